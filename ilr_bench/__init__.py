@@ -1,0 +1,1 @@
+"""ilr_bench: a laboratory for interactive learning of language models."""

@@ -1,0 +1,47 @@
+"""One interface for batched sampling; tokens in, tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How completions are drawn."""
+
+    max_new_tokens: int
+    temperature: float
+    """0 is greedy decoding; otherwise pure ancestral sampling, no top-p or top-k."""
+    rows_per_call: int = 512
+    stop_strings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled turn."""
+
+    token_ids: tuple[int, ...]
+    """What was sampled, the end token included if it was reached."""
+    logprobs: NDArray[np.float32]
+    """(len(token_ids),) log-probabilities under the sampling distribution at temperature 1."""
+    finished: bool
+    """False where the token limit cut the turn."""
+
+
+class Engine(Protocol):
+    """Samples from one model's current weights."""
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions, seed: int
+    ) -> list[list[Completion]]:
+        """`samples[i]` completions of `prompts[i]`, each prompt prefilled once.
+
+        Completion k of prompt i depends on the weights, the prompt, `seed`, i and k, up to floating-point
+        differences between batch shapes; equal calls return equal bytes.
+        """
+        ...

@@ -1,0 +1,51 @@
+"""Profiles: the sizes at which the same laboratory runs."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from ilr_bench.config import (
+    DifficultySettings,
+    DiscussionSettings,
+    EvaluationSettings,
+    QuestionSettings,
+    RewardSettings,
+    RunConfig,
+    SamplingSettings,
+    TrainingSettings,
+    UpdateSettings,
+)
+from ilr_bench.errors import ConfigurationError
+
+MICRO = RunConfig(profile="micro", variant="ilr", models=("A", "B"), pool=("A", "B", "C", "A2"))
+"""Models of 0.1-0.2 M weights made on this machine; everything real but the size."""
+
+SMALL = RunConfig(
+    profile="small",
+    variant="ilr",
+    models=("smollm2", "smollm2"),
+    pool=("smollm2", "smollm2", "smollm2", "smollm2"),
+    prompt_style="fewshot",
+    questions=QuestionSettings(source="sums", train=256, validation=32),
+    difficulty=DifficultySettings(batch_size=4, shuffles=1),
+    discussion=DiscussionSettings(trained_turns="both"),
+    reward=RewardSettings(kind="verified"),
+    sampling=SamplingSettings(
+        samples=8, max_new_tokens=48, max_analysis_tokens=32, max_prompt_tokens=768, rows_per_call=64
+    ),
+    update=UpdateSettings(learning_rate=1e-4, adapter="lora", precision="bf16", rows_per_micro_batch=8),
+    training=TrainingSettings(steps=20, questions_per_step=4, validate_every=0, checkpoint_every=1),
+    evaluation=EvaluationSettings(benchmarks=("sums", "gsm8k"), max_new_tokens=128, rows_per_call=32),
+)
+"""Real pretrained weights that a package registry delivers; hours on a CPU."""
+
+PROFILES = {"micro": MICRO, "small": SMALL}
+
+
+def profile(name: str) -> RunConfig:
+    """The profile's configuration (variant `ilr`); raises ConfigurationError for an unknown name."""
+    if name in PROFILES:
+        return PROFILES[name]
+    close = get_close_matches(name, PROFILES, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PROFILES)}"
+    raise ConfigurationError(f"unknown profile {name!r}; {hint}")

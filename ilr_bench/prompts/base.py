@@ -1,0 +1,54 @@
+"""How a prompt style words the stages of Idea3.
+
+A style makes the text of one user turn; the agent's own chat template (or none, for base models) and its
+own tokenizer make tokens of it. Text crosses between agents, tokens never do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ilr_bench.interaction import Mode
+
+
+class PromptStyle(Protocol):
+    """Wordings of one prompt style. Peers come in the order of the agents; own text never among them."""
+
+    name: str
+
+    def solve(self, question: str) -> str:
+        """Idea Sharing, and the prompt of solo training and solo evaluation: the question alone."""
+        ...
+
+    def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
+        """Idea Analysis: what is good and bad in each peer's idea; wording depends on the mode."""
+        ...
+
+    def fuse(
+        self,
+        question: str,
+        own_idea: str,
+        peer_ideas: Sequence[str],
+        own_analysis: str,
+        peer_analyses: Sequence[str],
+        mode: Mode,
+    ) -> str:
+        """Idea Fusion: an improved answer from all that was said."""
+        ...
+
+    def rank(self, questions: Sequence[str]) -> str:
+        """Self-ranking: order these questions from easy to hard."""
+        ...
+
+    def parse_ranking(self, text: str, size: int) -> tuple[int, ...] | None:
+        """Places of the questions from easiest to hardest (0-based), or None if no permutation of `size`."""
+        ...
+
+    def extract_answer(self, completion: str) -> str | None:
+        """The final answer in a sharing or fusion turn, or None where there is none (or two different ones)."""
+        ...
+
+    def stop_strings(self) -> tuple[str, ...]:
+        """Texts at which a turn ends, besides the tokenizer's end token (for base models)."""
+        ...

@@ -1,0 +1,219 @@
+"""What a trial leaves behind, line by line, and how it is read.
+
+Records hold no seconds: time lies in `timing.jsonl`, outside the promise of equal bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ilr_bench.errors import StoreError
+
+
+class Verdict(StrEnum):
+    """What grading says of one answer."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    MISSING = "missing"
+    """No final answer, or two different ones."""
+    TIMEOUT = "timeout"
+    """Grading or running it took too long; counted, printed, no point."""
+    REFUSED = "refused"
+    """A program outside the subset that may run here; no point."""
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """One answer of one agent, alone, to one benchmark question (`eval/<agent>/<benchmark>.jsonl`)."""
+
+    benchmark: str
+    agent: str
+    question_id: str
+    sample: int
+    prompt_hash: str
+    completion: str
+    answer: str | None
+    gold: str
+    verdict: Verdict
+    tokens: int
+    """Sampled tokens."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One agent's part of one joint training step (`train.jsonl`)."""
+
+    step: int
+    agent: str
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    kl: float | None
+    """Mean k3 estimate against the starting policy; None without a KL term."""
+    sharing_accuracy: float | None
+    """Share of right sharing turns (every sampled one); None where none was graded."""
+    fusion_accuracy: float | None
+    mean_reward: float
+    mean_calibrated_reward: float
+    cooperation_share: float | None
+    """Share of this step's questions on which the agent cooperates; None without a discussion."""
+    clipped_share: float | None
+    """Clipped share of equation (5)'s terms over trained turns; None without calibration or peers."""
+    flat_peer_share: float | None
+    changed_group_share: float | None
+    """Share of groups with any advantage changed by more than 1e-3 by calibration."""
+    mean_advantage_change: float | None
+    groups: int
+    flat_groups: int
+    """Groups whose advantages are all zero: nothing to learn from."""
+    trained_tokens: int
+    sampled_tokens: int
+    """All completion tokens sampled for this agent in this step, analyses too, validation not."""
+    cut_prompts: int
+    unfinished_turns: int
+    """Turns cut by the token limit."""
+    ability: float
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class TurnRecord:
+    """One message of one agent in one stage."""
+
+    agent: str
+    stage: str
+    mode: str
+    text: str
+    verdict: str | None
+    reward: float | None
+    calibrated_reward: float | None
+    advantage: float | None
+
+
+@dataclass(frozen=True)
+class DialogueRecord:
+    """All turns on one question in one step (`dialogues.jsonl`)."""
+
+    step: int
+    question_id: str
+    question: str
+    gold: str
+    difficulty: float
+    dialogue: int
+    turns: tuple[TurnRecord, ...]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a finished trial says of itself (`result.json`, written last)."""
+
+    hash: str
+    variant: str
+    profile: str
+    models: tuple[str, ...]
+    agents: tuple[str, ...]
+    seed: int
+    steps: int
+    sampled_tokens: dict[str, int]
+    """Agent -> completion tokens sampled while training (validation not counted)."""
+    cooperation_share: dict[str, float | None]
+    """Agent -> share of the training questions on which the item-response rule has it cooperate."""
+    ability: dict[str, float]
+    """Agent -> accuracy on the validation questions before training."""
+    difficulty: dict[str, Any]
+    """Mean, standard deviation, valid and invalid rankings of the difficulty artifact."""
+    artifacts: dict[str, str]
+    """Artifact name -> content hash."""
+    versions: dict[str, str]
+    """Package -> version, and `commit`."""
+
+
+@dataclass(frozen=True)
+class TrialEntry:
+    """One line of a study: which trial folder answers for a variant, models and seed."""
+
+    variant: str
+    models: tuple[str, ...]
+    agents: tuple[str, ...]
+    seed: int
+    hash: str
+    folder: str
+    """Relative to the study, such as `trials/ilr-A+B-0-0123456789ab`; variants under two names share one."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was asked of a sweep (`study.json`)."""
+
+    profile: str
+    command: str
+    trials: tuple[TrialEntry, ...]
+
+
+Record = TypeVar("Record", SampleRecord, StepRecord, DialogueRecord)
+
+
+def to_line(record: Any) -> str:
+    """One line of canonical JSON (keys in field order), without the newline."""
+    return json.dumps(dataclasses.asdict(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def read(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """The records of one file; raises StoreError naming the line that is torn or of another kind."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            yield _parse(json.loads(line), kind)
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"{path}, line {number}: not a {kind.__name__} ({error}); delete the trial's folder to run it again") from error
+
+
+def _parse(data: dict[str, Any], kind: type[Record]) -> Record:
+    if kind is SampleRecord:
+        data["verdict"] = Verdict(data["verdict"])
+    if kind is DialogueRecord:
+        data["turns"] = tuple(TurnRecord(**turn) for turn in data["turns"])
+    return kind(**data)
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """`study.json` in the study's folder."""
+    text = json.dumps(dataclasses.asdict(study), ensure_ascii=False, indent=1)
+    (folder / "study.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_study(folder: Path) -> Study:
+    """The study in a folder; raises StoreError where there is none."""
+    path = folder / "study.json"
+    if not path.exists():
+        raise StoreError(f"{folder} holds no study (no study.json); name the folder given to `--out`")
+    data = _load(path)
+    trials = tuple(TrialEntry(**_tuples(entry)) for entry in data.pop("trials"))
+    return Study(trials=trials, **data)
+
+
+def read_result(folder: Path) -> TrialResult:
+    """The result of a finished trial; raises StoreError where it has not finished."""
+    path = folder / "result.json"
+    if not path.exists():
+        raise StoreError(f"{folder.name} has not finished (no result.json); run the sweep's command again")
+    return TrialResult(**_tuples(_load(path)))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoreError(f"{path} is torn ({error}); delete it and run the sweep's command again") from error
+    return data
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
