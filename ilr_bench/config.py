@@ -204,7 +204,7 @@ class RunConfig:
         return tuple(names)
 
     def samples_of(self, agent: int) -> int:
-        """n of one agent, by its place."""
+        """How many answers one agent samples (n), by its place."""
         per_agent = self.sampling.samples_per_agent
         return self.sampling.samples if per_agent is None else per_agent[agent]
 
@@ -259,7 +259,9 @@ def validate(config: RunConfig) -> RunConfig:
     if discussion.stages not in (SOLO_STAGES, IDEA3_STAGES):
         raise ConfigurationError(f"discussion.stages: {discussion.stages} is neither {SOLO_STAGES} nor {IDEA3_STAGES}")
     if discussion.stages == IDEA3_STAGES and len(config.models) < 2:
-        raise ConfigurationError("discussion.stages: a discussion needs at least two agents; add a model, or use the variant grpo")
+        raise ConfigurationError(
+            "discussion.stages: a discussion needs at least two agents; add a model, or use the variant grpo"
+        )
     if discussion.stages == SOLO_STAGES and discussion.trained_turns != "sharing":
         raise ConfigurationError("discussion.trained_turns: only `sharing` can be trained where nothing is fused")
     if config.interaction.rule == "coin" and config.interaction.cooperation_ratio is None:
@@ -268,7 +270,10 @@ def validate(config: RunConfig) -> RunConfig:
         if config.samples_of(agent) % discussion.dialogues_per_question:
             raise ConfigurationError("discussion.dialogues_per_question: must divide sampling.samples")
     if discussion.trained_turns == "all" and discussion.dialogues_per_question != sampling.samples:
-        raise ConfigurationError("discussion.trained_turns: `all` needs one dialogue per sample; set discussion.dialogues_per_question to sampling.samples")
+        raise ConfigurationError(
+            "discussion.trained_turns: `all` needs one dialogue per sample; "
+            "set discussion.dialogues_per_question to sampling.samples"
+        )
     if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
         raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
     if training.questions_per_step > config.questions.train:
@@ -281,7 +286,7 @@ def validate(config: RunConfig) -> RunConfig:
         "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
     }  # fmt: skip
     for key, value in positive.items():
-        if value <= 0:
+        if not value > 0:
             raise ConfigurationError(f"{key}: too small")
     ratio = config.interaction.cooperation_ratio
     if ratio is not None and not 0 <= ratio <= 1:
@@ -304,6 +309,8 @@ def _unknown(key: str, known: list[str]) -> ConfigurationError:
 
 
 def _build(cls: type, data: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ConfigurationError(f"{prefix.rstrip('.') or 'configuration'}: {data!r} is not a group of settings")
     hints = typing.get_type_hints(cls)
     names = [item.name for item in dataclasses.fields(cls)]
     for key in data:
@@ -326,7 +333,7 @@ def _build(cls: type, data: Mapping[str, Any], prefix: str) -> Any:
 def _convert(value: Any, hint: Any, key: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        if value is None or value == "none" and str not in arguments:
+        if value is None or (value == "none" and str not in arguments):
             return None
         return _convert(value, next(part for part in arguments if part is not types.NoneType), key)
     if origin is Literal:
@@ -335,10 +342,14 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
         return value
     if origin is tuple:
         parts = value.split("+") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise ConfigurationError(f"{key}: {value!r} is not a list; write it as a+b")
         return tuple(_convert(part, arguments[0], key) for part in parts)
     try:
         if hint is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
         return hint(value)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{key}: {value!r} is not {'an integer' if hint is int else f'a {hint.__name__}'}") from error
+        raise ConfigurationError(
+            f"{key}: {value!r} is not {'an integer' if hint is int else f'a {hint.__name__}'}"
+        ) from error

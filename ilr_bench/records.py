@@ -168,11 +168,14 @@ def to_line(record: Any) -> str:
 
 def read(path: Path, kind: type[Record]) -> Iterator[Record]:
     """The records of one file; raises StoreError naming the line that is torn or of another kind."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a completion may hold U+2028
+    for number, line in enumerate(lines if lines != [""] else [], start=1):
         try:
             yield _parse(json.loads(line), kind)
         except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"{path}, line {number}: not a {kind.__name__} ({error}); delete the trial's folder to run it again") from error
+            raise StoreError(
+                f"{path}, line {number}: not a {kind.__name__} ({error}); delete the trial's folder to run it again"
+            ) from error
 
 
 def _parse(data: dict[str, Any], kind: type[Record]) -> Record:
