@@ -251,6 +251,14 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     return from_dict(data)
 
 
+def setting(config: RunConfig, key: str) -> Any:
+    """The value behind a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
 def validate(config: RunConfig) -> RunConfig:
     """The configuration itself, or a ConfigurationError that names the setting at fault."""
     discussion, sampling, training = config.discussion, config.sampling, config.training
@@ -266,6 +274,8 @@ def validate(config: RunConfig) -> RunConfig:
         raise ConfigurationError("discussion.trained_turns: only `sharing` can be trained where nothing is fused")
     if config.interaction.rule == "coin" and config.interaction.cooperation_ratio is None:
         raise ConfigurationError("interaction.cooperation_ratio: the rule `coin` needs a probability between 0 and 1")
+    if config.interaction.rule != "coin" and config.interaction.cooperation_ratio is not None:
+        raise ConfigurationError("interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin")
     for agent in range(len(config.models)):
         if config.samples_of(agent) % discussion.dialogues_per_question:
             raise ConfigurationError("discussion.dialogues_per_question: must divide sampling.samples")

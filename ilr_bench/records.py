@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ilr_bench.errors import StoreError
+from ilr_bench.files import write_atomic
 
 
 class Verdict(StrEnum):
@@ -77,6 +78,10 @@ class StepRecord:
     trained_tokens: int
     sampled_tokens: int
     """All completion tokens sampled for this agent in this step, analyses too, validation not."""
+    sharing_tokens: int
+    """Completion tokens of this agent's sharing turns in this step."""
+    sharing_samples: int
+    """Sharing turns sampled per question."""
     cut_prompts: int
     unfinished_turns: int
     """Turns cut by the token limit."""
@@ -189,7 +194,7 @@ def _parse(data: dict[str, Any], kind: type[Record]) -> Record:
 def write_study(folder: Path, study: Study) -> None:
     """`study.json` in the study's folder."""
     text = json.dumps(dataclasses.asdict(study), ensure_ascii=False, indent=1)
-    (folder / "study.json").write_text(text + "\n", encoding="utf-8")
+    write_atomic(folder / "study.json", text + "\n")
 
 
 def read_study(folder: Path) -> Study:
