@@ -1,0 +1,21 @@
+"""What makes two trials the same trial."""
+
+from __future__ import annotations
+
+from ilr_bench.config import LABELS, RunConfig, change, content_hash, to_dict
+
+
+def trial_hash(config: RunConfig, dependency: str | None = None) -> str:
+    """Content hash of everything that a trial computes; labels do not count.
+
+    `dependency` is the hash of the trial whose sampled tokens this one matches (`sampling.match_tokens_of`). It
+    stands for the numbers of samples that are resolved once that trial has finished, so that a trial has its
+    name before it can run. Raises ValueError where one is missing or not called for.
+    """
+    matches = config.sampling.match_tokens_of is not None
+    if matches != (dependency is not None):
+        raise ValueError("a dependency belongs to a trial that matches another one's tokens, and to no other")
+    if matches:
+        config = change(config, {"sampling.samples_per_agent": None})
+    data = {key: value for key, value in to_dict(config).items() if key not in LABELS}
+    return content_hash(data if dependency is None else {**data, "dependency": dependency})

@@ -1,0 +1,25 @@
+"""What every test relies on: one thread, no network, and a cache that is not the user's."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch or transformers is imported anywhere.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`ILR_BENCH_CACHE` of this session, shared by all workers of pytest-xdist, so that a model is made once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    os.environ["ILR_BENCH_CACHE"] = str(folder)
+    return folder
