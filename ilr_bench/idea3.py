@@ -1,0 +1,130 @@
+"""Idea3: share, analyse, fuse (paper section 3.2).
+
+Turns of one stage do not hear each other (our choice), so a stage is one batched call per agent. Every function
+returns turns by agent, question and number: `turns[agent][question][k]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilr_bench.agent import Agent, Prompt
+from ilr_bench.config import SamplingSettings, Stage
+from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.interaction import Mode
+from ilr_bench.questions.base import Question
+from ilr_bench.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of one agent in one stage."""
+
+    prompt: Prompt
+    completion: Completion
+    text: str
+
+
+Turns = list[list[list[Turn]]]
+"""By agent, question and number within (agent, question)."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Who sits at the table in one step: agents, questions, and each agent's mode on each question."""
+
+    agents: Sequence[Agent]
+    questions: Sequence[Question]
+    cooperation: NDArray[np.bool_]
+    """(agents, questions)"""
+    sampling: SamplingSettings
+    seed: int
+    """Seed of this step."""
+
+    def mode(self, agent: int, question: int) -> Mode:
+        """The agent's mode on a question."""
+        return Mode.COOPERATE if self.cooperation[agent, question] else Mode.COMPETE
+
+
+def share(table: Table, counts: Sequence[int]) -> Turns:
+    """Idea Sharing: `counts[agent]` first solutions to every question, on the prompt that solo inference uses."""
+    return _stage(
+        table, "sharing", lambda agent, place: [table.agents[agent].style.solve(table.questions[place].text)], counts
+    )
+
+
+def analyse(table: Table, ideas: Turns, dialogues: int) -> Turns:
+    """Idea Analysis: what is good and bad in each peer's idea, one turn per agent and dialogue.
+
+    Dialogue d hears idea d of every agent.
+    """
+
+    def prompts(agent: int, place: int) -> list[str]:
+        style, mode, text = table.agents[agent].style, table.mode(agent, place), table.questions[place].text
+        return [
+            style.analyse(text, ideas[agent][place][d].text, _peers(ideas, agent, place, d), mode)
+            for d in range(dialogues)
+        ]
+
+    return _stage(table, "analysis", prompts, [1] * len(table.agents))
+
+
+def fuse(table: Table, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> Turns:
+    """Idea Fusion: improved answers from all that was said, `counts[agent]` per dialogue, dialogue after dialogue."""
+
+    def prompts(agent: int, place: int) -> list[str]:
+        style, mode, text = table.agents[agent].style, table.mode(agent, place), table.questions[place].text
+        return [
+            style.fuse(
+                text,
+                ideas[agent][place][d].text,
+                _peers(ideas, agent, place, d),
+                analyses[agent][place][d].text,
+                _peers(analyses, agent, place, d),
+                mode,
+            )
+            for d in range(len(analyses[agent][place]))
+        ]
+
+    return _stage(table, "fusion", prompts, counts)
+
+
+def _peers(turns: Turns, agent: int, place: int, dialogue: int) -> list[str]:
+    return [turns[peer][place][dialogue].text for peer in range(len(turns)) if peer != agent]
+
+
+def _stage(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]) -> Turns:
+    turns: Turns = []
+    for number, agent in enumerate(table.agents):
+        texts = [prompts(number, place) for place in range(len(table.questions))]
+        rendered = [[agent.render(text) for text in dialogue] for dialogue in texts]
+        flat = [prompt for dialogue in rendered for prompt in dialogue]
+        completions = iter(
+            agent.engine.sample(
+                [prompt.ids for prompt in flat],
+                [counts[number]] * len(flat),
+                options(table.sampling, stage, agent.style.stop_strings()),
+                derive_seed(table.seed, stage, number),
+            )
+        )
+        turns.append(
+            [
+                [
+                    Turn(prompt, completion, agent.decode(completion.token_ids))
+                    for prompt in dialogue
+                    for completion in next(completions)
+                ]
+                for dialogue in rendered
+            ]
+        )
+    return turns
+
+
+def options(sampling: SamplingSettings, stage: Stage, stops: tuple[str, ...]) -> SamplingOptions:
+    """How the turns of a stage are sampled."""
+    limit = sampling.max_analysis_tokens if stage == "analysis" else sampling.max_new_tokens
+    return SamplingOptions(limit, sampling.temperature, sampling.rows_per_call, stops)

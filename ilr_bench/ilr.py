@@ -1,0 +1,186 @@
+"""Interactive Learning for LLM Reasoning (arXiv 2509.26306): the training loop, in the paper's order.
+
+Each joint step: select the questions and every agent's mode, share, analyse, fuse, score, calibrate, update.
+Left out on purpose: nothing here knows which variant it runs, how models are stored, or who watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilr_bench.agent import Agent
+from ilr_bench.config import RunConfig, Stage
+from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.grading import Grader
+from ilr_bench.idea3 import Table, Turns, analyse, fuse, share
+from ilr_bench.interaction import cooperates, cooperation
+from ilr_bench.outcomes import Discussion, Lesson, Scores, accuracy, analysis_rewards, learn, rewards_of, score_turns
+from ilr_bench.policy_update import PolicyUpdater, TrainedTurn, UpdateReport
+from ilr_bench.questions.base import Question
+from ilr_bench.records import DialogueRecord, StepRecord, Verdict
+from ilr_bench.rewards import Answer, score
+from ilr_bench.seeds import derive_seed
+from ilr_bench.step_log import dialogue_records, step_record
+from ilr_bench.timing import Stopwatch
+
+TRAINED_STAGES: dict[str, tuple[Stage, ...]] = {
+    "fusion": ("fusion",),
+    "sharing": ("sharing",),
+    "both": ("sharing", "fusion"),
+    "all": ("sharing", "analysis", "fusion"),
+}
+
+
+@dataclass
+class Classroom:
+    """Everything a run trains on and with."""
+
+    agents: Sequence[Agent]
+    updaters: Sequence[PolicyUpdater]
+    questions: Sequence[Question]
+    validation: Sequence[Question]
+    difficulty: NDArray[np.float64]
+    """(questions,) D_q in [0, 1]."""
+    ability: NDArray[np.float64]
+    """(agents,) gamma, replaced in every step where ability is estimated online."""
+    grader: Grader
+    stopwatch: Stopwatch
+
+
+def train(
+    config: RunConfig,
+    room: Classroom,
+    first_step: int,
+    finished: Callable[[int, list[StepRecord], list[DialogueRecord]], None],
+) -> None:
+    """Runs the steps `first_step` .. `training.steps` (counted from 1); `finished` is told after each of them."""
+    for step in range(first_step, config.training.steps + 1):
+        table, places = select(config, room, step)
+        talk = discuss(config, room, table, places)
+        lessons = calibrate(config, talk)
+        reports = update(config, room, talk, lessons, step)
+        estimate_ability(config, room, talk)
+        validated = validate(config, room, step)
+        records = [
+            step_record(config, talk, lessons, reports[agent], agent, step, room.ability, validated)
+            for agent in range(len(room.agents))
+        ]
+        finished(step, records, dialogue_records(talk, lessons, room.difficulty, step))
+
+
+def select(config: RunConfig, room: Classroom, step: int) -> tuple[Table, NDArray[np.int64]]:
+    """The step's questions, and who cooperates on which (Dynamic Interaction)."""
+    places = step_questions(len(room.questions), config.training.questions_per_step, step, config.seed)
+    shares = cooperates(room.ability[:, None], room.difficulty[None, :]).mean(axis=1)
+    rng = np.random.default_rng(derive_seed(config.seed, "modes", step))
+    modes = cooperation(config.interaction, room.ability, room.difficulty[places], shares, rng)
+    asked = [room.questions[place] for place in places]
+    return Table(room.agents, asked, modes, config.sampling, derive_seed(config.seed, "turns", step)), places
+
+
+def discuss(config: RunConfig, room: Classroom, table: Table, places: NDArray[np.int64]) -> Discussion:
+    """Share, analyse, fuse, and score what ends in an answer."""
+    dialogues, stages = config.discussion.dialogues_per_question, config.discussion.stages
+    samples = [config.samples_of(agent) for agent in range(len(table.agents))]
+    share_is_trained = "sharing" in TRAINED_STAGES[config.discussion.trained_turns]
+    turns: dict[Stage, Turns] = {}
+    with room.stopwatch.watch("sharing"):
+        turns["sharing"] = share(table, samples if share_is_trained else [dialogues] * len(samples))
+    if "fusion" in stages:
+        with room.stopwatch.watch("analysis"):
+            turns["analysis"] = analyse(table, turns["sharing"], dialogues)
+        with room.stopwatch.watch("fusion"):
+            turns["fusion"] = fuse(table, turns["sharing"], turns["analysis"], [n // dialogues for n in samples])
+    for stage, spoken in turns.items():
+        room.stopwatch.count(stage, sampled_tokens(spoken))
+    with room.stopwatch.watch("grading"):
+        scores: dict[Stage, Scores] = {
+            stage: score_turns(table, spoken, config.reward, room.grader)
+            for stage, spoken in turns.items()
+            if stage != "analysis"
+        }
+    return Discussion(table, places, turns, scores)
+
+
+def calibrate(config: RunConfig, talk: Discussion) -> dict[Stage, list[Lesson]]:
+    """Calibrated rewards and advantages of every trained stage, for each agent (Perception Calibration, GRPO)."""
+    lessons: dict[Stage, list[Lesson]] = {}
+    for stage in TRAINED_STAGES[config.discussion.trained_turns]:
+        if stage == "analysis":
+            # Equation (5) speaks of answers; an analysis is paid by the answers that followed it.
+            fusion = rewards_of(talk.scores["fusion"])
+            paid = analysis_rewards(fusion, config.discussion.dialogues_per_question)
+            lessons[stage] = learn(paid, replace(config.calibration, kind="none"), config.advantages)
+        else:
+            lessons[stage] = learn(rewards_of(talk.scores[stage]), config.calibration, config.advantages)
+    return lessons
+
+
+def update(
+    config: RunConfig, room: Classroom, talk: Discussion, lessons: dict[Stage, list[Lesson]], step: int
+) -> list[UpdateReport]:
+    """One GRPO update of every agent on its own turns."""
+    reports = []
+    for number, updater in enumerate(room.updaters):
+        taught = [
+            TrainedTurn(turn.prompt.ids, turn.completion.token_ids, turn.completion.logprobs, float(advantage))
+            for stage, by_agent in lessons.items()
+            for group, advantages in zip(talk.turns[stage][number], by_agent[number].advantages, strict=True)
+            for turn, advantage in zip(group, advantages, strict=True)
+        ]
+        with room.stopwatch.watch("update"):
+            reports.append(updater.update(taught, step))
+        room.stopwatch.count("update", reports[-1].trained_tokens)
+    return reports
+
+
+def estimate_ability(config: RunConfig, room: Classroom, talk: Discussion) -> None:
+    """Moves gamma towards the share of right ideas, where ability is estimated online (ours)."""
+    if config.interaction.ability == "online":
+        seen = np.array([accuracy(scores) for scores in talk.scores["sharing"]])
+        room.ability = (1 - config.interaction.online_rate) * room.ability + config.interaction.online_rate * seen
+
+
+def validate(config: RunConfig, room: Classroom, step: int) -> list[float | None]:
+    """Solo accuracy on held-out questions, every few steps and after the last."""
+    due = config.training.validate_every and (
+        step % config.training.validate_every == 0 or step == config.training.steps
+    )
+    if not due:
+        return [None] * len(room.agents)
+    with room.stopwatch.watch("validation"):
+        return [solo_accuracy(agent, room.validation, config, room.grader) for agent in room.agents]
+
+
+def solo_accuracy(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> float:
+    """Share of questions that an agent answers rightly, alone and greedily; gamma when taken before training."""
+    options = SamplingOptions(
+        config.sampling.max_new_tokens, 0.0, config.sampling.rows_per_call, agent.style.stop_strings()
+    )
+    prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
+    turns = [turn[0] for turn in agent.engine.sample(prompts, [1] * len(prompts), options, seed=0)]
+    answers = [
+        Answer(question, agent.decode(turn.token_ids), turn.finished)
+        for question, turn in zip(questions, turns, strict=True)
+    ]
+    scores = score(answers, agent.style, config.reward, grader)
+    return float(np.mean([item.verdict is Verdict.CORRECT for item in scores]))
+
+
+def step_questions(count: int, per_step: int, step: int, seed: int) -> NDArray[np.int64]:
+    """Places of a step's questions: epochs shuffled by the seed, read in order, the same for every variant."""
+    wanted = np.arange((step - 1) * per_step, step * per_step)
+    epochs = {
+        int(e): np.random.default_rng(derive_seed(seed, "epoch", int(e))).permutation(count)
+        for e in set(wanted // count)
+    }
+    return np.array([epochs[int(place // count)][place % count] for place in wanted], dtype=np.int64)
+
+
+def sampled_tokens(turns: Turns) -> int:
+    """Completion tokens of a stage, over all agents."""
+    return sum(len(turn.completion.token_ids) for groups in turns for group in groups for turn in group)

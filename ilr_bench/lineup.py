@@ -1,0 +1,59 @@
+"""Seats a configuration's agents: models loaded, engines and tokenizers attached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ilr_bench.agent import Agent
+from ilr_bench.config import RunConfig
+from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.models.loading import LoadedModel, load_model, load_twins
+from ilr_bench.policy_update import PolicyUpdater
+from ilr_bench.prompts import STYLES
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One agent with the model it was made from."""
+
+    agent: Agent
+    loaded: LoadedModel
+
+
+def seat_agents(config: RunConfig) -> list[Seat]:
+    """The agents in their order; with LoRA, agents of one model share its base weights."""
+    return [Seat(seat(name, loaded, config), loaded) for name, loaded in zip(config.agents, _load(config), strict=True)]
+
+
+def seat(name: str, loaded: LoadedModel, config: RunConfig) -> Agent:
+    """One agent around a loaded model."""
+    engine = TransformersEngine(
+        loaded.model, loaded.end_ids, loaded.pad_id, lambda ids: str(loaded.tokenizer.decode(list(ids)))
+    )
+    return Agent(
+        name, loaded.model, loaded.tokenizer, STYLES.get(config.prompt_style), engine, config.sampling.max_prompt_tokens
+    )
+
+
+def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdater]:
+    """One optimizer per agent."""
+    longest = max(config.sampling.max_new_tokens, config.sampling.max_analysis_tokens)
+    return [
+        PolicyUpdater(
+            seat.agent.model,
+            seat.agent.name,
+            config.update,
+            config.training.steps,
+            longest,
+            seat.loaded.pad_id,
+            config.sampling.temperature,
+        )
+        for seat in seats
+    ]
+
+
+def _load(config: RunConfig) -> list[LoadedModel]:
+    if config.update.adapter == "lora":
+        return load_twins(config.models, config.agents, config.update)
+    return [load_model(model) for model in config.models]

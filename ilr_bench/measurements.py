@@ -1,0 +1,81 @@
+"""Difficulty rankings and abilities: artifacts, computed once per content hash and shared by every trial."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ilr_bench import difficulty, ilr
+from ilr_bench.agent import Agent
+from ilr_bench.config import RunConfig, content_hash
+from ilr_bench.difficulty import Rankings, self_rank
+from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.grading import Grader
+from ilr_bench.questions.base import Question
+from ilr_bench.store import Artifacts
+
+SEED = 0
+"""Shuffles for ranking are the same for every trial, so that all seeds share one difficulty."""
+
+
+def rankings(
+    agent: Agent, fingerprint: str, questions: Sequence[Question], config: RunConfig, artifacts: Artifacts
+) -> tuple[Rankings, Path]:
+    """One agent's self-ranking of the training questions before training, and the artifact's folder."""
+    key = _key("rankings", agent, fingerprint, questions, config) | {
+        "settings": asdict(config.difficulty),
+        "tokens": config.sampling.max_ranking_tokens,
+    }
+
+    def make(folder: Path) -> None:
+        options = SamplingOptions(
+            config.sampling.max_ranking_tokens, 0.0, config.sampling.rows_per_call, agent.style.stop_strings()
+        )
+        made = self_rank(agent, questions, config.difficulty, options, SEED)
+        ranks = [None if math.isnan(rank) else rank for rank in made.difficulty.tolist()]
+        data = {"difficulty": ranks, "valid": made.valid, "invalid": made.invalid}
+        (folder / "rankings.json").write_text(json.dumps(data))
+
+    folder = artifacts.get(key, make)
+    data = json.loads((folder / "rankings.json").read_text())
+    return Rankings(np.array(data["difficulty"], dtype=np.float64), data["valid"], data["invalid"]), folder
+
+
+def ability(
+    agent: Agent,
+    fingerprint: str,
+    questions: Sequence[Question],
+    config: RunConfig,
+    artifacts: Artifacts,
+    grader: Grader,
+) -> tuple[float, Path]:
+    """gamma: one agent's accuracy on the validation questions before training, and the artifact's folder."""
+    key = _key("ability", agent, fingerprint, questions, config) | {"tokens": config.sampling.max_new_tokens}
+
+    def make(folder: Path) -> None:
+        accuracy = ilr.solo_accuracy(agent, questions, config, grader)
+        (folder / "ability.json").write_text(json.dumps({"accuracy": accuracy, "questions": len(questions)}))
+
+    folder = artifacts.get(key, make)
+    return float(json.loads((folder / "ability.json").read_text())["accuracy"]), folder
+
+
+def _key(kind: str, agent: Agent, fingerprint: str, questions: Sequence[Question], config: RunConfig) -> dict[str, Any]:
+    makers = (difficulty, ilr, inspect.getmodule(type(agent.style)), inspect.getmodule(type(agent.engine)))
+    code = hashlib.sha256("".join(inspect.getsource(module) for module in makers if module).encode()).hexdigest()
+    return {
+        "kind": kind,
+        "model": fingerprint,
+        "questions": content_hash([[question.text, question.answer] for question in questions]),
+        "style": config.prompt_style,
+        "prompt_tokens": agent.max_prompt_tokens,
+        "code": code[:12],
+    }

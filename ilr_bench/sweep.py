@@ -1,0 +1,164 @@
+"""`python -m ilr_bench.sweep`: variants x models x seeds, on local worker processes.
+
+The study's folder is the record: the same command again continues, and repeats nothing that has finished.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilr_bench.console import fail_in_one_line, note, say
+from ilr_bench.errors import IlrError
+from ilr_bench.executor import Job, run_jobs
+from ilr_bench.grid_search import GridSearch
+from ilr_bench.models.base import MODELS
+from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
+from ilr_bench.records import Study, write_study
+from ilr_bench.store import lock_study
+from ilr_bench.sweep_progress import SweepProgress
+from ilr_bench.work import make_model, measure_agent, run_planned, units
+
+EXAMPLES = """Examples:
+
+  python -m ilr_bench.sweep --variants ilr,grpo --models A,B --seeds 0,1,2 --out runs/first
+
+  python -m ilr_bench.sweep --variants pure_cooperative,pure_competitive,agents_3 --seeds 0 --out runs/modes
+
+  python -m ilr_bench.sweep --variants ilr --set training.steps=10,20 --out runs/steps --dry-run
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sweep."""
+
+    failed: dict[str, str]
+    """Job -> error."""
+    seconds: dict[str, float]
+    """Phase -> seconds on the clock."""
+
+
+def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -> Outcome:
+    """Runs what is left of a plan: models first, then measurements, then trials."""
+    out.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    failed: dict[str, str] = {}
+    with lock_study(out):
+        write_study(out, Study(profile, command, plan.entries))
+        left = [trial for trial in plan.trials if not (out / trial.folder / "result.json").exists()]
+        if len(left) < len(plan.trials):
+            note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
+        search = GridSearch(plan)
+        for phase, jobs, amounts in (
+            ("models", _model_jobs(left), {}),
+            ("measurements", _measurement_jobs(left, out), {}),
+            ("trials", _trial_jobs(plan, left, out), {trial.folder: units(trial) for trial in left}),
+        ):
+            start = time.perf_counter()
+            if failed:
+                break
+            with SweepProgress(phase, {job.name: amounts.get(job.name, 1.0) for job in jobs}) as progress:
+                failed |= run_jobs(jobs, workers, progress)
+            seconds[phase] = time.perf_counter() - start
+        search.conclude(out)
+    with (out / "timing.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"workers": workers, "trials": len(left)} | seconds) + "\n")
+    return Outcome(failed, seconds)
+
+
+def _model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
+    models = dict.fromkeys(model for trial in trials for model in trial.config.models if model in MODELS)
+    return [Job(model, make_model, (model,)) for model in models]
+
+
+def _measurement_jobs(trials: Sequence[PlannedTrial], out: Path) -> list[Job]:
+    jobs = {}
+    for trial in trials:
+        config = trial.config
+        for model in config.models:
+            what = (model, config.questions, config.difficulty, config.prompt_style)
+            name = f"{model} on {config.questions.source}"
+            jobs.setdefault(what, Job(name, measure_agent, (model, config, out / "artifacts")))
+    return list(jobs.values())
+
+
+def _trial_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path) -> list[Job]:
+    jobs = []
+    for trial in left:
+        needed = None if trial.dependency is None else plan.by_hash(trial.dependency)
+        needs = (needed.folder,) if needed in left and needed is not None else ()
+        folder = None if needed is None else out / needed.folder
+        jobs.append(Job(trial.folder, run_planned, (trial, out, folder), needs))
+    return jobs
+
+
+def describe(plan: Plan) -> str:
+    """The trials of a plan, a line each."""
+    lines = [f"{len(plan.trials)} trials for {len(plan.entries)} names:"]
+    for trial in plan.trials:
+        config = trial.config
+        names = [entry.variant for entry in plan.entries if entry.hash == trial.hash]
+        after = f", after {plan.by_hash(trial.dependency).folder}" if trial.dependency else ""
+        lines.append(
+            f"  {trial.folder}  ({', '.join(names)}): {len(config.models)} agents, {config.training.steps} steps of "
+            f"{config.training.questions_per_step} questions{after}"
+        )
+    return "\n".join(lines)
+
+
+def split(text: str) -> tuple[str, ...]:
+    """`a,b` -> ("a", "b")."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@app.command(epilog=EXAMPLES)
+def sweep(
+    variants: Annotated[str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`).")],
+    out: Annotated[Path, typer.Option(help="Folder of the study; the same command again continues it.")],
+    profile: Annotated[str, typer.Option(help="micro or small.")] = "micro",
+    models: Annotated[
+        list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Training seeds, with commas.")] = "0",
+    workers: Annotated[int, typer.Option(help="Worker processes, one thread each.", min=1)] = 2,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=V1,V2: a setting, or a grid over its values; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials and stop.")] = False,
+) -> None:
+    """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
+    with fail_in_one_line():
+        groups = [split(group) for group in models or ()]
+        plan = plan_study(profile, split(variants), groups, _integers(seeds), parse_overrides(overrides or ()))
+        if dry_run:
+            say(describe(plan))
+            return
+        outcome = run_sweep(plan, profile, out, workers, shlex.join(["python", "-m", "ilr_bench.sweep", *sys.argv[1:]]))
+        note("seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in outcome.seconds.items()))
+        for job, error in outcome.failed.items():
+            note(f"{job}: {error}")
+        if outcome.failed:
+            raise IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
+        say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in split(text))
+    except ValueError as error:
+        raise IlrError(f"--seeds {text}: write whole numbers with commas, such as 0,1,2") from error
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,55 @@
+"""Where the seconds go: one line per step and stage in `timing.jsonl`, outside every hash."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Stopwatch:
+    """Adds up seconds and tokens by stage, and writes them out once a step."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._tokens: dict[str, int] = defaultdict(int)
+        self._lap = time.perf_counter()
+
+    @contextmanager
+    def watch(self, stage: str) -> Iterator[None]:
+        """Times what runs inside as part of a stage; stages are not nested."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[stage] += time.perf_counter() - start
+
+    def count(self, stage: str, tokens: int) -> None:
+        """Tokens that a stage sampled or trained on."""
+        self._tokens[stage] += tokens
+
+    def write(self, step: int) -> None:
+        """One line per stage, and `total`: everything since the last call, with the peak memory in MiB."""
+        now = time.perf_counter()
+        lines = [
+            {"step": step, "stage": stage, "seconds": round(seconds, 6), "tokens": self._tokens[stage]}
+            for stage, seconds in self._seconds.items()
+        ]
+        lines.append({"step": step, "stage": "total", "seconds": round(now - self._lap, 6), "memory": peak_memory()})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        self._seconds.clear()
+        self._tokens.clear()
+        self._lap = time.perf_counter()
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in MiB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit

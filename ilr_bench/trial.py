@@ -1,0 +1,226 @@
+"""One trial: measure, train, let every agent answer alone, and leave the records.
+
+A trial's folder decides what is still to be done: finished trials return at once, interrupted ones continue
+from their last joint checkpoint and end in the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ilr_bench import ilr, measurements
+from ilr_bench.benchmarks import evaluate
+from ilr_bench.config import RunConfig, to_dict
+from ilr_bench.difficulty import Rankings, joint_difficulty
+from ilr_bench.grading import Grader
+from ilr_bench.interaction import cooperates
+from ilr_bench.lineup import Seat, make_updaters, seat_agents
+from ilr_bench.models.loading import load_weights, save_weights
+from ilr_bench.questions import SOURCES
+from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, read_result, to_line
+from ilr_bench.seeds import derive_seed
+from ilr_bench.store import Artifacts, append_records, latest_checkpoint, save_checkpoint, truncate_after, write_atomic
+from ilr_bench.timing import Stopwatch
+
+PACKAGES = ("ilr-bench", "torch", "transformers", "trl", "accelerate", "peft", "lm-eval", "math-verify", "numpy")
+
+
+def run_trial(
+    config: RunConfig,
+    key: str,
+    folder: Path,
+    artifacts: Artifacts,
+    dependency: Path | None = None,
+    watch: Callable[[int, float], None] = lambda step, evaluated: None,
+) -> TrialResult:
+    """Runs a trial to its end, or continues it, and returns its result.
+
+    `key` is the trial's hash, `dependency` the folder of the trial whose sampled tokens it matches, `watch`
+    is told the step done and the share of the solo evaluation.
+    """
+    if (folder / "result.json").exists():
+        return read_result(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = resolve(config, dependency)
+    write_atomic(folder / "config.json", json.dumps({"hash": key, "config": to_dict(config)}, indent=1) + "\n")
+    stopwatch = Stopwatch(folder / "timing.jsonl")
+    with Grader() as grader:
+        with stopwatch.watch("models"):
+            seats = seat_agents(config)
+        room, measured = _classroom(config, seats, artifacts, grader, stopwatch)
+        _train(config, folder, room, watch)
+        for place, agent in enumerate(room.agents):
+            with stopwatch.watch("evaluation"):
+                seed = derive_seed(config.seed, "evaluation", agent.name)
+                evaluate(
+                    agent, config.evaluation.benchmarks, config.evaluation, folder / "eval" / agent.name, seed, grader
+                )
+            watch(config.training.steps, (place + 1) / len(seats))
+        stopwatch.write(config.training.steps + 1)
+    result = _result(config, key, folder, room, measured)
+    write_atomic(folder / "result.json", json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+    return result
+
+
+def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
+    """The configuration with its samples per agent set where it matches another trial's tokens.
+
+    Agent by agent: the completion tokens that the other trial sampled in all its stages, divided by those of
+    one sharing turn per question, to the nearest whole number of samples (at least 2).
+    """
+    if config.sampling.match_tokens_of is None or dependency is None:
+        return config
+    steps = list(read(dependency / "train.jsonl", StepRecord))
+    samples = []
+    for agent in config.agents:
+        own = [record for record in steps if record.agent == agent]
+        spent = sum(record.sampled_tokens for record in own)
+        one_each = sum(record.sharing_tokens / record.sharing_samples for record in own)
+        samples.append(max(2, round(spent / one_each)))
+    return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, samples_per_agent=tuple(samples)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was known of questions and agents before training."""
+
+    rankings: tuple[Rankings, ...]
+    ability: tuple[float, ...]
+    artifacts: dict[str, str]
+
+
+def measure(config: RunConfig, seats: Sequence[Seat], artifacts: Artifacts, grader: Grader) -> Measured:
+    """Rankings and ability of every agent, from the artifacts or computed now."""
+    training, validation = SOURCES.get(config.questions.source).load(
+        config.questions.train, config.questions.validation
+    )
+    ranked: list[Rankings] = []
+    able: list[float] = []
+    made: dict[str, str] = {}
+    for seat in seats:
+        agent, fingerprint = seat.agent, seat.loaded.fingerprint
+        ranking, ranking_folder = measurements.rankings(agent, fingerprint, training, config, artifacts)
+        gamma, ability_folder = measurements.ability(agent, fingerprint, validation, config, artifacts, grader)
+        ranked.append(ranking)
+        able.append(gamma)
+        made |= {f"rankings/{agent.name}": ranking_folder.name, f"ability/{agent.name}": ability_folder.name}
+    return Measured(tuple(ranked), tuple(able), made)
+
+
+def measure_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
+    """Rankings and ability of one model by itself, left as artifacts for the trials that need them."""
+    alone = dataclasses.replace(config, models=(model,), update=dataclasses.replace(config.update, adapter="full"))
+    with Grader() as grader:
+        measure(alone, seat_agents(alone), artifacts, grader)
+
+
+def _classroom(
+    config: RunConfig, seats: Sequence[Seat], artifacts: Artifacts, grader: Grader, stopwatch: Stopwatch
+) -> tuple[ilr.Classroom, Measured]:
+    training, validation = SOURCES.get(config.questions.source).load(
+        config.questions.train, config.questions.validation
+    )
+    measured = measure(config, seats, artifacts, grader)
+    room = ilr.Classroom(
+        agents=[seat.agent for seat in seats],
+        updaters=make_updaters(seats, config),
+        questions=training,
+        validation=validation,
+        difficulty=joint_difficulty(measured.rankings),
+        ability=np.array(measured.ability),
+        grader=grader,
+        stopwatch=stopwatch,
+    )
+    return room, measured
+
+
+def _train(config: RunConfig, folder: Path, room: ilr.Classroom, watch: Callable[[int, float], None]) -> None:
+    checkpoints = folder / "checkpoints"
+    done = _restore(checkpoints, room)
+    for name in ("train.jsonl", "dialogues.jsonl"):
+        truncate_after(folder / name, done)
+    room.stopwatch.write(done)
+
+    def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
+        append_records(folder / "train.jsonl", [to_line(record) for record in steps])
+        append_records(folder / "dialogues.jsonl", [to_line(record) for record in dialogues])
+        if step % config.training.checkpoint_every == 0 or step == config.training.steps:
+            with room.stopwatch.watch("checkpoint"):
+                save_checkpoint(checkpoints, step, lambda target: _save(target, room))
+        room.stopwatch.write(step)
+        watch(step, 0.0)
+
+    ilr.train(config, room, done + 1, finished)
+
+
+def _save(target: Path, room: ilr.Classroom) -> None:
+    (target / "state.json").write_text(json.dumps({"ability": room.ability.tolist()}))
+    for agent, updater in zip(room.agents, room.updaters, strict=True):
+        place = target / agent.name
+        place.mkdir()
+        save_weights(agent.model, place)
+        torch.save(updater.state_dict(), place / "optimizer.pt")
+
+
+def _restore(checkpoints: Path, room: ilr.Classroom) -> int:
+    latest = latest_checkpoint(checkpoints)
+    if latest is None:
+        return 0
+    step, source = latest
+    room.ability = np.array(json.loads((source / "state.json").read_text())["ability"])
+    for agent, updater in zip(room.agents, room.updaters, strict=True):
+        load_weights(agent.model, source / agent.name)
+        updater.load_state_dict(torch.load(source / agent.name / "optimizer.pt", weights_only=True))
+    return step
+
+
+def _result(config: RunConfig, key: str, folder: Path, room: ilr.Classroom, measured: Measured) -> TrialResult:
+    spent = dict.fromkeys(config.agents, 0)
+    if config.training.steps:
+        for record in read(folder / "train.jsonl", StepRecord):
+            spent[record.agent] += record.sampled_tokens
+    gamma = np.array(measured.ability)
+    shares = cooperates(gamma[:, None], room.difficulty[None, :]).mean(axis=1)
+    return TrialResult(
+        hash=key,
+        variant=config.variant,
+        profile=config.profile,
+        models=config.models,
+        agents=config.agents,
+        seed=config.seed,
+        steps=config.training.steps,
+        sampled_tokens=spent,
+        cooperation_share=dict(zip(config.agents, map(float, shares), strict=True)),
+        ability=dict(zip(config.agents, measured.ability, strict=True)),
+        difficulty={
+            "mean": float(room.difficulty.mean()),
+            "standard_deviation": float(room.difficulty.std()),
+            "valid_rankings": [ranking.valid for ranking in measured.rankings],
+            "invalid_rankings": [ranking.invalid for ranking in measured.rankings],
+        },
+        artifacts=measured.artifacts,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what determines the numbers, and the commit where this is a checkout."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found | {"commit": described.stdout.strip() or "unknown"}

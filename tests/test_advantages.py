@@ -1,0 +1,72 @@
+"""Advantages against their closed forms, for every scale and baseline."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ilr_bench.advantages import changed, group_advantages
+
+batches = arrays(np.float64, (3, 2, 4), elements=st.sampled_from([0.0, 0.1, 0.35, 0.6, 1.1]))
+
+
+@given(batches)
+def test_the_group_scale_is_the_sample_z_score(rewards):
+    advantages = group_advantages(rewards)
+    for place in np.ndindex(3, 2):
+        group = rewards[place]
+        expected = np.zeros(4) if np.ptp(group) == 0 else scipy.stats.zscore(group, ddof=1)
+        np.testing.assert_allclose(advantages[place], expected, atol=1e-9)
+
+
+@given(batches)
+def test_a_baseline_over_agents_standardises_their_pooled_answers(rewards):
+    advantages = group_advantages(rewards, baseline="agents")
+    for question in range(3):
+        pool = rewards[question].ravel()
+        expected = np.zeros(8) if np.ptp(pool) == 0 else scipy.stats.zscore(pool, ddof=1)
+        np.testing.assert_allclose(advantages[question].ravel(), expected, atol=1e-9)
+
+
+@given(batches)
+def test_without_a_scale_advantages_are_centred_rewards(rewards):
+    centred = rewards - rewards.mean(axis=-1, keepdims=True)
+    np.testing.assert_allclose(group_advantages(rewards, scale="none"), centred, atol=1e-12)
+
+
+@given(batches)
+def test_the_batch_scale_divides_centred_groups_by_one_deviation(rewards):
+    advantages = group_advantages(rewards, scale="batch")
+    deviation = rewards.std(ddof=1)
+    centred = rewards - rewards.mean(axis=-1, keepdims=True)
+    expected = centred / deviation if np.ptp(rewards) else centred * 0
+    np.testing.assert_allclose(advantages, expected, atol=1e-9)
+
+
+@given(batches)
+def test_a_baseline_over_the_batch_centres_the_whole_batch(rewards):
+    advantages = group_advantages(rewards, scale="none", baseline="batch")
+    np.testing.assert_allclose(advantages, rewards - rewards.mean(), atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_a_flat_group_teaches_nothing(scale):
+    rewards = np.array([[0.1, 0.1, 0.1], [0.0, 1.0, 0.3]])
+    assert (group_advantages(rewards, scale)[0] == 0).all()
+
+
+def test_a_flat_group_learns_from_its_peers_under_a_baseline_over_agents():
+    rewards = np.array([[[1.0, 1.0], [0.0, 0.0]]])
+    assert (group_advantages(rewards, baseline="agents")[0, 0] > 0).all()
+
+
+def test_a_single_answer_has_no_advantage():
+    assert group_advantages([[1.0]]).tolist() == [[0.0]]
+
+
+def test_a_group_counts_as_changed_above_the_threshold_only():
+    before = np.zeros((2, 3))
+    after = np.array([[0.0, 0.0009, 0.0], [0.0, 0.0011, 0.0]])
+    assert changed(before, after).tolist() == [False, True]

@@ -1,0 +1,46 @@
+"""Self-ranking: batches, broken rankings, and the mean normalised rank."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ilr_bench.config import DifficultySettings
+from ilr_bench.difficulty import Rankings, joint_difficulty, mean_ranks, ranking_batches
+
+
+@given(count=st.integers(2, 60), size=st.integers(2, 8), shuffles=st.integers(1, 4))
+def test_every_shuffle_ranks_every_question_once_in_batches_of_at_least_two(count, size, shuffles):
+    batches = ranking_batches(count, DifficultySettings(batch_size=size, shuffles=shuffles), seed=0)
+    assert min(map(len, batches)) >= 2
+    per_shuffle = len(batches) // shuffles
+    for shuffle in range(shuffles):
+        places = np.concatenate(batches[shuffle * per_shuffle : (shuffle + 1) * per_shuffle])
+        assert sorted(places) == list(range(count))
+
+
+def test_perfect_rankings_order_questions_by_their_true_difficulty():
+    truth = np.random.default_rng(1).permutation(40)
+    batches = ranking_batches(40, DifficultySettings(batch_size=4, shuffles=20), seed=3)
+    orders = [tuple(np.argsort(truth[batch])) for batch in batches]
+    ranks = mean_ranks(40, batches, orders)
+    assert np.corrcoef(ranks.difficulty, truth)[0, 1] > 0.9
+    assert (ranks.valid, ranks.invalid) == (200, 0)
+
+
+def test_normalised_ranks_run_from_zero_for_the_easiest_to_one_for_the_hardest():
+    ranks = mean_ranks(3, [np.array([2, 0, 1])], [(1, 0, 2)])
+    assert ranks.difficulty.tolist() == [0.0, 1.0, 0.5]
+
+
+def test_a_broken_ranking_is_counted_and_ignored():
+    batches = [np.array([0, 1]), np.array([2, 3])]
+    ranks = mean_ranks(4, batches, [(0, 1), None])
+    assert np.isnan(ranks.difficulty).tolist() == [False, False, True, True]
+    assert (ranks.valid, ranks.invalid) == (1, 1)
+
+
+def test_a_question_without_a_ranking_takes_the_other_agents_value_else_a_half():
+    first = Rankings(np.array([0.0, np.nan, np.nan]), 1, 0)
+    second = Rankings(np.array([0.5, 1.0, np.nan]), 1, 0)
+    assert joint_difficulty([first, second]).tolist() == pytest.approx([0.25, 1.0, 0.5])

@@ -1,0 +1,46 @@
+"""What an answer earns."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ilr_bench.config import RewardSettings
+from ilr_bench.questions.base import Question
+from ilr_bench.records import Verdict
+from ilr_bench.rewards import Answer, reward, right_steps
+
+QUESTION = Question("q", "3+5-2", "6", ("3+5=8", "8-2=6"))
+GRADED, VERIFIED = RewardSettings(kind="graded"), RewardSettings(kind="verified")
+
+
+def answer(text, finished=True):
+    return Answer(QUESTION, text, finished)
+
+
+def test_a_right_answer_in_form_earns_one_and_the_format_term():
+    assert reward(Verdict.CORRECT, answer("8-2=6 \\boxed{6}"), GRADED) == pytest.approx(1.1)
+
+
+def test_right_steps_of_a_wrong_answer_earn_partial_credit_only_when_graded():
+    wrong = answer("3+5=8 8-2=5 \\boxed{5}")
+    assert reward(Verdict.WRONG, wrong, GRADED) == pytest.approx(0.5 * 0.5 + 0.1)
+    assert reward(Verdict.WRONG, wrong, VERIFIED) == pytest.approx(0.1)
+
+
+def test_a_turn_without_an_answer_or_cut_by_the_limit_gets_no_format_term():
+    assert reward(Verdict.MISSING, answer("nothing"), GRADED) == 0
+    assert reward(Verdict.CORRECT, answer("\\boxed{6}", finished=False), VERIFIED) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("3+5=8;8-2=6", 1), ("3 + 5 = 8", 0.5), ("13+5=8", 0), ("3+5=80", 0), ("8-2=6;3+5=8", 0.5), ("", 0)],
+)
+def test_steps_count_whole_and_in_their_order(text, share):
+    assert right_steps(text, QUESTION.steps) == share
+
+
+@given(st.sampled_from(list(Verdict)), st.text(max_size=40), st.booleans())
+def test_no_answer_that_is_not_right_earns_as_much_as_a_right_one(verdict, text, finished):
+    earned = reward(verdict, answer(text, finished), GRADED)
+    assert verdict is Verdict.CORRECT or earned < reward(Verdict.CORRECT, answer(text, finished), GRADED) or earned <= 0.6
