@@ -1,0 +1,210 @@
+"""Attention for completions that share a prompt: the prompt's keys and values are computed and kept once.
+
+`encode` runs prompts through the model and keeps their keys and values; `continue_rows` runs several rows
+per prompt on top of them. No row ever holds a copy of its prompt, gradients flow into the prompt, and the
+result is that of an ordinary causal forward over prompt and row together.
+
+transformers lets a program register an attention function by name; that one name is all that is used of it,
+so any causal language model with rotary positions and plain softmax attention works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from ilr_bench.errors import ConfigurationError
+
+NAME = "ilr_bench_shared_prefix"
+
+
+class Attention(Protocol):
+    """What one forward pass does in each of its attention layers."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """query: (rows, heads, tokens, size); key, value: (rows, key heads, tokens, size). Returns query's shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of some prompts, padded on the right."""
+
+    keys: tuple[Tensor, ...]
+    """Per layer (prompts, key heads, longest, size)."""
+    values: tuple[Tensor, ...]
+    bias: Tensor
+    """(prompts, 1, 1, longest): 0 on a prompt's tokens, minus infinity on padding."""
+    lengths: Tensor
+    """(prompts,)"""
+
+    def select(self, prompts: Tensor) -> Prefix:
+        """The prefix of a list of groups, each given by its prompt's place."""
+        return Prefix(
+            tuple(key[prompts] for key in self.keys),
+            tuple(value[prompts] for value in self.values),
+            self.bias[prompts],
+            self.lengths[prompts],
+        )
+
+
+class Encoding:
+    """Causal attention that keeps the keys and values it sees."""
+
+    def __init__(self) -> None:
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Ordinary causal attention; see `Attention.attend`."""
+        self.keys[layer], self.values[layer] = key, value
+        grouped = query.shape[1] != key.shape[1]
+        return functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
+        )
+
+
+class Continuation:
+    """Whole rows on top of their prompts: causal within a row, everything of the prompt visible.
+
+    Rows are ordered by prompt, equally many per prompt.
+    """
+
+    def __init__(self, prefix: Prefix) -> None:
+        self.prefix = prefix
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """A row's tokens see their prompt and the row up to themselves; see `Attention.attend`."""
+        tokens = query.shape[2]
+        hidden = torch.full((tokens, tokens), float("-inf"), device=query.device, dtype=query.dtype).triu(1)
+        return _attend(self.prefix, layer, query, key, value, hidden, scaling)
+
+
+class Decoding:
+    """One new token per row and step on top of the prompts; the rows' own keys and values are kept."""
+
+    def __init__(self, prefix: Prefix, capacity: int) -> None:
+        self.prefix = prefix
+        self.capacity = capacity
+        self.step = 0
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """The newest token sees its prompt and its row; see `Attention.attend`."""
+        if layer not in self.keys:
+            rows, heads, _, size = key.shape
+            self.keys[layer] = key.new_empty(rows, heads, self.capacity, size)
+            self.values[layer] = value.new_empty(rows, heads, self.capacity, size)
+        keys, values = self.keys[layer], self.values[layer]
+        keys[:, :, self.step] = key[:, :, 0]
+        values[:, :, self.step] = value[:, :, 0]
+        seen = self.step + 1
+        return _attend(self.prefix, layer, query, keys[:, :, :seen], values[:, :, :seen], None, scaling)
+
+    def repack(self, prefix: Prefix, rows: Tensor) -> None:
+        """Go on with other rows (by their present places) under another prefix."""
+        self.prefix = prefix
+        for kept in (self.keys, self.values):
+            for layer, tensor in kept.items():
+                kept[layer] = tensor[rows]
+
+
+def _attend(
+    prefix: Prefix, layer: int, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None, scaling: float
+) -> Tensor:
+    prompt_key, prompt_value = prefix.keys[layer], prefix.values[layer]
+    prompts, key_heads, longest, size = prompt_key.shape
+    rows, heads, tokens, _ = query.shape
+    width, queries = rows // prompts, heads // key_heads * tokens
+    query = query * scaling
+    by_prompt = query.reshape(prompts, width, key_heads, queries, size).transpose(1, 2)
+    by_row = query.reshape(rows, key_heads, queries, size)
+    to_prompt = by_prompt.reshape(prompts, key_heads, width * queries, size) @ prompt_key.transpose(2, 3)
+    to_prompt = (to_prompt + prefix.bias).reshape(prompts, key_heads, width, queries, longest)
+    to_row = by_row @ key.transpose(2, 3)
+    if hidden is not None:
+        to_row = (to_row.reshape(rows, -1, tokens, tokens) + hidden).reshape(rows, key_heads, queries, tokens)
+    scores = torch.cat((to_prompt.transpose(1, 2).reshape(rows, key_heads, queries, longest), to_row), dim=-1)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+    on_prompt = weights[..., :longest].reshape(prompts, width, key_heads, queries, longest).transpose(1, 2)
+    from_prompt = on_prompt.reshape(prompts, key_heads, width * queries, longest) @ prompt_value
+    from_prompt = from_prompt.reshape(prompts, key_heads, width, queries, size).transpose(1, 2)
+    output = from_prompt.reshape(rows, key_heads, queries, size) + weights[..., longest:] @ value
+    return output.reshape(rows, heads, tokens, size)
+
+
+def _registered(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    shared_prefix: Attention | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    unsupported = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
+    if dropout:
+        unsupported.append("attention dropout")
+    if shared_prefix is None or unsupported:
+        reason = " and ".join(unsupported) or "a wrapper that drops keyword arguments"
+        raise ConfigurationError(
+            f"{type(module).__name__} uses {reason}, which sampling and training with a shared prompt do not support; "
+            "choose a model with plain softmax attention"
+        )
+    return shared_prefix.attend(module.layer_idx, query, key, value, scaling).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(NAME, _registered)
+
+
+@contextmanager
+def shared_prefix_attention(model: Any, longest: int) -> Iterator[None]:
+    """Within it the model's forward obeys `shared_prefix=`; `longest` is the longest sequence in tokens.
+
+    Raises ConfigurationError for models that it cannot serve.
+    """
+    config = model.config
+    window = getattr(config, "sliding_window", None)
+    if window is not None and longest > window and "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        raise ConfigurationError(
+            f"sequences of {longest} tokens exceed the model's sliding window of {window}; "
+            "lower sampling.max_prompt_tokens or sampling.max_new_tokens"
+        )
+    before = config._attn_implementation
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
+    """Keys and values of all tokens but the last of each prompt; the last one opens the prompt's rows.
+
+    Padding stands on the right, where causal attention never looks.
+    """
+    device = model.device
+    lengths = [len(prompt) - 1 for prompt in prompts]
+    longest = max(1, *lengths)
+    ids = torch.tensor(
+        [[*prompt[:-1], *[pad_id] * (longest - length)] for prompt, length in zip(prompts, lengths, strict=True)]
+    )
+    attention = Encoding()
+    model(input_ids=ids.to(device), use_cache=False, logits_to_keep=1, shared_prefix=attention)
+    keys = tuple(attention.keys[layer] for layer in sorted(attention.keys))
+    values = tuple(attention.values[layer] for layer in sorted(attention.values))
+    limits = torch.tensor(lengths, device=device)
+    padding = torch.arange(longest, device=device)[None, :] >= limits[:, None]
+    bias = torch.zeros(padding.shape, device=device, dtype=keys[0].dtype).masked_fill(padding, float("-inf"))
+    return Prefix(keys, values, bias[:, None, None, :], limits)

@@ -1,0 +1,207 @@
+"""Sampling from a transformers model: prompts encoded once, all their samples decoded in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.shared_prefix import Decoding, Prefix, encode, shared_prefix_attention
+
+REPACK_BELOW = 0.7
+"""Share of rows still growing below which the batch is packed anew."""
+PROMPT_COST = 2
+"""Reading a prompt's keys once costs a decoding step about as much as this many rows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One completion to be: which prompt, and which of its samples."""
+
+    prompt: int
+    sample: int
+
+
+class TransformersEngine:
+    """Samples from a transformers causal language model, on the model's own device.
+
+    Every row draws its random numbers from a stream of its own, named by seed, prompt and sample, so neither
+    the size of a batch nor the rows beside it decide what is drawn.
+    """
+
+    def __init__(self, model: Any, end_ids: Iterable[int], pad_id: int, decode: Callable[[Sequence[int]], str]) -> None:
+        """decode: text of token ids, needed for stop strings only."""
+        self.model = model
+        self.end_ids = tuple(sorted(end_ids))
+        self.pad_id = pad_id
+        self.decode = decode
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions, seed: int
+    ) -> list[list[Completion]]:
+        """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
+
+        Raises ConfigurationError for an empty prompt and for models that cannot share a prompt.
+        """
+        _check(prompts, samples, options)
+        results: list[list[Completion]] = [[] for _ in prompts]
+        if not any(samples):
+            return results
+        training = self.model.training
+        self.model.eval()
+        longest = max(len(prompt) for prompt in prompts) + options.max_new_tokens
+        with torch.inference_mode(), shared_prefix_attention(self.model, longest):
+            try:
+                for rows in _batches(prompts, samples, options.rows_per_call):
+                    for row, completion in zip(rows, self._decode_batch(prompts, rows, options, seed), strict=True):
+                        results[row.prompt].append(completion)
+            finally:
+                self.model.train(training)
+        return results
+
+    def _decode_batch(
+        self, prompts: Sequence[Sequence[int]], rows: list[Row], options: SamplingOptions, seed: int
+    ) -> list[Completion]:
+        device, limit = self.model.device, options.max_new_tokens
+        places = sorted({row.prompt for row in rows})
+        prompt_of_row = np.searchsorted(places, [row.prompt for row in rows])
+        prefix = encode(self.model, [prompts[place] for place in places], self.pad_id)
+        last = torch.tensor([prompts[row.prompt][-1] for row in rows] + [self.pad_id], device=device)
+        uniforms = torch.from_numpy(_uniforms(rows, limit, seed)).to(device)
+        ends = torch.tensor(self.end_ids, device=device)
+
+        # One row too many: the slots of finished rows write there, so that no step has to sort them out.
+        nobody = len(rows)
+        tokens = torch.full((nobody + 1, limit), self.pad_id, device=device)
+        logprobs = torch.zeros(nobody + 1, limit, device=device)
+        lengths = torch.zeros(nobody + 1, dtype=torch.long, device=device)
+        finished = torch.zeros(nobody + 1, dtype=torch.bool, device=device)
+
+        groups, slots = _pack(prompt_of_row, np.arange(nobody))
+        decoding = Decoding(_select(prefix, groups), limit)
+        row_of_slot = torch.from_numpy(slots).to(device)
+        inputs = last[row_of_slot]
+        positions = decoding.prefix.lengths.repeat_interleave(len(slots) // len(groups))
+        for step in range(limit):
+            decoding.step = step
+            logits = self.model(
+                input_ids=inputs[:, None],
+                position_ids=(positions + step)[:, None],
+                use_cache=False,
+                shared_prefix=decoding,
+            ).logits[:, -1]
+            inputs, chosen = _choose(logits, options.temperature, uniforms[row_of_slot, step])
+            tokens[row_of_slot, step] = inputs
+            logprobs[row_of_slot, step] = chosen
+            lengths[row_of_slot] = step + 1
+            ended = torch.isin(inputs, ends)
+            if options.stop_strings:
+                ended |= self._stopped(tokens[row_of_slot, : step + 1], options.stop_strings)
+            finished[row_of_slot] = ended
+            row_of_slot = row_of_slot.masked_fill(ended, nobody)
+            live = int((row_of_slot != nobody).sum())
+            if live == 0:
+                break
+            if live < REPACK_BELOW * len(row_of_slot):
+                old = row_of_slot.cpu().numpy()
+                groups, slots = _pack(prompt_of_row, np.sort(old[old != nobody]))
+                if len(slots) < len(old):
+                    slot_of_row = np.zeros(nobody + 1, dtype=np.int64)
+                    slot_of_row[old] = np.arange(len(old))
+                    kept = torch.from_numpy(slot_of_row[slots]).to(device)
+                    decoding.repack(_select(prefix, groups), kept)
+                    row_of_slot = torch.from_numpy(slots).to(device)
+                    inputs = inputs[kept]
+                    positions = decoding.prefix.lengths.repeat_interleave(len(slots) // len(groups))
+        return _completions(tokens, logprobs, lengths, finished, nobody)
+
+    def _stopped(self, tokens: Tensor, stop_strings: tuple[str, ...]) -> Tensor:
+        # A token holds at least a quarter of a character, so older tokens cannot be part of a stop string.
+        window = 4 * max(len(stop) for stop in stop_strings) + 4
+        texts = [self.decode(row) for row in tokens[:, -window:].tolist()]
+        return torch.tensor([any(stop in text for stop in stop_strings) for text in texts], device=tokens.device)
+
+
+def _check(prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions) -> None:
+    if len(prompts) != len(samples):
+        raise ConfigurationError(f"{len(prompts)} prompts but {len(samples)} numbers of samples; give one per prompt")
+    if any(not len(prompt) for prompt in prompts):
+        raise ConfigurationError("a prompt holds no token; give every prompt at least one")
+    if options.max_new_tokens < 1 or options.temperature < 0:
+        raise ConfigurationError("max_new_tokens must be at least 1 and temperature at least 0")
+
+
+def _batches(prompts: Sequence[Sequence[int]], samples: Sequence[int], most: int) -> Iterator[list[Row]]:
+    """Rows in batches of at most `most`, prompts of like length together; a prompt's rows stay in order."""
+    order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), place))
+    rows = [Row(place, sample) for place in order for sample in range(samples[place])]
+    batch: list[Row] = []
+    for start in range(0, len(rows), most):
+        batch = rows[start : start + most]
+        yield sorted(batch, key=lambda row: (row.prompt, row.sample))
+
+
+def _uniforms(rows: list[Row], count: int, seed: int) -> NDArray[np.float64]:
+    """(rows + 1, count) numbers in [0, 1), a stream for every row; the last row is spare."""
+    numbers = np.zeros((len(rows) + 1, count))
+    for place, row in enumerate(rows):
+        key = np.array([seed % 2**64, (row.prompt << 32) + row.sample], dtype=np.uint64)
+        numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
+    return numbers
+
+
+def _pack(prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Arrange live rows in groups of equal width, each on one prompt.
+
+    live: rows in ascending order. Returns the prompt of each group, and the row of each slot (groups x width,
+    flat), where `len(prompt_of_row)` marks an empty slot.
+    """
+    prompts, counts = np.unique(prompt_of_row[live], return_counts=True)
+    widths = np.arange(1, counts.max() + 1)
+    group_counts = -(-counts[:, None] // widths[None, :])
+    width = int(widths[(group_counts.sum(axis=0) * (widths + PROMPT_COST)).argmin()])
+    per_prompt = -(-counts // width)
+    slots = np.full((int(per_prompt.sum()), width), len(prompt_of_row), dtype=np.int64)
+    first = np.cumsum(per_prompt) - per_prompt
+    starts = np.cumsum(counts) - counts
+    within = np.arange(len(live)) - np.repeat(starts, counts)
+    slots.reshape(-1)[np.repeat(first, counts) * width + within] = live
+    return np.repeat(prompts, per_prompt), slots.reshape(-1)
+
+
+def _select(prefix: Prefix, groups: NDArray[np.int64]) -> Prefix:
+    if np.array_equal(groups, np.arange(len(prefix.lengths))):
+        return prefix
+    return prefix.select(torch.from_numpy(groups).to(prefix.lengths.device))
+
+
+def _choose(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Next tokens by inverse distribution function, and their log-probabilities at temperature 1.
+
+    logits: (rows, vocabulary), uniforms: (rows,) in [0, 1). Returns (rows,) each.
+    """
+    logprobs = logits.float().log_softmax(dim=-1)
+    if temperature == 0:
+        chosen = logits.argmax(dim=-1)
+    else:
+        scaled = logprobs if temperature == 1 else (logits.float() / temperature).log_softmax(dim=-1)
+        # Double precision, so that rounding in the running sum cannot move a draw to another token.
+        distribution = scaled.double().exp().cumsum(dim=-1)
+        targets = uniforms[:, None] * distribution[:, -1:]
+        chosen = torch.searchsorted(distribution, targets, right=True).clamp_(max=logits.shape[-1] - 1)[:, 0]
+    return chosen, logprobs.gather(1, chosen[:, None])[:, 0]
+
+
+def _completions(tokens: Tensor, logprobs: Tensor, lengths: Tensor, finished: Tensor, rows: int) -> list[Completion]:
+    ids, sizes, ends = tokens.tolist(), lengths.tolist(), finished.tolist()
+    values = logprobs.cpu().numpy()
+    return [
+        Completion(tuple(ids[row][: sizes[row]]), values[row, : sizes[row]].copy(), ends[row]) for row in range(rows)
+    ]
