@@ -49,7 +49,7 @@ def _advice(error: Exception) -> str | None:
     number = re.search(r"os error (\d+)", str(error))
     if number is not None:
         return _ADVICE.get(int(number[1]))
-    if "PytorchStreamWriter failed" in str(error):
+    if "inline_container" in str(error) or "PytorchStreamWriter" in str(error):
         return "a file could not be written to its end, most likely for want of space; free some and run again"
     return None
 

@@ -1,0 +1,9 @@
+"""Variants: named changes of a run's configuration, one function each.
+
+A variant is a value made from another one; nothing in the trainer asks which one it runs. Other packages
+add theirs through the entry-point group `ilr_bench.variants` (docs/adding-a-variant.md).
+"""
+
+from ablations.registry import VARIANTS, Variant, get, names, register
+
+__all__ = ["VARIANTS", "Variant", "get", "names", "register"]

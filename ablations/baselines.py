@@ -1,0 +1,38 @@
+"""What the method has to beat: no training, and agents that train alone."""
+
+from __future__ import annotations
+
+from ablations.registry import register
+from ilr_bench.config import SOLO_STAGES, RunConfig, change
+
+
+@register
+def base(config: RunConfig) -> RunConfig:
+    """The models as they are, without training.
+
+    Source: paper, main result (row Base)
+    """
+    return change(grpo(config), {"training.steps": 0})
+
+
+@register
+def grpo(config: RunConfig) -> RunConfig:
+    """Each agent trained alone on the same questions by GRPO.
+
+    Source: paper, main result (row GRPO)
+    """
+    alone = {
+        "discussion.stages": SOLO_STAGES,
+        "discussion.trained_turns": "sharing",
+        "discussion.dialogues_per_question": 1,
+    }
+    return change(config, {**alone, "calibration.kind": "none"})
+
+
+@register
+def grpo_matched(config: RunConfig) -> RunConfig:
+    """GRPO alone with as many sampled tokens per agent and seed as ILR, spent on more samples per question.
+
+    Source: reviewers (is it just more sampling?)
+    """
+    return change(grpo(config), {"sampling.match_tokens_of": "ilr"})

@@ -1,0 +1,77 @@
+"""The paper's own method, its components taken away one at a time, and its cooperation ratio."""
+
+from __future__ import annotations
+
+from ablations.baselines import grpo
+from ablations.registry import register
+from ilr_bench.config import IDEA3_STAGES, RunConfig, change
+
+RATIOS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Cooperation ratios of Figure 3."""
+
+
+@register
+def ilr(config: RunConfig) -> RunConfig:
+    """The whole method: the item-response rule, Idea3 and perception calibration.
+
+    Source: paper, sections 3.1 to 3.3
+    """
+    return change(
+        config,
+        {"discussion.stages": IDEA3_STAGES, "interaction.rule": "irt", "calibration.kind": "perception"},
+    )
+
+
+@register
+def di_only(config: RunConfig) -> RunConfig:
+    """Dynamic interaction without perception calibration.
+
+    Source: paper, component ablation
+    """
+    return change(ilr(config), {"calibration.kind": "none"})
+
+
+@register
+def pc_only(config: RunConfig) -> RunConfig:
+    """Perception calibration without interaction: the same questions, each agent answering alone.
+
+    Source: paper, component ablation (what stays in place of the interaction is not stated there)
+    """
+    return change(grpo(config), {"calibration.kind": "perception"})
+
+
+@register
+def pure_cooperative(config: RunConfig) -> RunConfig:
+    """Every agent cooperates on every question.
+
+    Source: paper, Figure 3 (p = 1)
+    """
+    return with_cooperation_ratio(config, 1.0)
+
+
+@register
+def pure_competitive(config: RunConfig) -> RunConfig:
+    """Every agent competes on every question.
+
+    Source: paper, Figure 3 (p = 0)
+    """
+    return with_cooperation_ratio(config, 0.0)
+
+
+def with_cooperation_ratio(config: RunConfig, ratio: float) -> RunConfig:
+    """The method with a coin in place of the rule: cooperation with probability `ratio`."""
+    return change(ilr(config), {"interaction.rule": "coin", "interaction.cooperation_ratio": ratio})
+
+
+def _register_ratio(ratio: float) -> None:
+    def cooperation(config: RunConfig) -> RunConfig:
+        return with_cooperation_ratio(config, ratio)
+
+    cooperation.__doc__ = (
+        f"A coin in place of the rule: cooperation with probability {ratio}.\n\nSource: paper, Figure 3 (p = {ratio})"
+    )
+    register(cooperation, name=f"cooperation_{ratio}")
+
+
+for _ratio in RATIOS:
+    _register_ratio(_ratio)
