@@ -43,4 +43,6 @@ def test_steps_count_whole_and_in_their_order(text, share):
 @given(st.sampled_from(list(Verdict)), st.text(max_size=40), st.booleans())
 def test_no_answer_that_is_not_right_earns_as_much_as_a_right_one(verdict, text, finished):
     earned = reward(verdict, answer(text, finished), GRADED)
-    assert verdict is Verdict.CORRECT or earned < reward(Verdict.CORRECT, answer(text, finished), GRADED) or earned <= 0.6
+    assert (
+        verdict is Verdict.CORRECT or earned < reward(Verdict.CORRECT, answer(text, finished), GRADED) or earned <= 0.6
+    )

@@ -1,0 +1,58 @@
+"""Agents that say what a test tells them to: a tokenizer of code points, and an engine that is a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ilr_bench.agent import Agent
+from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.prompts import STYLES
+
+Speak = Callable[[str, int], str]
+"""(prompt, number of the sample) -> what is said."""
+
+
+class CodePoints:
+    """One token per character, shifted by an offset so that agents' token ids differ."""
+
+    def __init__(self, offset: int = 0) -> None:
+        self.offset = offset
+        self.chat_template = None
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) + self.offset for letter in text]}
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        return "".join(chr(token - self.offset) for token in ids)
+
+
+class ScriptedEngine:
+    """Records every prompt it hears, and answers by its script."""
+
+    def __init__(self, speak: Speak, tokenizer: CodePoints) -> None:
+        self.speak = speak
+        self.tokenizer = tokenizer
+        self.heard: list[str] = []
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions, seed: int
+    ) -> list[list[Completion]]:
+        said = []
+        for prompt, count in zip(prompts, samples, strict=True):
+            text = self.tokenizer.decode(prompt)
+            self.heard.append(text)
+            said.append([self._completion(self.speak(text, k), options) for k in range(count)])
+        return said
+
+    def _completion(self, text: str, options: SamplingOptions) -> Completion:
+        ids = tuple(self.tokenizer(text)["input_ids"])
+        kept = ids[: options.max_new_tokens]
+        return Completion(kept, np.zeros(len(kept), dtype=np.float32), len(kept) == len(ids))
+
+
+def scripted_agent(name: str, speak: Speak, offset: int = 0, limit: int = 10_000, style: str = "micro") -> Agent:
+    tokenizer = CodePoints(offset)
+    engine = ScriptedEngine(speak, tokenizer)
+    return Agent(name, None, tokenizer, STYLES.get(style), engine, limit)

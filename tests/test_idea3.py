@@ -1,0 +1,103 @@
+"""Who hears what in a discussion, and how many turns there are."""
+
+import numpy as np
+import pytest
+from scripted import scripted_agent
+
+from ilr_bench.config import SamplingSettings
+from ilr_bench.idea3 import Table, analyse, fuse, share
+from ilr_bench.questions.base import Question
+
+QUESTIONS = (Question("q1", "1+1", "2"), Question("q2", "2+2", "4"))
+
+
+def speak_as(name):
+    def speak(prompt, number):
+        stage = "fused" if "view" in prompt else "judged" if "mine" in prompt else "idea"
+        return f"{name} {stage} {prompt.splitlines()[0]} {number}"
+
+    return speak
+
+
+def table(names, cooperation=None, sampling=None):
+    agents = [scripted_agent(name, speak_as(name), offset=1000 * place) for place, name in enumerate(names)]
+    modes = np.zeros((len(names), 2), dtype=bool) if cooperation is None else np.array(cooperation)
+    return Table(agents, QUESTIONS, modes, sampling or SamplingSettings(max_new_tokens=100, max_analysis_tokens=100), 0)
+
+
+def hold(seats, ideas_per_agent, dialogues, fusions):
+    ideas = share(seats, ideas_per_agent)
+    analyses = analyse(seats, ideas, dialogues)
+    return ideas, analyses, fuse(seats, ideas, analyses, fusions)
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("A", "B", "C"), ("A", "B", "C", "D")])
+def test_every_agent_speaks_once_per_stage_and_hears_every_peer(names):
+    seats = table(names)
+    ideas, _, fusions = hold(seats, [1] * len(names), 1, [3] * len(names))
+    assert [len(group) for agent in fusions for group in agent] == [3] * 2 * len(names)
+    for name, agent in zip(names, seats.agents, strict=True):
+        sharing, analysis, fusion = (agent.engine.heard[stage * 2] for stage in range(3))
+        peers = [peer for peer in names if peer != name]
+        assert sharing == "1+1"
+        assert all(f"{peer} idea 1+1 0" in analysis for peer in peers)
+        assert all(f"{peer} judged 1+1 0" in fusion for peer in peers)
+        assert all(f"{peer} idea 1+1 0" in fusion for peer in names)
+    assert ideas[0][1][0].text == "A idea 2+2 0"
+
+
+def test_turns_of_one_stage_do_not_hear_each_other():
+    seats = table(("A", "B"))
+    hold(seats, [1, 1], 1, [1, 1])
+    for agent in seats.agents:
+        assert not any("judged" in prompt for prompt in agent.engine.heard[2:4])
+
+
+def test_text_crosses_between_agents_and_tokens_do_not():
+    seats = table(("A", "B"))
+    ideas, _, fusions = hold(seats, [1, 1], 1, [1, 1])
+    assert min(ideas[1][0][0].completion.token_ids) >= 1000
+    assert max(fusions[0][0][0].prompt.ids) < 1000
+    assert ideas[1][0][0].text in seats.agents[0].tokenizer.decode(fusions[0][0][0].prompt.ids)
+
+
+def test_idea_number_d_enters_dialogue_d():
+    seats = table(("A", "B"))
+    hold(seats, [4, 4], 4, [1, 1])
+    fusion_prompts = seats.agents[0].engine.heard[-8:-4]
+    for number, prompt in enumerate(fusion_prompts):
+        assert f"A idea 1+1 {number}" in prompt
+        assert f"B idea 1+1 {number}" in prompt
+
+
+def test_only_idea_number_0_enters_a_single_dialogue():
+    seats = table(("A", "B"))
+    _, analyses, _ = hold(seats, [4, 4], 1, [8, 8])
+    assert [len(group) for group in analyses[0]] == [1, 1]
+    assert "B idea 1+1 0" in seats.agents[0].engine.heard[2]
+    assert not any(f"idea 1+1 {number}" in prompt for prompt in seats.agents[0].engine.heard for number in (1, 2, 3))
+
+
+def test_each_agent_follows_its_own_mode_in_its_own_prompts():
+    seats = table(("A", "B"), cooperation=[[True, False], [False, False]])
+    hold(seats, [1, 1], 1, [1, 1])
+    first, second = (agent.engine.heard for agent in seats.agents)
+    assert "partner" in first[2]
+    assert "opponent" in first[3]
+    assert "opponent" in second[2]
+    assert "partner" not in "".join(second)
+
+
+def test_a_prompt_over_the_limit_loses_its_middle_and_says_how_much():
+    agent = scripted_agent("A", speak_as("A"), limit=20)
+    prompt = agent.render("head" + "x" * 50 + "tail")
+    text = agent.tokenizer.decode(prompt.ids)
+    assert len(prompt.ids) <= 20
+    assert text.startswith("head")
+    assert text.endswith("tail")
+    assert prompt.cut_tokens == 58 - len(prompt.ids)
+
+
+def test_a_turn_over_the_token_limit_is_marked_unfinished():
+    seats = table(("A", "B"), sampling=SamplingSettings(max_new_tokens=3))
+    assert not share(seats, [1, 1])[0][0][0].completion.finished

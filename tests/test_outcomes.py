@@ -1,0 +1,62 @@
+"""From verdicts to lessons: what calibration changes, and what each stage is paid."""
+
+import numpy as np
+import pytest
+
+from ilr_bench.advantages import group_advantages
+from ilr_bench.calibration import perception_calibration
+from ilr_bench.config import AdvantageSettings, CalibrationSettings
+from ilr_bench.outcomes import analysis_rewards, learn
+
+REWARDS = [
+    np.array([[1.1, 0.1, 0.35, 0.6], [0.1, 0.1, 0.1, 0.1]]),
+    np.array([[0.6, 0.5, 0.5, 0.6], [1.1, 0.1, 0.1, 1.1]]),
+]
+
+
+def test_every_group_is_calibrated_with_its_peers_rewards_on_the_same_question():
+    lessons = learn(REWARDS, CalibrationSettings(), AdvantageSettings())
+    for question in range(2):
+        expected = perception_calibration(REWARDS[0][question], [REWARDS[1][question]])
+        np.testing.assert_allclose(lessons[0].calibrated[question], expected.rewards)
+        np.testing.assert_allclose(lessons[0].advantages[question], group_advantages(expected.rewards))
+
+
+def test_the_effect_of_calibration_is_what_it_did_to_the_advantages():
+    first, second = learn(REWARDS, CalibrationSettings(), AdvantageSettings())
+    assert first.changed.tolist() == [True, False]
+    assert first.clipped.mean() > 0
+    assert second.flat_peers.tolist() == [False, True]
+
+
+def test_without_calibration_nothing_changes_and_nothing_is_clipped():
+    for lesson in learn(REWARDS, CalibrationSettings(kind="none"), AdvantageSettings()):
+        assert lesson.clipped.size == 0
+        assert not lesson.changed.any()
+        np.testing.assert_array_equal(lesson.rewards, lesson.calibrated)
+
+
+def test_two_reward_levels_are_equal_by_theorem_with_and_without_calibration():
+    rng = np.random.default_rng(0)
+    rewards = [rng.integers(0, 2, (50, 8)).astype(float) for _ in range(3)]
+    for lesson in learn(rewards, CalibrationSettings(), AdvantageSettings()):
+        assert not lesson.changed.any()
+
+
+def test_agents_may_have_groups_of_different_size_under_their_own_baseline():
+    rewards = [REWARDS[0], REWARDS[1][:, :2]]
+    lessons = learn(rewards, CalibrationSettings(), AdvantageSettings())
+    assert [lesson.advantages.shape for lesson in lessons] == [(2, 4), (2, 2)]
+
+
+def test_a_baseline_over_agents_pools_both_groups_of_a_question():
+    lessons = learn(REWARDS, CalibrationSettings(kind="none"), AdvantageSettings(baseline="agents"))
+    pooled = np.concatenate([lesson.advantages[1] for lesson in lessons])
+    assert pooled.sum() == pytest.approx(0, abs=1e-9)
+    assert (lessons[0].advantages[1] < 0).all()
+
+
+def test_an_analysis_earns_the_mean_of_the_fusions_in_its_dialogue():
+    fusion = [np.array([[1.0, 0.0, 0.5, 0.5]])]
+    assert analysis_rewards(fusion, dialogues=2)[0].tolist() == [[0.5, 0.5]]
+    assert analysis_rewards(fusion, dialogues=4)[0].tolist() == [[1.0, 0.0, 0.5, 0.5]]
