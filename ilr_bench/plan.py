@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ablations
-from ilr_bench.config import RunConfig, change, setting, validate
+from ilr_bench.config import RunConfig, change, setting
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.identity import trial_hash
 from ilr_bench.profiles import profile
@@ -80,7 +80,7 @@ def plan_study(
 
 
 def _make(name: str, bare: RunConfig) -> RunConfig:
-    return validate(replace(ablations.get(name).make(bare), variant=name))
+    return ablations.get(name)(bare)
 
 
 def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, RunConfig]) -> None:

@@ -145,12 +145,17 @@ def sweep(
             say(describe(plan))
             return
         outcome = run_sweep(plan, profile, out, workers, shlex.join(["python", "-m", "ilr_bench.sweep", *sys.argv[1:]]))
-        note("seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in outcome.seconds.items()))
-        for job, error in outcome.failed.items():
-            note(f"{job}: {error}")
-        if outcome.failed:
-            raise IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
-        say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
+        finish(plan, out, outcome)
+
+
+def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
+    """Says how a sweep ended; raises IlrError if any job failed."""
+    note("seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in outcome.seconds.items()))
+    for job, error in outcome.failed.items():
+        note(f"{job}: {error}")
+    if outcome.failed:
+        raise IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
+    say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from ilr_bench.interaction import cooperates
 from ilr_bench.lineup import Seat, make_updaters, seat_agents
 from ilr_bench.models.loading import load_weights, save_weights
 from ilr_bench.questions import SOURCES
-from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, read_result, to_line
+from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, read_result
 from ilr_bench.seeds import derive_seed
 from ilr_bench.store import Artifacts, append_records, latest_checkpoint, save_checkpoint, truncate_after, write_atomic
 from ilr_bench.timing import Stopwatch
@@ -150,8 +150,8 @@ def _train(config: RunConfig, folder: Path, room: ilr.Classroom, watch: Callable
     room.stopwatch.write(done)
 
     def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
-        append_records(folder / "train.jsonl", [to_line(record) for record in steps])
-        append_records(folder / "dialogues.jsonl", [to_line(record) for record in dialogues])
+        append_records(folder / "train.jsonl", steps)
+        append_records(folder / "dialogues.jsonl", dialogues)
         if step % config.training.checkpoint_every == 0 or step == config.training.steps:
             with room.stopwatch.watch("checkpoint"):
                 save_checkpoint(checkpoints, step, lambda target: _save(target, room))

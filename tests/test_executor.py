@@ -1,0 +1,75 @@
+"""Jobs on worker processes: order, failures, and workers that die."""
+
+import os
+import signal
+from pathlib import Path
+
+from ilr_bench.errors import MissingInputError
+from ilr_bench.executor import Event, Job, run_jobs, tell
+
+
+def touch(path: Path) -> None:
+    path.write_text(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}")
+
+
+def follow(path: Path, before: Path) -> None:
+    path.write_text(before.read_text())
+
+
+def fail() -> None:
+    raise MissingInputError("no such model; install it")
+
+
+def die_once(marker: Path) -> None:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def report_progress() -> None:
+    tell(Event("progress", done=3.0))
+
+
+def run(jobs, workers=2):
+    events = []
+    return run_jobs(jobs, workers, events.append), events
+
+
+def test_a_job_starts_after_what_it_needs_and_workers_have_one_thread(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    failed, events = run([Job("b", follow, (second, first), ("a",)), Job("a", touch, (first,))])
+    assert failed == {}
+    assert second.read_text().split()[1] == "1"
+    assert [event.job for event in events if event.ended] == ["a", "b"]
+
+
+def test_a_failure_is_one_line_and_what_needs_it_is_not_run(tmp_path):
+    other = tmp_path / "other"
+    failed, _ = run(
+        [Job("bad", fail, ()), Job("after", touch, (tmp_path / "x",), ("bad",)), Job("other", touch, (other,))]
+    )
+    assert failed == {"bad": "no such model; install it", "after": "not run, because bad failed"}
+    assert other.exists()
+
+
+def test_a_job_whose_worker_was_killed_is_started_once_more(tmp_path):
+    other = tmp_path / "other"
+    failed, _ = run([Job("killed", die_once, (tmp_path / "marker",)), Job("other", touch, (other,))])
+    assert failed == {}
+    assert other.exists()
+
+
+def test_a_job_that_kills_its_worker_every_time_fails_and_the_rest_goes_on(tmp_path):
+    other = tmp_path / "other"
+    failed, _ = run([Job("killer", die, ()), Job("other", touch, (other,), ())], workers=1)
+    assert "worker process died" in failed["killer"]
+    assert other.exists()
+
+
+def test_progress_told_in_a_worker_reaches_the_watcher():
+    _, events = run([Job("progress", report_progress, ())])
+    assert Event("progress", done=3.0) in events

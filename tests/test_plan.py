@@ -1,0 +1,78 @@
+"""What a study consists of, before anything runs."""
+
+import pytest
+
+from ilr_bench.config import RunConfig
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.plan import parse_overrides, plan_study
+from ilr_bench.profiles import profile
+
+
+def test_the_table_2_study_has_one_trial_per_variant_and_seed():
+    plan = plan_study("micro", ["base", "grpo", "grpo_matched", "di_only", "pc_only", "ilr"], [("A", "B")], [0, 1, 2])
+    assert len(plan.trials) == len(plan.entries) == 18
+    assert len({trial.folder for trial in plan.trials}) == 18
+
+
+def test_a_matched_trial_brings_the_one_it_matches_and_runs_after_it():
+    plan = plan_study("micro", ["grpo_matched"])
+    first, second = plan.trials
+    assert (first.config.variant, second.config.variant) == ("ilr", "grpo_matched")
+    assert second.dependency == first.hash
+
+
+def test_the_hash_of_a_matched_trial_depends_on_the_trial_it_matches():
+    plain = plan_study("micro", ["grpo_matched"]).trials[1]
+    other = plan_study("micro", ["grpo_matched"], overrides={"sampling.max_analysis_tokens": ("32",)}).trials[1]
+    assert plain.hash != other.hash
+
+
+def test_variants_that_compute_the_same_run_once_under_both_names():
+    plan = plan_study("micro", ["pure_cooperative", "cooperation_1.0", "pure_competitive", "cooperation_0.0"])
+    assert len(plan.trials) == 2
+    assert [entry.variant for entry in plan.entries] == [
+        "pure_cooperative",
+        "cooperation_1.0",
+        "pure_competitive",
+        "cooperation_0.0",
+    ]
+    assert plan.entries[0].folder == plan.entries[1].folder
+
+
+def test_overrides_span_a_grid_whose_points_have_names_of_their_own():
+    overrides = parse_overrides(["training.steps=10,20", "sampling.samples=4"])
+    plan = plan_study("micro", ["ilr"], overrides=overrides)
+    assert [trial.config.training.steps for trial in sorted(plan.trials, key=steps)] == [10, 20]
+    assert {entry.variant for entry in plan.entries} == {"ilr training.steps=10", "ilr training.steps=20"}
+
+
+def steps(trial):
+    config: RunConfig = trial.config
+    return config.training.steps
+
+
+def test_an_override_that_every_variant_fixes_is_refused():
+    with pytest.raises(ConfigurationError, match="fixed by base"):
+        plan_study("micro", ["base"], overrides={"training.steps": ("5",)})
+
+
+@pytest.mark.parametrize("text", ["training.steps", "=3", "training.steps="])
+def test_an_override_without_key_or_value_is_refused(text):
+    with pytest.raises(ConfigurationError, match="KEY=VALUE"):
+        parse_overrides([text])
+
+
+def test_an_unknown_variant_or_setting_says_what_was_meant():
+    with pytest.raises(ConfigurationError, match="did you mean pure_cooperative"):
+        plan_study("micro", ["pure_coperative"])
+    with pytest.raises(ConfigurationError, match="did you mean training.steps"):
+        plan_study("micro", ["ilr"], overrides={"training.step": ("5",)})
+
+
+def test_longer_trials_start_first_so_that_workers_end_together():
+    plan = plan_study("micro", ["base", "grpo", "ilr"])
+    assert [trial.config.variant for trial in plan.trials] == ["ilr", "grpo", "base"]
+
+
+def test_the_profile_default_needs_no_models():
+    assert plan_study("micro", ["ilr"]).trials[0].config.models == profile("micro").models
