@@ -55,5 +55,5 @@ def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdate
 
 def _load(config: RunConfig) -> list[LoadedModel]:
     if config.update.adapter == "lora":
-        return load_twins(config.models, config.agents, config.update)
+        return load_twins(config.models, config.agents, config.update, config.seed)
     return [load_model(model) for model in config.models]
