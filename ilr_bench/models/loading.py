@@ -1,0 +1,207 @@
+"""From a model's name to weights in memory: prepared folders, any local folder, GGUF files, hub names."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from filelock import FileLock
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from ilr_bench.config import UpdateSettings
+from ilr_bench.errors import ConfigurationError, MissingInputError, StoreError
+from ilr_bench.files import explained
+from ilr_bench.models.adapters import AdapterView, attach_lora
+from ilr_bench.models.base import MODELS, cache_folder
+from ilr_bench.models.gguf import convert_gguf
+from ilr_bench.models.tokenizers import load_tokenizer, write_check
+
+_FULL, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
+_CONTENT = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
+"""Files of a model folder that decide what the model computes."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model in memory, with what is needed to talk to it."""
+
+    model: Any
+    """transformers model (or `AdapterView`), fp32 weights, in eval mode, on the GPU where there is one."""
+    tokenizer: Any
+    end_ids: tuple[int, ...]
+    """Tokens that end a turn, ascending."""
+    pad_id: int
+    folder: Path
+    fingerprint: str
+    """Hash of all that determines weights and tokenizer."""
+
+
+def load_model(name_or_path: str) -> LoadedModel:
+    """A registered model, a local folder, a `.gguf` file or a hub name such as `owner/model`.
+
+    Raises MissingInputError where it cannot be had, ConfigurationError for a name that is none of these.
+    """
+    folder, fingerprint = _locate(name_or_path)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    except (OSError, ValueError) as error:
+        raise MissingInputError(
+            f"{folder} holds no causal language model that can be read: {_first_line(error)}"
+        ) from error
+    model.config.use_cache = True
+    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer = load_tokenizer(folder)
+    ends = _ids(model.generation_config.eos_token_id) | _ids(model.config.eos_token_id) | _ids(tokenizer.eos_token_id)
+    if not ends:
+        raise ConfigurationError(f"{folder}: no end token in config.json, generation_config.json or the tokenizer")
+    pad_id = min(ends) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    return LoadedModel(model, tokenizer, tuple(sorted(ends)), pad_id, folder, fingerprint)
+
+
+def load_twins(
+    models: Sequence[str], names: Sequence[str], settings: UpdateSettings, seed: int = 0
+) -> list[LoadedModel]:
+    """The agents' models with a LoRA adapter each; agents of the same model share one base in memory."""
+    twins: dict[int, LoadedModel] = {}
+    for model in dict.fromkeys(models):
+        places = [place for place, other in enumerate(models) if other == model]
+        base = load_model(model)
+        views = attach_lora(base.model, settings, [names[place] for place in places], seed)
+        twins |= {place: dataclasses.replace(base, model=view) for place, view in zip(places, views, strict=True)}
+    return [twins[place] for place in range(len(models))]
+
+
+def save_weights(model: Any, folder: Path) -> None:
+    """What training changed, bit for bit: a full model's weights, or one adapter's.
+
+    Raises StoreError where the disk is full or cannot be written.
+    """
+    with explained(folder):
+        if isinstance(model, AdapterView):
+            weights = {name: tensor.contiguous() for name, tensor in sorted(model.adapter_weights().items())}
+            safetensors.torch.save_file(weights, folder / _ADAPTER)
+        else:
+            safetensors.torch.save_model(model, str(folder / _FULL))
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Copies saved weights into a model of the same shape, in place, so that optimizers keep their parameters.
+
+    Raises StoreError where the folder holds other weights.
+    """
+    path = folder / (_ADAPTER if isinstance(model, AdapterView) else _FULL)
+    try:
+        if isinstance(model, AdapterView):
+            _copy_into(model.adapter_weights(), safetensors.torch.load_file(path))
+        else:
+            safetensors.torch.load_model(model, str(path), device=str(model.device))
+    except (FileNotFoundError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
+        raise StoreError(f"{path} does not hold the weights of this model: {_first_line(error)}") from error
+
+
+def save_prepared(model: Any, tokenizer: Any, folder: Path) -> None:
+    """An ordinary model folder (`from_pretrained` reads it) with a note of the tokenizer's ids."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_check(tokenizer, folder)
+
+
+def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, filled by `make` unless it is there: whole or absent, and made by one process at a time.
+
+    Raises StoreError where the disk is full or cannot be written.
+    """
+    if folder.exists():
+        return folder
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if folder.exists():
+                return folder
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            try:
+                make(temporary)
+                temporary.chmod(0o755)
+                temporary.rename(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, computed again only where its size or time has changed."""
+    state = path.stat()
+    return _file_hash(path, state.st_size, state.st_mtime_ns)
+
+
+def folder_hash(folder: Path) -> str:
+    """First 12 hexadecimal digits of the SHA-256 over the names and contents of a model's files."""
+    files = sorted({path for pattern in _CONTENT for path in folder.glob(pattern)})
+    text = "".join(f"{path.name} {file_hash(path)}\n" for path in files)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _locate(name_or_path: str) -> tuple[Path, str]:
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path, folder_hash(path)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise MissingInputError(f"no GGUF file at {path}; name an existing file")
+        key = file_hash(path)[:12]
+        prepared = cache_folder() / "models" / f"gguf-{key}"
+        return prepare_once(prepared, lambda folder: save_prepared(*convert_gguf(path), folder)), f"gguf-{key}"
+    if name_or_path.count("/") == 1 and name_or_path not in MODELS:
+        return _from_hub(name_or_path)
+    entry = MODELS.get(name_or_path)
+    return entry.prepare(), entry.fingerprint()
+
+
+def _from_hub(name: str) -> tuple[Path, str]:
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(_CONTENT)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        raise MissingInputError(
+            f"model {name} is neither a folder here nor to be had from the hub ({_first_line(error)}); "
+            "connect to the hub, or download it elsewhere and give the folder's path"
+        ) from error
+    return folder, folder_hash(folder)
+
+
+def _copy_into(targets: dict[str, torch.Tensor], saved: dict[str, torch.Tensor]) -> None:
+    if targets.keys() != saved.keys():
+        raise KeyError(f"{len(targets.keys() ^ saved.keys())} tensors are missing or unknown")
+    with torch.no_grad():
+        for name, tensor in targets.items():
+            if tensor.shape != saved[name].shape:
+                raise RuntimeError(f"{name} has shape {tuple(saved[name].shape)}, not {tuple(tensor.shape)}")
+            tensor.copy_(saved[name])
+
+
+def _ids(value: int | Sequence[int] | None) -> set[int]:
+    if value is None:
+        return set()
+    return {value} if isinstance(value, int) else set(value)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
