@@ -74,8 +74,12 @@ class Registry(Generic[T]):
         if self._complete:
             return
         self._complete = True  # set first: the modules may ask for names while they are imported
-        for module in self._modules:
-            importlib.import_module(module)
+        try:
+            for module in self._modules:
+                importlib.import_module(module)
+        except ImportError:
+            self._complete = False
+            raise
         for point in entry_points(group=self._group) if self._group is not None else ():
             registered = self._entries.get(point.name)
             if registered is None or self._load(point) is not registered:
