@@ -264,6 +264,21 @@ def validate(config: RunConfig) -> RunConfig:
     discussion, sampling, training = config.discussion, config.sampling, config.training
     if not config.models:
         raise ConfigurationError("models: at least one model is needed")
+    positive = {
+        "sampling.samples": sampling.samples, "training.questions_per_step": training.questions_per_step,
+        "difficulty.shuffles": config.difficulty.shuffles, "update.iterations": config.update.iterations,
+        "discussion.dialogues_per_question": discussion.dialogues_per_question,
+        "training.checkpoint_every": training.checkpoint_every, "evaluation.samples": config.evaluation.samples,
+        "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
+        "sampling.samples_per_agent": min(sampling.samples_per_agent or (1,)), "training.steps": training.steps + 1,
+        "sampling.max_new_tokens": sampling.max_new_tokens, "sampling.rows_per_call": sampling.rows_per_call,
+        "update.rows_per_micro_batch": config.update.rows_per_micro_batch, "sampling.temperature": sampling.temperature,
+    }  # fmt: skip
+    for key, value in positive.items():
+        if not value > 0:
+            raise ConfigurationError(f"{key}: too small")
+    if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
+        raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
     if discussion.stages not in (SOLO_STAGES, IDEA3_STAGES):
         raise ConfigurationError(f"discussion.stages: {discussion.stages} is neither {SOLO_STAGES} nor {IDEA3_STAGES}")
     if discussion.stages == IDEA3_STAGES and len(config.models) < 2:
@@ -275,7 +290,9 @@ def validate(config: RunConfig) -> RunConfig:
     if config.interaction.rule == "coin" and config.interaction.cooperation_ratio is None:
         raise ConfigurationError("interaction.cooperation_ratio: the rule `coin` needs a probability between 0 and 1")
     if config.interaction.rule != "coin" and config.interaction.cooperation_ratio is not None:
-        raise ConfigurationError("interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin")
+        raise ConfigurationError(
+            "interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin"
+        )
     for agent in range(len(config.models)):
         if config.samples_of(agent) % discussion.dialogues_per_question:
             raise ConfigurationError("discussion.dialogues_per_question: must divide sampling.samples")
@@ -284,20 +301,8 @@ def validate(config: RunConfig) -> RunConfig:
             "discussion.trained_turns: `all` needs one dialogue per sample; "
             "set discussion.dialogues_per_question to sampling.samples"
         )
-    if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
-        raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
     if training.questions_per_step > config.questions.train:
         raise ConfigurationError("training.questions_per_step: larger than questions.train")
-    positive = {
-        "sampling.samples": sampling.samples, "training.questions_per_step": training.questions_per_step,
-        "difficulty.shuffles": config.difficulty.shuffles, "update.iterations": config.update.iterations,
-        "discussion.dialogues_per_question": discussion.dialogues_per_question,
-        "training.checkpoint_every": training.checkpoint_every, "evaluation.samples": config.evaluation.samples,
-        "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
-    }  # fmt: skip
-    for key, value in positive.items():
-        if not value > 0:
-            raise ConfigurationError(f"{key}: too small")
     ratio = config.interaction.cooperation_ratio
     if ratio is not None and not 0 <= ratio <= 1:
         raise ConfigurationError(f"interaction.cooperation_ratio: {ratio} is not between 0 and 1")
