@@ -55,7 +55,7 @@ class Agent:
         return text.strip()
 
     def _tokens(self, text: str) -> list[int]:
-        if self.tokenizer.chat_template is None:
+        if self.tokenizer.chat_template is None or not self.style.uses_chat_template:
             ids: list[int] = self.tokenizer(text)["input_ids"]
             return ids
         turn = [{"role": "user", "content": text}]

@@ -16,6 +16,8 @@ class PromptStyle(Protocol):
     """Wordings of one prompt style. Peers come in the order of the agents; own text never among them."""
 
     name: str
+    uses_chat_template: bool
+    """False where the text goes to the model as it is, to be continued."""
 
     def solve(self, question: str) -> str:
         """Idea Sharing, and the prompt of solo training and solo evaluation: the question alone."""

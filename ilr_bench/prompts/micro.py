@@ -20,6 +20,7 @@ class MicroStyle:
     """The style that the micro models are taught."""
 
     name = "micro"
+    uses_chat_template = True
 
     def solve(self, question: str) -> str:
         """The question alone."""
