@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface
@@ -23,6 +25,8 @@ from transformers import AttentionInterface
 from ilr_bench.errors import ConfigurationError
 
 NAME = "ilr_bench_shared_prefix"
+PROMPT_COST = 2
+"""Reading a prompt's keys once costs about as much as this many rows."""
 
 
 class Attention(Protocol):
@@ -45,13 +49,16 @@ class Prefix:
     lengths: Tensor
     """(prompts,)"""
 
-    def select(self, prompts: Tensor) -> Prefix:
+    def select(self, prompts: NDArray[np.int64]) -> Prefix:
         """The prefix of a list of groups, each given by its prompt's place."""
+        if np.array_equal(prompts, np.arange(len(self.lengths))):
+            return self
+        places = torch.from_numpy(prompts).to(self.lengths.device)
         return Prefix(
-            tuple(key[prompts] for key in self.keys),
-            tuple(value[prompts] for value in self.values),
-            self.bias[prompts],
-            self.lengths[prompts],
+            tuple(key[places] for key in self.keys),
+            tuple(value[places] for value in self.values),
+            self.bias[places],
+            self.lengths[places],
         )
 
 
@@ -208,3 +215,22 @@ def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
     padding = torch.arange(longest, device=device)[None, :] >= limits[:, None]
     bias = torch.zeros(padding.shape, device=device, dtype=keys[0].dtype).masked_fill(padding, float("-inf"))
     return Prefix(keys, values, bias[:, None, None, :], limits)
+
+
+def pack(prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Arrange live rows in groups of equal width, each on one prompt.
+
+    prompt_of_row: (rows,) ascending; live: rows in ascending order. Returns the prompt of each group, and the row
+    of each slot (groups x width, flat), where `len(prompt_of_row)` marks an empty slot.
+    """
+    prompts, counts = np.unique(prompt_of_row[live], return_counts=True)
+    widths = np.arange(1, counts.max() + 1)
+    group_counts = -(-counts[:, None] // widths[None, :])
+    width = int(widths[(group_counts.sum(axis=0) * (widths + PROMPT_COST)).argmin()])
+    per_prompt = -(-counts // width)
+    slots = np.full((int(per_prompt.sum()), width), len(prompt_of_row), dtype=np.int64)
+    first = np.cumsum(per_prompt) - per_prompt
+    starts = np.cumsum(counts) - counts
+    within = np.arange(len(live)) - np.repeat(starts, counts)
+    slots.reshape(-1)[np.repeat(first, counts) * width + within] = live
+    return np.repeat(prompts, per_prompt), slots.reshape(-1)

@@ -13,12 +13,10 @@ from torch import Tensor
 
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.generation.base import Completion, SamplingOptions
-from ilr_bench.generation.shared_prefix import Decoding, Prefix, encode, shared_prefix_attention
+from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
 
 REPACK_BELOW = 0.7
 """Share of rows still growing below which the batch is packed anew."""
-PROMPT_COST = 2
-"""Reading a prompt's keys once costs a decoding step about as much as this many rows."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,8 @@ class TransformersEngine:
         lengths = torch.zeros(nobody + 1, dtype=torch.long, device=device)
         finished = torch.zeros(nobody + 1, dtype=torch.bool, device=device)
 
-        groups, slots = _pack(prompt_of_row, np.arange(nobody))
-        decoding = Decoding(_select(prefix, groups), limit)
+        groups, slots = pack(prompt_of_row, np.arange(nobody))
+        decoding = Decoding(prefix.select(groups), limit)
         row_of_slot = torch.from_numpy(slots).to(device)
         inputs = last[row_of_slot]
         positions = decoding.prefix.lengths.repeat_interleave(len(slots) // len(groups))
@@ -111,12 +109,12 @@ class TransformersEngine:
                 break
             if live < REPACK_BELOW * len(row_of_slot):
                 old = row_of_slot.cpu().numpy()
-                groups, slots = _pack(prompt_of_row, np.sort(old[old != nobody]))
+                groups, slots = pack(prompt_of_row, np.sort(old[old != nobody]))
                 if len(slots) < len(old):
                     slot_of_row = np.zeros(nobody + 1, dtype=np.int64)
                     slot_of_row[old] = np.arange(len(old))
                     kept = torch.from_numpy(slot_of_row[slots]).to(device)
-                    decoding.repack(_select(prefix, groups), kept)
+                    decoding.repack(prefix.select(groups), kept)
                     row_of_slot = torch.from_numpy(slots).to(device)
                     inputs = inputs[kept]
                     positions = decoding.prefix.lengths.repeat_interleave(len(slots) // len(groups))
@@ -155,31 +153,6 @@ def _uniforms(rows: list[Row], count: int, seed: int) -> NDArray[np.float64]:
         key = np.array([seed % 2**64, (row.prompt << 32) + row.sample], dtype=np.uint64)
         numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
     return numbers
-
-
-def _pack(prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Arrange live rows in groups of equal width, each on one prompt.
-
-    live: rows in ascending order. Returns the prompt of each group, and the row of each slot (groups x width,
-    flat), where `len(prompt_of_row)` marks an empty slot.
-    """
-    prompts, counts = np.unique(prompt_of_row[live], return_counts=True)
-    widths = np.arange(1, counts.max() + 1)
-    group_counts = -(-counts[:, None] // widths[None, :])
-    width = int(widths[(group_counts.sum(axis=0) * (widths + PROMPT_COST)).argmin()])
-    per_prompt = -(-counts // width)
-    slots = np.full((int(per_prompt.sum()), width), len(prompt_of_row), dtype=np.int64)
-    first = np.cumsum(per_prompt) - per_prompt
-    starts = np.cumsum(counts) - counts
-    within = np.arange(len(live)) - np.repeat(starts, counts)
-    slots.reshape(-1)[np.repeat(first, counts) * width + within] = live
-    return np.repeat(prompts, per_prompt), slots.reshape(-1)
-
-
-def _select(prefix: Prefix, groups: NDArray[np.int64]) -> Prefix:
-    if np.array_equal(groups, np.arange(len(prefix.lengths))):
-        return prefix
-    return prefix.select(torch.from_numpy(groups).to(prefix.lengths.device))
 
 
 def _choose(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:

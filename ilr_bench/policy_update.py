@@ -1,0 +1,280 @@
+"""The GRPO update of one agent: turns with advantages in, optimizer steps out. The one room that knows TRL.
+
+The loss is TRL's own `_compute_loss`. The log-probabilities that it is given come from our forward, which
+encodes a prompt once for all turns that share it. Left out of TRL's trainer: its sampling, data loading,
+logging, and the patches that it applies to the model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from packaging.specifiers import SpecifierSet
+from torch import Tensor
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from ilr_bench.config import UpdateSettings
+from ilr_bench.errors import MissingInputError, NumericalError
+from ilr_bench.logprobs import MicroBatch, micro_batches, turn_logprobs
+
+SUPPORTED_TRL = ">=1.16,<1.17"
+LEARNED_ON = ("_compute_loss", "_get_per_token_logps_and_entropies")
+"""The two private methods of TRL's trainer that are used here: one called, one replaced."""
+
+
+@dataclass(frozen=True)
+class TrainedTurn:
+    """One sampled turn and what it deserved."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    logprobs: NDArray[np.float32]
+    """(len(completion_ids),) under the policy that sampled it, at temperature 1."""
+    advantage: float
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What one batch of turns did to a policy; loss, norm and KL are means over its optimizer steps."""
+
+    loss: float
+    gradient_norm: float
+    """Before clipping."""
+    learning_rate: float
+    kl: float | None
+    """Mean k3 estimate per token against the starting policy; None without a KL term."""
+    trained_tokens: int
+    skipped_turns: int
+    """Turns without any gradient, left out of the forward; the loss is normalised as if they were there."""
+
+
+class PolicyUpdater:
+    """The optimizer of one agent."""
+
+    def __init__(
+        self,
+        model: Any,
+        agent: str,
+        settings: UpdateSettings,
+        total_steps: int,
+        max_completion_length: int,
+        pad_id: int,
+        temperature: float,
+    ) -> None:
+        """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.
+
+        total_steps: joint steps of the run, which bound the warm-up. temperature: the one turns are sampled at.
+        """
+        self.agent = agent
+        self.settings = settings
+        self.pad_id = pad_id
+        # TRL divides the logits by it as well; greedy turns have no distribution to train, so they count as 1.
+        self.temperature = temperature or 1.0
+        self.warmup = min(settings.warmup_steps, total_steps * settings.iterations)
+        self.optimizer_steps = 0
+        self.loss = TrlLoss(settings, max_completion_length)
+        self.reference = copy.deepcopy(model).eval() if settings.beta and settings.adapter == "full" else None
+        # The model's device is the caller's choice, and accelerate's own mixed precision would change its forward.
+        self.accelerator = Accelerator(device_placement=False, mixed_precision="no")
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+        self.weights = weights
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+
+    def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
+        """Takes `settings.iterations` optimizer steps on one batch of turns.
+
+        Raises NumericalError, before the weights change, where a loss or gradient is not finite.
+        """
+        taught = [turn for turn in turns if turn.completion_ids and (turn.advantage != 0 or self.settings.beta)]
+        batches = micro_batches(taught, self.settings.rows_per_micro_batch)
+        rows, tokens = len(turns), sum(len(turn.completion_ids) for turn in turns)
+        inputs = [self._inputs(batch, taught, tokens) for batch in batches]
+        losses, norms = [], []
+        self.loss.metrics.clear()
+        with _training(self.model):
+            for _ in range(self.settings.iterations):
+                losses.append(self._accumulate(batches, inputs, rows, tokens, step))
+                norms.append(self._optimizer_step(step))
+        return UpdateReport(
+            loss=float(np.mean(losses)),
+            gradient_norm=float(np.mean(norms)),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            kl=self.loss.mean_kl(inputs) if self.settings.beta else None,
+            trained_tokens=sum(len(turn.completion_ids) for turn in taught),
+            skipped_turns=rows - len(taught),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimizer and schedule, enough to continue with the same bits; weights are saved by the caller."""
+        return {"optimizer": self.optimizer.state_dict(), "optimizer_steps": self.optimizer_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer_steps = state["optimizer_steps"]
+
+    def _inputs(self, batch: MicroBatch, turns: Sequence[TrainedTurn], tokens: int) -> dict[str, Tensor]:
+        """What TRL's loss reads; prompts are empty there, since the forward is ours."""
+        device = self.accelerator.unwrap_model(self.model).device
+        slots = [turns[place] if place >= 0 else None for place in batch.turn_of_slot]
+        mask = batch.padded([np.ones(len(completion)) for completion in batch.completions])
+        inputs = {
+            "prompt_ids": torch.zeros(len(slots), 0, dtype=torch.long, device=device),
+            "prompt_mask": torch.zeros(len(slots), 0, dtype=torch.long, device=device),
+            "completion_ids": torch.zeros(mask.shape, dtype=torch.long, device=device),
+            "completion_mask": torch.from_numpy(mask).to(device),
+            "advantages": torch.tensor([turn.advantage if turn else 0.0 for turn in slots], device=device),
+            "num_items_in_batch": torch.tensor(float(tokens), device=device),
+        }
+        if self.temperature == 1:
+            old = batch.padded([turn.logprobs if turn else () for turn in slots])
+            inputs["old_per_token_logps"] = torch.from_numpy(old).to(device)
+        if self.settings.beta:
+            with torch.no_grad(), self._reference_policy() as reference:
+                inputs["ref_per_token_logps"] = self._logprobs(reference, batch)
+        return inputs
+
+    def _accumulate(
+        self, batches: list[MicroBatch], inputs: list[dict[str, Tensor]], rows: int, tokens: int, step: int
+    ) -> float:
+        """Gradients of one pass over all micro-batches, equal to those of one batch of all turns; returns the loss."""
+        total = 0.0
+        for weight in self.weights:
+            # Not None: momentum and weight decay act on a batch without gradient too.
+            weight.grad = torch.zeros_like(weight)
+        for batch, given in zip(batches, inputs, strict=True):
+            logprobs = self._logprobs(self.model, batch)
+            loss = self.loss(logprobs, given, rows, tokens)
+            # Turns sampled at another temperature than 1 come without their sampler's log-probabilities.
+            given.setdefault("old_per_token_logps", logprobs.detach())
+            total += self._finite(loss.detach(), "loss", step)
+            self.accelerator.backward(loss)
+        return total
+
+    def _optimizer_step(self, step: int) -> float:
+        norm = self.accelerator.clip_grad_norm_(self.weights, self.settings.max_grad_norm)
+        norm = self._finite(norm, "gradient", step)
+        self.optimizer_steps += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * min(1.0, self.optimizer_steps / max(1, self.warmup))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+    def _finite(self, value: Tensor, what: str, step: int) -> float:
+        number = float(value)
+        if not np.isfinite(number):
+            self.optimizer.zero_grad()
+            raise NumericalError(
+                f"agent {self.agent}, step {step}: the {what} is {number}, the weights were left as they are; "
+                "lower update.learning_rate or update.max_grad_norm and run again"
+            )
+        return number
+
+    def _logprobs(self, model: Any, batch: MicroBatch) -> Tensor:
+        half = self.settings.precision == "bf16"
+        with torch.autocast(self.weights[0].device.type, dtype=torch.bfloat16) if half else nullcontext():
+            return turn_logprobs(model, batch, self.pad_id, self.temperature)
+
+    @contextmanager
+    def _reference_policy(self) -> Iterator[Any]:
+        if self.reference is not None:
+            yield self.reference
+        else:
+            model = self.accelerator.unwrap_model(self.model)
+            with model.disable_adapter():
+                yield model
+
+
+class TrlLoss:
+    """TRL's GRPO loss on log-probabilities that are already there.
+
+    TRL's `_compute_loss` reads its settings from the trainer it belongs to. This stands in for the trainer and has
+    what is read and nothing else: a real one seeds the global generators and patches the model's forward.
+    """
+
+    def __init__(self, settings: UpdateSettings, max_completion_length: int) -> None:
+        self.loss_type = settings.loss_type
+        self.beta = settings.beta
+        self.epsilon_low = settings.epsilon
+        self.epsilon_high = settings.epsilon if settings.epsilon_high is None else settings.epsilon_high
+        self.max_completion_length = max_completion_length
+        self.importance_sampling_level = "token"
+        self.top_entropy_quantile = 1.0
+        self.off_policy_mask_threshold = None
+        self.use_vllm = False
+        self.aux_loss_enabled = False
+        self._entropy_bonus_enabled = False
+        self.args = SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1)
+        self.model = SimpleNamespace(training=True)
+        self.current_gradient_accumulation_steps = 1
+        self.accelerator = Accelerator(device_placement=False, mixed_precision="no")
+        self._metrics: dict[str, defaultdict[str, list[float]]] = {"train": defaultdict(list)}
+        self._logprobs = torch.empty(0)
+
+    def __call__(self, logprobs: Tensor, inputs: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
+        """This micro-batch's part of the loss of a batch with `rows` turns and `tokens` completion tokens.
+
+        TRL normalises by what it is shown; the factor turns that into the whole batch's normaliser.
+        """
+        self._logprobs = logprobs
+        compute: Any = GRPOTrainer._compute_loss
+        loss: Tensor = compute(self, None, inputs)
+        if self.loss_type == "dapo":
+            return loss
+        if self.loss_type == "bnpo":
+            return loss * (inputs["completion_mask"].sum() / tokens)
+        return loss * (len(logprobs) / rows)
+
+    @property
+    def metrics(self) -> dict[str, list[float]]:
+        """What TRL measured, a number per call."""
+        return self._metrics["train"]
+
+    def mean_kl(self, inputs: Sequence[dict[str, Tensor]]) -> float:
+        """Mean KL per token over all calls since `metrics` was cleared, which went round and round `inputs`."""
+        sizes = [float(given["completion_mask"].sum()) for given in inputs]
+        values = np.array(self.metrics["kl"]).reshape(-1, len(sizes))
+        return float(np.average(values.mean(axis=0), weights=sizes))
+
+    def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor, None]:
+        return self._logprobs, torch.zeros_like(self._logprobs), None
+
+
+@contextmanager
+def _training(model: Any) -> Iterator[None]:
+    before = model.training
+    model.train()
+    try:
+        yield
+    finally:
+        model.train(before)
+
+
+def require_trl(installed: str) -> None:
+    """Raises MissingInputError where TRL is not a version whose private methods are known here."""
+    known = all(hasattr(GRPOTrainer, name) for name in LEARNED_ON)
+    if not known or installed not in SpecifierSet(SUPPORTED_TRL):
+        raise MissingInputError(
+            f"trl {installed} is installed, but the policy update is made for trl{SUPPORTED_TRL}; "
+            f"install it with `pip install 'trl{SUPPORTED_TRL}'`"
+        )
+
+
+require_trl(version("trl"))
