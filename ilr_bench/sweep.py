@@ -19,7 +19,6 @@ import typer
 from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import Job, run_jobs
-from ilr_bench.grid_search import GridSearch
 from ilr_bench.models.base import MODELS
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, write_study
@@ -51,6 +50,8 @@ class Outcome:
 
 def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -> Outcome:
     """Runs what is left of a plan: models first, then measurements, then trials."""
+    from ilr_bench.grid_search import GridSearch
+
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     failed: dict[str, str] = {}

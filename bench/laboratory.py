@@ -1,0 +1,153 @@
+"""What the untrained micro models know: `python -m bench.laboratory --out FILE`.
+
+Every number is taken on validation questions, which no table reports, with an interval: self-ranking against the
+true number of steps, who would cooperate, whether analyses see errors, whether fusion helps, and what swapping
+the mode's wording changes on the same dialogues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+from statsmodels.stats.proportion import proportion_confint
+
+from ilr_bench.difficulty import joint_difficulty, self_rank
+from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.grading import Grader
+from ilr_bench.idea3 import Table, Turns, analyse, fuse, share
+from ilr_bench.ilr import solo_accuracy
+from ilr_bench.interaction import cooperates
+from ilr_bench.lineup import Seat, seat_agents
+from ilr_bench.outcomes import score_turns
+from ilr_bench.profiles import profile
+from ilr_bench.questions import SOURCES, Question
+from ilr_bench.records import Verdict
+
+QUESTIONS = 400
+NO_ERROR_SEEN = ("keep all", "no error")
+"""How the micro models say that a peer's idea is right."""
+
+
+def measure(models: tuple[str, ...], seed: int = 0) -> dict[str, Any]:
+    """All measurements of a group of untrained micro models."""
+    config = replace(profile("micro"), models=models)
+    training, validation = SOURCES.get("micro").load(config.questions.train, QUESTIONS)
+    seats = seat_agents(config)
+    with Grader() as grader:
+        gamma = np.array([solo_accuracy(seat.agent, validation, config, grader) for seat in seats])
+        found: dict[str, Any] = {
+            "models": models,
+            "questions": QUESTIONS,
+            "greedy": dict(zip(config.agents, gamma, strict=True)),
+        }
+        found |= _ranking(seats, training, config, gamma)
+        agents = [seat.agent for seat in seats]
+        for name, cooperate in (("cooperate", True), ("compete", False)):
+            modes = np.full((len(agents), len(validation)), cooperate)
+            found[name] = _dialogues(Table(agents, validation, modes, config.sampling, seed), config, grader)
+        found["swap"] = _swap(
+            Table(agents, validation, np.ones((len(agents), len(validation)), bool), config.sampling, seed)
+        )
+    return found
+
+
+def _ranking(
+    seats: Sequence[Seat], questions: Sequence[Question], config: Any, gamma: NDArray[np.float64]
+) -> dict[str, Any]:
+    steps = np.array([len(question.steps) for question in questions])
+    rankings = []
+    for seat in seats:
+        options = SamplingOptions(config.sampling.max_ranking_tokens, 0.0, 512, seat.agent.style.stop_strings())
+        rankings.append(self_rank(seat.agent, questions, config.difficulty, options, 0))
+    difficulty = joint_difficulty(rankings)
+    shares = cooperates(gamma[:, None], difficulty[None, :]).mean(axis=1)
+    correlation = scipy.stats.spearmanr(difficulty, steps).statistic
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, len(steps), len(steps)) for _ in range(1000)]
+    spread = [scipy.stats.spearmanr(difficulty[draw], steps[draw]).statistic for draw in draws]
+    return {
+        "spearman": (float(correlation), *map(float, np.quantile(spread, (0.025, 0.975)))),
+        "valid_rankings": [_share(ranking.valid, ranking.valid + ranking.invalid) for ranking in rankings],
+        "cooperation_share": dict(zip(config.agents, map(float, shares), strict=True)),
+    }
+
+
+def _dialogues(table: Table, config: Any, grader: Grader) -> dict[str, Any]:
+    """One dialogue per question at temperature 1, every agent in the mode given."""
+    ideas = share(table, [1] * len(table.agents))
+    analyses = analyse(table, ideas, 1)
+    answers = fuse(table, ideas, analyses, [1] * len(table.agents))
+    solo, fused = (_right(score_turns(table, turns, config.reward, grader)) for turns in (ideas, answers))
+    found: dict[str, Any] = {}
+    for place, agent in enumerate(table.agents):
+        peer_is_right = solo[1 - place] if len(table.agents) == 2 else np.all(np.delete(solo, place, axis=0), axis=0)
+        says_right = np.array([turn[0].text.strip() in NO_ERROR_SEEN for turn in analyses[place]])
+        found[agent.name] = {
+            "solo": _share(int(solo[place].sum()), solo.shape[1]),
+            "fusion": _share(int(fused[place].sum()), solo.shape[1]),
+            "analysis_verdict": _share(int((says_right == peer_is_right).sum()), solo.shape[1]),
+            "analysis_majority": float(max(peer_is_right.mean(), 1 - peer_is_right.mean())),
+            "fusion_by_own_and_peer": {
+                f"{'right' if own else 'wrong'}/{'right' if peer else 'wrong'}": _share(
+                    int(fused[place][(solo[place] == own) & (peer_is_right == peer)].sum()),
+                    int(((solo[place] == own) & (peer_is_right == peer)).sum()),
+                )
+                for own in (False, True)
+                for peer in (False, True)
+            },
+        }
+    return found
+
+
+def _swap(table: Table) -> dict[str, Any]:
+    """The same ideas heard in either mode, with the same random numbers: how many turns change."""
+    ideas = share(table, [1] * len(table.agents))
+    other = replace(table, cooperation=~table.cooperation)
+    first, second = analyse(table, ideas, 1), analyse(other, ideas, 1)
+    fused, fused_other = (fuse(seats, ideas, first, [1] * len(table.agents)) for seats in (table, other))
+    return {
+        agent.name: {"analyses": _changed(first, second, place), "fusions": _changed(fused, fused_other, place)}
+        for place, agent in enumerate(table.agents)
+    }
+
+
+def _changed(first: Turns, second: Turns, agent: int) -> tuple[float, float, float]:
+    pairs = zip(first[agent], second[agent], strict=True)
+    return _share(sum(one[0].text != other[0].text for one, other in pairs), len(first[agent]))
+
+
+def _right(scores: Any) -> NDArray[np.bool_]:
+    return np.array([[group[0].verdict is Verdict.CORRECT for group in groups] for groups in scores])
+
+
+def _share(count: int, total: int) -> tuple[float, float, float]:
+    """Share with its Wilson interval."""
+    if not total:
+        return (float("nan"),) * 3
+    low, high = proportion_confint(count, total, method="wilson")
+    return (count / total, float(low), float(high))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default="A,B")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    text = json.dumps(measure(tuple(arguments.models.split(","))), indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
