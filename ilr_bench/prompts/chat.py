@@ -1,0 +1,128 @@
+r"""Prompts for instruction-tuned models, in full sentences after the paper: a partner, or an opponent to criticise.
+
+Final answers stand in `\boxed{}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ilr_bench.interaction import Mode
+from ilr_bench.prompts import STYLES
+
+ANSWER_FORM = r"Think step by step, and put your final answer within \boxed{}."
+
+_SCENE = {
+    Mode.COOPERATE: "You are working on this question together with {peers}.",
+    Mode.COMPETE: "You are competing on this question against {peers}.",
+}
+_PEER = {Mode.COOPERATE: "partner", Mode.COMPETE: "opponent"}
+_ANALYSE = {
+    Mode.COOPERATE: (
+        "Read each partner's solution with good will. Say which of its steps are right and worth building on, which "
+        "need mending, and how it completes your own solution. Do not give a final answer yet."
+    ),
+    Mode.COMPETE: (
+        "Analyse each opponent's solution critically. Check every step, point out each error or gap and say why it "
+        "is one, and admit what withstands your criticism. Do not give a final answer yet."
+    ),
+}
+_FUSE = {
+    Mode.COOPERATE: (
+        "Combine the strengths of all solutions and analyses above into one improved solution of the question."
+    ),
+    Mode.COMPETE: (
+        "Use every flaw that the analyses have found, in your opponents' solutions and in your own, to write a "
+        "better solution of the question than theirs."
+    ),
+}
+
+
+class ChatStyle:
+    """Full English wordings for instruct models."""
+
+    name = "chat"
+    uses_chat_template = True
+
+    def solve(self, question: str) -> str:
+        """The question, and where its answer goes."""
+        return f"{question}\n\n{ANSWER_FORM}"
+
+    def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
+        """Everybody's solution, and how to judge the peers'."""
+        return "\n\n".join([*_solutions(question, own_idea, peer_ideas, mode), _ANALYSE[mode]])
+
+    def fuse(
+        self,
+        question: str,
+        own_idea: str,
+        peer_ideas: Sequence[str],
+        own_analysis: str,
+        peer_analyses: Sequence[str],
+        mode: Mode,
+    ) -> str:
+        """Solutions and analyses, and how to make one answer of them."""
+        analyses = [f"Your analysis:\n{own_analysis}"]
+        analyses += [
+            f"The analysis of {_peer(mode, place, len(peer_analyses))}:\n{analysis}"
+            for place, analysis in enumerate(peer_analyses)
+        ]
+        parts = [*_solutions(question, own_idea, peer_ideas, mode), *analyses, f"{_FUSE[mode]} {ANSWER_FORM}"]
+        return "\n\n".join(parts)
+
+    def rank(self, questions: Sequence[str]) -> str:
+        """The questions under numbers."""
+        listed = [f"Question {number}: {question}" for number, question in enumerate(questions, start=1)]
+        task = (
+            f"Do not solve these {len(questions)} questions. Order them from the easiest to the hardest, and give "
+            r"all their numbers in that order, separated by commas, within \boxed{}."
+        )
+        return "\n\n".join([*listed, task])
+
+    def parse_ranking(self, text: str, size: int) -> tuple[int, ...] | None:
+        r"""`\boxed{2, 1, 3}` -> (1, 0, 2); None where the numbers are no permutation of 1 .. `size`."""
+        ranking = self.extract_answer(text)
+        parts = [] if ranking is None else [part.strip() for part in ranking.split(",")]
+        places = tuple(int(part) - 1 if part.isdecimal() else -1 for part in parts)
+        return places if size and sorted(places) == list(range(size)) else None
+
+    def extract_answer(self, completion: str) -> str | None:
+        r"""What stands in `\boxed{}`; None where nothing does, or two different things."""
+        answers = set(boxed(completion)) - {""}
+        return answers.pop() if len(answers) == 1 else None
+
+    def stop_strings(self) -> tuple[str, ...]:
+        """None: instruct models end their turns."""
+        return ()
+
+
+def boxed(text: str) -> list[str]:
+    r"""Contents of every closed `\boxed{}` in a text, in order, with the braces nested inside them."""
+    found = []
+    for piece in text.split(r"\boxed{")[1:]:
+        depth = 1
+        for place, letter in enumerate(piece):
+            depth += (letter == "{") - (letter == "}")
+            if depth == 0:
+                found.append(piece[:place].strip())
+                break
+    return found
+
+
+def _solutions(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> list[str]:
+    count = len(peer_ideas)
+    peers = f"a {_PEER[mode]}" if count == 1 else f"{count} {_PEER[mode]}s"
+    if mode is Mode.COMPETE and count == 1:
+        peers = f"an {_PEER[mode]}"
+    return [
+        f"{_SCENE[mode].format(peers=peers)}\n\nQuestion: {question}",
+        f"Your solution:\n{own_idea}",
+        *(f"The solution of {_peer(mode, place, count)}:\n{idea}" for place, idea in enumerate(peer_ideas)),
+    ]
+
+
+def _peer(mode: Mode, place: int, count: int) -> str:
+    return f"your {_PEER[mode]}" if count == 1 else f"{_PEER[mode]} {place + 1}"
+
+
+STYLES.add("chat", ChatStyle())

@@ -1,0 +1,191 @@
+"""Plain text to be continued, with worked examples: for base models and instruct models too weak for their template.
+
+Every turn is one line, so a newline ends it. Sums and word problems have examples of their own kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+
+from ilr_bench.interaction import Mode
+from ilr_bench.prompts import STYLES
+from ilr_bench.questions.sums import SHOWN, value_of
+
+_SUM = re.compile(r"\d+ [+-] \d+")
+_NUMBER = r"-?\$?\d[\d,]*(?:\.\d+)?"
+_ANSWER = re.compile(rf"answer is ({_NUMBER})")
+_ALONE = re.compile(_NUMBER)
+_PEER = {Mode.COOPERATE: "Partner", Mode.COMPETE: "Opponent"}
+_LOOK = {Mode.COOPERATE: "Help the partner", Mode.COMPETE: "Refute the opponent"}
+_JOIN = {Mode.COOPERATE: "Together", Mode.COMPETE: "Better than the opponent"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question whose whole discussion is shown: one right idea, one wrong one, and what is said of them."""
+
+    question: str
+    right: str
+    wrong: str
+    praise: str
+    blame: str
+
+
+WORDED = (
+    Example(
+        "Tom has 3 boxes with 4 pens each. He gives 2 pens away. How many pens are left?",
+        "3*4=12 pens. 12-2=10 pens. The answer is 10.",
+        "3+4=7 pens. 7-2=5 pens. The answer is 5.",
+        "3*4=12 is right and 12-2=10 is right. 10 is right.",
+        "3+4=7 is wrong, since 3 boxes of 4 pens are 3*4=12. 5 is wrong.",
+    ),
+    Example(
+        "A cake costs $6 and a tea costs $2. Ann buys 2 cakes and 1 tea. How much does she pay?",
+        "2*6=12 dollars. 12+2=14 dollars. The answer is 14.",
+        "6+2=8 dollars. 2*8=16 dollars. The answer is 16.",
+        "2*6=12 is right and 12+2=14 is right. 14 is right.",
+        "2*8=16 is wrong, since Ann buys only 1 tea. 16 is wrong.",
+    ),
+    Example(
+        "Ben reads 5 pages a day. His book has 35 pages. How many weeks does he need?",
+        "35/5=7 days. 7/7=1 week. The answer is 1.",
+        "35/5=7 days. The answer is 7.",
+        "35/5=7 is right and 7/7=1 is right. 1 is right.",
+        "35/5=7 is right, but it counts days, not weeks. 7 is wrong.",
+    ),
+    Example(
+        "There are 20 birds on a roof. 8 fly off and half of the rest follow. How many birds stay?",
+        "20-8=12 birds. 12/2=6 birds. The answer is 6.",
+        "20-8=12 birds. 12-8=4 birds. The answer is 4.",
+        "20-8=12 is right and 12/2=6 is right. 6 is right.",
+        "12-8=4 is wrong, since half of 12 is 12/2=6. 4 is wrong.",
+    ),
+)
+
+
+def _shown_sum(text: str, slip: int) -> Example:
+    value = value_of(text)
+    wrong = value + slip
+    return Example(text, str(value), str(wrong), f"{value} is right.", f"{wrong} is wrong, since {text} = {value}.")
+
+
+SUMS = tuple(_shown_sum(text, slip) for text, slip in zip(SHOWN[:4], (1, -1, -10, 2), strict=True))
+EASY_TO_HARD = (SHOWN[4], SHOWN[0], SHOWN[5], WORDED[0].question)
+"""Questions of the ranking examples, in the order of their steps and digits."""
+SHUFFLES = ((2, 0, 3, 1), (1, 3, 0, 2))
+"""Orders in which the ranking examples list them; none is the identity, so copying the list is no answer."""
+
+
+class FewShotStyle:
+    """Continuations of worked examples, without a chat template."""
+
+    name = "fewshot"
+    uses_chat_template = False
+
+    def solve(self, question: str) -> str:
+        """Four solved questions of the same kind, then this one."""
+        if _is_sum(question):
+            return "\n".join([*(f"{shown.question} = {shown.right}" for shown in SUMS), f"{question} ="])
+        worked = [f"Question: {shown.question}\nAnswer: {shown.right}" for shown in WORDED]
+        return "\n\n".join([*worked, f"Question: {question}\nAnswer:"])
+
+    def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
+        """Two judged ideas, a right one and a wrong one, then the peers' own."""
+        first, second = _examples(question)
+        shown = [
+            f"{_ideas(first.question, first.right, [first.wrong], mode)}\n{_LOOK[mode]}: {first.blame}",
+            f"{_ideas(second.question, second.wrong, [second.right], mode)}\n{_LOOK[mode]}: {second.praise}",
+        ]
+        return "\n\n".join([*shown, f"{_ideas(question, own_idea, peer_ideas, mode)}\n{_LOOK[mode]}:"])
+
+    def fuse(
+        self,
+        question: str,
+        own_idea: str,
+        peer_ideas: Sequence[str],
+        own_analysis: str,
+        peer_analyses: Sequence[str],
+        mode: Mode,
+    ) -> str:
+        """Two discussions that end in the right answer, then this one."""
+        first, second = _examples(question)
+        shown = [
+            f"{_talk(first.question, first.right, [first.wrong], first.blame, [first.praise], mode)} {first.right}",
+            f"{_talk(second.question, second.wrong, [second.right], second.praise, [second.blame], mode)} "
+            f"{second.right}",
+        ]
+        return "\n\n".join([*shown, _talk(question, own_idea, peer_ideas, own_analysis, peer_analyses, mode)])
+
+    def rank(self, questions: Sequence[str]) -> str:
+        """Two lists in order, then these questions under letters."""
+        shown = []
+        for order in SHUFFLES:
+            letters = " ".join(ascii_lowercase[order.index(place)] for place in range(len(order)))
+            shown.append(f"{_listed([EASY_TO_HARD[place] for place in order])} {letters}")
+        return "\n\n".join([*shown, _listed(questions)])
+
+    def parse_ranking(self, text: str, size: int) -> tuple[int, ...] | None:
+        """`c a b` or `c, a, b` -> (2, 0, 1), or None where the letters are no permutation of the first `size`."""
+        words = text.replace(",", " ").split()
+        places = tuple(ascii_lowercase.find(word) if len(word) == 1 else -1 for word in words)
+        return places if size and sorted(places) == list(range(size)) else None
+
+    def extract_answer(self, completion: str) -> str | None:
+        """The number after `answer is`, or a completion that is a number alone; None where two are given."""
+        text = completion.strip()
+        answers = {_plain(answer) for answer in _ANSWER.findall(text)}
+        if answers:
+            return answers.pop() if len(answers) == 1 else None
+        alone = text.removesuffix(".")
+        return _plain(alone) if _ALONE.fullmatch(alone) else None
+
+    def stop_strings(self) -> tuple[str, ...]:
+        """The end of the line."""
+        return ("\n",)
+
+
+def _is_sum(question: str) -> bool:
+    return _SUM.fullmatch(question) is not None
+
+
+def _examples(question: str) -> tuple[Example, Example]:
+    shown = SUMS if _is_sum(question) else WORDED
+    return shown[0], shown[1]
+
+
+def _ideas(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
+    peers = [f"{_PEER[mode]}: {_line(idea)}" for idea in peer_ideas]
+    return "\n".join([f"Question: {question}", f"Mine: {_line(own_idea)}", *peers])
+
+
+def _talk(
+    question: str,
+    own_idea: str,
+    peer_ideas: Sequence[str],
+    own_analysis: str,
+    peer_analyses: Sequence[str],
+    mode: Mode,
+) -> str:
+    views = [f"My view: {_line(own_analysis)}"]
+    views += [f"{_PEER[mode]}'s view: {_line(analysis)}" for analysis in peer_analyses]
+    ending = f"{_JOIN[mode]}: {question} =" if _is_sum(question) else f"{_JOIN[mode]}:"
+    return "\n".join([_ideas(question, own_idea, peer_ideas, mode), *views, ending])
+
+
+def _listed(questions: Sequence[str]) -> str:
+    rows = [f"{letter}) {_line(question)}" for letter, question in zip(ascii_lowercase, questions, strict=False)]
+    return "\n".join([*rows, "From easy to hard:"])
+
+
+def _plain(number: str) -> str:
+    return number.replace(",", "").replace("$", "")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+STYLES.add("fewshot", FewShotStyle())
