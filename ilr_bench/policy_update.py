@@ -221,7 +221,8 @@ class TrlLoss:
         self.use_vllm = False
         self.aux_loss_enabled = False
         self._entropy_bonus_enabled = False
-        self.args = SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1)
+        # TRL's default: the KL term carries the ratio, so that its gradient is that of the reverse KL, without bias.
+        self.args = SimpleNamespace(delta=None, use_bias_correction_kl=True, steps_per_generation=1)
         self.model = SimpleNamespace(training=True)
         self.current_gradient_accumulation_steps = 1
         self.accelerator = Accelerator(device_placement=False, mixed_precision="no")

@@ -91,13 +91,25 @@ def trl(
     case.reference.save_pretrained(folder / "reference")
     case.policy.config._name_or_path = str(folder / "reference")
     arguments = GRPOConfig(
-        output_dir=str(folder), loss_type=settings.loss_type, beta=settings.beta, epsilon=settings.epsilon,
-        epsilon_high=settings.epsilon_high, per_device_train_batch_size=len(case.turns),
-        num_generations=len(case.turns), max_completion_length=LONGEST, temperature=temperature, bf16=False,
-        gradient_checkpointing=False, report_to=[], use_cpu=True,
+        output_dir=str(folder),
+        loss_type=settings.loss_type,
+        beta=settings.beta,
+        epsilon=settings.epsilon,
+        epsilon_high=settings.epsilon_high,
+        per_device_train_batch_size=len(case.turns),
+        num_generations=len(case.turns),
+        max_completion_length=LONGEST,
+        temperature=temperature,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+        use_cpu=True,
     )
     trainer = GRPOTrainer(
-        case.policy, reward_funcs=lambda **_: [0.0], args=arguments, processing_class=tiny_tokenizer(),
+        case.policy,
+        reward_funcs=lambda **_: [0.0],
+        args=arguments,
+        processing_class=tiny_tokenizer(),
         train_dataset=Dataset.from_dict({"prompt": ["1"]}),
     )
     prompt_ids, prompt_mask = padded([turn.prompt_ids for turn in case.turns], left=True)
@@ -115,8 +127,10 @@ def trl(
     if settings.beta:
         with torch.no_grad():
             inputs["ref_per_token_logps"], _, _ = trainer._get_per_token_logps_and_entropies(
-                trainer.ref_model, torch.cat([prompt_ids, completion_ids], 1),
-                torch.cat([prompt_mask, completion_mask], 1), completion_ids.shape[1],
+                trainer.ref_model,
+                torch.cat([prompt_ids, completion_ids], 1),
+                torch.cat([prompt_mask, completion_mask], 1),
+                completion_ids.shape[1],
             )
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
@@ -141,7 +155,7 @@ def closed_form(
         if settings.beta:
             with torch.no_grad():
                 reference = logprobs(case.reference, turn.prompt_ids, turn.completion_ids, temperature)
-            terms = terms + settings.beta * ((reference - new).exp() - (reference - new) - 1)
+            terms = terms + settings.beta * ratio * ((reference - new).exp() - (reference - new) - 1)
         weight = {
             "grpo": 1 / (turns * len(terms)),
             "bnpo": 1 / total,
