@@ -13,7 +13,12 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples everywhere, and no failure because a machine is busy.
+hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("reproducible")
 
 
 @pytest.fixture(scope="session", autouse=True)
