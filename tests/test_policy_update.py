@@ -1,0 +1,263 @@
+"""The update of one agent: same gradient whatever is skipped or split, exact resumption, and refusal of NaN."""
+
+from __future__ import annotations
+
+import copy
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tiny_models import PAD, VOCABULARY, tiny_model
+
+from ilr_bench.config import UpdateSettings
+from ilr_bench.errors import MissingInputError, NumericalError
+from ilr_bench.logprobs import micro_batches, turn_logprobs
+from ilr_bench.policy_update import PolicyUpdater, TrainedTurn, require_trl
+
+LONGEST = 10
+LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
+
+
+def updater(model: Any, settings: UpdateSettings | None = None, temperature: float = 1.0) -> PolicyUpdater:
+    return PolicyUpdater(model, "A", settings or UpdateSettings(), 10, LONGEST, PAD, temperature)
+
+
+def turns(
+    model: Any, groups: tuple[tuple[int, int], ...] = ((3, 4), (60, 4), (1, 2)), seed: int = 0
+) -> list[TrainedTurn]:
+    """Random turns, (prompt length, turns) per group, with the model's own log-probabilities."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for prompt_length, count in groups:
+        prompt = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=prompt_length))
+        for _ in range(count):
+            length = int(rng.integers(1, LONGEST + 1))
+            completion = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=length))
+            turn = TrainedTurn(prompt, completion, np.zeros(length, dtype=np.float32), float(rng.normal()))
+            made.append(replace(turn, logprobs=logprobs(model, turn)))
+    return made
+
+
+def logprobs(model: Any, turn: TrainedTurn) -> np.ndarray[Any, Any]:
+    with torch.no_grad():
+        return turn_logprobs(model, micro_batches([turn], 1)[0], PAD, 1.0)[0].numpy()
+
+
+def gradients(model: Any, settings: UpdateSettings, taught: list[TrainedTurn]) -> dict[str, np.ndarray[Any, Any]]:
+    """Gradients of one pass, before the optimizer clips them and steps."""
+    copied = copy.deepcopy(model)
+    prepared = updater(copied, settings)
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    prepared._optimizer_step = lambda step: (
+        found.update(  # type: ignore[method-assign]
+            {name: weight.grad.numpy().copy() for name, weight in copied.named_parameters()}
+        )
+        or 0.0
+    )
+    prepared.update(taught, 1)
+    return found
+
+
+def weights(model: Any) -> bytes:
+    return b"".join(weight.detach().numpy().tobytes() for weight in model.parameters())
+
+
+def equal(one: dict[str, np.ndarray[Any, Any]], other: dict[str, np.ndarray[Any, Any]]) -> None:
+    assert max(float(np.abs(gradient).max()) for gradient in one.values()) > 1e-4
+    for name, gradient in one.items():
+        assert gradient == pytest.approx(other[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("loss_type", LOSSES)
+def test_turns_without_advantage_are_skipped_without_changing_the_gradient(loss_type: Any) -> None:
+    model = tiny_model(scale=0.1)
+    taught = turns(model)
+    taught = [replace(turn, advantage=0.0) if place % 3 else turn for place, turn in enumerate(taught)]
+    settings = UpdateSettings(loss_type=loss_type)
+    # A KL weight too small to matter keeps every turn in the forward.
+    kept, skipped = replace(settings, beta=1e-30), settings
+    equal(gradients(model, kept, taught), gradients(model, skipped, taught))
+    report = updater(model, settings).update(taught, 1)
+    assert report.skipped_turns == sum(turn.advantage == 0 for turn in taught)
+    assert report.trained_tokens == sum(len(turn.completion_ids) for turn in taught if turn.advantage)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("beta", [0.0, 0.2])
+@pytest.mark.parametrize("loss_type", LOSSES)
+def test_micro_batches_do_not_change_the_gradient(kind: Any, loss_type: Any, beta: float) -> None:
+    model = tiny_model(kind, scale=0.1)
+    taught = turns(model, ((3, 5), (60, 4), (1, 2), (64, 1)))
+    whole = gradients(model, UpdateSettings(loss_type=loss_type, beta=beta), taught)
+    for rows in (1, 3):
+        split = UpdateSettings(loss_type=loss_type, beta=beta, rows_per_micro_batch=rows)
+        equal(whole, gradients(model, split, taught))
+
+
+def test_micro_batches_hold_every_turn_once_and_no_more_rows_than_asked_for() -> None:
+    model = tiny_model()
+    taught = turns(model, ((3, 7), (90, 4), (5, 1), (88, 6)))
+    batches = micro_batches(taught, 4)
+    places = sorted(int(place) for batch in batches for place in batch.turn_of_slot if place >= 0)
+    assert places == list(range(len(taught)))
+    for batch in batches:
+        filled = [place for place in batch.turn_of_slot if place >= 0]
+        assert len(filled) <= 4
+        lengths = [len(taught[place].prompt_ids) for place in filled]
+        assert max(lengths) <= 2 * min(lengths) + 32
+
+
+def test_shared_prompts_give_the_log_probabilities_of_a_plain_forward() -> None:
+    model = tiny_model(scale=0.1)
+    for turn in turns(model):
+        ids = torch.tensor([[*turn.prompt_ids, *turn.completion_ids]])
+        with torch.no_grad():
+            plain = model(ids).logits[0, len(turn.prompt_ids) - 1 : -1].log_softmax(-1)
+        expected = plain.gather(1, torch.tensor(turn.completion_ids)[:, None])[:, 0].numpy()
+        assert turn.logprobs == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_step_makes_rewarded_turns_likelier_and_punished_ones_less_likely() -> None:
+    model = tiny_model(scale=0.1)
+    taught = [replace(turn, advantage=1.0 if place % 2 else -1.0) for place, turn in enumerate(turns(model))]
+    report = updater(model, UpdateSettings(learning_rate=1e-3, warmup_steps=0)).update(taught, 1)
+    gains = [logprobs(model, turn).sum() - turn.logprobs.sum() for turn in taught]
+    assert np.mean(np.multiply(gains, [turn.advantage for turn in taught])) > 0.01
+    assert report.gradient_norm > 0
+
+
+def test_a_resumed_run_ends_in_the_same_bytes() -> None:
+    settings = UpdateSettings(loss_type="grpo", beta=0.1, warmup_steps=3, weight_decay=0.01, iterations=2)
+    straight = tiny_model(scale=0.1)
+    whole = updater(straight, settings)
+    batches = [turns(straight, seed=seed) for seed in range(4)]
+    for step in (1, 2):
+        whole.update(batches[step - 1], step)
+    saved = io.BytesIO()
+    torch.save(whole.state_dict(), saved)
+    halfway = copy.deepcopy(straight.state_dict())
+    reports = [whole.update(batches[step - 1], step) for step in (3, 4)]
+
+    resumed = tiny_model(scale=0.1)
+    again = updater(resumed, settings)
+    resumed.load_state_dict(halfway)
+    saved.seek(0)
+    again.load_state_dict(torch.load(saved, weights_only=True))
+    assert [again.update(batches[step - 1], step) for step in (3, 4)] == reports
+    assert weights(resumed) == weights(straight)
+
+
+def test_learning_rate_rises_linearly_and_stays() -> None:
+    model = tiny_model(scale=0.1)
+    prepared = updater(model, UpdateSettings(learning_rate=4e-4, warmup_steps=4))
+    rates = [prepared.update(turns(model), step).learning_rate for step in range(1, 7)]
+    assert rates == pytest.approx([1e-4, 2e-4, 3e-4, 4e-4, 4e-4, 4e-4])
+
+
+def test_a_batch_without_any_advantage_is_a_step_without_gradient() -> None:
+    model = tiny_model(scale=0.1)
+    before = weights(model)
+    report = updater(model).update([replace(turn, advantage=0.0) for turn in turns(model)], 1)
+    assert (report.loss, report.gradient_norm, report.trained_tokens, report.skipped_turns) == (0.0, 0.0, 0, 10)
+    assert weights(model) == before
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change() -> None:
+    model = tiny_model(scale=0.1)
+    taught = turns(model)
+    before = weights(model)
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(NumericalError, match="agent A, step 7: the loss is"):
+            updater(model).update([replace(taught[0], advantage=bad), *taught[1:]], 7)
+        assert weights(model) == before
+
+
+def test_a_second_iteration_is_measured_against_the_policy_before_the_first() -> None:
+    temperature, epsilon = 0.5, 0.05
+    model = tiny_model(scale=0.1)
+    taught = turns(model)
+    settings = UpdateSettings(loss_type="dapo", iterations=2, learning_rate=0.01, warmup_steps=0, epsilon=epsilon)
+    old = [tempered(model, turn, temperature).detach() for turn in taught]
+    prepared = updater(model, settings, temperature)
+    seen: list[np.ndarray[Any, Any]] = []
+    expected: list[np.ndarray[Any, Any]] = []
+    take = prepared._optimizer_step
+
+    def spy(step: int) -> float:
+        seen.append(model.lm_head.weight.grad.numpy().copy())
+        model.zero_grad()
+        terms = []
+        for turn, before in zip(taught, old, strict=True):
+            ratio = (tempered(model, turn, temperature) - before).exp()
+            terms.append(-torch.minimum(ratio * turn.advantage, ratio.clamp(1 - epsilon, 1 + epsilon) * turn.advantage))
+        torch.cat(terms).mean().backward()
+        expected.append(model.lm_head.weight.grad.numpy().copy())
+        return take(step)
+
+    prepared._optimizer_step = spy  # type: ignore[method-assign]
+    prepared.update(taught, 1)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3
+    assert seen[0] == pytest.approx(expected[0], abs=1e-6)
+    assert seen[1] == pytest.approx(expected[1], abs=1e-6)
+
+
+def tempered(model: Any, turn: TrainedTurn, temperature: float) -> torch.Tensor:
+    logits = model(torch.tensor([[*turn.prompt_ids, *turn.completion_ids]])).logits[0] / temperature
+    chosen = torch.tensor(turn.completion_ids)[:, None]
+    return logits[len(turn.prompt_ids) - 1 : -1].log_softmax(-1).gather(1, chosen)[:, 0]
+
+
+def test_kl_is_zero_at_the_starting_policy_and_positive_away_from_it() -> None:
+    model = tiny_model(scale=0.1)
+    prepared = updater(model, UpdateSettings(beta=0.1, learning_rate=0.01, warmup_steps=0))
+    first, second = (prepared.update(turns(model, seed=seed), 1) for seed in (0, 1))
+    assert first.kl == pytest.approx(0.0, abs=1e-6)
+    assert second.kl is not None
+    assert second.kl > 1e-4
+    assert updater(model).update(turns(model), 1).kl is None
+
+
+def test_an_adapter_learns_while_its_base_and_its_reference_stay() -> None:
+    base = tiny_model(scale=0.1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    frozen = {name: weight.clone() for name, weight in model.named_parameters() if "lora" not in name}
+    settings = UpdateSettings(adapter="lora", beta=0.1, learning_rate=0.01, warmup_steps=0)
+    prepared = updater(model, settings)
+    taught = turns(model)
+    reports = [prepared.update(taught, step) for step in (1, 2, 3)]
+    assert reports[0].kl == pytest.approx(0.0, abs=1e-6)
+    assert reports[2].kl is not None
+    assert reports[2].kl > 1e-6
+    parameters = dict(model.named_parameters())
+    assert all(torch.equal(parameters[name], weight) for name, weight in frozen.items())
+    assert any(weight.detach().abs().max() > 0 for name, weight in parameters.items() if "lora_B" in name)
+
+
+def test_bf16_computes_in_half_precision_over_full_weights() -> None:
+    model = tiny_model(scale=0.1)
+    taught = turns(model)
+    half = gradients(model, UpdateSettings(precision="bf16"), taught)
+    full = gradients(model, UpdateSettings(), taught)
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert half[name].dtype == np.float32
+    assert half[name] == pytest.approx(full[name], abs=0.1 * float(np.abs(full[name]).max()))
+    assert not np.array_equal(half[name], full[name])
+
+
+def test_the_model_keeps_its_mode_and_the_global_generator_its_state() -> None:
+    state = torch.random.get_rng_state()
+    model = tiny_model()
+    updater(model).update(turns(model), 1)
+    assert not model.training
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_another_trl_is_refused_with_the_command_that_mends_it() -> None:
+    with pytest.raises(MissingInputError, match=r"trl 1.17.0 .*pip install 'trl>=1.16,<1.17'"):
+        require_trl("1.17.0")
