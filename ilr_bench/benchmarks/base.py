@@ -1,0 +1,88 @@
+"""What a benchmark is, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ilr_bench.questions.base import Question
+from ilr_bench.registry import Registry
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question of a benchmark."""
+
+    id: str
+    """Unique within the benchmark, stable across machines."""
+    question: str
+    """What the agent is asked; its prompt style words the rest."""
+    gold: str
+    """Gold answer; for code, the canonical solution."""
+    problem: Mapping[str, Any] | None = None
+    """The whole problem in EvalPlus's format, for code."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Questions with gold answers, and how an answer is found in what a model says."""
+
+    name: str
+    """As in configurations and file names."""
+    column: str
+    """Title of its column in tables."""
+    summary: str
+    """One line for `ilr-bench benchmarks`."""
+    kind: Literal["answer", "code"]
+    """`answer`: the prompt style extracts an answer, math-verify compares it with the gold one; `code`: the
+    first function is run by EvalPlus's rules (`ilr_bench.programs`)."""
+    domain: Literal["in-domain", "out-of-domain"]
+    """Whether training questions are of its kind."""
+    load: Callable[[], tuple[Row, ...]]
+    """All rows, in the same order on every machine; raises MissingInputError where the data cannot be had."""
+
+
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark",
+    modules=("ilr_bench.benchmarks.micro", "ilr_bench.benchmarks.arithmetic"),
+    group="ilr_bench.benchmarks",
+)
+
+GROUPS = {
+    "micro": (
+        "micro_short_chain",
+        "micro_long_chain",
+        "micro_word_problem",
+        "micro_two_step",
+        "micro_ood",
+        "micro_code",
+    ),
+}
+"""Names that stand for several benchmarks."""
+
+
+def register(benchmark: Benchmark) -> Benchmark:
+    """Adds a benchmark under its name; raises ConfigurationError if that is taken."""
+    return BENCHMARKS.add(benchmark.name, benchmark)
+
+
+def get(name: str) -> Benchmark:
+    """The benchmark; raises ConfigurationError with the closest name on a miss."""
+    return BENCHMARKS.get(name)
+
+
+def names() -> tuple[str, ...]:
+    """Names of all benchmarks, groups not among them."""
+    return BENCHMARKS.names()
+
+
+def expand(asked: Sequence[str]) -> tuple[str, ...]:
+    """Names of benchmarks, each once, with groups replaced by their members; raises ConfigurationError on a miss."""
+    members = [member for name in asked for member in GROUPS.get(name, (name,))]
+    return tuple(get(name).name for name in dict.fromkeys(members))
+
+
+def rows_of(questions: Sequence[Question]) -> tuple[Row, ...]:
+    """Rows of an `answer` benchmark."""
+    return tuple(Row(question.id, question.text, question.answer) for question in questions)
