@@ -186,31 +186,32 @@ def test_an_artifact_is_made_once_for_equal_keys(tmp_path: Path) -> None:
     assert (first / "difficulty.json").read_text() == "[0.5]"
 
 
-def test_an_artifact_altered_in_any_byte_or_cut_anywhere_is_made_anew(tmp_path: Path) -> None:
-    store, key = Artifacts(tmp_path), {"seed": 0}
-    folder = store.get(key, lambda place: write_atomic(place / "inner" / "values", "0123"))
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-2]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "flipped": lambda path: path.write_bytes(path.read_bytes()[:-4] + b"\x00" + path.read_bytes()[-3:]),
+    "missing": lambda path: path.unlink(),
+    "joined by another": lambda path: (path.parent / "added").write_text(""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["manifest.json", "inner/values"])
+def test_an_altered_artifact_is_made_anew_and_said_so(tmp_path: Path, damage: str, name: str, caplog) -> None:
+    made = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        write_atomic(folder / "inner" / "values", "0123456789")
+
+    folder = Artifacts(tmp_path).get({"seed": 0}, make)
     good = contents(folder)
-
-    def restored() -> bool:
-        marks = []
-        store.get(key, lambda place: marks.append(1) or write_atomic(place / "inner" / "values", "0123"))
-        assert contents(folder) == good
-        return bool(marks)
-
-    assert not restored()
-    for name, data in good.items():
-        for place in range(len(data)):
-            if data[place : place + 1].isspace():
-                continue  # white space in the manifest carries nothing
-            (folder / name).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-            assert restored(), (name, place)
-        for cut in range(0, len(data) - 2):
-            (folder / name).write_bytes(data[:cut])
-            assert restored(), (name, cut)
-        (folder / name).unlink()
-        assert restored()
-    (folder / "added").write_text("")
-    assert restored()
+    DAMAGES[damage](folder / name)
+    assert contents(folder) != good
+    assert Artifacts(tmp_path).get({"seed": 0}, make) == folder
+    assert contents(folder) == good
+    assert len(made) == 2
+    assert "made anew" in caplog.text
 
 
 def test_an_artifact_whose_making_fails_leaves_nothing_to_be_used(tmp_path: Path) -> None:
@@ -267,6 +268,20 @@ def test_the_newest_checkpoint_is_found_and_older_ones_are_dropped(tmp_path: Pat
         saved = save_checkpoint(tmp_path, step, write_weights(str(step)), keep=2)
     assert latest_checkpoint(tmp_path) == (10, saved)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000010"]
+
+
+def test_a_checkpoint_with_any_byte_flipped_or_cut_anywhere_is_not_used(tmp_path: Path) -> None:
+    saved = save_checkpoint(tmp_path, 1, write_weights("a"))
+    for name, data in contents(saved).items():
+        for place in range(len(data)):
+            if not data[place : place + 1].isspace():  # white space in the manifest carries nothing
+                (saved / name).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+                assert latest_checkpoint(tmp_path) is None, (name, place)
+        for cut in range(len(data) - 2):
+            (saved / name).write_bytes(data[:cut])
+            assert latest_checkpoint(tmp_path) is None, (name, cut)
+        (saved / name).write_bytes(data)
+        assert latest_checkpoint(tmp_path) == (1, saved)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "manifest", "added"])
