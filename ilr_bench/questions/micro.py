@@ -1,7 +1,7 @@
 """Questions of the micro profile: procedural families with exact answers and gold steps.
 
 Every question reduces to a chain, a start value and operations that act on the running value, which stays
-within 0..99. Which split a question belongs to is decided by the hash of its text, so that training (and the
+within 0..49. Which split a question belongs to is decided by the hash of its text, so that training (and the
 corpus that teaches the micro models), validation and benchmarks share no text by construction.
 """
 
@@ -27,7 +27,8 @@ TRAINING_FAMILIES = ("short_chain", "long_chain", "word_problem", "two_step")
 FAMILIES = (*TRAINING_FAMILIES, "ood")
 """All families; `ood` is longer or larger than any training question."""
 
-LARGEST = 99
+LARGEST = 49
+LARGEST_START = 29
 LONGEST_TRAINING_CHAIN = 6
 LARGEST_TRAINING_OPERAND = 9
 
@@ -128,24 +129,24 @@ def _story(rng: random.Random, chain: Chain) -> str:
 
 
 def _short_chain(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(2, 3), 49, LARGEST_TRAINING_OPERAND)
+    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_TRAINING_OPERAND)
     return _chain_text(chain), chain
 
 
 def _long_chain(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(4, LONGEST_TRAINING_CHAIN), 49, LARGEST_TRAINING_OPERAND)
+    chain = _draw_chain(rng, rng.randint(4, LONGEST_TRAINING_CHAIN), LARGEST_START, LARGEST_TRAINING_OPERAND)
     return _chain_text(chain), chain
 
 
 def _word_problem(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(2, 3), 49, LARGEST_TRAINING_OPERAND)
+    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_TRAINING_OPERAND)
     return _story(rng, chain), chain
 
 
 def _two_step(rng: random.Random) -> tuple[str, Chain]:
     """A product and a sum or difference, in either order."""
     while True:
-        sign, first, second, third = rng.choice("+-"), rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 9)
+        sign, first, second, third = rng.choice("+-"), rng.randint(2, 9), rng.randint(2, 9), rng.randint(1, 9)
         if rng.random() < 0.5:
             chain: Chain = (first, (("*", second), (sign, third)))
             text = f"{first}*{second}{sign}{third}=?"
@@ -160,13 +161,13 @@ def _ood(rng: random.Random) -> tuple[str, Chain]:
     """Longer chains, longer stories, or two-digit operands."""
     kind = rng.randrange(3)
     if kind == 0:
-        chain = _draw_chain(rng, rng.randint(LONGEST_TRAINING_CHAIN + 1, 8), 49, LARGEST_TRAINING_OPERAND)
+        chain = _draw_chain(rng, rng.randint(LONGEST_TRAINING_CHAIN + 1, 8), LARGEST_START, LARGEST_TRAINING_OPERAND)
         return _chain_text(chain), chain
     if kind == 1:
-        chain = _draw_chain(rng, rng.randint(4, 5), 49, LARGEST_TRAINING_OPERAND)
+        chain = _draw_chain(rng, rng.randint(4, 5), LARGEST_START, LARGEST_TRAINING_OPERAND)
         return _story(rng, chain), chain
     while True:
-        chain = _draw_chain(rng, 2, 49, 30)
+        chain = _draw_chain(rng, 2, LARGEST, 30)
         if max(operand for _, operand in chain[1]) > LARGEST_TRAINING_OPERAND:
             return _chain_text(chain), chain
 

@@ -1,0 +1,103 @@
+"""The micro pool: models of two architectures and different tokenizers, made on this machine, once.
+
+A and A2 are Llamas, B a Qwen2, C a wider and shallower Qwen2; each has its own weak spot in arithmetic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from ilr_bench.config import content_hash
+from ilr_bench.models.base import MODELS, ModelEntry, cache_folder
+from ilr_bench.models.micro_corpus import VERSION, CorpusSettings, Habits
+
+_PACKAGE = Path(__file__).parent.parent
+_SOURCES = (
+    "models/micro_corpus.py", "models/micro_tokenizers.py", "models/micro_training.py",
+    "prompts/micro.py", "questions/micro.py", "questions/micro_code.py", "questions/micro_split.py",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a model; heads are 32 wide, the smallest width that every engine takes."""
+
+    hidden: int = 64
+    intermediate: int = 176
+    layers: int = 3
+    heads: int = 2
+    vocabulary: int = 176
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a micro model."""
+
+    family: Literal["llama", "qwen2"]
+    habits: Habits
+    seed: int
+    shape: Shape = field(default_factory=Shape)
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+
+
+_CARRY = Habits(weak=("carry",))
+_BORROW = Habits(weak=("borrow", "group"))
+_PRODUCT = Habits(weak=("product", "borrow"))
+AUTHORS = (_CARRY, _BORROW, _PRODUCT)
+"""Everybody's peers in the corpus."""
+
+RECIPES = {
+    "A": Recipe("llama", _CARRY, seed=1),
+    "B": Recipe("qwen2", _BORROW, seed=2, shape=Shape(vocabulary=352)),
+    "C": Recipe("qwen2", _PRODUCT, seed=3, shape=Shape(hidden=96, intermediate=192, layers=2, heads=3, vocabulary=304)),
+    "A2": Recipe("llama", _CARRY, seed=4),
+}
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """Content hash of the recipe, of the code that follows it and of the libraries that compute it."""
+    code = hashlib.sha256()
+    for source in _SOURCES:
+        code.update((_PACKAGE / source).read_bytes())
+    libraries = {name: version(name) for name in ("torch", "transformers", "tokenizers")}
+    return content_hash([dataclasses.asdict(recipe), VERSION, code.hexdigest(), libraries])
+
+
+def prepare(name: str, recipe: Recipe) -> Path:
+    """The model's folder in the cache, made if it is not there; one process makes, the others wait."""
+    folder = cache_folder() / "models" / f"{name}-{fingerprint(recipe)}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            from ilr_bench.models.micro_training import make
+
+            unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+            try:
+                make(recipe, AUTHORS, unfinished)
+                unfinished.rename(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+for _name, _recipe in RECIPES.items():
+    MODELS.add(
+        _name,
+        ModelEntry(
+            name=_name,
+            summary=f"micro {_recipe.family}, {_recipe.shape.layers} layers of {_recipe.shape.hidden}, "
+            f"weak at {' and '.join(_recipe.habits.weak)}",
+            fingerprint=partial(fingerprint, _recipe),
+            prepare=partial(prepare, _name, _recipe),
+        ),
+    )
