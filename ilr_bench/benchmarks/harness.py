@@ -101,7 +101,7 @@ def make_task(
 
 
 def run_task(model: LM, task: ConfigurableTask, **options: Any) -> dict[str, Any]:
-    """lm-eval's results of one task, samples included; its global random states are left alone."""
+    """lm-eval's results of one task, samples included; seeds none of the global random states."""
     with quiet():
         results: dict[str, Any] = lm_eval.evaluator.simple_evaluate(
             model=model,
