@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import contents, run_python
 
 from ilr_bench.errors import StoreError
 from ilr_bench.store import (
@@ -33,19 +30,6 @@ from ilr_bench.store import (
 class Line:
     step: int
     text: str = ""
-
-
-def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def write_weights(value: str):
@@ -165,98 +149,6 @@ def test_a_damaged_line_before_the_last_one_is_an_error_that_names_it(tmp_path: 
 def test_truncating_a_file_that_was_never_written_makes_none(tmp_path: Path) -> None:
     truncate_after(tmp_path / "train.jsonl", 3)
     assert contents(tmp_path) == {}
-
-
-# --- artifacts -------------------------------------------------------------------------------------------------------
-
-
-def test_an_artifact_is_made_once_for_equal_keys(tmp_path: Path) -> None:
-    made = []
-
-    def make(folder: Path) -> None:
-        made.append(folder)
-        (folder / "difficulty.json").write_text("[0.5]")
-
-    store = Artifacts(tmp_path)
-    first = store.get({"models": ("A", "B"), "seed": 0}, make)
-    second = store.get({"seed": 0, "models": ["A", "B"]}, make)
-    other = store.get({"models": ["A", "B"], "seed": 1}, make)
-    assert first == second != other
-    assert len(made) == 2
-    assert (first / "difficulty.json").read_text() == "[0.5]"
-
-
-DAMAGES = {
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-2]),
-    "emptied": lambda path: path.write_bytes(b""),
-    "flipped": lambda path: path.write_bytes(path.read_bytes()[:-4] + b"\x00" + path.read_bytes()[-3:]),
-    "missing": lambda path: path.unlink(),
-    "joined by another": lambda path: (path.parent / "added").write_text(""),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["manifest.json", "inner/values"])
-def test_an_altered_artifact_is_made_anew_and_said_so(tmp_path: Path, damage: str, name: str, caplog) -> None:
-    made = []
-
-    def make(folder: Path) -> None:
-        made.append(folder)
-        write_atomic(folder / "inner" / "values", "0123456789")
-
-    folder = Artifacts(tmp_path).get({"seed": 0}, make)
-    good = contents(folder)
-    DAMAGES[damage](folder / name)
-    assert contents(folder) != good
-    assert Artifacts(tmp_path).get({"seed": 0}, make) == folder
-    assert contents(folder) == good
-    assert len(made) == 2
-    assert "made anew" in caplog.text
-
-
-def test_an_artifact_whose_making_fails_leaves_nothing_to_be_used(tmp_path: Path) -> None:
-    def fail(folder: Path) -> None:
-        (folder / "half").write_text("half")
-        raise KeyError("no such question")
-
-    with pytest.raises(KeyError):
-        Artifacts(tmp_path).get({"seed": 0}, fail)
-    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
-
-
-def test_processes_that_ask_at_once_make_an_artifact_once(tmp_path: Path) -> None:
-    code = """
-    import sys, time
-    from pathlib import Path
-    from ilr_bench.store import Artifacts
-    root = Path(sys.argv[1])
-    def make(folder):
-        with (root / "log").open("a") as log:
-            log.write("made\\n")
-        time.sleep(0.3)
-        (folder / "value").write_text("1")
-    print((Artifacts(root / "artifacts").get({"seed": 0}, make) / "value").read_text())
-    """
-    processes = [run_python(code, str(tmp_path)) for _ in range(3)]
-    outputs = [process.communicate(timeout=60) for process in processes]
-    assert [output for output, _ in outputs] == ["1\n"] * 3, outputs
-    assert (tmp_path / "log").read_text() == "made\n"
-
-
-def test_threads_that_ask_at_once_make_an_artifact_once(tmp_path: Path) -> None:
-    made: list[int] = []
-
-    def make(folder: Path) -> None:
-        made.append(1)
-        time.sleep(0.05)
-        (folder / "value").write_text("1")
-
-    threads = [threading.Thread(target=Artifacts(tmp_path).get, args=({"seed": 0}, make)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert made == [1]
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
