@@ -1,0 +1,139 @@
+"""The policy update against TRL's own trainer, side by side in one run: `python -m bench.update`.
+
+The same turns, loss, optimizer and clipping; TRL gets them as the one padded batch that it would make of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+from trl import GRPOConfig, GRPOTrainer
+
+from bench.engine import VOCABULARY, micro_sized_model, side_by_side
+from ilr_bench.config import UpdateSettings
+from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+
+SAMPLES, SHORTEST, LONGEST = 8, 12, 48
+BATCHES = {
+    "sharing: 16 prompts of 24 tokens": (24,) * 16,
+    "fusion: 16 prompts of 200 tokens": (200,) * 16,
+    "both: 16 of 24 and 16 of 200 tokens": (24,) * 16 + (200,) * 16,
+}
+
+
+def measure() -> list[dict[str, Any]]:
+    """One row per kind of batch, and one on what it costs to make a trainer."""
+    rows = []
+    for name, lengths in BATCHES.items():
+        turns = make_turns(lengths)
+        updater = PolicyUpdater(micro_sized_model(), "A", UpdateSettings(), 10, LONGEST, 0, 1.0)
+        start = time.perf_counter()
+        trainer = make_trainer(micro_sized_model(), len(turns))
+        construction = time.perf_counter() - start
+        ours, theirs = side_by_side(
+            lambda updater=updater, turns=turns: updater.update(turns, 1),
+            lambda trainer=trainer, turns=turns: trainer_step(trainer, turns),
+        )
+        rows.append({"what": f"update, {name} x {SAMPLES}", "ours": ours, "other": theirs, "ratio": theirs / ours})
+    model = micro_sized_model()
+    start = time.perf_counter()
+    PolicyUpdater(copy.deepcopy(model), "A", UpdateSettings(), 10, LONGEST, 0, 1.0)
+    ours = time.perf_counter() - start
+    rows.append({"what": "making an updater", "ours": ours, "other": construction, "ratio": construction / ours})
+    return rows
+
+
+def make_turns(prompt_lengths: tuple[int, ...]) -> list[TrainedTurn]:
+    """Random turns, a group of `SAMPLES` per prompt."""
+    rng = np.random.default_rng(0)
+    turns = []
+    for length in prompt_lengths:
+        prompt = tuple(int(token) for token in rng.integers(2, VOCABULARY, size=length))
+        for _ in range(SAMPLES):
+            size = int(rng.integers(SHORTEST, LONGEST + 1))
+            completion = tuple(int(token) for token in rng.integers(2, VOCABULARY, size=size))
+            logprobs = np.full(size, -np.log(VOCABULARY), dtype=np.float32)
+            turns.append(TrainedTurn(prompt, completion, logprobs, float(rng.normal())))
+    return turns
+
+
+def make_trainer(model: Any, rows: int) -> Any:
+    """TRL's trainer as it is."""
+    backend = Tokenizer(models.WordLevel({"<pad>": 0, "<end>": 1}, unk_token="<pad>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<end>")
+    arguments = GRPOConfig(
+        output_dir=tempfile.gettempdir(),
+        per_device_train_batch_size=rows,
+        num_generations=SAMPLES,
+        max_completion_length=LONGEST,
+        learning_rate=UpdateSettings().learning_rate,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to=[],
+        use_cpu=True,
+    )
+    trainer = GRPOTrainer(
+        model,
+        reward_funcs=lambda **_: [0.0],
+        args=arguments,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_dict({"prompt": ["1"]}),
+    )
+    trainer.create_optimizer()
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+def trainer_step(trainer: Any, turns: list[TrainedTurn]) -> None:
+    """TRL's loss on its own forward, backward, clipping and the optimizer's step."""
+    prompt_ids, prompt_mask = _padded([turn.prompt_ids for turn in turns], left=True)
+    completion_ids, completion_mask = _padded([turn.completion_ids for turn in turns], left=False)
+    old = torch.zeros(completion_ids.shape)
+    for row, turn in zip(old, turns, strict=True):
+        row[: len(turn.logprobs)] = torch.from_numpy(turn.logprobs)
+    trainer.model.train()
+    loss = trainer.compute_loss(
+        trainer.model,
+        {
+            "prompt_ids": prompt_ids,
+            "prompt_mask": prompt_mask,
+            "completion_ids": completion_ids,
+            "completion_mask": completion_mask,
+            "advantages": torch.tensor([turn.advantage for turn in turns]),
+            "old_per_token_logps": old,
+            "num_items_in_batch": completion_mask.sum(),
+        },
+    )
+    trainer.accelerator.backward(loss)
+    torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+
+
+def _padded(rows: list[tuple[int, ...]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(row) for row in rows)
+    ids: NDArray[np.int64] = np.zeros((len(rows), longest), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for place, row in enumerate(rows):
+        where = slice(longest - len(row), None) if left else slice(0, len(row))
+        ids[place, where], mask[place, where] = row, 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def main() -> None:
+    """Prints the table."""
+    for row in measure():
+        print(f"{row['what']}: {row['ours']:.3f} s, TRL's trainer {row['other']:.3f} s, ratio {row['ratio']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
