@@ -27,6 +27,8 @@ def convert_gguf(file: Path) -> tuple[Any, Any]:
         raise MissingInputError(f"{file} cannot be read as a GGUF model: {error}") from error
     _forget_quantisation(model)
     fields = GGUFReader(file).fields
+    # Meant for WordPiece; on these tokenizers it would eat spaces when decoding.
+    tokenizer.clean_up_tokenization_spaces = False
     _mend_special_tokens(tokenizer, fields)
     _mend_pre_tokenizer(tokenizer, fields)
     return model, tokenizer

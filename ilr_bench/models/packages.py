@@ -10,7 +10,7 @@ from ilr_bench.models.base import MODELS, ModelEntry, cache_folder
 
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-CONVERSION = 1
+CONVERSION = 2
 """Raised whenever the conversion from GGUF changes what it writes."""
 
 

@@ -75,7 +75,7 @@ def _shown_sum(text: str, slip: int) -> Example:
 SUMS = tuple(_shown_sum(text, slip) for text, slip in zip(SHOWN[:4], (1, -1, -10, 2), strict=True))
 EASY_TO_HARD = (SHOWN[4], SHOWN[0], SHOWN[5], WORDED[0].question)
 """Questions of the ranking examples, in the order of their steps and digits."""
-SHUFFLES = ((2, 0, 3, 1), (1, 3, 0, 2))
+SHUFFLES = ((2, 0, 3, 1), (1, 3, 0, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 """Orders in which the ranking examples list them; none is the identity, so copying the list is no answer."""
 
 
@@ -93,11 +93,10 @@ class FewShotStyle:
         return "\n\n".join([*worked, f"Question: {question}\nAnswer:"])
 
     def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
-        """Two judged ideas, a right one and a wrong one, then the peers' own."""
-        first, second = _examples(question)
+        """Judged ideas, right and wrong ones, then the peers' own."""
         shown = [
-            f"{_ideas(first.question, first.right, [first.wrong], mode)}\n{_LOOK[mode]}: {first.blame}",
-            f"{_ideas(second.question, second.wrong, [second.right], mode)}\n{_LOOK[mode]}: {second.praise}",
+            f"{_ideas(scene.question, scene.own_idea, [scene.peer_idea], mode)}\n{_LOOK[mode]}: {scene.own_analysis}"
+            for scene in _scenes(question)
         ]
         return "\n\n".join([*shown, f"{_ideas(question, own_idea, peer_ideas, mode)}\n{_LOOK[mode]}:"])
 
@@ -110,17 +109,16 @@ class FewShotStyle:
         peer_analyses: Sequence[str],
         mode: Mode,
     ) -> str:
-        """Two discussions that end in the right answer, then this one."""
-        first, second = _examples(question)
+        """Discussions that end in the right answer, then this one."""
         shown = [
-            f"{_talk(first.question, first.right, [first.wrong], first.blame, [first.praise], mode)} {first.right}",
-            f"{_talk(second.question, second.wrong, [second.right], second.praise, [second.blame], mode)} "
-            f"{second.right}",
+            _talk(scene.question, scene.own_idea, [scene.peer_idea], scene.own_analysis, [scene.peer_analysis], mode)
+            + f" {scene.fusion}"
+            for scene in _scenes(question)
         ]
         return "\n\n".join([*shown, _talk(question, own_idea, peer_ideas, own_analysis, peer_analyses, mode)])
 
     def rank(self, questions: Sequence[str]) -> str:
-        """Two lists in order, then these questions under letters."""
+        """Four lists in order, then these questions under letters."""
         shown = []
         for order in SHUFFLES:
             letters = " ".join(ascii_lowercase[order.index(place)] for place in range(len(order)))
@@ -151,9 +149,26 @@ def _is_sum(question: str) -> bool:
     return _SUM.fullmatch(question) is not None
 
 
-def _examples(question: str) -> tuple[Example, Example]:
-    shown = SUMS if _is_sum(question) else WORDED
-    return shown[0], shown[1]
+@dataclass(frozen=True)
+class Scene:
+    """An example's discussion, between one who is right and one who is wrong."""
+
+    question: str
+    own_idea: str
+    peer_idea: str
+    own_analysis: str
+    peer_analysis: str
+    fusion: str
+
+
+def _scenes(question: str) -> list[Scene]:
+    """Examples of the question's kind; the peer is wrong in every other one."""
+    scenes = []
+    for place, shown in enumerate(SUMS if _is_sum(question) else WORDED[:2]):
+        own, peer = (shown.right, shown.wrong) if place % 2 == 0 else (shown.wrong, shown.right)
+        of_peer, of_own = (shown.blame, shown.praise) if place % 2 == 0 else (shown.praise, shown.blame)
+        scenes.append(Scene(shown.question, own, peer, of_peer, of_own, shown.right))
+    return scenes
 
 
 def _ideas(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
