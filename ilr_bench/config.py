@@ -196,11 +196,11 @@ class RunConfig:
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """Names of the agents: the models' names, numbered (`A.1`, `A.2`) where one occurs twice."""
+        """Names of the agents: the models' without their folders, numbered (`A.1`, `A.2`) where one occurs twice."""
+        short = [model.rstrip("/").rsplit("/", 1)[-1] for model in self.models]
         names = []
-        for place, model in enumerate(self.models):
-            repeats = self.models.count(model) > 1
-            names.append(f"{model}.{self.models[: place + 1].count(model)}" if repeats else model)
+        for place, name in enumerate(short):
+            names.append(f"{name}.{short[: place + 1].count(name)}" if short.count(name) > 1 else name)
         return tuple(names)
 
     def samples_of(self, agent: int) -> int:

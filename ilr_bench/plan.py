@@ -31,7 +31,7 @@ class PlannedTrial:
     def folder(self) -> str:
         """Relative to the study's folder."""
         config = self.config
-        return f"trials/{config.variant}-{'+'.join(map(_plain, config.models))}-{config.seed}-{self.hash}"
+        return f"trials/{config.variant}-{'+'.join(map(_plain, config.agents))}-{config.seed}-{self.hash}"
 
 
 @dataclass(frozen=True)

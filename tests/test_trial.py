@@ -56,7 +56,10 @@ def sweep(models, out, variants="ilr"):
 
 def contents(folder: Path) -> dict[str, bytes]:
     found = sorted(path for pattern in COMPARED for path in folder.glob(pattern) if path.name != "manifest.json")
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.is_file()}
+    contents = {str(path.relative_to(folder)): path.read_bytes() for path in found if path.is_file()}
+    # The commit may move on while the tests run.
+    contents["result.json"] = json.dumps(json.loads(contents["result.json"]) | {"versions": None}).encode()
+    return contents
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,9 @@ def test_weights_have_moved_and_both_agents_are_in_one_checkpoint(undisturbed):
     assert len(list(checkpoints[0].glob("*/model.safetensors"))) == 2
 
 
-@pytest.mark.parametrize("lines", [1, 5, 9])
+@pytest.mark.parametrize(
+    "lines", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(9, marks=pytest.mark.slow)]
+)
 def test_a_killed_trial_continues_and_ends_in_the_same_bytes(lines, models, undisturbed, tmp_path):
     process = sweep(models, tmp_path)
     deadline = time.monotonic() + 120
