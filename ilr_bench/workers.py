@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ilr_bench.errors import MissingInputError
 
@@ -28,7 +29,7 @@ class KillableWorker:
 
     def __init__(self, module: str, cpu_seconds: float) -> None:
         """`module` calls `serve` when run; `cpu_seconds` is the limit of one request."""
-        self._command = [sys.executable, "-m", module, str(cpu_seconds)]
+        self._command = [sys.executable, "-P", "-m", module, str(cpu_seconds)]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -39,21 +40,19 @@ class KillableWorker:
     def ask(self, request: str) -> str | None:
         """The reply to one line; None where the process overran its limits or died of the request.
 
-        Raises MissingInputError where the process cannot be started.
+        A process that was ended by anything but its CPU limit gets a second chance, since that may have come
+        from outside. Raises MissingInputError where the process cannot be started.
         """
-        process = self._process or self._start()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(request.encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            # It was killed from outside between two requests: this one has had no chance yet.
+        for _ in range(2):
+            process = self._process or self._start()
+            reply = self._exchange(process, request)
+            if reply is not None:
+                return reply
+            ended = self._ending(process)
             self.close()
-            return self.ask(request)
-        reply = self._read_line(process, WALL_SECONDS)
-        if reply is None:
-            self.close()
-        return reply
+            if ended in (None, -signal.SIGPROF):
+                return None
+        return None
 
     def close(self) -> None:
         """Ends the process; the next request starts another one."""
@@ -64,7 +63,7 @@ class KillableWorker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        paths = os.pathsep.join(path for path in sys.path if path)
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = {**kept, "PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
         process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self._process = process
@@ -73,6 +72,23 @@ class KillableWorker:
             command = " ".join(self._command)
             raise MissingInputError(f"`{command}` does not start (see above); is this environment complete?")
         return process
+
+    def _exchange(self, process: subprocess.Popen[bytes], request: str) -> str | None:
+        assert process.stdin is not None
+        try:
+            process.stdin.write(request.encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        return self._read_line(process, WALL_SECONDS)
+
+    @staticmethod
+    def _ending(process: subprocess.Popen[bytes]) -> int | None:
+        """Exit status (negative: the signal), or None where the process is alive and silent."""
+        try:
+            return process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            return None
 
     @staticmethod
     def _read_line(process: subprocess.Popen[bytes], seconds: float) -> str | None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ilr_bench import workers
 from ilr_bench.grading import Grader, compare_numbers
 from ilr_bench.grading_worker import judge
 from ilr_bench.records import Verdict
@@ -143,6 +145,27 @@ def test_a_killed_worker_is_replaced(grader: Grader) -> None:
     os.kill(grader.worker_pid, signal.SIGKILL)
     time.sleep(0.2)
     assert grader.grade([("x=6", "6")]) == [Verdict.CORRECT]
+
+
+def test_a_worker_killed_while_it_works_costs_no_verdict(grader: Grader) -> None:
+    grader.grade([("x=7", "7")])
+    pid = grader.worker_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+    assert grader.grade([("x=8", "8")]) == [Verdict.CORRECT]
+    assert grader.worker_pid != pid
+
+
+def test_a_silent_worker_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Grader() as fresh:
+        fresh.grade([("x=7", "7")])
+        monkeypatch.setattr(workers, "WALL_SECONDS", 0.3)
+        assert fresh.worker_pid is not None
+        os.kill(fresh.worker_pid, signal.SIGSTOP)
+        assert fresh.grade([("x=8", "8"), ("9", "9")]) == [Verdict.TIMEOUT, Verdict.CORRECT]
+        assert fresh.worker_pid is None
 
 
 def test_close_ends_the_worker() -> None:

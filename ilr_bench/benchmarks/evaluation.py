@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from multiprocessing import parent_process
 from pathlib import Path
 from statistics import fmean
 
@@ -30,13 +31,14 @@ def evaluate(
     """Benchmark -> mean accuracy in [0, 1], groups resolved.
 
     Writes `folder/<benchmark>.jsonl`, whole or not at all; a benchmark whose file holds all samples of this
-    agent and seed already is not run again. Shows a progress bar where stderr is a terminal.
+    agent and seed already is not run again. Shows a progress bar where stderr is a terminal of its own.
     """
     accuracy = {}
     console = Console(stderr=True)
+    # A worker process shares the terminal with the process that started it, which draws bars of its own.
+    hidden = parent_process() is not None or not console.is_terminal
     benchmarks = [get(name) for name in expand(benchmark_names)]
-    label = f"{agent.name} alone"
-    for benchmark in track(benchmarks, label, console=console, transient=True, disable=not console.is_terminal):
+    for benchmark in track(benchmarks, f"{agent.name} alone", console=console, transient=True, disable=hidden):
         path = folder / f"{benchmark.name}.jsonl"
         rows = benchmark.load()[: settings.limit]
         records = _earlier(path, agent, benchmark, rows, settings, seed)
