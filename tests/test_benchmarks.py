@@ -17,7 +17,7 @@ from ilr_bench.benchmarks import Benchmark, Row, evaluate, expand, get, names, r
 from ilr_bench.benchmarks.base import GROUPS
 from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
-from ilr_bench.errors import ConfigurationError
+from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.grading import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.questions.micro import FAMILIES, benchmark_questions
@@ -42,8 +42,10 @@ def gold_answers(name: str) -> dict[str, str]:
     return {row.question: row.gold for row in get(name).load()}
 
 
-def verdicts(name: str, say: Callable[[Row], str], grader: Grader, count: int = 40) -> list[Verdict]:
-    agent = scripted_agent("A", lambda prompt, sample: "")
+def verdicts(
+    name: str, say: Callable[[Row], str], grader: Grader, count: int = 40, style: str = "micro"
+) -> list[Verdict]:
+    agent = scripted_agent("A", lambda prompt, sample: "", style=style)
     with Scorer(get(name), agent, grader) as scorer:
         return [scorer.score(row, [say(row)])[0].verdict for row in get(name).load()[:count]]
 
@@ -105,6 +107,23 @@ def test_cheats_earn_nothing(name: str, cheat: Callable[[Row], str], grader: Gra
 )
 def test_programs_are_scored(say: Callable[[Row], str], expected: Verdict, grader: Grader) -> None:
     assert set(verdicts("micro_code", say, grader, count=12)) == {expected}
+
+
+@pytest.mark.parametrize("name", ["sums", "gsm8k"])
+def test_real_models_benchmarks_accept_golds_and_nothing_else(name: str, grader: Grader) -> None:
+    try:
+        get(name).load()
+    except MissingInputError:
+        pytest.skip(f"no data for {name}")
+    gold, other = (
+        (lambda row: row.gold, lambda row: f"{int(row.gold) + 1}")
+        if name == "sums"
+        else (lambda row: f"So it is. The answer is {row.gold}.", lambda row: f"The answer is {int(row.gold) + 1}.")
+    )
+    assert set(verdicts(name, gold, grader, style="fewshot")) == {Verdict.CORRECT}
+    assert set(verdicts(name, other, grader, style="fewshot")) == {Verdict.WRONG}
+    assert set(verdicts(name, lambda row: "", grader, style="fewshot")) == {Verdict.MISSING}
+    assert Verdict.CORRECT not in verdicts(name, lambda row: row.question, grader, style="fewshot")
 
 
 def test_records_tell_what_was_asked_said_and_earned(tmp_path: Path, grader: Grader) -> None:
