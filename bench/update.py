@@ -35,7 +35,7 @@ def measure() -> list[dict[str, Any]]:
     rows = []
     for name, lengths in BATCHES.items():
         turns = make_turns(lengths)
-        updater = PolicyUpdater(micro_sized_model(), "A", UpdateSettings(), 10, LONGEST, 0, 1.0)
+        updater = PolicyUpdater(micro_sized_model(), "A", UpdateSettings(), 10, LONGEST, 1.0)
         start = time.perf_counter()
         trainer = make_trainer(micro_sized_model(), len(turns))
         construction = time.perf_counter() - start
@@ -46,7 +46,7 @@ def measure() -> list[dict[str, Any]]:
         rows.append({"what": f"update, {name} x {SAMPLES}", "ours": ours, "other": theirs, "ratio": theirs / ours})
     model = micro_sized_model()
     start = time.perf_counter()
-    PolicyUpdater(copy.deepcopy(model), "A", UpdateSettings(), 10, LONGEST, 0, 1.0)
+    PolicyUpdater(copy.deepcopy(model), "A", UpdateSettings(), 10, LONGEST, 1.0)
     ours = time.perf_counter() - start
     rows.append({"what": "making an updater", "ours": ours, "other": construction, "ratio": construction / ours})
     return rows

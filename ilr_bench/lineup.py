@@ -46,7 +46,6 @@ def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdate
             config.update,
             config.training.steps,
             longest,
-            seat.loaded.pad_id,
             config.sampling.temperature,
         )
         for seat in seats

@@ -1,4 +1,8 @@
-"""Log-probabilities of turns under a model, with gradients; a prompt that turns share is encoded once."""
+"""Log-probabilities of turns under a model, with gradients; a prompt that turns share is encoded once.
+
+Prompts and completions are laid end to end in one sequence. Attention, which is ours, arranges them in padded
+tables and back; everything else of the model computes each token once and never a padding token.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ilr_bench.generation.shared_prefix import Continuation, encode, pack, shared_prefix_attention
+from ilr_bench.generation.shared_prefix import (
+    attend_with_prompt,
+    causal_attention,
+    pack,
+    prompt_bias,
+    shared_prefix_attention,
+)
 
 
 class TurnTokens(Protocol):
@@ -76,30 +86,92 @@ def micro_batches(turns: Sequence[TurnTokens], most_rows: int) -> list[MicroBatc
     return [*batches, _arrange(turns, current)] if current else batches
 
 
-def turn_logprobs(model: Any, batch: MicroBatch, pad_id: int, temperature: float) -> Tensor:
-    """(slots, longest) log-probabilities of the completions' tokens at a temperature; padding is arbitrary.
+class LaidEndToEnd:
+    """Attention within one sequence that holds all prompts of a batch, then all its rows.
+
+    A row is its prompt's last token and its completion but the last token: what predicts the completion.
+    """
+
+    def __init__(self, batch: MicroBatch, device: torch.device) -> None:
+        lengths = [len(prompt) - 1 for prompt in batch.prompts]
+        sizes = [len(completion) for completion in batch.completions]
+        prompts, rows = _places(lengths, 0), _places(sizes, sum(lengths))
+        self.prompts = torch.from_numpy(prompts).to(device)
+        """(prompts, longest) place in the sequence of each prompt token."""
+        self.rows = torch.from_numpy(rows).to(device)
+        filled = np.concatenate([_filled(lengths, prompts).ravel(), _filled(sizes, rows).ravel()])
+        self.back = torch.from_numpy(np.flatnonzero(filled)).to(device)
+        """Place in both tables, one after the other, of each token of the sequence."""
+        self.groups = torch.from_numpy(batch.prompt_of_group).to(device)
+        self.lengths = torch.tensor(lengths, device=device)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """See `Attention.attend`; query: (1, heads, tokens of the sequence, size)."""
+        del layer
+        prompt_query, prompt_key, prompt_value = (_table(part, self.prompts) for part in (query, key, value))
+        row_query, row_key, row_value = (_table(part, self.rows) for part in (query, key, value))
+        bias = prompt_bias(self.lengths, self.prompts.shape[1], query.dtype)
+        on_rows = attend_with_prompt(
+            row_query,
+            row_key,
+            row_value,
+            prompt_key.index_select(0, self.groups),
+            prompt_value.index_select(0, self.groups),
+            bias[self.groups],
+            scaling,
+            causal=True,
+        )
+        on_prompts = causal_attention(prompt_query, prompt_key, prompt_value, scaling)
+        tables = [table.transpose(1, 2).flatten(0, 1) for table in (on_prompts, on_rows)]
+        return torch.cat(tables).index_select(0, self.back).transpose(0, 1)[None]
+
+
+def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
+    """(slots, longest) log-probabilities of the completions' tokens at a temperature, 0 on padding.
 
     Gradients reach the weights through the completions and through the shared prompts.
     """
-    device, longest = model.device, batch.longest
+    device = model.device
     opened = [
-        (*batch.prompts[prompt][-1:], *completion[:-1])
+        (*batch.prompts[prompt][-1:], *completion[:-1]) if completion else ()
         for prompt, completion in zip(_per_slot(batch), batch.completions, strict=True)
     ]
-    inputs = torch.tensor([[*ids, *[pad_id] * (longest - len(ids))] for ids in opened], device=device)
-    targets = torch.tensor([[*ids, *[pad_id] * (longest - len(ids))] for ids in batch.completions], device=device)
-    with shared_prefix_attention(model, longest + max(len(prompt) for prompt in batch.prompts)):
-        prefix = encode(model, batch.prompts, pad_id).select(batch.prompt_of_group)
-        first = prefix.lengths.repeat_interleave(len(opened) // len(prefix.lengths))
+    starts = [len(batch.prompts[prompt]) - 1 for prompt in _per_slot(batch)]
+    ids = [token for prompt in batch.prompts for token in prompt[:-1]] + [token for row in opened for token in row]
+    positions = [np.arange(len(prompt) - 1) for prompt in batch.prompts]
+    positions += [start + np.arange(len(row)) for start, row in zip(starts, opened, strict=True)]
+    targets = torch.tensor([token for completion in batch.completions for token in completion], device=device)
+    with shared_prefix_attention(model, batch.longest + max(len(prompt) for prompt in batch.prompts)):
         logits = model(
-            input_ids=inputs,
-            position_ids=first[:, None] + torch.arange(longest, device=device),
+            input_ids=torch.tensor([ids], device=device),
+            position_ids=torch.from_numpy(np.concatenate(positions))[None].to(device),
             use_cache=False,
-            shared_prefix=Continuation(prefix),
-        ).logits
-    scaled = logits.float().flatten(0, 1)
-    scaled = scaled if temperature == 1 else scaled / temperature
-    return -functional.cross_entropy(scaled, targets.flatten(), reduction="none").view(targets.shape)
+            logits_to_keep=torch.arange(len(ids) - len(targets), len(ids), device=device),
+            shared_prefix=LaidEndToEnd(batch, device),
+        ).logits[0]
+    scaled = logits.float() if temperature == 1 else logits.float() / temperature
+    found = -functional.cross_entropy(scaled, targets, reduction="none")
+    mask = torch.from_numpy(batch.padded([np.ones(len(completion)) for completion in batch.completions]) > 0).to(device)
+    return found.new_zeros(mask.shape).masked_scatter(mask, found)
+
+
+def _places(lengths: Sequence[int], start: int) -> NDArray[np.int64]:
+    """(sequences, longest) places of sequences that lie end to end from `start` on; 0 on padding."""
+    places = np.zeros((len(lengths), max([1, *lengths])), dtype=np.int64)
+    for row, length in zip(places, lengths, strict=True):
+        row[:length] = np.arange(start, start + length)
+        start += length
+    return places
+
+
+def _filled(lengths: Sequence[int], table: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.arange(table.shape[1])[None, :] < np.array(lengths)[:, None]
+
+
+def _table(part: Tensor, places: Tensor) -> Tensor:
+    """(1, heads, tokens, size) -> (sequences, heads, longest, size)."""
+    tokens = part[0].transpose(0, 1).index_select(0, places.flatten())
+    return tokens.view(*places.shape, *tokens.shape[1:]).transpose(1, 2)
 
 
 def _arrange(turns: Sequence[TurnTokens], pieces: list[tuple[tuple[int, ...], list[int]]]) -> MicroBatch:

@@ -69,7 +69,6 @@ class PolicyUpdater:
         settings: UpdateSettings,
         total_steps: int,
         max_completion_length: int,
-        pad_id: int,
         temperature: float,
     ) -> None:
         """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.
@@ -78,7 +77,6 @@ class PolicyUpdater:
         """
         self.agent = agent
         self.settings = settings
-        self.pad_id = pad_id
         # TRL divides the logits by it as well; greedy turns have no distribution to train, so they count as 1.
         self.temperature = temperature or 1.0
         self.warmup = min(settings.warmup_steps, total_steps * settings.iterations)
@@ -190,7 +188,7 @@ class PolicyUpdater:
     def _logprobs(self, model: Any, batch: MicroBatch) -> Tensor:
         half = self.settings.precision == "bf16"
         with torch.autocast(self.weights[0].device.type, dtype=torch.bfloat16) if half else nullcontext():
-            return turn_logprobs(model, batch, self.pad_id, self.temperature)
+            return turn_logprobs(model, batch, self.temperature)
 
     @contextmanager
     def _reference_policy(self) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_models import PAD, VOCABULARY, tiny_model
+from tiny_models import VOCABULARY, tiny_model
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.errors import MissingInputError, NumericalError
@@ -23,7 +23,7 @@ LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 
 
 def updater(model: Any, settings: UpdateSettings | None = None, temperature: float = 1.0) -> PolicyUpdater:
-    return PolicyUpdater(model, "A", settings or UpdateSettings(), 10, LONGEST, PAD, temperature)
+    return PolicyUpdater(model, "A", settings or UpdateSettings(), 10, LONGEST, temperature)
 
 
 def turns(
@@ -44,7 +44,7 @@ def turns(
 
 def logprobs(model: Any, turn: TrainedTurn) -> np.ndarray[Any, Any]:
     with torch.no_grad():
-        return turn_logprobs(model, micro_batches([turn], 1)[0], PAD, 1.0)[0].numpy()
+        return turn_logprobs(model, micro_batches([turn], 1)[0], 1.0)[0].numpy()
 
 
 def gradients(model: Any, settings: UpdateSettings, taught: list[TrainedTurn]) -> dict[str, np.ndarray[Any, Any]]:

@@ -1,8 +1,8 @@
 """Attention for completions that share a prompt: the prompt's keys and values are computed and kept once.
 
-`encode` runs prompts through the model and keeps their keys and values; `continue_rows` runs several rows
-per prompt on top of them. No row ever holds a copy of its prompt, gradients flow into the prompt, and the
-result is that of an ordinary causal forward over prompt and row together.
+`encode` runs prompts through the model and keeps their keys and values; `Decoding` grows rows on top of them,
+several per prompt, and no row ever holds a copy of its prompt. The result is that of an ordinary causal forward
+over prompt and row together.
 
 transformers lets a program register an attention function by name; that one name is all that is used of it,
 so any causal language model with rotary positions and plain softmax attention works.
@@ -72,26 +72,7 @@ class Encoding:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Ordinary causal attention; see `Attention.attend`."""
         self.keys[layer], self.values[layer] = key, value
-        grouped = query.shape[1] != key.shape[1]
-        return functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
-        )
-
-
-class Continuation:
-    """Whole rows on top of their prompts: causal within a row, everything of the prompt visible.
-
-    Rows are ordered by prompt, equally many per prompt.
-    """
-
-    def __init__(self, prefix: Prefix) -> None:
-        self.prefix = prefix
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """A row's tokens see their prompt and the row up to themselves; see `Attention.attend`."""
-        tokens = query.shape[2]
-        hidden = torch.full((tokens, tokens), float("-inf"), device=query.device, dtype=query.dtype).triu(1)
-        return _attend(self.prefix, layer, query, key, value, hidden, scaling)
+        return causal_attention(query, key, value, scaling)
 
 
 class Decoding:
@@ -114,7 +95,17 @@ class Decoding:
         keys[:, :, self.step] = key[:, :, 0]
         values[:, :, self.step] = value[:, :, 0]
         seen = self.step + 1
-        return _attend(self.prefix, layer, query, keys[:, :, :seen], values[:, :, :seen], None, scaling)
+        prefix = self.prefix
+        return attend_with_prompt(
+            query,
+            keys[:, :, :seen],
+            values[:, :, :seen],
+            prefix.keys[layer],
+            prefix.values[layer],
+            prefix.bias,
+            scaling,
+            causal=False,
+        )
 
     def repack(self, prefix: Prefix, rows: Tensor) -> None:
         """Go on with other rows (by their present places) under another prefix."""
@@ -124,10 +115,22 @@ class Decoding:
                 kept[layer] = tensor[rows]
 
 
-def _attend(
-    prefix: Prefix, layer: int, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None, scaling: float
+def attend_with_prompt(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    prompt_key: Tensor,
+    prompt_value: Tensor,
+    prompt_bias: Tensor,
+    scaling: float,
+    causal: bool,
 ) -> Tensor:
-    prompt_key, prompt_value = prefix.keys[layer], prefix.values[layer]
+    """Softmax attention of rows over their prompt and over themselves.
+
+    query: (rows, heads, tokens, size); key, value: (rows, key heads, own tokens, size); prompt_key, prompt_value:
+    (prompts, key heads, longest, size), prompt_bias: (prompts, 1, 1, longest). Rows are ordered by prompt, equally
+    many for each. causal: a token sees the row up to itself. Returns query's shape.
+    """
     prompts, key_heads, longest, size = prompt_key.shape
     rows, heads, tokens, _ = query.shape
     width, queries = rows // prompts, heads // key_heads * tokens
@@ -135,9 +138,10 @@ def _attend(
     by_prompt = query.reshape(prompts, width, key_heads, queries, size).transpose(1, 2)
     by_row = query.reshape(rows, key_heads, queries, size)
     to_prompt = by_prompt.reshape(prompts, key_heads, width * queries, size) @ prompt_key.transpose(2, 3)
-    to_prompt = (to_prompt + prefix.bias).reshape(prompts, key_heads, width, queries, longest)
+    to_prompt = (to_prompt + prompt_bias).reshape(prompts, key_heads, width, queries, longest)
     to_row = by_row @ key.transpose(2, 3)
-    if hidden is not None:
+    if causal:
+        hidden = torch.full((tokens, tokens), float("-inf"), device=query.device, dtype=query.dtype).triu(1)
         to_row = (to_row.reshape(rows, -1, tokens, tokens) + hidden).reshape(rows, key_heads, queries, tokens)
     scores = torch.cat((to_prompt.transpose(1, 2).reshape(rows, key_heads, queries, longest), to_row), dim=-1)
     weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
@@ -146,6 +150,19 @@ def _attend(
     from_prompt = from_prompt.reshape(prompts, key_heads, width, queries, size).transpose(1, 2)
     output = from_prompt.reshape(rows, key_heads, queries, size) + weights[..., longest:] @ value
     return output.reshape(rows, heads, tokens, size)
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    """Ordinary causal attention; shapes as in `Attention.attend`."""
+    grouped = query.shape[1] != key.shape[1]
+    return functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped)
+
+
+def prompt_bias(lengths: Tensor, longest: int, dtype: torch.dtype) -> Tensor:
+    """(prompts, 1, 1, longest): 0 on a prompt's tokens, minus infinity on padding."""
+    padding = torch.arange(longest, device=lengths.device)[None, :] >= lengths[:, None]
+    bias = torch.zeros(padding.shape, device=lengths.device, dtype=dtype).masked_fill(padding, float("-inf"))
+    return bias[:, None, None, :]
 
 
 def _registered(
@@ -212,9 +229,7 @@ def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
     keys = tuple(attention.keys[layer] for layer in sorted(attention.keys))
     values = tuple(attention.values[layer] for layer in sorted(attention.values))
     limits = torch.tensor(lengths, device=device)
-    padding = torch.arange(longest, device=device)[None, :] >= limits[:, None]
-    bias = torch.zeros(padding.shape, device=device, dtype=keys[0].dtype).masked_fill(padding, float("-inf"))
-    return Prefix(keys, values, bias[:, None, None, :], limits)
+    return Prefix(keys, values, prompt_bias(limits, longest, keys[0].dtype), limits)
 
 
 def pack(prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

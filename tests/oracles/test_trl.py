@@ -60,7 +60,7 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 
 def ours(case: Case, settings: UpdateSettings, temperature: float = 1.0) -> tuple[float, dict[str, torch.Tensor], Any]:
     """Loss and gradients as the updater has them just before its optimizer steps."""
-    updater = PolicyUpdater(case.policy, "A", settings, 10, LONGEST, PAD, temperature)
+    updater = PolicyUpdater(case.policy, "A", settings, 10, LONGEST, temperature)
     if settings.beta:
         updater.reference = case.reference
     seen: dict[str, torch.Tensor] = {}
