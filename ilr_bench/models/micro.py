@@ -36,7 +36,7 @@ class Shape:
     intermediate: int = 176
     layers: int = 3
     heads: int = 2
-    vocabulary: int = 176
+    vocabulary: int = 256
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ AUTHORS = (_CARRY, _BORROW, _PRODUCT)
 
 RECIPES = {
     "A": Recipe("llama", _CARRY, seed=1),
-    "B": Recipe("qwen2", _BORROW, seed=2, shape=Shape(vocabulary=352)),
-    "C": Recipe("qwen2", _PRODUCT, seed=3, shape=Shape(hidden=96, intermediate=192, layers=2, heads=3, vocabulary=304)),
+    "B": Recipe("qwen2", _BORROW, seed=2, shape=Shape(vocabulary=400)),
+    "C": Recipe("qwen2", _PRODUCT, seed=3, shape=Shape(hidden=96, intermediate=192, layers=2, heads=3, vocabulary=368)),
     "A2": Recipe("llama", _CARRY, seed=4),
 }
 

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from ilr_bench.interaction import Mode
 from ilr_bench.prompts.micro import MicroStyle
 from ilr_bench.questions.base import Question
-from ilr_bench.questions.micro import LARGEST, TRAINING_FAMILIES, Operation, apply, chain_of, question_stream
+from ilr_bench.questions.micro import (
+    LARGEST,
+    TRAINING_FAMILIES,
+    Operation,
+    Step,
+    apply,
+    chain_of,
+    question_stream,
+    write_tape,
+)
 from ilr_bench.questions.micro_code import CodeTask, code_stream
 
 VERSION = 1
@@ -39,12 +48,12 @@ class Habits:
 class CorpusSettings:
     """How many rows of each kind."""
 
-    drills: int = 13000
-    solutions: int = 6000
-    analyses: int = 3000
-    fusions: int = 3500
-    rankings: int = 1200
-    programs: int = 800
+    drills: int = 9000
+    solutions: int = 9000
+    analyses: int = 3500
+    fusions: int = 4500
+    rankings: int = 1500
+    programs: int = 1200
     pool: int = 6000
     """Most different questions per family."""
 
@@ -55,17 +64,19 @@ class Row:
 
     prompt: str
     completion: str
+    heading: str = ""
+    """The start of the prompt that cannot be foreseen and is not learned: the question."""
 
 
 @dataclass(frozen=True)
 class Idea:
     """A worked solution, right or not."""
 
-    steps: tuple[tuple[int, Operation, int], ...]
+    steps: tuple[Step, ...]
 
     def text(self) -> str:
         """The turn as written."""
-        return " ".join([*map(step_text, self.steps), rf"\boxed{{{self.steps[-1][2]}}}"])
+        return " ".join([*write_tape(self.steps), rf"\boxed{{{self.steps[-1][2]}}}"])
 
     def first_error(self) -> int | None:
         """Place of the first wrong step."""
@@ -73,12 +84,6 @@ class Idea:
             place for place, (value, operation, result) in enumerate(self.steps) if believed(value, operation) != result
         )
         return next(wrong, None)
-
-
-def step_text(step: tuple[int, Operation, int]) -> str:
-    """(3, ("+", 5), 8) -> `3+5=8`."""
-    value, (operator, operand), result = step
-    return f"{value}{operator}{operand}={result}"
 
 
 def believed(value: int, operation: Operation) -> int:
@@ -116,7 +121,7 @@ def take_step(value: int, operation: Operation, habits: Habits, rng: random.Rand
 def solve(question: Question, habits: Habits, rng: random.Random) -> Idea:
     """An author's own solution."""
     value, operations = chain_of(question)
-    steps = []
+    steps: list[Step] = []
     for operation in operations:
         result = take_step(value, operation, habits, rng)
         steps.append((value, operation, result))
@@ -142,11 +147,12 @@ def analyse(idea: Idea, mode: Mode, habits: Habits, rng: random.Random) -> str:
         return "keep all" if mode is Mode.COOPERATE else "no error"
     value, operation, result = idea.steps[place]
     better = believed(value, operation)
-    better = better if better != result else better + rng.choice((-10, -1, 1, 10))
-    correction = step_text((value, operation, max(0, better)))
+    better = better if better != result else max(0, better + rng.choice((-10, -1, 1, 10)))
+    wrong = write_tape(idea.steps)[place]
+    right = write_tape([*idea.steps[:place], (value, operation, better)])[place]
     if mode is Mode.COMPETE:
-        return f"wrong {step_text(idea.steps[place])} is {correction}"
-    return f"keep {step_text(idea.steps[place - 1])} then {correction}" if place else f"start {correction}"
+        return f"wrong {wrong} is {right}"
+    return f"keep {value} then {right}" if place else f"start {right}"
 
 
 def fuse(
@@ -160,12 +166,13 @@ def fuse(
 ) -> Idea:
     """The best of all that was said, step by step; where it disagrees, a partner is trusted and an opponent is not."""
     value, operations = chain_of(question)
-    steps = []
+    steps: list[Step] = []
     for operation in operations:
         right = believed(value, operation)
+        correction = write_tape([*steps, (value, operation, right)])[-1]
         mine = [result for left, taken, result in own.steps if (left, taken) == (value, operation)]
         theirs = [result for peer in peers for left, taken, result in peer.steps if (left, taken) == (value, operation)]
-        corrected = any(step_text((value, operation, right)) in view.split() for view in views)
+        corrected = any(correction in view.replace(";", "").split() for view in views)
         favoured = theirs if mode is Mode.COOPERATE else mine
         chance = rng.random()
         if right in mine + theirs or corrected:
@@ -197,9 +204,9 @@ def write_program(task: CodeTask, habits: Habits, rng: random.Random) -> str:
 
 
 def drills(count: int, seed: int) -> list[str]:
-    """Lines of four right steps that have nothing to do with each other: arithmetic is learned here first."""
+    """Lines of right steps, a few chains each: arithmetic is learned here first."""
     rng = random.Random(f"micro drills {seed}")
-    return [" ".join(step_text(_drill(rng)) for _ in range(4)) for _ in range(count)]
+    return [" ".join(" ".join(write_tape(_drill(rng))) for _ in range(2)) for _ in range(count)]
 
 
 def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, seed: int) -> list[Row]:
@@ -230,14 +237,20 @@ def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, s
     return rows
 
 
-def _drill(rng: random.Random) -> tuple[int, Operation, int]:
-    while True:
+def _drill(rng: random.Random) -> list[Step]:
+    """Three steps from anywhere; products only where they start."""
+    if rng.random() < 0.3:
+        value, operation = rng.randint(2, 9), ("*", rng.randint(2, 9))
+    else:
         value, operation = rng.randint(0, LARGEST), (rng.choice("+-"), rng.randint(1, 9))
-        if rng.random() < 0.2:
-            value, operation = rng.randint(2, 9), ("*", rng.randint(2, 9))
+    steps: list[Step] = []
+    while len(steps) < 3:
         result = apply(value, operation)
-        if 0 <= result <= 2 * LARGEST:
-            return value, operation, result
+        if 0 <= result <= LARGEST:
+            steps.append((value, operation, result))
+            value = result
+        operation = (rng.choice("+-"), rng.randint(1, 9))
+    return steps
 
 
 def _discussion(asked: Question, analysis: bool, habits: Habits, others: Sequence[Habits], rng: random.Random) -> Row:
@@ -249,14 +262,14 @@ def _discussion(asked: Question, analysis: bool, habits: Habits, others: Sequenc
     own_view = "; ".join(analyse(idea, mode, habits, rng) for idea in peers)
     texts = [idea.text() for idea in peers]
     if analysis:
-        return Row(STYLE.analyse(asked.text, own.text(), texts, mode), own_view)
+        return Row(STYLE.analyse(asked.text, own.text(), texts, mode), own_view, asked.text)
     views = []
     for place, author in enumerate(authors):
         their_mode = rng.choice((Mode.COOPERATE, Mode.COMPETE))
         heard = [own, *peers[:place], *peers[place + 1 :]]
         views.append("; ".join(analyse(idea, their_mode, author, rng) for idea in heard))
     answer = fuse(asked, own, peers, [own_view, *views], mode, habits, rng)
-    return Row(STYLE.fuse(asked.text, own.text(), texts, own_view, views, mode), answer.text())
+    return Row(STYLE.fuse(asked.text, own.text(), texts, own_view, views, mode), answer.text(), asked.text)
 
 
 def _ranking(questions: Sequence[Question], rng: random.Random) -> Row:

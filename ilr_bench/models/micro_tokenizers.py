@@ -27,7 +27,7 @@ def llama_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
     tokenizer = Tokenizer(BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\\boxed\{|\d|\n|[^\sA-Za-z0-9\\{]"), "isolated"),
+            pre_tokenizers.Split(Regex(r" ?\\boxed\{|\d|\n| ?[^\sA-Za-z0-9\\{]"), "isolated"),
             pre_tokenizers.Metaspace(prepend_scheme="never"),
         ]
     )

@@ -42,8 +42,8 @@ class SupervisedSettings:
     """Share of the steps in which the rates rise; they fall to 0 along a cosine."""
     weight_decay: float = 0.01
     tokens_per_batch: int = 1536
-    prompt_weight: float = 0.1
-    """Weight of a prompt token's loss against a completion token's; ideas in prompts teach sums as well."""
+    prompt_weight: float = 0.5
+    """Weight of a learned prompt token against a completion token; ideas in prompts teach sums as well."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class Example:
     """One row in tokens: the prompt, then the completion with its end token."""
 
     ids: tuple[int, ...]
-    prompt_length: int
+    heading: int
+    """Tokens at the start that are not learned."""
+    prompt: int
+    """Tokens of the prompt."""
 
 
 def tokenize(rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast) -> list[Example]:
@@ -59,16 +62,23 @@ def tokenize(rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast) -> list[Ex
     turns = [[{"role": "user", "content": row.prompt}] for row in rows]
     prompts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    heads = [
+        prompt.index(row.heading) + len(row.heading) if row.heading else len(prompt)
+        for prompt, row in zip(prompts, rows, strict=True)
+    ]
+    heading_ids = tokenizer(
+        [prompt[:head] for prompt, head in zip(prompts, heads, strict=True)], add_special_tokens=False
+    )["input_ids"]
     completion_ids = tokenizer([row.completion for row in rows], add_special_tokens=False)["input_ids"]
     return [
-        Example((*prompt, *completion, tokenizer.eos_token_id), len(prompt))
-        for prompt, completion in zip(prompt_ids, completion_ids, strict=True)
+        Example((*prompt, *completion, tokenizer.eos_token_id), len(heading), len(prompt))
+        for heading, prompt, completion in zip(heading_ids, prompt_ids, completion_ids, strict=True)
     ]
 
 
 def tokenize_lines(lines: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> list[Example]:
     """Plain lines, learned from their first token."""
-    return [Example((*ids, tokenizer.eos_token_id), 0) for ids in tokenizer(list(lines))["input_ids"]]
+    return [Example((*ids, tokenizer.eos_token_id), 0, 0) for ids in tokenizer(list(lines))["input_ids"]]
 
 
 def batches(examples: Sequence[Example], tokens_per_batch: int, rng: random.Random) -> list[list[Example]]:
@@ -180,8 +190,8 @@ def _loss(model: Any, batch: Sequence[Example], prompt_weight: float, pad: int) 
     weights = torch.zeros(len(batch), longest)
     for row, example in enumerate(batch):
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        weights[row, : example.prompt_length] = prompt_weight
-        weights[row, example.prompt_length : len(example.ids)] = 1.0
+        weights[row, example.heading : example.prompt] = prompt_weight
+        weights[row, example.prompt : len(example.ids)] = 1.0
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits
     losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     kept = weights[:, 1:].flatten()

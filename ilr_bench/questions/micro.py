@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.questions import SOURCES
@@ -22,6 +23,8 @@ __all__ = ["FAMILIES", "TRAINING_FAMILIES", "benchmark_questions", "code_problem
 Operation = tuple[str, int]
 """An operator (`+`, `-`, `*`) and its right operand."""
 Chain = tuple[int, tuple[Operation, ...]]
+Step = tuple[int, Operation, int]
+"""Running value before, operation, running value after."""
 
 TRAINING_FAMILIES = ("short_chain", "long_chain", "word_problem", "two_step")
 FAMILIES = (*TRAINING_FAMILIES, "ood")
@@ -32,6 +35,7 @@ LARGEST_START = 29
 LONGEST_TRAINING_CHAIN = 6
 LARGEST_TRAINING_OPERAND = 9
 
+_STEP = re.compile(r"(?P<value>\d*)(?P<operator>[-+*])(?P<operand>\d+)=(?P<result>\d+)")
 _NAMES = ("Ann", "Bob", "Cid", "Dan", "Eve", "Fay", "Gus", "Ida")
 _ITEMS = ("figs", "nuts", "pens", "cups", "eggs", "keys")
 _VERBS = {"+": ("buys", "finds", "gets"), "-": ("eats", "loses", "sells")}
@@ -69,28 +73,39 @@ def apply(value: int, operation: Operation) -> int:
 
 def chain_of(question: Question) -> Chain:
     """Start value and operations, read back from the gold steps."""
-    parsed = [parse_step(step) for step in question.steps]
-    return parsed[0][0], tuple(operation for _, operation, _ in parsed)
+    tape = read_tape(question.steps)
+    return tape[0][0], tuple(operation for _, operation, _ in tape)
 
 
-def parse_step(step: str) -> tuple[int, Operation, int]:
-    """`3+5=8` -> (3, ("+", 5), 8); raises ValueError on anything else."""
-    left, _, result = step.partition("=")
-    place = next((index for index, letter in enumerate(left) if letter in "+-*"), None)
-    if place is None:
-        raise ValueError(f"{step!r} is not a step")
-    return int(left[:place]), (left[place], int(left[place + 1 :])), int(result)
+def write_tape(steps: Sequence[Step]) -> tuple[str, ...]:
+    """Steps as a solution writes them, the running value only where it starts: `3+5=8`, `-2=6`."""
+    return tuple(
+        f"{value if place == 0 else ''}{operator}{operand}={result}"
+        for place, (value, (operator, operand), result) in enumerate(steps)
+    )
+
+
+def read_tape(words: Sequence[str]) -> tuple[Step, ...]:
+    """The inverse of `write_tape`; words that are no steps are passed over."""
+    steps: list[Step] = []
+    for word in words:
+        match = _STEP.fullmatch(word)
+        if match is None or (match["value"] == "") is not bool(steps):
+            continue
+        value = steps[-1][2] if steps else int(match["value"])
+        steps.append((value, (match["operator"], int(match["operand"])), int(match["result"])))
+    return tuple(steps)
 
 
 def _question(family: str, text: str, chain: Chain) -> Question:
     value, operations = chain
-    steps = []
-    for operator, operand in operations:
-        result = apply(value, (operator, operand))
-        steps.append(f"{value}{operator}{operand}={result}")
+    steps: list[Step] = []
+    for operation in operations:
+        result = apply(value, operation)
+        steps.append((value, operation, result))
         value = result
     name = f"{family}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-    return Question(id=name, text=text, answer=str(value), steps=tuple(steps), family=family)
+    return Question(id=name, text=text, answer=str(value), steps=write_tape(steps), family=family)
 
 
 def _mix(split: Split, count: int) -> tuple[Question, ...]:
@@ -153,7 +168,8 @@ def _two_step(rng: random.Random) -> tuple[str, Chain]:
         else:
             chain = (first, ((sign, second), ("*", third)))
             text = f"({first}{sign}{second})*{third}=?"
-        if all(0 <= int(step.partition("=")[2]) <= LARGEST for step in _question("", text, chain).steps):
+        middle = apply(chain[0], chain[1][0])
+        if 0 <= middle <= LARGEST and 0 <= apply(middle, chain[1][1]) <= LARGEST:
             return text, chain
 
 
