@@ -82,6 +82,7 @@ def generate(model: Any, prompts: list[list[int]]) -> None:
 
 def side_by_side(ours: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
     """Fastest seconds of each, taken alternately after one warm-up of both."""
+    torch.set_num_threads(1)
     times: tuple[list[float], list[float]] = ([], [])
     for repeat in range(REPEATS + 1):
         for call, seconds in zip((ours, other), times, strict=True):

@@ -1,0 +1,24 @@
+"""Everything that is measured: `python -m bench [--agents 1,2] [--models A,B] [--steps 3] [--out FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import engine, step, update
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    step.add_options(parser)
+    arguments = parser.parse_args()
+    steps = step.measure_all(arguments)
+    parts = [*engine.measure(), *update.measure()]
+    print(f"{'ours against the library we could have used':62} {'ours':>8} {'other':>8} {'ratio':>6}")
+    for row in parts:
+        print(f"{row['what']:62} {row['ours']:7.3f}s {row['other']:7.3f}s {row['ratio']:6.2f}")
+    step.write({"steps": steps, "parts": parts}, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
