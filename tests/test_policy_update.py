@@ -16,6 +16,7 @@ from tiny_models import VOCABULARY, tiny_model
 from ilr_bench.config import UpdateSettings
 from ilr_bench.errors import MissingInputError, NumericalError
 from ilr_bench.logprobs import micro_batches, turn_logprobs
+from ilr_bench.models.adapters import attach_lora
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn, require_trl
 
 LONGEST = 10
@@ -261,3 +262,24 @@ def test_the_model_keeps_its_mode_and_the_global_generator_its_state() -> None:
 def test_another_trl_is_refused_with_the_command_that_mends_it() -> None:
     with pytest.raises(MissingInputError, match=r"trl 1.17.0 .*pip install 'trl>=1.16,<1.17'"):
         require_trl("1.17.0")
+
+
+def test_twins_on_one_base_are_updated_one_by_one_against_the_base() -> None:
+    settings = UpdateSettings(adapter="lora", lora_rank=4, beta=0.1, learning_rate=0.01, warmup_steps=0)
+    views = attach_lora(tiny_model(scale=0.1), settings, ["A.1", "A.2"])
+    updaters = [updater(view, settings) for view in views]
+    taught = turns(views[0])
+    base = {name: weight.clone() for name, weight in views[0].base.named_parameters() if "lora" not in name}
+    for step in (1, 2):
+        for place in (0, 1):
+            other = {name: weight.clone() for name, weight in views[1 - place].adapter_weights().items()}
+            own = {name: weight.clone() for name, weight in views[place].adapter_weights().items()}
+            report = updaters[place].update(taught, step)
+            assert report.kl is not None
+            assert (report.kl > 1e-6) == (step > 1)
+            moved = views[place].adapter_weights()
+            assert any(not torch.equal(weight, moved[name]) for name, weight in own.items())
+            kept = views[1 - place].adapter_weights()
+            assert all(torch.equal(weight, kept[name]) for name, weight in other.items())
+    parameters = dict(views[0].base.named_parameters())
+    assert all(torch.equal(parameters[name], weight) for name, weight in base.items())
