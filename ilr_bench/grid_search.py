@@ -6,6 +6,7 @@ The storage is in memory and made anew from the records each time: the trials' f
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -21,7 +22,7 @@ class GridSearch:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
         self._entries = plan.entries
-        points = [
+        points: list[dict[str, Any]] = [
             {"variant": entry.variant, "models": "+".join(entry.models), "seed": entry.seed} for entry in plan.entries
         ]
         choices = {key: list(dict.fromkeys(point[key] for point in points)) for key in ("variant", "models", "seed")}

@@ -84,7 +84,7 @@ def _model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
 
 
 def _measurement_jobs(trials: Sequence[PlannedTrial], out: Path) -> list[Job]:
-    jobs = {}
+    jobs: dict[object, Job] = {}
     for trial in trials:
         config = trial.config
         for model in config.models:

@@ -69,9 +69,8 @@ class SweepProgress:
             share = sum(self._done.values()) / max(sum(self._units.values()), 1e-9)
             left = elapsed / share - elapsed if share else 0.0
             state = "failed" if event.error else "done"
-            note(
-                f"{self._phase} {self._ended}/{len(self._units)}  {event.job} {state}  {elapsed:.0f} s, about {left:.0f} s left"
-            )
+            count = f"{self._phase} {self._ended}/{len(self._units)}"
+            note(f"{count}  {event.job} {state}  {elapsed:.0f} s, about {left:.0f} s left")
 
     def _update_bars(self, bars: Progress, event: Event) -> None:
         if event.job not in self._tasks:

@@ -65,7 +65,7 @@ def test_an_override_without_key_or_value_is_refused(text):
 def test_an_unknown_variant_or_setting_says_what_was_meant():
     with pytest.raises(ConfigurationError, match="did you mean pure_cooperative"):
         plan_study("micro", ["pure_coperative"])
-    with pytest.raises(ConfigurationError, match="did you mean training.steps"):
+    with pytest.raises(ConfigurationError, match=r"did you mean training\.steps"):
         plan_study("micro", ["ilr"], overrides={"training.step": ("5",)})
 
 

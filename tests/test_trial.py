@@ -101,9 +101,7 @@ def test_weights_have_moved_and_both_agents_are_in_one_checkpoint(undisturbed):
     assert len(list(checkpoints[0].glob("*/model.safetensors"))) == 2
 
 
-@pytest.mark.parametrize(
-    "lines", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(9, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("lines", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(9, marks=pytest.mark.slow)])
 def test_a_killed_trial_continues_and_ends_in_the_same_bytes(lines, models, undisturbed, tmp_path):
     process = sweep(models, tmp_path)
     deadline = time.monotonic() + 120
