@@ -24,6 +24,7 @@ from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, write_study
 from ilr_bench.store import lock_study
 from ilr_bench.sweep_progress import SweepProgress
+from ilr_bench.timing import stage_seconds
 from ilr_bench.work import make_model, measure_agent, run_planned, units
 
 EXAMPLES = """Examples:
@@ -151,12 +152,29 @@ def sweep(
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
     """Says how a sweep ended; raises IlrError if any job failed."""
-    note("seconds: " + ", ".join(f"{phase} {value:.0f}" for phase, value in outcome.seconds.items()))
+    note("seconds on the clock: " + ", ".join(f"{phase} {value:.0f}" for phase, value in outcome.seconds.items()))
+    note("seconds of the workers: " + _work_split(out, plan))
     for job, error in outcome.failed.items():
         note(f"{job}: {error}")
     if outcome.failed:
         raise IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
     say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
+
+
+def _work_split(out: Path, plan: Plan) -> str:
+    """Where the trials' own seconds went, over all sweeps of this study."""
+    spent = stage_seconds(out / trial.folder / "timing.jsonl" for trial in plan.trials)
+    groups = {
+        "loading": ("models",),
+        "sampling": ("sharing", "analysis", "fusion"),
+        "update": ("update",),
+        "grading": ("grading",),
+        "validation": ("validation",),
+        "evaluation": ("evaluation",),
+    }
+    split = {name: sum(spent.get(stage, 0.0) for stage in stages) for name, stages in groups.items()}
+    split["the rest"] = spent.get("total", 0.0) - sum(split.values())
+    return ", ".join(f"{name} {seconds:.0f}" for name, seconds in split.items())
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,16 @@ class Stopwatch:
         self._seconds.clear()
         self._tokens.clear()
         self._lap = time.perf_counter()
+
+
+def stage_seconds(paths: Iterable[Path]) -> dict[str, float]:
+    """Seconds by stage over several `timing.jsonl`, `total` included; a missing file counts as empty."""
+    seconds: dict[str, float] = defaultdict(float)
+    for path in paths:
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            entry = json.loads(line)
+            seconds[entry["stage"]] += entry["seconds"]
+    return dict(seconds)
 
 
 def peak_memory() -> int:
