@@ -84,6 +84,13 @@ class _Table:
         """(seeds,): mean of each run."""
         return self.weights @ self.means
 
+    @property
+    def between(self) -> SeedVariance:
+        """Variance of `runs`: exactly 0 for one run, and for a model that answers alike in every run."""
+        count = self.means.shape[1]
+        alike = bool((self.means == self.means[:, :1]).all())
+        return SeedVariance(0.0 if alike else float(self.runs.var(ddof=1)), count - 1)
+
 
 def interval(
     values: ArrayLike,
@@ -91,11 +98,13 @@ def interval(
     seeds: ArrayLike | None = None,
     strata: ArrayLike | None = None,
     level: float = 0.95,
+    runs: SeedVariance | None = None,
 ) -> Interval:
     """Mean of values in [0, 1] with an interval for new questions and new training runs.
 
     All arrays have shape (answers,). `clusters` names each answer's question (default: all differ), `seeds`
-    its training run, `strata` the column it belongs to. Every question needs an answer in every run.
+    its training run, `strata` the column it belongs to. Every question needs an answer in every run. `runs`
+    replaces the variance between runs by one pooled over several variants, as in `paired_difference`.
 
     One answer per question: the mid-P Beta interval of a binomial (Brown, Cai and DasGupta 2001). Otherwise
     the same interval at the effective number of answers, p(1-p) over the variance, reduced by the squared
@@ -103,26 +112,25 @@ def interval(
     mean +- t * standard error. Raises ValueError on incomplete tables.
     """
     table = _arrange(values, clusters, seeds, strata)
-    questions, runs = table.means.shape
+    questions, count = table.means.shape
     mean = float(table.weights @ table.means.mean(axis=1))
-    binomial = table.n == questions and runs == 1 and table.strata.max() == 0 and _is_binary(table.means)
+    binomial = table.n == questions and count == 1 and table.strata.max() == 0 and _is_binary(table.means)
     if binomial:
         error, df, size = math.sqrt(mean * (1 - mean) / questions), math.inf, float(questions)
     else:
-        error, df = _mean_error(table)
+        error, df = _mean_error(table, runs)
         ratio = stats.norm.ppf(0.5 + level / 2) / stats.t.ppf(0.5 + level / 2, df)
         size = mean * (1 - mean) / error**2 * ratio**2 if 0 < mean < 1 else float(questions)
     low, high = _mid_p(mean, size, level)
     method = "mid-P binomial" if binomial else "mid-P at the effective number of answers"
-    return Interval(mean, low, high, error, df, table.n, questions, runs, method)
+    return Interval(mean, low, high, error, df, table.n, questions, count, method)
 
 
 def seed_variance(
     values: ArrayLike, clusters: ArrayLike, seeds: ArrayLike, strata: ArrayLike | None = None
 ) -> SeedVariance:
     """Variance between training runs of one variant (shapes as in `interval`)."""
-    runs = _arrange(values, clusters, seeds, strata).runs
-    return SeedVariance(float(runs.var(ddof=1)) if len(runs) > 1 else 0.0, len(runs) - 1)
+    return _arrange(values, clusters, seeds, strata).between
 
 
 def pooled(variances: Sequence[SeedVariance]) -> SeedVariance | None:
@@ -167,12 +175,10 @@ def paired_difference(
         pvalue = _sign_flips(both.weights * both.means[:, 0], rng or np.random.default_rng(0))
         test = "sign-flip permutation"
     else:
-        own = [SeedVariance(float(side.runs.var(ddof=1)), count - 1) for side in (left, right)]
-        moving = [item for item in own if item.value > 0]
-        if runs is not None and moving:
-            parts = [(len(moving) * runs.value / count, float(runs.df))]
-        else:
-            parts = [(item.value / count, float(item.df)) for item in moving]
+        parts = [part for side in (left, right) for part in _run_part(side, runs)]
+        if runs is not None and parts:
+            # One estimate used for both sides: their parts are not independent.
+            parts = [(sum(value for value, _ in parts), float(runs.df))]
         variance, df = _combined(parts, _question_part(both, smooth=False), _rest_part(both))
         test = "t, question and run variance" + (" (runs pooled)" if runs is not None else "")
         pvalue = float(2 * stats.t.sf(abs(change) / math.sqrt(variance), df)) if variance else float(not change)
@@ -200,14 +206,18 @@ def minimum_detectable_effect(
     """
     if standard_error == 0:
         return 0.0
-    df = min(df, 1e6)
     critical = float(stats.t.ppf(1 - alpha / 2, df))
+    # The test's statistic is a normal variable over an independent scale; averaging over quantiles of the scale
+    # stays exact where scipy's noncentral t gives NaN (large effects, few degrees of freedom).
+    levels = (np.arange(4_000) + 0.5) / 4_000
+    scale = np.sqrt(stats.chi2.ppf(levels, df) / df) if math.isfinite(df) else np.ones(1)
 
     def shortfall(effect: float) -> float:
-        return float(stats.nct.sf(critical, df, effect) + stats.nct.cdf(-critical, df, effect)) - power
+        return (
+            float(np.mean(special.ndtr(effect - critical * scale) + special.ndtr(-effect - critical * scale))) - power
+        )
 
-    # The root is near critical + 1 at 80 % power; the bracket leaves room for high power and few degrees.
-    return standard_error * float(optimize.brentq(shortfall, 0.0, 10 * critical + 10))
+    return standard_error * float(optimize.brentq(shortfall, 0.0, critical * float(scale.max()) + 10))
 
 
 def _arrange(
@@ -251,13 +261,18 @@ def _mid_p(mean: float, size: float, level: float) -> tuple[float, float]:
     return low, high
 
 
-def _mean_error(table: _Table) -> tuple[float, float]:
-    questions = _question_part(table, smooth=True)
-    count = table.means.shape[1]
-    spread = float(table.runs.var(ddof=1)) / count if count > 1 else 0.0
-    parts = [(spread, float(count - 1))] if spread else []
-    variance, df = _combined(parts, questions, _rest_part(table))
+def _mean_error(table: _Table, runs: SeedVariance | None) -> tuple[float, float]:
+    variance, df = _combined(_run_part(table, runs), _question_part(table, smooth=True), _rest_part(table))
     return math.sqrt(variance), df
+
+
+def _run_part(table: _Table, pool: SeedVariance | None) -> list[tuple[float, float]]:
+    """Variance of the mean that comes from training runs; none for a model that answers alike in every run."""
+    own, count = table.between, table.means.shape[1]
+    if own.value == 0:
+        return []
+    used = pool or own
+    return [(used.value / count, float(used.df))]
 
 
 def _question_part(table: _Table, smooth: bool) -> tuple[float, float]:

@@ -1,0 +1,127 @@
+"""A study's folder as tidy tables: one row per answer, per agent and step, per agent and trial."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ilr_bench.config import RunConfig, from_dict
+from ilr_bench.errors import StoreError
+from ilr_bench.records import SampleRecord, StepRecord, Study, TrialEntry, Verdict, read, read_result, read_study
+
+KEYS = ("variant", "models", "agent", "seed")
+"""What names a row of every frame: the variant, the group as `A+B`, the agent in it, the training seed."""
+
+
+@dataclass(frozen=True)
+class StudyFrames:
+    """The records of the finished trials of a study."""
+
+    study: Study
+    trials: pd.DataFrame
+    """KEYS, model, hash, folder, steps, sampled_tokens, rule_cooperation (share or NaN), ability."""
+    steps: pd.DataFrame
+    """KEYS and the fields of StepRecord; empty where nothing was trained."""
+    samples: pd.DataFrame
+    """KEYS, benchmark, question, sample, completion, correct (0 or 1), verdict, tokens, file."""
+    configs: Mapping[str, RunConfig]
+    """Trial folder -> resolved configuration."""
+    unfinished: tuple[str, ...]
+    """Trials that were asked for and have no result yet."""
+
+
+def load(folder: Path) -> StudyFrames:
+    """Everything that reports read; raises StoreError for no study, nothing finished, or a damaged trial."""
+    study = read_study(folder)
+    trials: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
+    configs: dict[str, RunConfig] = {}
+    unfinished = []
+    for entry in study.trials:
+        place = folder / entry.folder
+        if not (place / "result.json").exists():
+            unfinished.append(f"{entry.variant}, {'+'.join(entry.models)}, seed {entry.seed}")
+            continue
+        configs[entry.folder] = _config(place)
+        trials += _trial_rows(place, entry, configs[entry.folder])
+        steps += _step_rows(place, entry)
+        samples += _sample_rows(place, entry)
+    if not trials:
+        raise StoreError(f"{folder}: no trial of this study has finished; run the sweep's command again")
+    fields = [field.name for field in dataclasses.fields(StepRecord)]
+    step_columns = [*KEYS, *(name for name in fields if name not in KEYS)]
+    return StudyFrames(
+        study=study,
+        trials=pd.DataFrame(trials),
+        steps=pd.DataFrame(steps, columns=step_columns),
+        samples=pd.DataFrame(samples),
+        configs=configs,
+        unfinished=tuple(unfinished),
+    )
+
+
+def _keys(entry: TrialEntry, agent: str) -> dict[str, Any]:
+    return {"variant": entry.variant, "models": "+".join(entry.models), "agent": agent, "seed": entry.seed}
+
+
+def _config(place: Path) -> RunConfig:
+    path = place / "config.json"
+    try:
+        return from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"{path}: no configuration ({error}); delete the trial's folder to run it again") from error
+
+
+def _trial_rows(place: Path, entry: TrialEntry, config: RunConfig) -> list[dict[str, Any]]:
+    result = read_result(place)
+    return [
+        {
+            **_keys(entry, agent),
+            "model": model,
+            "hash": entry.hash,
+            "folder": entry.folder,
+            "steps": result.steps,
+            "sampled_tokens": result.sampled_tokens.get(agent, 0),
+            "rule_cooperation": result.cooperation_share.get(agent),
+            "ability": result.ability.get(agent),
+        }
+        for agent, model in zip(config.agents, config.models, strict=True)
+    ]
+
+
+def _step_rows(place: Path, entry: TrialEntry) -> list[dict[str, Any]]:
+    path = place / "train.jsonl"
+    if not path.exists():
+        return []
+    return [{**dataclasses.asdict(record), **_keys(entry, record.agent)} for record in read(path, StepRecord)]
+
+
+def _sample_rows(place: Path, entry: TrialEntry) -> list[dict[str, Any]]:
+    rows = []
+    for agent in entry.agents:
+        paths = sorted((place / "eval" / agent).glob("*.jsonl"))
+        if not paths:
+            raise StoreError(f"{place / 'eval' / agent}: no answers; delete {entry.folder} to run the trial again")
+        for path in paths:
+            rows += [
+                {
+                    **_keys(entry, agent),
+                    "benchmark": record.benchmark,
+                    "question": record.question_id,
+                    "sample": record.sample,
+                    "completion": record.completion,
+                    "correct": float(record.verdict is Verdict.CORRECT),
+                    "verdict": record.verdict.value,
+                    "tokens": record.tokens,
+                    "file": f"{entry.folder}/eval/{agent}/{path.name}",
+                }
+                for record in read(path, SampleRecord)
+            ]
+    return rows

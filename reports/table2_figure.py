@@ -1,0 +1,78 @@
+"""The figure of Table 2: the headline column of every variant with its interval, one panel per model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reports.accuracy import Row
+from reports.figures import INK, PALETTE, SOFT, house_style, save
+
+if TYPE_CHECKING:
+    from reports.table2 import Table2
+
+BLUE, ORANGE = PALETTE[0], PALETTE[1]
+
+
+def draw(table: Table2, path: Path) -> Path:
+    """Draws the figure; same table, same bytes."""
+    sections = list(dict.fromkeys(row.section for row in table.rows))
+    most = max(sum(row.section == section for row in table.rows) for section in sections)
+    with house_style():
+        figure = Figure(figsize=(1.6 + 4.2 * len(sections), 1.9 + 0.42 * most), layout="constrained")
+        panels = figure.subplots(1, len(sections), sharex=True, squeeze=False)[0]
+        for axes, section in zip(panels, sections, strict=True):
+            _panel(axes, table, [row for row in table.rows if row.section == section])
+            axes.set_title(f"Model {section}")
+        panels[0].set_ylabel("")
+        figure.supxlabel(f"{table.headline}, accuracy alone in % (95 % interval)", fontsize=10, color=INK)
+        figure.legend(handles=_legend(table), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+        return save(figure, path)
+
+
+def _panel(axes: Axes, table: Table2, rows: list[Row]) -> None:
+    axes.grid(axis="x", color="#e3e6ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for place, row in enumerate(rows):
+        cell = table.cells.get((row, table.headline))
+        if cell is None:
+            axes.text(0.5, place, "not finished", transform=axes.get_yaxis_transform(), ha="center", color=SOFT)
+            continue
+        it = cell.interval
+        if row.variant == "base":
+            axes.axvline(100 * it.mean, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+        comparison = table.comparison(row, "base")
+        marked = comparison is not None and comparison.adjusted is not None and comparison.adjusted < 0.05
+        colour = SOFT if row.variant == "base" else ORANGE if "grpo" in row.variant else BLUE
+        axes.plot([100 * it.low, 100 * it.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+        axes.plot(
+            100 * it.mean, place, marker="s" if "grpo" in row.variant else "o", markersize=8, zorder=3,
+            markerfacecolor=colour if marked else "white", markeredgecolor=colour, markeredgewidth=1.8,
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    sns.despine(ax=axes, left=True)
+
+
+def _legend(table: Table2) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label="base, untrained"),
+        _marker("s", ORANGE, ORANGE, "trained alone"),
+        _marker("o", BLUE, BLUE, "ILR and parts of it"),
+    ]
+    if "base" in table.references:
+        handles.append(_marker("o", INK, "white", "hollow: not significant vs base"))
+    return handles
+
+
+def _marker(shape: str, edge: str, face: str, label: str) -> Line2D:
+    return Line2D(
+        [], [], linestyle="none", marker=shape, markersize=8, markeredgewidth=1.8, markeredgecolor=edge,
+        markerfacecolor=face, label=label,
+    )  # fmt: skip

@@ -1,0 +1,131 @@
+"""What training records say of each row: calibration's effect, modes, groups with nothing to learn from, tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ilr_bench.config import SOLO_STAGES, CalibrationSettings, DifficultySettings, InteractionSettings, RunConfig
+from reports.accuracy import Row
+from reports.frames import StudyFrames
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Means over all steps and runs of a row; None where the quantity does not exist."""
+
+    sampled_tokens: float
+    """Completion tokens sampled for this agent while training, mean over runs."""
+    clipped: float | None
+    """Share of equation (5)'s terms that were clipped."""
+    changed: float | None
+    """Share of groups whose advantages calibration changed by more than 1e-3."""
+    advantage_change: float | None
+    flat: float | None
+    """Share of groups whose advantages are all zero."""
+    cooperation: float | None
+    """Share of questions met in training on which the agent cooperated."""
+    rule_cooperation: float | None
+    """Share of all training questions on which the item-response rule has it cooperate."""
+
+
+@dataclass(frozen=True)
+class Equality:
+    """A row that calibration could not have moved from its twin without calibration."""
+
+    row: Row
+    twin: Row
+    answers: int
+    """Answers on which the two were compared."""
+    different: int
+    """Of these, answers whose texts differ."""
+
+
+def effects(frames: StudyFrames, row: Row) -> Effects:
+    """What the records of the row's runs add up to."""
+    trials = _mine(frames.trials, row)
+    steps = _mine(frames.steps, row)
+    groups = steps["groups"].to_numpy(dtype=float)
+    return Effects(
+        sampled_tokens=float(trials["sampled_tokens"].mean()),
+        clipped=_mean(steps["clipped_share"], groups),
+        changed=_mean(steps["changed_group_share"], groups),
+        advantage_change=_mean(steps["mean_advantage_change"], groups),
+        flat=float(steps["flat_groups"].sum() / groups.sum()) if len(steps) and groups.sum() else None,
+        cooperation=_mean(steps["cooperation_share"], groups),
+        rule_cooperation=_mean(trials["rule_cooperation"], np.ones(len(trials))),
+    )
+
+
+def equal_by_theorem(frames: StudyFrames, rows: tuple[Row, ...]) -> tuple[Equality, ...]:
+    """Rows that equal another one because equation (5) changed no group's advantages.
+
+    Without an active clip the group-standardised advantages are those of the rewards before calibration, so
+    DI-only equals ILR and PC-only equals solo GRPO: any two rows whose configurations differ in calibration
+    alone. Agents in a discussion hear each other, so there no agent's advantages may have changed.
+    """
+    found = []
+    for row in rows:
+        if row.same_as is not None or not _calibration_was_idle(frames, row):
+            continue
+        twins = [
+            other
+            for other in rows
+            if (other.models, other.agent, other.section) == (row.models, row.agent, row.section)
+            and set(row.seeds) & set(other.seeds)
+            and all(
+                frames.configs[place].calibration.kind == "none"
+                and _without_calibration(frames.configs[place]) == _without_calibration(frames.configs[own])
+                for place, own in _common(other, row)
+            )
+        ]
+        if twins:
+            found.append(Equality(row, twins[0], *_differing(frames, row, twins[0])))
+    return tuple(found)
+
+
+def _common(left: Row, right: Row) -> list[tuple[str, str]]:
+    folders = dict(zip(right.seeds, right.folders, strict=True))
+    return [(place, folders[seed]) for seed, place in zip(left.seeds, left.folders, strict=True) if seed in folders]
+
+
+def _calibration_was_idle(frames: StudyFrames, row: Row) -> bool:
+    configs = [frames.configs[place] for place in row.folders]
+    if any(config.calibration.kind == "none" for config in configs):
+        return False
+    steps = frames.steps[(frames.steps["models"] == row.models) & (frames.steps["variant"] == row.variant)]
+    if all(config.discussion.stages == SOLO_STAGES for config in configs):
+        steps = steps[steps["agent"] == row.agent]
+    changed = steps["changed_group_share"].dropna()
+    return len(changed) > 0 and bool((changed == 0).all())
+
+
+def _without_calibration(config: RunConfig) -> RunConfig:
+    plain = dataclasses.replace(
+        config, variant="", profile="", pool=(), seed=0, calibration=CalibrationSettings(kind="none")
+    )
+    if plain.discussion.stages == SOLO_STAGES:
+        plain = dataclasses.replace(plain, interaction=InteractionSettings(), difficulty=DifficultySettings())
+    return plain
+
+
+def _differing(frames: StudyFrames, row: Row, twin: Row) -> tuple[int, int]:
+    names = ["benchmark", "question", "seed", "sample"]
+    left, right = (_mine(frames.samples, item).set_index(names)["completion"] for item in (row, twin))
+    both = pd.concat([left, right], axis=1, join="inner", keys=["left", "right"])
+    return len(both), int((both["left"] != both["right"]).sum())
+
+
+def _mine(frame: pd.DataFrame, row: Row) -> pd.DataFrame:
+    return frame[(frame["models"] == row.models) & (frame["agent"] == row.agent) & (frame["variant"] == row.variant)]
+
+
+def _mean(values: pd.Series, weights: np.ndarray) -> float | None:
+    numbers = values.to_numpy(dtype=float)
+    known = ~np.isnan(numbers)
+    if not known.any() or weights[known].sum() == 0:
+        return None
+    return float(np.average(numbers[known], weights=weights[known]))
