@@ -229,7 +229,8 @@ def _balanced(answers: pd.DataFrame) -> pd.DataFrame:
     if (counts == runs).all():
         return answers
     whole = counts.index[counts == runs]
-    return answers[answers.index.droplevel([2, 3]).isin(whole.tolist())]
+    level = answers.index.get_level_values
+    return answers[pd.MultiIndex.from_arrays([level("benchmark"), level("question")]).isin(whole)]
 
 
 def _place(order: Sequence[str], name: str) -> int:

@@ -19,6 +19,7 @@ _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
     "axes.titlesize": 11.0,
+    "axes.labelsize": 10.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.edgecolor": SOFT,

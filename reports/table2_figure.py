@@ -24,14 +24,14 @@ def draw(table: Table2, path: Path) -> Path:
     sections = list(dict.fromkeys(row.section for row in table.rows))
     most = max(sum(row.section == section for row in table.rows) for section in sections)
     with house_style():
-        figure = Figure(figsize=(1.6 + 4.2 * len(sections), 1.9 + 0.42 * most), layout="constrained")
-        panels = figure.subplots(1, len(sections), sharex=True, squeeze=False)[0]
+        figure = Figure(figsize=(1.6 + 4.2 * len(sections), 1.8 + 0.45 * most), layout="constrained")
+        labels = [tuple(row.label for row in table.rows if row.section == section) for section in sections]
+        panels = figure.subplots(1, len(sections), sharex=True, sharey=len(set(labels)) == 1, squeeze=False)[0]
         for axes, section in zip(panels, sections, strict=True):
             _panel(axes, table, [row for row in table.rows if row.section == section])
-            axes.set_title(f"Model {section}")
-        panels[0].set_ylabel("")
-        figure.supxlabel(f"{table.headline}, accuracy alone in % (95 % interval)", fontsize=10, color=INK)
-        figure.legend(handles=_legend(table), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+            axes.set_title(f"Model {section}: mean and 95 % interval")
+            axes.set_xlabel(f"{table.headline}, accuracy in % answering alone")
+        figure.legend(handles=_legend(table), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
         return save(figure, path)
 
 
@@ -48,12 +48,16 @@ def _panel(axes: Axes, table: Table2, rows: list[Row]) -> None:
             axes.axvline(100 * it.mean, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
         comparison = table.comparison(row, "base")
         marked = comparison is not None and comparison.adjusted is not None and comparison.adjusted < 0.05
+        shape = "D" if row.variant == "base" else "s" if "grpo" in row.variant else "o"
         colour = SOFT if row.variant == "base" else ORANGE if "grpo" in row.variant else BLUE
         axes.plot([100 * it.low, 100 * it.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
         axes.plot(
-            100 * it.mean, place, marker="s" if "grpo" in row.variant else "o", markersize=8, zorder=3,
-            markerfacecolor=colour if marked else "white", markeredgecolor=colour, markeredgewidth=1.8,
+            100 * it.mean, place, marker=shape, markersize=8, zorder=3, markeredgecolor=colour, markeredgewidth=1.8,
+            markerfacecolor=colour if marked or row.variant == "base" else "white",
         )  # fmt: skip
+        if row.variant != "base" and len(cell.per_run) > 1:
+            runs = [100 * value for value in cell.per_run]
+            axes.plot(runs, [place + 0.27] * len(runs), linestyle="none", marker="|", markersize=6, color=SOFT)
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -62,12 +66,15 @@ def _panel(axes: Axes, table: Table2, rows: list[Row]) -> None:
 
 def _legend(table: Table2) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label="base, untrained"),
+        Line2D([], [], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label="level of base"),
+        _marker("D", SOFT, SOFT, "untrained"),
         _marker("s", ORANGE, ORANGE, "trained alone"),
-        _marker("o", BLUE, BLUE, "ILR and parts of it"),
+        _marker("o", BLUE, BLUE, "ILR and variants of it"),
     ]
+    if any(len(cell.per_run) > 1 for cell in table.cells.values()):
+        handles.append(Line2D([], [], linestyle="none", marker="|", markersize=6, color=SOFT, label="one training run"))
     if "base" in table.references:
-        handles.append(_marker("o", INK, "white", "hollow: not significant vs base"))
+        handles.append(_marker("o", INK, "white", "hollow: no significant difference from base"))
     return handles
 
 

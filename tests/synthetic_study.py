@@ -137,7 +137,7 @@ def _step(config: RunConfig, agent: str, number: int, step: int, seed: int, gain
     noise = np.random.default_rng([17, number, step, seed, int(1000 * gain)])
     calibrated = config.calibration.kind == "perception"
     talks = len(config.discussion.stages) > 1
-    accuracy = 0.4 + 0.1 * number + gain * step / 6 + float(noise.normal(0, 0.02))
+    accuracy = 0.4 + 0.1 * number + gain * step / config.training.steps + float(noise.normal(0, 0.02))
     values = {
         "step": step, "agent": agent, "loss": 0.01, "gradient_norm": 0.5, "learning_rate": 3e-4, "kl": None,
         "sharing_accuracy": accuracy, "fusion_accuracy": accuracy + 0.05 if talks else None,
