@@ -31,7 +31,7 @@ SMALL = RunConfig(
     discussion=DiscussionSettings(trained_turns="both"),
     reward=RewardSettings(kind="verified"),
     sampling=SamplingSettings(
-        samples=8, max_new_tokens=48, max_analysis_tokens=32, max_prompt_tokens=768, rows_per_call=64
+        samples=8, max_new_tokens=64, max_analysis_tokens=40, max_prompt_tokens=768, rows_per_call=64
     ),
     update=UpdateSettings(learning_rate=1e-4, adapter="lora", precision="bf16", rows_per_micro_batch=8),
     training=TrainingSettings(steps=20, questions_per_step=4, validate_every=0, checkpoint_every=1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,6 +40,13 @@ class AdapterView(nn.Module):
         """The base's forward pass with this adapter."""
         self.activate()
         return self.base.get_base_model()(*args, **kwargs)
+
+    @contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """Within it this view computes with the base alone, as a reference policy does."""
+        self.activate()
+        with self.base.disable_adapter():
+            yield
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

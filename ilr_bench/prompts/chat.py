@@ -84,7 +84,7 @@ class ChatStyle:
         ranking = self.extract_answer(text)
         parts = [] if ranking is None else [part.strip() for part in ranking.split(",")]
         places = tuple(int(part) - 1 if part.isdecimal() else -1 for part in parts)
-        return places if size and sorted(places) == list(range(size)) else None
+        return places if sorted(places) == list(range(size)) else None
 
     def extract_answer(self, completion: str) -> str | None:
         r"""What stands in `\boxed{}`; None where nothing does, or two different things."""

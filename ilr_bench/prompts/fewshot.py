@@ -129,7 +129,7 @@ class FewShotStyle:
         """`c a b` or `c, a, b` -> (2, 0, 1), or None where the letters are no permutation of the first `size`."""
         words = text.replace(",", " ").split()
         places = tuple(ascii_lowercase.find(word) if len(word) == 1 else -1 for word in words)
-        return places if size and sorted(places) == list(range(size)) else None
+        return places if sorted(places) == list(range(size)) else None
 
     def extract_answer(self, completion: str) -> str | None:
         """The number after `answer is`, or a completion that is a number alone; None where two are given."""
