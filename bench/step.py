@@ -19,19 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ilr_bench import ilr
 from ilr_bench.config import RunConfig, change
-from ilr_bench.difficulty import joint_difficulty
 from ilr_bench.grading import Grader
-from ilr_bench.lineup import make_updaters, seat_agents
+from ilr_bench.lineup import seat_agents
 from ilr_bench.profiles import profile
-from ilr_bench.questions import SOURCES
 from ilr_bench.records import DialogueRecord, StepRecord
 from ilr_bench.store import Artifacts, append_records
 from ilr_bench.timing import Stopwatch, peak_memory
-from ilr_bench.trial import measure
+from ilr_bench.trial import open_classroom
 
 NOT_OVERHEAD = ("sharing", "analysis", "fusion", "grading", "update")
 """Sampling, grading and updating; the rest of a step is what the laboratory costs."""
@@ -77,20 +73,7 @@ def run_steps(config: RunConfig, folder: Path) -> dict[str, int]:
 
     with Grader() as grader:
         seats = seat_agents(config)
-        measured = measure(config, seats, Artifacts(folder / "artifacts"), grader)
-        training, validation = SOURCES.get(config.questions.source).load(
-            config.questions.train, config.questions.validation
-        )
-        room = ilr.Classroom(
-            [seat.agent for seat in seats],
-            make_updaters(seats, config),
-            training,
-            validation,
-            joint_difficulty(measured.rankings),
-            np.array(measured.ability),
-            grader,
-            watch,
-        )
+        room, _ = open_classroom(config, seats, Artifacts(folder / "artifacts"), grader, watch)
         watch.write(0)
         ilr.train(config, room, 1, finished)
     return dict(watch.peaks)

@@ -55,7 +55,7 @@ def run_trial(
     with Grader() as grader:
         with stopwatch.watch("models"):
             seats = seat_agents(config)
-        room, measured = _classroom(config, seats, artifacts, grader, stopwatch)
+        room, measured = open_classroom(config, seats, artifacts, grader, stopwatch)
         _train(config, folder, room, watch)
         for place, agent in enumerate(room.agents):
             with stopwatch.watch("evaluation"):
@@ -122,9 +122,10 @@ def measure_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
         measure(alone, seat_agents(alone), artifacts, grader)
 
 
-def _classroom(
+def open_classroom(
     config: RunConfig, seats: Sequence[Seat], artifacts: Artifacts, grader: Grader, stopwatch: Stopwatch
 ) -> tuple[ilr.Classroom, Measured]:
+    """Questions, difficulty, abilities and optimizers around seated agents."""
     training, validation = SOURCES.get(config.questions.source).load(
         config.questions.train, config.questions.validation
     )
