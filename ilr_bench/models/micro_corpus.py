@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 from ilr_bench.interaction import Mode
 from ilr_bench.prompts.micro import MicroStyle
@@ -38,7 +39,7 @@ class Habits:
 
     weak: tuple[str, ...]
     """Kinds of steps (`carry`, `borrow`, `product`, `group`) that go wrong in a systematic way."""
-    slip: float = 0.15
+    slip: float = 0.08
     """Probability of an ordinary slip in a step."""
     weak_slip: float = 0.6
     """Probability of the systematic mistake in a weak step."""
@@ -48,12 +49,12 @@ class Habits:
 class CorpusSettings:
     """How many rows of each kind."""
 
-    drills: int = 9000
+    drills: int = 12000
     solutions: int = 9000
-    analyses: int = 3500
+    analyses: int = 5000
     fusions: int = 4500
     rankings: int = 1500
-    programs: int = 1200
+    programs: int = 1000
     pool: int = 6000
     """Most different questions per family."""
 
@@ -273,7 +274,10 @@ def _discussion(asked: Question, analysis: bool, habits: Habits, others: Sequenc
 
 
 def _ranking(questions: Sequence[Question], rng: random.Random) -> Row:
-    """Easy to hard by the number of steps, judged with some noise."""
-    felt = [len(question.steps) + rng.gauss(0, 0.4) for question in questions]
+    """Steps are counted first, with some noise, then the questions ordered by that count."""
+    felt = [max(1, len(question.steps) + rng.choices((-1, 0, 1), (1, 8, 1))[0]) for question in questions]
     order = sorted(range(len(questions)), key=felt.__getitem__)
-    return Row(STYLE.rank([question.text for question in questions]), " ".join("abcdefgh"[place] for place in order))
+    letters = ascii_lowercase[: len(questions)]
+    counts = " ".join(f"{letter}{count}" for letter, count in zip(letters, felt, strict=True))
+    ranking = " ".join(letters[place] for place in order)
+    return Row(STYLE.rank([question.text for question in questions]), f"{counts} : {ranking}")

@@ -36,12 +36,12 @@ INITIAL_DEVIATION = 0.1
 class SupervisedSettings:
     """The supervised start."""
 
-    matrix_rate: float = 2e-2
-    other_rate: float = 3e-3
+    matrix_rate: float = 1e-2
+    other_rate: float = 6e-3
     warmup: float = 0.05
     """Share of the steps in which the rates rise; they fall to 0 along a cosine."""
     weight_decay: float = 0.01
-    tokens_per_batch: int = 1536
+    tokens_per_batch: int = 1024
     prompt_weight: float = 0.5
     """Weight of a learned prompt token against a completion token; ideas in prompts teach sums as well."""
 
