@@ -125,6 +125,7 @@ class Accuracies:
     def __init__(self, frames: StudyFrames, columns: Columns) -> None:
         """Groups the answers once."""
         self._columns = columns
+        self._known: dict[tuple[Row, str], pd.DataFrame | None] = {}
         self._answers = {
             key: group.set_index(["benchmark", "question", "seed", "sample"]).sort_index()
             for key, group in frames.samples.groupby(["models", "agent", "variant"], sort=False)
@@ -132,6 +133,11 @@ class Accuracies:
 
     def answers(self, row: Row, column: str) -> pd.DataFrame | None:
         """Answers of the runs that have every benchmark of the column, or None."""
+        if (row, column) not in self._known:
+            self._known[row, column] = self._look_up(row, column)
+        return self._known[row, column]
+
+    def _look_up(self, row: Row, column: str) -> pd.DataFrame | None:
         found = self._answers[row.models, row.agent, row.variant]
         wanted = self._columns.benchmarks(column)
         found = found[found.index.get_level_values("benchmark").isin(wanted)]

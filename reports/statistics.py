@@ -109,11 +109,14 @@ def interval(
     One answer per question: the mid-P Beta interval of a binomial (Brown, Cai and DasGupta 2001). Otherwise
     the same interval at the effective number of answers, p(1-p) over the variance, reduced by the squared
     ratio of normal to t quantile (Korn and Graubard 1998), so that it stays inside [0, 1] and tends to
-    mean +- t * standard error. Raises ValueError on incomplete tables.
+    mean +- t * standard error. Raises ValueError on incomplete tables and values outside [0, 1].
     """
     table = _arrange(values, clusters, seeds, strata)
     questions, count = table.means.shape
-    mean = float(table.weights @ table.means.mean(axis=1))
+    # Rounding must not carry a mean of 1 above it.
+    mean = round(float(table.weights @ table.means.mean(axis=1)), 12)
+    if not 0 <= table.means.min() <= table.means.max() <= 1:
+        raise ValueError("values must lie between 0 and 1")
     binomial = table.n == questions and count == 1 and table.strata.max() == 0 and _is_binary(table.means)
     if binomial:
         error, df, size = math.sqrt(mean * (1 - mean) / questions), math.inf, float(questions)
@@ -288,7 +291,7 @@ def _question_part(table: _Table, smooth: bool) -> tuple[float, float]:
         mine = rows[table.strata == column]
         size = len(mine)
         spread = float(mine.var(ddof=1)) if size > 1 else 0.0
-        if smooth and spread == 0:
+        if smooth and spread == 0 and mine[0] in (0, 1):
             rate = (float(mine.sum()) + 0.5) / (size + 1)
             spread = rate * (1 - rate)
         terms.append((spread / size / columns**2, max(size - 1, 1)))

@@ -137,8 +137,8 @@ def latex(table: Table2) -> str:
     lines += ["    \\bottomrule", "  \\end{tabular}}", "  \\par\\smallskip\\raggedright\\footnotesize"]
     lines += [f"  {_tex(note)}\\par" for note in table.notes]
     detectable = "; ".join(f"{item.column} {_points(item.single)}" for item in table.detectable)
-    lines.append(f"  Smallest detectable difference in points (power 80 %, one comparison): {detectable}.\\par".replace(
-        "%", "\\%").replace("_", "\\_"))  # fmt: skip
+    seen = f"Smallest detectable difference in points (power 80 %, one comparison): {detectable}."
+    lines.append(f"  {_tex(seen)}")
     return "\n".join([*lines, "\\end{table}"]) + "\n"
 
 
@@ -241,15 +241,8 @@ def _difference(item: Comparison | None) -> str:
     if item is None or item.adjusted is None:
         return NOTHING
     it, p = item.result, item.adjusted
-    shown = (
-        "p<.001"
-        if p < 0.001
-        else "p=1"
-        if p > 0.995
-        else f"p={p:.3f}".replace("0.", ".", 1)
-        if p < 0.1
-        else f"p={p:.2f}".replace("0.", ".", 1)
-    )
+    shown = "p<.001" if p < 0.001 else "p=1" if p > 0.995 else f"p={p:.3f}" if p < 0.1 else f"p={p:.2f}"
+    shown = shown.replace("=0.", "=.")
     return f"{100 * it.difference:+.1f} ±{50 * (it.high - it.low):.1f} {shown}{' *' if p < 0.05 else ''}"
 
 
