@@ -49,11 +49,11 @@ class Habits:
 class CorpusSettings:
     """How many rows of each kind."""
 
-    drills: int = 12000
-    solutions: int = 9000
-    analyses: int = 5000
+    drills: int = 11000
+    solutions: int = 7500
+    analyses: int = 4000
     fusions: int = 4500
-    rankings: int = 1500
+    rankings: int = 2500
     programs: int = 1000
     pool: int = 6000
     """Most different questions per family."""
@@ -131,29 +131,35 @@ def solve(question: Question, habits: Habits, rng: random.Random) -> Idea:
 
 
 def analyse(idea: Idea, mode: Mode, habits: Habits, rng: random.Random) -> str:
-    """A view of one peer's idea: a partner's right steps are kept and continued, an opponent's error is named.
+    """A view of one peer's idea: its steps, each followed by the result the author believes in, up to a difference.
 
-    A critic raises more false alarms and misses less; nobody sees well where he is weak himself.
+    `20+9=29/29 +5=33/34 fix`. A partner is now and then believed against better knowledge, an opponent doubted; the
+    last word is `fix` or `keep` for a partner's idea, `wrong` or `sound` for an opponent's.
     """
-    place = idea.first_error()
-    missed, alarm = (0.15, 0.03) if mode is Mode.COOPERATE else (0.05, 0.12)
-    if place is not None:
-        value, operation, result = idea.steps[place]
-        weak = kind_of(value, operation) in habits.weak and result == systematic_mistake(value, operation)
-        if rng.random() < max(missed, habits.weak_slip * 0.8 if weak else 0.0):
-            place = None
-    elif rng.random() < alarm:
-        place = rng.randrange(len(idea.steps))
-    if place is None:
-        return "keep all" if mode is Mode.COOPERATE else "no error"
-    value, operation, result = idea.steps[place]
-    better = believed(value, operation)
-    better = better if better != result else max(0, better + rng.choice((-10, -1, 1, 10)))
-    wrong = write_tape(idea.steps)[place]
-    right = write_tape([*idea.steps[:place], (value, operation, better)])[place]
-    if mode is Mode.COMPETE:
-        return f"wrong {wrong} is {right}"
-    return f"keep {value} then {right}" if place else f"start {right}"
+    words = []
+    tape = write_tape(idea.steps)
+    for written, (value, operation, result) in zip(tape, idea.steps, strict=True):
+        believes = take_step(value, operation, habits, rng)
+        chance = rng.random()
+        if mode is Mode.COOPERATE and chance < 0.2:
+            believes = result
+        if mode is Mode.COMPETE and chance < 0.04 and believes == result:
+            believes = max(0, result + rng.choice((-10, -1, 1, 10)))
+        words.append(f"{written}/{believes}")
+        if believes != result:
+            return " ".join([*words, "fix" if mode is Mode.COOPERATE else "wrong"])
+    return " ".join([*words, "keep" if mode is Mode.COOPERATE else "sound"])
+
+
+def corrections(view: str) -> tuple[str | None, ...]:
+    """What an analysis claims of each peer's idea: its first wrong step put right, None where it finds no error."""
+    return tuple(next(filter(None, map(_correction, part.split())), None) for part in view.split(";"))
+
+
+def _correction(word: str) -> str | None:
+    step, _, believed_result = word.partition("/")
+    left, _, result = step.partition("=")
+    return f"{left}={believed_result}" if believed_result not in ("", result) else None
 
 
 def fuse(
@@ -173,12 +179,12 @@ def fuse(
         correction = write_tape([*steps, (value, operation, right)])[-1]
         mine = [result for left, taken, result in own.steps if (left, taken) == (value, operation)]
         theirs = [result for peer in peers for left, taken, result in peer.steps if (left, taken) == (value, operation)]
-        corrected = any(correction in view.replace(";", "").split() for view in views)
+        corrected = any(correction in corrections(view) for view in views)
         favoured = theirs if mode is Mode.COOPERATE else mine
         chance = rng.random()
         if right in mine + theirs or corrected:
             result = right
-            if favoured and chance < 0.2:
+            if favoured and chance < 0.3:
                 result = rng.choice(favoured)
         elif mine + theirs and chance < 0.7:
             result = rng.choice(mine + theirs)
@@ -205,9 +211,25 @@ def write_program(task: CodeTask, habits: Habits, rng: random.Random) -> str:
 
 
 def drills(count: int, seed: int) -> list[str]:
-    """Lines of right steps, a few chains each: arithmetic is learned here first."""
+    """Lines that teach what every turn needs before any turn is taught: arithmetic, copying and comparing.
+
+    Half are chains of right steps, half a chain with mistakes and its exact review.
+    """
     rng = random.Random(f"micro drills {seed}")
-    return [" ".join(" ".join(write_tape(_drill(rng))) for _ in range(2)) for _ in range(count)]
+    return [_DRILLS[place % len(_DRILLS)](rng) for place in range(count)]
+
+
+def _drill_arithmetic(rng: random.Random) -> str:
+    return " ".join(" ".join(write_tape(_drill_chain(rng, 0.0))) for _ in range(2))
+
+
+def _drill_review(rng: random.Random) -> str:
+    steps = _drill_chain(rng, 0.3)
+    review = (f"{written}/{believed(*step[:2])}" for written, step in zip(write_tape(steps), steps, strict=True))
+    return f"{' '.join(write_tape(steps))}\n{' '.join(review)}"
+
+
+_DRILLS = (_drill_arithmetic, _drill_review)
 
 
 def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, seed: int) -> list[Row]:
@@ -238,8 +260,8 @@ def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, s
     return rows
 
 
-def _drill(rng: random.Random) -> list[Step]:
-    """Three steps from anywhere; products only where they start."""
+def _drill_chain(rng: random.Random, mistakes: float) -> list[Step]:
+    """Three steps from anywhere, products only where they start, each wrong with some probability."""
     if rng.random() < 0.3:
         value, operation = rng.randint(2, 9), ("*", rng.randint(2, 9))
     else:
@@ -247,7 +269,9 @@ def _drill(rng: random.Random) -> list[Step]:
     steps: list[Step] = []
     while len(steps) < 3:
         result = apply(value, operation)
-        if 0 <= result <= LARGEST:
+        if rng.random() < mistakes:
+            result += rng.choice((-10, -2, -1, 1, 2, 10))
+        if 0 <= result <= LARGEST and apply(value, operation) >= 0:
             steps.append((value, operation, result))
             value = result
         operation = (rng.choice("+-"), rng.randint(1, 9))
@@ -276,8 +300,7 @@ def _discussion(asked: Question, analysis: bool, habits: Habits, others: Sequenc
 def _ranking(questions: Sequence[Question], rng: random.Random) -> Row:
     """Steps are counted first, with some noise, then the questions ordered by that count."""
     felt = [max(1, len(question.steps) + rng.choices((-1, 0, 1), (1, 8, 1))[0]) for question in questions]
-    order = sorted(range(len(questions)), key=felt.__getitem__)
     letters = ascii_lowercase[: len(questions)]
     counts = " ".join(f"{letter}{count}" for letter, count in zip(letters, felt, strict=True))
-    ranking = " ".join(letters[place] for place in order)
+    ranking = " ".join(letters[place] for place in sorted(range(len(questions)), key=felt.__getitem__))
     return Row(STYLE.rank([question.text for question in questions]), f"{counts} : {ranking}")

@@ -62,7 +62,7 @@ def _learn(
     trainer = BpeTrainer(
         vocab_size=vocabulary, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False
     )
-    tokenizer.train_from_iterator(["user\nassistant\n", *texts], trainer)
+    tokenizer.train_from_iterator(["user\nassistant\n"] * len(texts) + list(texts), trainer)
 
 
 def _finish(tokenizer: Tokenizer, template: str, **special: object) -> PreTrainedTokenizerFast:

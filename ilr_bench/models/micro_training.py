@@ -41,7 +41,7 @@ class SupervisedSettings:
     warmup: float = 0.05
     """Share of the steps in which the rates rise; they fall to 0 along a cosine."""
     weight_decay: float = 0.01
-    tokens_per_batch: int = 1024
+    tokens_per_batch: int = 768
     prompt_weight: float = 0.5
     """Weight of a learned prompt token against a completion token; ideas in prompts teach sums as well."""
 

@@ -40,8 +40,8 @@ class MicroStyle:
         mode: Mode,
     ) -> str:
         """Question, ideas, analyses, and what to do with them."""
-        views = [f"my view: {_line(own_analysis)}"]
-        views += [f"{PEER[mode]} view: {_line(analysis)}" for analysis in peer_analyses]
+        views = [f"my view: {_verdicts(own_analysis)}"]
+        views += [f"{PEER[mode]} view: {_verdicts(analysis)}" for analysis in peer_analyses]
         return "\n".join([*self._ideas(question, own_idea, peer_ideas, mode), *views, FUSE[mode]])
 
     def rank(self, questions: Sequence[str]) -> str:
@@ -66,6 +66,11 @@ class MicroStyle:
     @staticmethod
     def _ideas(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> list[str]:
         return [question, f"mine: {_line(own_idea)}", *(f"{PEER[mode]}: {_line(idea)}" for idea in peer_ideas)]
+
+
+def _verdicts(analysis: str) -> str:
+    """The last two words on each peer, the step at which an analysis ends and its verdict: all that fits."""
+    return "; ".join(" ".join(part.split()[-2:]) for part in analysis.split(";"))
 
 
 def _line(text: str) -> str:
