@@ -26,14 +26,13 @@ from ilr_bench.idea3 import Table, Turns, analyse, fuse, share
 from ilr_bench.ilr import solo_accuracy
 from ilr_bench.interaction import cooperates
 from ilr_bench.lineup import Seat, seat_agents
+from ilr_bench.models.micro_corpus import corrections
 from ilr_bench.outcomes import score_turns
 from ilr_bench.profiles import profile
 from ilr_bench.questions import SOURCES, Question
 from ilr_bench.records import Verdict
 
 QUESTIONS = 400
-NO_ERROR_SEEN = ("keep all", "no error")
-"""How the micro models say that a peer's idea is right."""
 
 
 def measure(models: tuple[str, ...], seed: int = 0) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def _dialogues(table: Table, config: Any, grader: Grader) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for place, agent in enumerate(table.agents):
         peer_is_right = solo[1 - place] if len(table.agents) == 2 else np.all(np.delete(solo, place, axis=0), axis=0)
-        says_right = np.array([turn[0].text.strip() in NO_ERROR_SEEN for turn in analyses[place]])
+        says_right = np.array([all(claim is None for claim in corrections(turn[0].text)) for turn in analyses[place]])
         found[agent.name] = {
             "solo": _share(int(solo[place].sum()), solo.shape[1]),
             "fusion": _share(int(fused[place].sum()), solo.shape[1]),
