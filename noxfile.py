@@ -77,6 +77,13 @@ def bench(session: nox.Session) -> None:
     run(session, "python", "-m", "bench", *session.posargs)
 
 
+@nox.session(venv_backend="none")
+def laboratory(session: nox.Session) -> None:
+    """What the untrained micro models know, and what the two modes mean to them (docs/results/micro.md)."""
+    prepare(session)
+    run(session, "python", "-m", "bench.laboratory", *completed(session.posargs, {"--out": "runs/laboratory.json"}))
+
+
 def prepare(session: nox.Session) -> None:
     """Makes the shared environment, or brings it up to date where the lock or the package's metadata changed."""
     if sys.version_info < (3, 11):  # noqa: UP036 (nox itself runs on older ones)
