@@ -167,7 +167,7 @@ class Accuracies:
                 continue
             correct = found["correct"].to_numpy()
             item = statistics.seed_variance(correct, **_names(found))
-            if item.value > 0 and correct.tobytes() not in seen:
+            if item.df > 0 and correct.tobytes() not in seen:
                 seen.add(correct.tobytes())
                 variances.append(item)
         return statistics.pooled(variances)

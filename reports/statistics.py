@@ -65,6 +65,7 @@ class SeedVariance:
 
     value: float
     df: int
+    """0 where there is nothing to vary: one run, or an untrained model that answers alike in every run."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ class _Table:
 
     @property
     def between(self) -> SeedVariance:
-        """Variance of `runs`: exactly 0 for one run, and for a model that answers alike in every run."""
-        count = self.means.shape[1]
-        alike = bool((self.means == self.means[:, :1]).all())
-        return SeedVariance(0.0 if alike else float(self.runs.var(ddof=1)), count - 1)
+        """Variance of `runs`; without degrees of freedom for one run, and for a model that answers alike in all."""
+        if (self.means == self.means[:, :1]).all():
+            return SeedVariance(0.0, 0)
+        return SeedVariance(float(self.runs.var(ddof=1)), self.means.shape[1] - 1)
 
 
 def interval(
@@ -272,7 +273,7 @@ def _mean_error(table: _Table, runs: SeedVariance | None) -> tuple[float, float]
 def _run_part(table: _Table, pool: SeedVariance | None) -> list[tuple[float, float]]:
     """Variance of the mean that comes from training runs; none for a model that answers alike in every run."""
     own, count = table.between, table.means.shape[1]
-    if own.value == 0:
+    if own.df == 0:
         return []
     used = pool or own
     return [(used.value / count, float(used.df))]

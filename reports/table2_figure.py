@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reports.table2 import Table2
 
 BLUE, ORANGE = PALETTE[0], PALETTE[1]
+ALONE = "grpo"
+"""In the name of every variant whose agents train alone without any part of ILR."""
 
 
 def draw(table: Table2, path: Path) -> Path:
@@ -48,8 +50,8 @@ def _panel(axes: Axes, table: Table2, rows: list[Row]) -> None:
             axes.axvline(100 * it.mean, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
         comparison = table.comparison(row, "base")
         marked = comparison is not None and comparison.adjusted is not None and comparison.adjusted < 0.05
-        shape = "D" if row.variant == "base" else "s" if "grpo" in row.variant else "o"
-        colour = SOFT if row.variant == "base" else ORANGE if "grpo" in row.variant else BLUE
+        shape = "D" if row.variant == "base" else "s" if ALONE in row.variant else "o"
+        colour = SOFT if row.variant == "base" else ORANGE if ALONE in row.variant else BLUE
         axes.plot([100 * it.low, 100 * it.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
         axes.plot(
             100 * it.mean, place, marker=shape, markersize=8, zorder=3, markeredgecolor=colour, markeredgewidth=1.8,
@@ -68,9 +70,11 @@ def _legend(table: Table2) -> list[Line2D]:
     handles = [
         Line2D([], [], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label="level of base"),
         _marker("D", SOFT, SOFT, "untrained"),
-        _marker("s", ORANGE, ORANGE, "trained alone"),
-        _marker("o", BLUE, BLUE, "ILR and variants of it"),
     ]
+    if any(ALONE in row.variant for row in table.rows):
+        handles.append(_marker("s", ORANGE, ORANGE, "trained alone"))
+    if any(ALONE not in row.variant and row.variant != "base" for row in table.rows):
+        handles.append(_marker("o", BLUE, BLUE, "ILR and variants of it"))
     if any(len(cell.per_run) > 1 for cell in table.cells.values()):
         handles.append(Line2D([], [], linestyle="none", marker="|", markersize=6, color=SOFT, label="one training run"))
     if "base" in table.references:

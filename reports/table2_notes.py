@@ -26,10 +26,16 @@ def notes(
     else:
         lines.append("No comparison: the study holds neither `base` nor `grpo_matched` besides another variant.")
     lines += [f"= {_equality(item)}" for item in equal]
-    if not equal and any(effects[row].changed is not None for row in rows):
-        lines.append(
-            "No row is equal to another one by theorem: in every calibrated row calibration changed some advantages."
-        )
+    calibrated = [row for row in rows if effects[row].changed is not None]
+    idle = [f"{row.section} {row.label}" for row in calibrated if effects[row].changed == 0]
+    if calibrated and not idle:
+        lines.append("No row is equal to another one by theorem: in every calibrated row some advantages changed.")
+    if idle and not equal:
+        lines.append(f"Calibration changed no advantage in {', '.join(idle)}; the row that would equal it is not here.")
+    most = max(len(row.seeds) for row in rows)
+    single = [f"{row.section} {row.label}" for row in rows if len(row.seeds) == 1 < most and row.variant != "base"]
+    if single:
+        lines.append(f"One run only, so without the variance between runs: {', '.join(single)}.")
     lines += [f"{row.section}, {row.label}: the same trials as {row.same_as}." for row in rows if row.same_as]
     if frames.unfinished:
         lines.append(f"Not finished, and left out here: {'; '.join(frames.unfinished)}.")

@@ -165,6 +165,7 @@ def test_partly_finished_study_is_reported_with_what_is_missing(tmp_path: Path) 
     )
     text = write_table2(study).read_text()
     assert "Not finished, and left out here: grpo, A+B, seed 0; ilr, A+B, seed 1." in text
+    assert "One run only, so without the variance between runs: A grpo, A ilr, B grpo, B ilr." in text
     assert _rows(study / "reports")["A", "grpo"]["seeds"] == [1]
 
 

@@ -83,6 +83,17 @@ def test_pooled_variance_of_equal_rows_is_students_t_test() -> None:
     assert found.pvalue == pytest.approx(stats.ttest_ind(left, right).pvalue, rel=1e-6)
 
 
+def test_runs_that_agree_by_luck_still_get_the_pooled_variance() -> None:
+    a = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]] * 10).ravel()
+    names = {"clusters": np.repeat(np.arange(40), 2), "seeds": np.tile([0, 1], 40)}
+    runs = statistics.SeedVariance(0.04, 10)
+    assert statistics.seed_variance(a, **names) == statistics.SeedVariance(0.0, 1)
+    assert statistics.interval(a, **names, runs=runs).standard_error > 0.1
+    untrained = np.repeat([1.0, 0.0], 40)
+    assert statistics.seed_variance(untrained, **names).df == 0
+    assert statistics.interval(untrained, **names, runs=runs).standard_error < 0.1
+
+
 def test_several_answers_per_question_in_one_run_cluster_on_the_question() -> None:
     rng = np.random.default_rng(3)
     means = rng.integers(0, 5, 60) / 4
