@@ -49,7 +49,8 @@ class Habits:
 class CorpusSettings:
     """How many rows of each kind."""
 
-    drills: int = 11000
+    sums: int = 7500
+    reviews: int = 4500
     solutions: int = 7500
     analyses: int = 4000
     fusions: int = 4500
@@ -210,26 +211,21 @@ def write_program(task: CodeTask, habits: Habits, rng: random.Random) -> str:
     return program
 
 
-def drills(count: int, seed: int) -> list[str]:
-    """Lines that teach what every turn needs before any turn is taught: arithmetic, copying and comparing.
-
-    Half are chains of right steps, half a chain with mistakes and its exact review.
-    """
-    rng = random.Random(f"micro drills {seed}")
-    return [_DRILLS[place % len(_DRILLS)](rng) for place in range(count)]
+def sums(count: int, seed: int) -> list[str]:
+    """Lines of right steps, two chains each: arithmetic is learned before anything else."""
+    rng = random.Random(f"micro sums {seed}")
+    return [" ".join(" ".join(write_tape(_drill(rng, 0.0))) for _ in range(2)) for _ in range(count)]
 
 
-def _drill_arithmetic(rng: random.Random) -> str:
-    return " ".join(" ".join(write_tape(_drill_chain(rng, 0.0))) for _ in range(2))
-
-
-def _drill_review(rng: random.Random) -> str:
-    steps = _drill_chain(rng, 0.3)
-    review = (f"{written}/{believed(*step[:2])}" for written, step in zip(write_tape(steps), steps, strict=True))
-    return f"{' '.join(write_tape(steps))}\n{' '.join(review)}"
-
-
-_DRILLS = (_drill_arithmetic, _drill_review)
+def reviews(count: int, seed: int) -> list[str]:
+    """A chain with mistakes and its exact review in each line: copying and comparing are learned next."""
+    rng = random.Random(f"micro reviews {seed}")
+    lines = []
+    for _ in range(count):
+        steps = _drill(rng, 0.3)
+        review = (f"{written}/{believed(*step[:2])}" for written, step in zip(write_tape(steps), steps, strict=True))
+        lines.append(f"{' '.join(write_tape(steps))}\n{' '.join(review)}")
+    return lines
 
 
 def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, seed: int) -> list[Row]:
@@ -260,7 +256,7 @@ def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, s
     return rows
 
 
-def _drill_chain(rng: random.Random, mistakes: float) -> list[Step]:
+def _drill(rng: random.Random, mistakes: float) -> list[Step]:
     """Three steps from anywhere, products only where they start, each wrong with some probability."""
     if rng.random() < 0.3:
         value, operation = rng.randint(2, 9), ("*", rng.randint(2, 9))

@@ -19,7 +19,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from ilr_bench.models.micro_corpus import Habits, Row, corpus, drills
+from ilr_bench.models.micro_corpus import Habits, Row, corpus, reviews, sums
 from ilr_bench.models.micro_tokenizers import llama_tokenizer, qwen_tokenizer
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class SupervisedSettings:
     warmup: float = 0.05
     """Share of the steps in which the rates rise; they fall to 0 along a cosine."""
     weight_decay: float = 0.01
-    tokens_per_batch: int = 768
+    tokens_per_batch: tuple[int, ...] = (512, 512, 768)
+    """Lesson by lesson; arithmetic needs many small steps."""
     prompt_weight: float = 0.5
     """Weight of a learned prompt token against a completion token; ideas in prompts teach sums as well."""
 
@@ -106,7 +107,8 @@ def make(recipe: Recipe, authors: Sequence[Habits], folder: Path) -> None:
             torch.manual_seed(recipe.seed)
             model = new_model(recipe, tokenizer)
         lessons = (
-            tokenize_lines(drills(recipe.corpus.drills, recipe.seed), tokenizer),
+            tokenize_lines(sums(recipe.corpus.sums, recipe.seed), tokenizer),
+            tokenize_lines(reviews(recipe.corpus.reviews, recipe.seed), tokenizer),
             tokenize(rows, tokenizer),
         )
         train(model, lessons, SupervisedSettings(), tokenizer.pad_token_id, recipe.seed)
@@ -146,7 +148,9 @@ def train(
 ) -> list[float]:
     """One pass over each lesson in turn; changes the model in place and returns the loss of every step."""
     rng = random.Random(f"micro batches {seed}")
-    packed = [batch for lesson in lessons for batch in batches(lesson, settings.tokens_per_batch, rng)]
+    packed = []
+    for lesson, size in zip(lessons, settings.tokens_per_batch, strict=True):
+        packed += batches(lesson, size, rng)
     optimizers = _optimizers(model, settings)
     model.train()
     losses = []
