@@ -33,7 +33,7 @@ FAMILIES = (*TRAINING_FAMILIES, "ood")
 LARGEST = 49
 LARGEST_START = 29
 LONGEST_TRAINING_CHAIN = 6
-LARGEST_TRAINING_OPERAND = 9
+LARGEST_OPERAND = 9
 
 _STEP = re.compile(r"(?P<value>\d*)(?P<operator>[-+*])(?P<operand>\d+)=(?P<result>\d+)")
 _NAMES = ("Ann", "Bob", "Cid", "Dan", "Eve", "Fay", "Gus", "Ida")
@@ -144,17 +144,17 @@ def _story(rng: random.Random, chain: Chain) -> str:
 
 
 def _short_chain(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_TRAINING_OPERAND)
+    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_OPERAND)
     return _chain_text(chain), chain
 
 
 def _long_chain(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(4, LONGEST_TRAINING_CHAIN), LARGEST_START, LARGEST_TRAINING_OPERAND)
+    chain = _draw_chain(rng, rng.randint(4, LONGEST_TRAINING_CHAIN), LARGEST_START, LARGEST_OPERAND)
     return _chain_text(chain), chain
 
 
 def _word_problem(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_TRAINING_OPERAND)
+    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_OPERAND)
     return _story(rng, chain), chain
 
 
@@ -174,17 +174,22 @@ def _two_step(rng: random.Random) -> tuple[str, Chain]:
 
 
 def _ood(rng: random.Random) -> tuple[str, Chain]:
-    """Longer chains, longer stories, or two-digit operands."""
+    """Longer chains, larger starts, or a product with two more steps."""
     kind = rng.randrange(3)
     if kind == 0:
-        chain = _draw_chain(rng, rng.randint(LONGEST_TRAINING_CHAIN + 1, 8), LARGEST_START, LARGEST_TRAINING_OPERAND)
+        chain = _draw_chain(rng, LONGEST_TRAINING_CHAIN + 1, LARGEST_START, LARGEST_OPERAND)
         return _chain_text(chain), chain
     if kind == 1:
-        chain = _draw_chain(rng, rng.randint(4, 5), LARGEST_START, LARGEST_TRAINING_OPERAND)
-        return _story(rng, chain), chain
+        start, operations = _draw_chain(rng, 3, LARGEST, LARGEST_OPERAND)
+        while start <= LARGEST_START:
+            start, operations = _draw_chain(rng, 3, LARGEST, LARGEST_OPERAND)
+        return _chain_text((start, operations)), (start, operations)
     while True:
-        chain = _draw_chain(rng, 2, LARGEST, 30)
-        if max(operand for _, operand in chain[1]) > LARGEST_TRAINING_OPERAND:
+        first, second = rng.randint(2, 9), rng.randint(2, 9)
+        rest = ((rng.choice("+-"), rng.randint(1, 9)), (rng.choice("+-"), rng.randint(1, 9)))
+        middle = apply(first * second, rest[0])
+        if max(first * second, middle, apply(middle, rest[1])) <= LARGEST and min(middle, apply(middle, rest[1])) >= 0:
+            chain = (first, (("*", second), *rest))
             return _chain_text(chain), chain
 
 
