@@ -19,6 +19,9 @@ EVALUATION_UNITS = 10.0
 
 def make_model(name: str) -> None:
     """Prepares a model's folder in the cache."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     MODELS.get(name).prepare()
 
 
