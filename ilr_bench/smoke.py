@@ -93,8 +93,8 @@ def _run(trial: PlannedTrial, out: Path) -> str:
             repeated.append(_samples(where, benchmark) == first)
     if not all(repeated):
         raise StoreError(
-            f"{checkpoint}, loaded into fresh twins, gives other answers than its agents gave; delete {out} and run again "
-            "with the same number of cores"
+            f"{checkpoint}, loaded into fresh twins, gives other answers than its agents gave; delete {out} and run "
+            "again with the same number of cores"
         )
     return _table(config, folder, step)
 
