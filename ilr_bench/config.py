@@ -115,7 +115,7 @@ class SamplingSettings:
     temperature: float = 1.0
     max_new_tokens: int = 64
     """Longest sharing or fusion turn, in the agent's own tokens."""
-    max_analysis_tokens: int = 48
+    max_analysis_tokens: int = 64
     max_ranking_tokens: int = 24
     max_prompt_tokens: int = 448
     """Longest prompt; longer ones are cut from the left after the head of the template, and counted."""

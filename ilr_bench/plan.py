@@ -14,6 +14,7 @@ import ablations
 from ilr_bench.config import RunConfig, change, setting
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.identity import trial_hash
+from ilr_bench.models.base import MODELS
 from ilr_bench.profiles import profile
 from ilr_bench.records import TrialEntry
 
@@ -74,7 +75,7 @@ def plan_study(
                 continue
             wanted = _make(needed, bare)
             _enter(wanted, None, suffix, trials, entries)
-            _enter(config, trial_hash(wanted), suffix, trials, entries)
+            _enter(config, _hash(wanted), suffix, trials, entries)
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -97,11 +98,16 @@ def _enter(
     trials: dict[str, PlannedTrial],
     entries: list[TrialEntry],
 ) -> None:
-    key = trial_hash(config, dependency)
+    key = _hash(config, dependency)
     trial = trials.setdefault(key, PlannedTrial(config, key, dependency))
     entry = TrialEntry(config.variant + suffix, config.models, config.agents, config.seed, key, trial.folder)
     if entry not in entries:
         entries.append(entry)
+
+
+def _hash(config: RunConfig, dependency: str | None = None) -> str:
+    fingerprints = [MODELS.get(model).fingerprint() for model in config.models if model in MODELS]
+    return trial_hash(config, dependency, fingerprints)
 
 
 def _grid(overrides: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

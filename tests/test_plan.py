@@ -1,9 +1,12 @@
 """What a study consists of, before anything runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from ilr_bench.config import RunConfig
 from ilr_bench.errors import ConfigurationError
+from ilr_bench.models.base import MODELS
 from ilr_bench.plan import parse_overrides, plan_study
 from ilr_bench.profiles import profile
 
@@ -76,3 +79,10 @@ def test_longer_trials_start_first_so_that_workers_end_together():
 
 def test_the_profile_default_needs_no_models():
     assert plan_study("micro", ["ilr"]).trials[0].config.models == profile("micro").models
+
+
+def test_another_recipe_of_a_model_makes_another_trial(monkeypatch):
+    before = plan_study("micro", ["ilr"]).trials[0].hash
+    other = replace(MODELS.get("A"), fingerprint=lambda: "another recipe")
+    monkeypatch.setitem(MODELS._entries, "A", other)
+    assert plan_study("micro", ["ilr"]).trials[0].hash != before
