@@ -19,7 +19,7 @@ CODE_PATTERNS = ("*_code", "mbpp*", "humaneval*")
 PAPER_ORDER = ("base", "grpo", "grpo_matched", "di_only", "pc_only", "ilr")
 COLUMN_ORDER = (
     "gsm8k", "math500", "minerva", "olympiadbench", "aime", "aime24", "aime25",
-    "short_chain", "long_chain", "word_problem", "two_step", "ood",
+    "micro_short_chain", "micro_word_problem", "micro_two_step", "micro_long_chain", "micro_ood",
 )  # fmt: skip
 """The paper's columns and the micro ones in order of difficulty; others follow by name."""
 
@@ -81,6 +81,11 @@ class Columns:
     def benchmarks(self, column: str) -> tuple[str, ...]:
         """The benchmarks that a column is made of."""
         return self.maths if column == AVERAGE else (column,)
+
+
+def column_title(name: str) -> str:
+    """A column's name as printed: the micro benchmarks without the prefix that they all share."""
+    return name.removeprefix("micro_").replace("_", " ")
 
 
 def find_columns(frames: StudyFrames, kinds: Mapping[str, str] | None = None) -> Columns:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from reports import paper_numbers
-from reports.accuracy import AVERAGE, Cell, Comparison, Row
+from reports.accuracy import AVERAGE, Cell, Comparison, Row, column_title
 
 if TYPE_CHECKING:
     from reports.table2 import Table2
@@ -36,7 +36,13 @@ class Grid:
 def main_grid(table: Table2) -> Grid:
     """The table proper."""
     references = table.references
-    head = ("Model", "Variant", *table.columns.all, "Tokens (k)", *(REFERENCE_TITLES[name] for name in references))
+    head = (
+        "Model",
+        "Variant",
+        *map(column_title, table.columns.all),
+        "Tokens (k)",
+        *(REFERENCE_TITLES[name] for name in references),
+    )
     rows = [
         (
             row.section,
@@ -82,7 +88,10 @@ def effects_grid(table: Table2) -> Grid:
 
 def detectable_grid(table: Table2) -> Grid:
     """What the table could have seen."""
-    rows = [(item.column, str(item.questions), _points(item.single), _points(item.family)) for item in table.detectable]
+    rows = [
+        (column_title(item.column), str(item.questions), _points(item.single), _points(item.family))
+        for item in table.detectable
+    ]
     return Grid(
         "Smallest detectable difference in points (power 80 %, two-sided 5 %, median over the comparisons)",
         ("Column", "Questions", "One comparison", "Within the family"),
@@ -136,7 +145,7 @@ def latex(table: Table2) -> str:
         previous = row[0]
     lines += ["    \\bottomrule", "  \\end{tabular}}", "  \\par\\smallskip\\raggedright\\footnotesize"]
     lines += [f"  {_tex(note)}\\par" for note in table.notes]
-    detectable = "; ".join(f"{item.column} {_points(item.single)}" for item in table.detectable)
+    detectable = "; ".join(f"{column_title(item.column)} {_points(item.single)}" for item in table.detectable)
     seen = f"Smallest detectable difference in points (power 80 %, one comparison): {detectable}."
     lines.append(f"  {_tex(seen)}")
     return "\n".join([*lines, "\\end{table}"]) + "\n"

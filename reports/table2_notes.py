@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reports.accuracy import AVERAGE, Cell, Columns, Comparison, Row
+from reports.accuracy import AVERAGE, Cell, Columns, Comparison, Row, column_title
 from reports.frames import StudyFrames
 from reports.training_effects import Effects, Equality
 
@@ -41,7 +41,7 @@ def notes(
         lines.append(f"Not finished, and left out here: {'; '.join(frames.unfinished)}.")
     missing = [(row, name) for row in rows for name in columns.all if (row, name) not in cells]
     if missing:
-        which = "; ".join(f"{row.section} {row.label} {name}" for row, name in missing)
+        which = "; ".join(f"{row.section} {row.label} {column_title(name)}" for row, name in missing)
         lines.append(f"Without answers (printed as –): {which}.")
     return tuple(lines)
 
@@ -55,7 +55,8 @@ def _cells(columns: Columns, cells: Mapping[tuple[Row, str], Cell]) -> str:
         "(mid-P Beta interval at the effective number of answers)."
     )
     if columns.maths:
-        what += f" {AVERAGE}: plain mean of {', '.join(columns.maths)}; as in the paper, code is not in it."
+        maths = ", ".join(map(column_title, columns.maths))
+        what += f" {AVERAGE}: plain mean of {maths}; as in the paper, code is not in it."
     return what
 
 
