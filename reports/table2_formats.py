@@ -91,6 +91,7 @@ def detectable_grid(table: Table2) -> Grid:
     rows = [
         (column_title(item.column), str(item.questions), _points(item.single), _points(item.family))
         for item in table.detectable
+        if item.single is not None
     ]
     return Grid(
         "Smallest detectable difference in points (power 80 %, two-sided 5 %, median over the comparisons)",
@@ -233,6 +234,11 @@ RENDERERS: dict[str, Callable[[Table2], str]] = {
 def _about(table: Table2) -> str:
     groups = ", ".join(dict.fromkeys(row.models for row in table.rows))
     return f"Profile {table.frames.study.profile}, models trained together: {groups}. `{table.frames.study.command}`"
+
+
+def _short(column: str) -> str:
+    """The column's heading: the micro benchmarks leave out what they all begin with."""
+    return column.removeprefix("micro_")
 
 
 def _mark(table: Table2, row: Row) -> str:
