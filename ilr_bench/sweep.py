@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,7 +145,11 @@ def sweep(
         if dry_run:
             say(describe(plan))
             return
-        outcome = run_sweep(plan, profile, out, workers, shlex.join(["python", "-m", "ilr_bench.sweep", *sys.argv[1:]]))
+        # Folder and workers change no number, and tables that print this command must not differ by them.
+        options = [("--profile", profile), ("--variants", variants), *(("--models", group) for group in models or ())]
+        options += [("--seeds", seeds), *(("--set", text) for text in overrides or ()), ("--out", "DIR")]
+        command = ["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option)]
+        outcome = run_sweep(plan, profile, out, workers, shlex.join(command))
         finish(plan, out, outcome)
 
 
