@@ -236,11 +236,6 @@ def _about(table: Table2) -> str:
     return f"Profile {table.frames.study.profile}, models trained together: {groups}. `{table.frames.study.command}`"
 
 
-def _short(column: str) -> str:
-    """The column's heading: the micro benchmarks leave out what they all begin with."""
-    return column.removeprefix("micro_")
-
-
 def _mark(table: Table2, row: Row) -> str:
     return " =" if any(item.row == row for item in table.equal) else ""
 

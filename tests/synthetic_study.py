@@ -18,7 +18,14 @@ from ilr_bench.records import SampleRecord, StepRecord, Study, TrialEntry, Trial
 MATHS = ("micro_short_chain", "micro_word_problem", "micro_two_step", "micro_long_chain", "micro_ood")
 VARIANTS = ("base", "grpo", "grpo_matched", "di_only", "pc_only", "ilr")
 GAINS = {"base": 0.0, "grpo": 0.12, "grpo_matched": 0.14, "di_only": 0.17, "pc_only": 0.12, "ilr": 0.18}
-LEVELS = dict(zip((*MATHS, "micro_code"), (0.62, 0.35, 0.48, 0.5, 0.22, 0.4), strict=True))
+LEVELS = {
+    "micro_short_chain": 0.62,
+    "micro_long_chain": 0.35,
+    "micro_word_problem": 0.48,
+    "micro_two_step": 0.5,
+    "micro_ood": 0.22,
+    "micro_code": 0.4,
+}
 TOKENS = {"grpo": 210_000, "grpo_matched": 420_000, "di_only": 421_000, "pc_only": 211_000, "ilr": 419_000}
 
 

@@ -180,7 +180,7 @@ def test_missing_benchmark_is_an_empty_cell_named_in_the_foot(tmp_path: Path) ->
     entry = load(study).study.trials[1]
     (study / entry.folder / "eval" / "A" / "micro_ood.jsonl").unlink()
     text = _text(study)
-    assert "Without answers (printed as –): A grpo micro_ood; A grpo Avg." in text
+    assert "Without answers (printed as –): A grpo ood; A grpo Avg." in text
 
 
 def test_study_without_reference_rows_has_no_comparison(tmp_path: Path) -> None:
