@@ -91,7 +91,8 @@ def test_boxes_hold_whatever_braces_are_balanced(inner: str) -> None:
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("mode", Mode)
 def test_prompts_hold_all_that_was_said_once_and_in_order(style: PromptStyle, question: str, mode: Mode) -> None:
-    ideas, views = ["idea of mine", "idea of Bob", "idea of Eve"], ["view of mine", "view of Bob", "view of Eve"]
+    ideas, views = ["idea of mine", "idea of Bob", "idea of Eve"], ["mine judged", "Bob judged", "Eve judged"]
+    # Views of two words, since the micro style passes on no more of one.
     analysis = style.analyse(question, ideas[0], ideas[1:], mode)
     fusion = style.fuse(question, ideas[0], ideas[1:], views[0], views[1:], mode)
     for prompt, said in ((analysis, ideas), (fusion, ideas + views)):
