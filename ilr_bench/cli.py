@@ -119,7 +119,7 @@ def status(study: Study) -> None:
             if (folder / "result.json").exists():
                 state = "finished"
             elif (folder / "train.jsonl").exists():
-                state = f"step {max(record.step for record in read(folder / 'train.jsonl', StepRecord))}"
+                state = f"step {max((record.step for record in read(folder / 'train.jsonl', StepRecord)), default=0)}"
             else:
                 state = "not started"
             rows.append((entry.variant, "+".join(entry.models), str(entry.seed), state))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -118,7 +119,7 @@ class SamplingSettings:
     max_analysis_tokens: int = 64
     max_ranking_tokens: int = 24
     max_prompt_tokens: int = 448
-    """Longest prompt; longer ones are cut from the left after the head of the template, and counted."""
+    """Longest prompt; longer ones lose the middle of their text, and are counted."""
     rows_per_call: int = 512
     """Most sequences sampled in one batch."""
 
@@ -273,6 +274,8 @@ def validate(config: RunConfig) -> RunConfig:
         "sampling.samples_per_agent": min(sampling.samples_per_agent or (1,)), "training.steps": training.steps + 1,
         "sampling.max_new_tokens": sampling.max_new_tokens, "sampling.rows_per_call": sampling.rows_per_call,
         "update.rows_per_micro_batch": config.update.rows_per_micro_batch, "sampling.temperature": sampling.temperature,
+        "questions.validation": config.questions.validation,
+        "evaluation.limit": 1 if config.evaluation.limit is None else config.evaluation.limit,
     }  # fmt: skip
     for key, value in positive.items():
         if not value > 0:
@@ -293,6 +296,9 @@ def validate(config: RunConfig) -> RunConfig:
         raise ConfigurationError(
             "interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin"
         )
+    uneven = sampling.match_tokens_of is not None or len(set(sampling.samples_per_agent or ())) > 1
+    if config.advantages.baseline == "agents" and uneven:
+        raise ConfigurationError("advantages.baseline: `agents` needs equally many samples from every agent")
     for agent in range(len(config.models)):
         if config.samples_of(agent) % discussion.dialogues_per_question:
             raise ConfigurationError("discussion.dialogues_per_question: must divide sampling.samples")
@@ -363,8 +369,10 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     try:
         if hint is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
-        return hint(value)
+        converted = hint(value)
+        if hint is float and not math.isfinite(converted):
+            raise ValueError
+        return converted
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"{key}: {value!r} is not {'an integer' if hint is int else f'a {hint.__name__}'}"
-        ) from error
+        wanted = {int: "an integer", float: "a finite number"}.get(hint, f"a {hint.__name__}")
+        raise ConfigurationError(f"{key}: {value!r} is not {wanted}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -73,14 +74,18 @@ def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Event], None]) 
                 for job in [job for job in waiting if any(need in failed for need in job.needs)]:
                     failed[job.name] = f"not run, because {next(need for need in job.needs if need in failed)} failed"
                     waiting.remove(job)
+                broken = False
                 for job in [job for job in waiting if done.issuperset(job.needs)][: workers - len(running)]:
-                    running[pool.submit(job.function, *job.arguments)] = job
+                    try:
+                        running[pool.submit(job.function, *job.arguments)] = job
+                    except BrokenProcessPool:  # a worker died since the last look
+                        broken = True
+                        break
                     attempts[job.name] += 1
                     waiting.remove(job)
                 ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 for event in _drain(queue):
                     watch(event)
-                broken = False
                 for future in ended:
                     job, error = running.pop(future), future.exception()
                     broken |= isinstance(error, BrokenProcessPool)
@@ -115,6 +120,18 @@ def _describe(error: BaseException) -> str:
 def _start(queue: SimpleQueue[Event]) -> None:
     global _events
     _events = queue
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when the process that started it dies.
+
+    With that process the study's lock is gone: a worker that went on would write beside the next sweep's.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _drain(queue: SimpleQueue[Event]) -> Iterator[Event]:

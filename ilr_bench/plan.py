@@ -8,14 +8,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ablations
+from ilr_bench.benchmarks import expand
 from ilr_bench.config import RunConfig, change, setting
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.identity import trial_hash
 from ilr_bench.models.base import MODELS
 from ilr_bench.profiles import profile
+from ilr_bench.prompts import STYLES
+from ilr_bench.questions import SOURCES
 from ilr_bench.records import TrialEntry
 
 
@@ -76,6 +80,10 @@ def plan_study(
             wanted = _make(needed, bare)
             _enter(wanted, None, suffix, trials, entries)
             _enter(config, _hash(wanted), suffix, trials, entries)
+    if not trials:
+        raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
+    for trial in trials.values():
+        _check_names(trial.config)
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -89,6 +97,16 @@ def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, R
         wanted = setting(bare, key)
         if all(setting(config, key) != wanted for config in made.values()):
             raise ConfigurationError(f"--set {key}: fixed by {', '.join(made)}; choose a variant that leaves it free")
+
+
+def _check_names(config: RunConfig) -> None:
+    """Finds what a trial would look up by name, some of it hours later only."""
+    expand(config.evaluation.benchmarks)
+    SOURCES.get(config.questions.source)
+    STYLES.get(config.prompt_style)
+    for model in config.models:
+        if "/" not in model and not model.endswith(".gguf") and not Path(model).is_dir():
+            MODELS.get(model)
 
 
 def _enter(

@@ -97,8 +97,15 @@ class PolicyUpdater:
     def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
         """Takes `settings.iterations` optimizer steps on one batch of turns.
 
-        Raises NumericalError, before the weights change, where a loss or gradient is not finite.
+        Raises NumericalError, before the weights change, where a loss or gradient is not finite, or where the
+        weights that sampled the turns gave no finite log-probabilities.
         """
+        if not all(np.isfinite(turn.logprobs).all() for turn in turns):
+            # Answers of a broken model are all wrong alike, so no loss would ever be computed from them.
+            raise NumericalError(
+                f"agent {self.agent}, step {step}: the model's log-probabilities are not finite; "
+                "lower update.learning_rate and run again"
+            )
         taught = [turn for turn in turns if turn.completion_ids and (turn.advantage != 0 or self.settings.beta)]
         batches = micro_batches(taught, self.settings.rows_per_micro_batch)
         rows, tokens = len(turns), sum(len(turn.completion_ids) for turn in turns)

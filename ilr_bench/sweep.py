@@ -18,6 +18,7 @@ import typer
 from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import Job, run_jobs
+from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, write_study
@@ -52,7 +53,6 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
     """Runs what is left of a plan: models first, then measurements, then trials."""
     from ilr_bench.grid_search import GridSearch
 
-    out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     failed: dict[str, str] = {}
     with lock_study(out):
@@ -73,7 +73,7 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
                 failed |= run_jobs(jobs, workers, progress)
             seconds[phase] = time.perf_counter() - start
         search.conclude(out)
-    with (out / "timing.jsonl").open("a", encoding="utf-8") as file:
+    with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"workers": workers, "trials": len(left)} | seconds) + "\n")
     return Outcome(failed, seconds)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ilr_bench.files import explained
+
 
 class Stopwatch:
     """Adds up seconds and tokens by stage, and writes them out once a step."""
@@ -42,7 +44,7 @@ class Stopwatch:
             for stage, seconds in self._seconds.items()
         ]
         lines.append({"step": step, "stage": "total", "seconds": round(now - self._lap, 6), "memory": peak_memory()})
-        with self._path.open("a", encoding="utf-8") as file:
+        with explained(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._seconds.clear()
         self._tokens.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ from ilr_bench import ilr, measurements
 from ilr_bench.benchmarks import evaluate
 from ilr_bench.config import RunConfig, to_dict
 from ilr_bench.difficulty import Rankings, joint_difficulty
+from ilr_bench.files import explained
 from ilr_bench.grading import Grader
 from ilr_bench.interaction import cooperates
 from ilr_bench.lineup import Seat, make_updaters, seat_agents
@@ -48,7 +50,8 @@ def run_trial(
     """
     if (folder / "result.json").exists():
         return read_result(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     config = resolve(config, dependency)
     write_atomic(folder / "config.json", json.dumps({"hash": key, "config": to_dict(config)}, indent=1) + "\n")
     stopwatch = Stopwatch(folder / "timing.jsonl")
@@ -76,7 +79,7 @@ def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
     Agent by agent: the completion tokens that the other trial sampled in all its stages, divided by those of
     one sharing turn per question, to the nearest whole number of samples (at least 2).
     """
-    if config.sampling.match_tokens_of is None or dependency is None:
+    if config.sampling.match_tokens_of is None or dependency is None or not config.training.steps:
         return config
     steps = list(read(dependency / "train.jsonl", StepRecord))
     samples = []
@@ -220,8 +223,15 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
+    return found | {"commit": _commit() or "unknown"}
+
+
+def _commit() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
     described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        [git, "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return found | {"commit": described.stdout.strip() or "unknown"}
+    return described.stdout.strip()

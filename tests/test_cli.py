@@ -54,8 +54,10 @@ def test_status_says_how_far_each_trial_is(tmp_path):
     write_study(tmp_path, Study("micro", "command", tuple(entries)))
     (tmp_path / "trials/1").mkdir(parents=True)
     (tmp_path / "trials/1/result.json").write_text("{}")
+    (tmp_path / "trials/2").mkdir()
+    (tmp_path / "trials/2/train.jsonl").write_text("")  # killed before the first checkpoint, and taken up again
     states = [line.split()[-1] for line in run("status", str(tmp_path)).output.splitlines()]
-    assert states == ["started", "finished", "started"]
+    assert states == ["started", "finished", "0"]
 
 
 def test_an_unknown_model_says_what_was_meant(tmp_path):

@@ -2,9 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from ilr_bench.errors import MissingInputError
+from ilr_bench import executor
+from ilr_bench.errors import MissingInputError, NumericalError
 from ilr_bench.executor import Event, Job, run_jobs, tell
 
 
@@ -28,6 +34,16 @@ def die_once(marker: Path) -> None:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def diverge() -> None:
+    raise NumericalError("agent A, step 3: the loss is nan; lower update.learning_rate")
+
+
+def tick(path: Path) -> None:
+    while True:
+        path.write_text(str(time.monotonic()))
+        time.sleep(0.02)
 
 
 def report_progress() -> None:
@@ -73,3 +89,49 @@ def test_a_job_that_kills_its_worker_every_time_fails_and_the_rest_goes_on(tmp_p
 def test_progress_told_in_a_worker_reaches_the_watcher():
     _, events = run([Job("progress", report_progress, ())])
     assert Event("progress", done=3.0) in events
+
+
+def test_a_loss_that_is_not_finite_is_one_line_that_names_agent_and_step():
+    failed, _ = run([Job("trial", diverge, ())])
+    assert failed == {"trial": "agent A, step 3: the loss is nan; lower update.learning_rate"}
+
+
+def test_a_pool_found_broken_when_a_job_is_handed_over_is_made_anew(monkeypatch, tmp_path):
+    refused = []
+
+    class Broken(ProcessPoolExecutor):
+        def submit(self, *arguments, **options):
+            if not refused:
+                refused.append(True)
+                raise BrokenProcessPool
+            return super().submit(*arguments, **options)
+
+    monkeypatch.setattr(executor, "ProcessPoolExecutor", Broken)
+    failed, _ = run([Job("a", touch, (tmp_path / "a",)), Job("b", touch, (tmp_path / "b",))])
+    assert failed == {}
+    assert (tmp_path / "a").exists()
+    assert (tmp_path / "b").exists()
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    """Else they would write beside those of the next sweep, which finds the study's lock free."""
+    clock = tmp_path / "clock"
+    code = (
+        "import sys; from pathlib import Path; from test_executor import tick; "
+        "from ilr_bench.executor import Job, run_jobs; "
+        "run_jobs([Job('tick', tick, (Path(sys.argv[1]),))], 1, lambda event: None)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    parent = subprocess.Popen([sys.executable, "-c", code, str(clock)], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not clock.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert clock.exists()
+    finally:
+        parent.kill()
+        parent.wait()
+    time.sleep(1)
+    last = clock.read_text()
+    time.sleep(0.5)
+    assert clock.read_text() == last

@@ -72,6 +72,26 @@ def test_an_unknown_variant_or_setting_says_what_was_meant():
         plan_study("micro", ["ilr"], overrides={"training.step": ("5",)})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"evaluation.benchmarks": ("micro_cod",)}, "unknown benchmark 'micro_cod'; did you mean micro_code"),
+        ({"questions.source": ("gms8k",)}, "unknown question source 'gms8k'; did you mean gsm8k"),
+        ({"prompt_style": ("chatt",)}, "unknown prompt style 'chatt'; did you mean chat"),
+        ({"models": ("A+smolm2",)}, "unknown model 'smolm2'; did you mean smollm2"),
+    ],
+)
+def test_a_name_that_a_trial_would_look_up_late_is_refused_before_anything_runs(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        plan_study("micro", ["ilr"], overrides=settings)
+
+
+@pytest.mark.parametrize(("variants", "seeds"), [([], [0]), (["ilr"], [])])
+def test_a_study_of_nothing_is_refused(variants, seeds):
+    with pytest.raises(ConfigurationError, match="nothing to run"):
+        plan_study("micro", variants, seeds=seeds)
+
+
 def test_longer_trials_start_first_so_that_workers_end_together():
     plan = plan_study("micro", ["base", "grpo", "ilr"])
     assert [trial.config.variant for trial in plan.trials] == ["ilr", "grpo", "base"]

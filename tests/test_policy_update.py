@@ -177,6 +177,16 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change()
         assert weights(model) == before
 
 
+def test_turns_of_a_model_that_has_diverged_are_refused_though_none_has_an_advantage() -> None:
+    """Its answers are all wrong alike, so that no loss is ever computed from them."""
+    model = tiny_model()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    taught = [replace(turn, advantage=0.0) for turn in turns(model)]
+    with pytest.raises(NumericalError, match="agent A, step 7: the model's log-probabilities are not finite"):
+        updater(model).update(taught, 7)
+
+
 def test_a_second_iteration_is_measured_against_the_policy_before_the_first() -> None:
     temperature, epsilon = 0.5, 0.05
     model = tiny_model(scale=0.1)

@@ -15,6 +15,7 @@ from ilr_bench.models.loading import save_prepared
 from ilr_bench.plan import plan_study
 from ilr_bench.records import DialogueRecord, SampleRecord, StepRecord, read, read_result, read_study
 from ilr_bench.sweep import run_sweep
+from ilr_bench.trial import resolve, versions
 
 SETTINGS = {
     "training.steps": "6",
@@ -133,6 +134,28 @@ def test_a_matched_trial_samples_about_as_many_tokens_as_the_one_it_matches(mode
         read_result(next((tmp_path / "trials").glob(f"{name}-*"))).sampled_tokens for name in ("grpo_matched", "ilr")
     )
     assert matched == pytest.approx(other, rel=0.25)
+
+
+def test_a_trial_without_steps_has_no_tokens_to_match(tmp_path):
+    plan = plan_study("micro", ["grpo_matched"], overrides={"training.steps": ("0",)})
+    matched = next(trial.config for trial in plan.trials if trial.dependency)
+    assert resolve(matched, tmp_path) == matched
+
+
+def test_a_machine_without_git_has_an_unknown_commit(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert versions()["commit"] == "unknown"
+
+
+def test_an_output_folder_where_a_file_lies_is_one_line_and_a_status(tmp_path):
+    (tmp_path / "taken").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "ilr_bench.sweep", "--variants", "base", "--out", str(tmp_path / "taken")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "a file lies where a folder is needed" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
