@@ -67,12 +67,13 @@ def train(
 ) -> None:
     """Runs one variant on one group of models: measure, train, score every agent alone."""
     from ilr_bench.plan import parse_overrides, plan_study
-    from ilr_bench.sweep import finish, run_sweep, split
+    from ilr_bench.sweep import finish, recorded_command, run_sweep, split
 
     with fail_in_one_line():
         groups = [split(models)] if models else []
         plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))
-        finish(plan, out, run_sweep(plan, profile, out, workers=1, command=f"ilr-bench train --variant {variant}"))
+        command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())
+        finish(plan, out, run_sweep(plan, profile, out, workers=1, command=command))
 
 
 @app.command()

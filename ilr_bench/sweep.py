@@ -21,7 +21,7 @@ from ilr_bench.executor import Job, run_jobs
 from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
-from ilr_bench.records import Study, write_study
+from ilr_bench.records import Study, read_study, write_study
 from ilr_bench.store import lock_study
 from ilr_bench.sweep_progress import SweepProgress
 from ilr_bench.timing import stage_seconds
@@ -56,7 +56,7 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
     seconds: dict[str, float] = {}
     failed: dict[str, str] = {}
     with lock_study(out):
-        write_study(out, Study(profile, command, plan.entries))
+        write_study(out, extended_study(out, Study(profile, command, plan.entries)))
         left = [trial for trial in plan.trials if not (out / trial.folder / "result.json").exists()]
         if len(left) < len(plan.trials):
             note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
@@ -78,6 +78,19 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
     return Outcome(failed, seconds)
 
 
+def extended_study(out: Path, study: Study) -> Study:
+    """The study with what an earlier command left in the folder: another command adds to it and removes nothing."""
+    if not (out / "study.json").exists():
+        return study
+    earlier = read_study(out)
+    commands = earlier.command.split(" && ")
+    return Study(
+        profile=earlier.profile,
+        command=" && ".join(commands if study.command in commands else [*commands, study.command]),
+        trials=earlier.trials + tuple(entry for entry in study.trials if entry not in earlier.trials),
+    )
+
+
 def _model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
     models = dict.fromkeys(model for trial in trials for model in trial.config.models if model in MODELS)
     return [Job(model, make_model, (model,)) for model in models]
@@ -89,7 +102,7 @@ def _measurement_jobs(trials: Sequence[PlannedTrial], out: Path) -> list[Job]:
         config = trial.config
         for model in config.models:
             what = (model, config.questions, config.difficulty, config.prompt_style)
-            name = f"{model} on {config.questions.source}"
+            name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
             jobs.setdefault(what, Job(name, measure_agent, (model, config, out / "artifacts")))
     return list(jobs.values())
 
@@ -145,12 +158,16 @@ def sweep(
         if dry_run:
             say(describe(plan))
             return
-        # Folder and workers change no number, and tables that print this command must not differ by them.
-        options = [("--profile", profile), ("--variants", variants), *(("--models", group) for group in models or ())]
-        options += [("--seeds", seeds), *(("--set", text) for text in overrides or ()), ("--out", "DIR")]
-        command = ["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option)]
-        outcome = run_sweep(plan, profile, out, workers, shlex.join(command))
+        command = recorded_command(profile, variants, models or (), seeds, overrides or ())
+        outcome = run_sweep(plan, profile, out, workers, command)
         finish(plan, out, outcome)
+
+
+def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: str, overrides: Sequence[str]) -> str:
+    """The command that runs a study again. Folder and workers change no number and are left out."""
+    options = [("--profile", profile), ("--variants", variants), *(("--models", group) for group in models)]
+    options += [("--seeds", seeds), *(("--set", text) for text in overrides), ("--out", "DIR")]
+    return shlex.join(["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option)])
 
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:

@@ -1,0 +1,43 @@
+"""What a sweep writes down of itself, and what it leaves of an earlier one."""
+
+import pytest
+
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.plan import plan_study
+from ilr_bench.records import Study, write_study
+from ilr_bench.solo import claim
+from ilr_bench.sweep import extended_study, recorded_command
+
+
+def study(*variants):
+    return Study(
+        "micro", recorded_command("micro", ",".join(variants), [], "0", []), plan_study("micro", variants).entries
+    )
+
+
+def test_another_command_adds_to_a_study_and_removes_nothing(tmp_path):
+    write_study(tmp_path, study("ilr", "grpo"))
+    both = extended_study(tmp_path, study("grpo", "base"))
+    assert [entry.variant for entry in both.trials] == ["ilr", "grpo", "base"]
+    assert both.command.count(" && ") == 1
+
+
+def test_the_same_command_again_leaves_the_study_as_it_is(tmp_path):
+    write_study(tmp_path, extended_study(tmp_path, study("ilr")))
+    write_study(tmp_path, extended_study(tmp_path, study("ilr")))
+    assert extended_study(tmp_path, study("ilr")) == study("ilr")
+
+
+def test_the_recorded_command_names_what_changes_numbers_and_nothing_else():
+    command = recorded_command("micro", "ilr,grpo", ["A,B", "A,C"], "0,1", ["training.steps=5"])
+    assert command == (
+        "python -m ilr_bench.sweep --profile micro --variants ilr,grpo --models A,B --models A,C --seeds 0,1 "
+        "--set training.steps=5 --out DIR"
+    )
+
+
+def test_a_folder_of_answers_is_not_taken_for_another_models(tmp_path):
+    claim(tmp_path, {"model": "first", "temperature": 0.0})
+    claim(tmp_path, {"model": "first", "temperature": 0.0})
+    with pytest.raises(ConfigurationError, match="choose another --out"):
+        claim(tmp_path, {"model": "second", "temperature": 0.0})
