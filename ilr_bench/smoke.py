@@ -8,7 +8,6 @@ it shows that nothing in the laboratory depends on the micro models.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -45,14 +44,13 @@ UNTRAINED = "untrained"
 def main(out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/real_smoke")) -> None:
     """Three ILR steps of SmolLM2 twins, then both alone on sums and GSM8K; the same command again continues."""
     with fail_in_one_line():
-        # One process alone with a real model: all cores are its own.
-        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        # One thread: its speed does not hang on the other cores being idle, nor its bytes on their number.
+        torch.set_num_threads(1)
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         start = time.perf_counter()
         settings = SETTINGS | _questions()
         plan = plan_study("small", ["ilr"], overrides={key: (value,) for key, value in settings.items()})
         (trial,) = plan.trials
-        out.mkdir(parents=True, exist_ok=True)
         with lock_study(out):
             write_study(out, Study("small", COMMAND, plan.entries))
             text = _run(trial, out)
@@ -94,8 +92,7 @@ def _run(trial: PlannedTrial, out: Path) -> str:
             repeated.append(_samples(where, benchmark) == first)
     if not all(repeated):
         raise StoreError(
-            f"{checkpoint}, loaded into fresh twins, gives other answers than its agents gave; delete {out} and run "
-            "again with the same number of cores"
+            f"{checkpoint}, loaded into fresh twins, answers otherwise than its agents did; delete {out} and run again"
         )
     return _table(config, folder, step)
 
