@@ -8,6 +8,7 @@ it shows that nothing in the laboratory depends on the micro models.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -44,8 +45,8 @@ UNTRAINED = "untrained"
 def main(out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/real_smoke")) -> None:
     """Three ILR steps of SmolLM2 twins, then both alone on sums and GSM8K; the same command again continues."""
     with fail_in_one_line():
-        # One thread: its speed does not hang on the other cores being idle, nor its bytes on their number.
-        torch.set_num_threads(1)
+        # One process alone with a real model: all cores are its own (on a busy machine it is slow for it).
+        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         start = time.perf_counter()
         settings = SETTINGS | _questions()
