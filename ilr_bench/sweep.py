@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from ilr_bench.benchmarks import expand
+from ilr_bench.benchmarks import get as get_benchmark
 from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import Job, run_jobs
@@ -55,6 +57,7 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
 
     seconds: dict[str, float] = {}
     failed: dict[str, str] = {}
+    load_benchmarks(plan)
     with lock_study(out):
         write_study(out, extended_study(out, Study(profile, command, plan.entries)))
         left = [trial for trial in plan.trials if not (out / trial.folder / "result.json").exists()]
@@ -76,6 +79,12 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
     with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"workers": workers, "trials": len(left)} | seconds) + "\n")
     return Outcome(failed, seconds)
+
+
+def load_benchmarks(plan: Plan) -> None:
+    """Raises MissingInputError where a benchmark's data are not here: sooner than after the training."""
+    for name in dict.fromkeys(name for trial in plan.trials for name in expand(trial.config.evaluation.benchmarks)):
+        get_benchmark(name).load()
 
 
 def extended_study(out: Path, study: Study) -> Study:

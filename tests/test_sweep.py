@@ -2,11 +2,11 @@
 
 import pytest
 
-from ilr_bench.errors import ConfigurationError
+from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.plan import plan_study
 from ilr_bench.records import Study, write_study
 from ilr_bench.solo import claim
-from ilr_bench.sweep import extended_study, recorded_command
+from ilr_bench.sweep import extended_study, recorded_command, run_sweep
 
 
 def study(*variants):
@@ -41,3 +41,11 @@ def test_a_folder_of_answers_is_not_taken_for_another_models(tmp_path):
     claim(tmp_path, {"model": "first", "temperature": 0.0})
     with pytest.raises(ConfigurationError, match="choose another --out"):
         claim(tmp_path, {"model": "second", "temperature": 0.0})
+
+
+def test_missing_benchmark_data_are_found_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.delenv("ILR_BENCH_DATA", raising=False)
+    plan = plan_study("micro", ["ilr"], overrides={"evaluation.benchmarks": ("gsm8k",)})
+    with pytest.raises(MissingInputError, match="ILR_BENCH_DATA"):
+        run_sweep(plan, "micro", tmp_path / "out", workers=1, command="test")
+    assert not (tmp_path / "out").exists()
