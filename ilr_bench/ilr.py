@@ -86,15 +86,17 @@ def discuss(config: RunConfig, room: Classroom, table: Table, places: NDArray[np
     """Share, analyse, fuse, and score what ends in an answer."""
     dialogues, stages = config.discussion.dialogues_per_question, config.discussion.stages
     samples = [config.samples_of(agent) for agent in range(len(table.agents))]
-    share_is_trained = "sharing" in TRAINED_STAGES[config.discussion.trained_turns]
+    trained = TRAINED_STAGES[config.discussion.trained_turns]
+    ideas = [n if "sharing" in trained else dialogues for n in samples]
+    answers = [n // dialogues if "fusion" in trained else 1 for n in samples]
     turns: dict[Stage, Turns] = {}
     with room.stopwatch.watch("sharing"):
-        turns["sharing"] = share(table, samples if share_is_trained else [dialogues] * len(samples))
+        turns["sharing"] = share(table, ideas)
     if "fusion" in stages:
         with room.stopwatch.watch("analysis"):
             turns["analysis"] = analyse(table, turns["sharing"], dialogues)
         with room.stopwatch.watch("fusion"):
-            turns["fusion"] = fuse(table, turns["sharing"], turns["analysis"], [n // dialogues for n in samples])
+            turns["fusion"] = fuse(table, turns["sharing"], turns["analysis"], answers)
     for stage, spoken in turns.items():
         room.stopwatch.count(stage, sampled_tokens(spoken))
     with room.stopwatch.watch("grading"):

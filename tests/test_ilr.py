@@ -71,6 +71,15 @@ def test_each_variant_trains_the_turns_it_names(variant, trained, tmp_path):
     assert [len(turns) for turns in notebooks[0].turns] == [trained, trained]
 
 
+@pytest.mark.parametrize(
+    ("variant", "ideas", "answers"), [("ilr", 4, 4), ("train_sharing", 4, 1), ("train_fusion", 1, 4)]
+)
+def test_only_trained_turns_are_sampled_more_than_once(variant, ideas, answers, tmp_path):
+    _, _, _, _, dialogues, _ = hold(variant, tmp_path)
+    stages = [turn.stage for turn in dialogues[0].turns if turn.agent == "A"]
+    assert (stages.count("sharing"), stages.count("fusion")) == (ideas, answers)
+
+
 def test_all_turns_can_be_trained_with_a_dialogue_per_sample(tmp_path):
     changes = {"discussion.trained_turns": "all", "discussion.dialogues_per_question": 4}
     _, _, notebooks, _, dialogues, _ = hold("ilr", tmp_path, **changes)
