@@ -21,7 +21,7 @@ from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import Job, run_jobs
 from ilr_bench.files import explained
-from ilr_bench.models.base import MODELS
+from ilr_bench.models.base import MODELS, cache_folder
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, read_study, write_study
 from ilr_bench.store import lock_study
@@ -64,6 +64,8 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
         if len(left) < len(plan.trials):
             note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
         search = GridSearch(plan)
+        if left:
+            note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
         for phase, jobs, amounts in (
             ("models", _model_jobs(left), {}),
             ("measurements", _measurement_jobs(left, out), {}),
