@@ -26,7 +26,7 @@ from ilr_bench.grading import Grader
 from ilr_bench.interaction import cooperates
 from ilr_bench.lineup import Seat, make_updaters, seat_agents
 from ilr_bench.models.loading import load_weights, save_weights
-from ilr_bench.questions import SOURCES
+from ilr_bench.questions import SOURCES, Question
 from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, read_result
 from ilr_bench.seeds import derive_seed
 from ilr_bench.store import Artifacts, append_records, latest_checkpoint, save_checkpoint, truncate_after, write_atomic
@@ -100,11 +100,20 @@ class Measured:
     artifacts: dict[str, str]
 
 
-def measure(config: RunConfig, seats: Sequence[Seat], artifacts: Artifacts, grader: Grader) -> Measured:
+def load_questions(config: RunConfig) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+    """The training and the validation questions."""
+    return SOURCES.get(config.questions.source).load(config.questions.train, config.questions.validation)
+
+
+def measure(
+    config: RunConfig,
+    seats: Sequence[Seat],
+    questions: tuple[tuple[Question, ...], tuple[Question, ...]],
+    artifacts: Artifacts,
+    grader: Grader,
+) -> Measured:
     """Rankings and ability of every agent, from the artifacts or computed now."""
-    training, validation = SOURCES.get(config.questions.source).load(
-        config.questions.train, config.questions.validation
-    )
+    training, validation = questions
     ranked: list[Rankings] = []
     able: list[float] = []
     made: dict[str, str] = {}
@@ -122,17 +131,15 @@ def measure_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     """Rankings and ability of one model by itself, left as artifacts for the trials that need them."""
     alone = dataclasses.replace(config, models=(model,), update=dataclasses.replace(config.update, adapter="full"))
     with Grader() as grader:
-        measure(alone, seat_agents(alone), artifacts, grader)
+        measure(alone, seat_agents(alone), load_questions(alone), artifacts, grader)
 
 
 def open_classroom(
     config: RunConfig, seats: Sequence[Seat], artifacts: Artifacts, grader: Grader, stopwatch: Stopwatch
 ) -> tuple[ilr.Classroom, Measured]:
     """Questions, difficulty, abilities and optimizers around seated agents."""
-    training, validation = SOURCES.get(config.questions.source).load(
-        config.questions.train, config.questions.validation
-    )
-    measured = measure(config, seats, artifacts, grader)
+    training, validation = load_questions(config)
+    measured = measure(config, seats, (training, validation), artifacts, grader)
     room = ilr.Classroom(
         agents=[seat.agent for seat in seats],
         updaters=make_updaters(seats, config),
