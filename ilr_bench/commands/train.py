@@ -1,0 +1,31 @@
+"""One variant on one group of models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilr_bench.commands.app import app
+from ilr_bench.console import fail_in_one_line
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the study the trial belongs to.")],
+    variant: Annotated[str, typer.Option(help="See `ilr-bench variants`.")] = "ilr",
+    models: Annotated[str | None, typer.Option(help="Models that learn together, with commas.")] = None,
+    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    profile: Annotated[str, typer.Option(help="micro or small.")] = "micro",
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; repeatable.")] = None,
+) -> None:
+    """Runs one variant on one group of models: measure, train, score every agent alone."""
+    from ilr_bench.plan import parse_overrides, plan_study
+    from ilr_bench.sweep import finish, recorded_command, run_sweep, split
+
+    with fail_in_one_line():
+        groups = [split(models)] if models else []
+        plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))
+        command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())
+        finish(plan, out, run_sweep(plan, profile, out, workers=1, command=command))
