@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ilr_bench.questions.base import Question
@@ -34,13 +34,18 @@ class Benchmark:
     """Title of its column in tables."""
     summary: str
     """One line for `ilr-bench benchmarks`."""
-    kind: Literal["answer", "code"]
-    """`answer`: the prompt style extracts an answer, math-verify compares it with the gold one; `code`: the
-    first function is run by EvalPlus's rules (`ilr_bench.programs`)."""
+    kind: Literal["answer", "choice", "code", "function"]
+    """`answer`: the prompt style extracts an answer, math-verify compares it with the gold one; `choice`: the same,
+    compared as the letter of an option; `code`: a program of any kind, run in a jail by EvalPlus's rules;
+    `function`: the first function where it is one arithmetic expression, run without a jail (`ilr_bench.programs`)."""
     domain: Literal["in-domain", "out-of-domain"]
     """Whether training questions are of its kind."""
     load: Callable[[], tuple[Row, ...]]
     """All rows, in the same order on every machine; raises MissingInputError where the data cannot be had."""
+    max_new_tokens: int | None = None
+    """Longest answer in the model's own tokens; None takes the profile's limit."""
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+    """Question id -> why its gold answer is not accepted; scored as it is."""
 
 
 BENCHMARKS: Registry[Benchmark] = Registry(

@@ -37,7 +37,7 @@ def test_accuracy_is_lm_evals_own(name: str, samples: int, tmp_path: Path, grade
 
     def speak(prompt: str, sample: int) -> str:
         right = (sum(map(ord, prompt)) + sample) % 3 == 0
-        if benchmark.kind == "code":
+        if benchmark.kind == "function":
             return golds[prompt] if right else "def f(x): return x*0-12345"
         return rf"\boxed{{{golds[prompt]}}}" if right else r"\boxed{-1}"
 
