@@ -1,5 +1,5 @@
 """Tables and figures as pure functions of a study's records."""
 
-from reports.registry import REPORTS, Report, get, names
+from reports.registry import REPORTS, Report, Settings, get, names
 
-__all__ = ["REPORTS", "Report", "get", "names"]
+__all__ = ["REPORTS", "Report", "Settings", "get", "names"]

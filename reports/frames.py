@@ -13,7 +13,17 @@ import pandas as pd
 
 from ilr_bench.config import RunConfig, from_dict
 from ilr_bench.errors import StoreError
-from ilr_bench.records import SampleRecord, StepRecord, Study, TrialEntry, Verdict, read, read_result, read_study
+from ilr_bench.records import (
+    SampleRecord,
+    StepRecord,
+    Study,
+    TrialEntry,
+    TrialResult,
+    Verdict,
+    read,
+    read_result,
+    read_study,
+)
 
 KEYS = ("variant", "models", "agent", "seed")
 """What names a row of every frame: the variant, the group as `A+B`, the agent in it, the training seed."""
@@ -23,6 +33,8 @@ KEYS = ("variant", "models", "agent", "seed")
 class StudyFrames:
     """The records of the finished trials of a study."""
 
+    folder: Path
+    """Of the study."""
     study: Study
     trials: pd.DataFrame
     """KEYS, model, hash, folder, steps, sampled_tokens, rule_cooperation (share or NaN), ability."""
@@ -32,6 +44,8 @@ class StudyFrames:
     """KEYS, benchmark, question, sample, completion, correct (0 or 1), verdict, tokens, file."""
     configs: Mapping[str, RunConfig]
     """Trial folder -> resolved configuration."""
+    results: Mapping[str, TrialResult]
+    """Trial folder -> what the trial says of itself."""
     unfinished: tuple[str, ...]
     """Trials that were asked for and have no result yet."""
 
@@ -43,6 +57,7 @@ def load(folder: Path) -> StudyFrames:
     steps: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
     configs: dict[str, RunConfig] = {}
+    results: dict[str, TrialResult] = {}
     unfinished = []
     for entry in study.trials:
         place = folder / entry.folder
@@ -50,7 +65,8 @@ def load(folder: Path) -> StudyFrames:
             unfinished.append(f"{entry.variant}, {'+'.join(entry.models)}, seed {entry.seed}")
             continue
         configs[entry.folder] = _config(place)
-        trials += _trial_rows(place, entry, configs[entry.folder])
+        results[entry.folder] = read_result(place)
+        trials += _trial_rows(results[entry.folder], entry, configs[entry.folder])
         steps += _step_rows(place, entry)
         samples += _sample_rows(place, entry)
     if not trials:
@@ -58,11 +74,13 @@ def load(folder: Path) -> StudyFrames:
     fields = [field.name for field in dataclasses.fields(StepRecord)]
     step_columns = [*KEYS, *(name for name in fields if name not in KEYS)]
     return StudyFrames(
+        folder=folder,
         study=study,
         trials=pd.DataFrame(trials),
         steps=pd.DataFrame(steps, columns=step_columns),
         samples=pd.DataFrame(samples),
         configs=configs,
+        results=results,
         unfinished=tuple(unfinished),
     )
 
@@ -79,8 +97,7 @@ def _config(place: Path) -> RunConfig:
         raise StoreError(f"{path}: no configuration ({error}); delete the trial's folder to run it again") from error
 
 
-def _trial_rows(place: Path, entry: TrialEntry, config: RunConfig) -> list[dict[str, Any]]:
-    result = read_result(place)
+def _trial_rows(result: TrialResult, entry: TrialEntry, config: RunConfig) -> list[dict[str, Any]]:
     return [
         {
             **_keys(entry, agent),

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ilr_bench.registry import Registry
 
+if TYPE_CHECKING:
+    from reports.frames import StudyFrames
+
+Correction = Literal["holm", "bh"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose about all reports at once."""
+
+    correction: Correction = "holm"
+    """Of the p-values of a table's family: `holm` (family-wise error) or `bh` (false discovery rate)."""
+
 
 class Writer(Protocol):
-    """Writes a report of a study and returns the file to open first."""
+    """Writes a report into the folder `out`, which exists, and returns the file to open first."""
 
-    def __call__(self, study: Path, out: Path | None = None) -> Path:
-        """`out` is the folder to write to, by default `reports/` in the study's folder."""
+    def __call__(self, frames: StudyFrames, out: Path, settings: Settings) -> Path:
+        """The same records and settings give the same bytes."""
+
+
+def always(frames: StudyFrames) -> str | None:
+    """For a report that every study with a finished trial has."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,8 @@ class Report:
     name: str
     title: str
     write: Writer
+    applies: Callable[[StudyFrames], str | None] = always
+    """Why this study cannot have the report, in a few words (`no difficulty artifact`); None where it can."""
 
 
 REPORTS: Registry[Report] = Registry("report", group="ilr_bench.reports")

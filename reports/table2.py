@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from ilr_bench.files import write_atomic
 from reports import statistics, table2_formats, table2_notes
 from reports.accuracy import (
     AVERAGE,
@@ -23,8 +24,8 @@ from reports.accuracy import (
     find_rows,
     with_holm,
 )
-from reports.frames import StudyFrames, load
-from reports.registry import Report
+from reports.frames import StudyFrames
+from reports.registry import Report, Settings
 from reports.statistics import SeedVariance
 from reports.training_effects import Effects, Equality, effects, equal_by_theorem
 
@@ -103,24 +104,16 @@ def build(frames: StudyFrames, kinds: Mapping[str, str] | None = None) -> Table2
     return Table2(frames, columns, headline, rows, cells, per_row, family, detectable, equal, notes)
 
 
-def write_table2(study: Path, out: Path | None = None, kinds: Mapping[str, str] | None = None) -> Path:
-    """Writes table2.md, .csv, .tex, .html, .json and .png, and returns the Markdown file.
-
-    `out` is the folder to write to, by default `reports/` in the study's folder. The same records give the
-    same bytes. Raises StoreError for a folder without finished trials.
-    """
+def write_table2(frames: StudyFrames, out: Path, settings: Settings, kinds: Mapping[str, str] | None = None) -> Path:
+    """Writes table2.md, .csv, .tex, .html, .json and .png, and returns the Markdown file."""
     from reports.table2_figure import draw
 
-    table = build(load(study), kinds)
-    folder = out or study / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    draw(table, folder / "table2.png")
+    table = build(frames, kinds)
+    draw(table, out / "table2.png")
     for suffix, render in table2_formats.RENDERERS.items():
-        (folder / f"table2.{suffix}").write_text(render(table), encoding="utf-8", newline="\n")
-    (folder / "table2.html").write_text(
-        table2_formats.html(table, (folder / "table2.png").read_bytes()), encoding="utf-8", newline="\n"
-    )
-    return folder / "table2.md"
+        write_atomic(out / f"table2.{suffix}", render(table))
+    write_atomic(out / "table2.html", table2_formats.html(table, (out / "table2.png").read_bytes()))
+    return out / "table2.md"
 
 
 def _compare(

@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ilr_bench.errors import StoreError
 from reports.accuracy import PAPER_ORDER
 from reports.figures import PALETTE, house_style, save
-from reports.frames import load
-from reports.registry import Report
+from reports.frames import StudyFrames
+from reports.registry import Report, Settings
 
 MEASURES = {"validation_accuracy": "held-out accuracy alone, %", "mean_reward": "mean reward while training"}
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.5), (7, 2, 1.5, 2), (3, 1.5), (9, 3))
@@ -35,15 +34,16 @@ def curves(steps: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(keys, kind="stable").drop(columns="place").reset_index(drop=True)
 
 
-def write_training_curves(study: Path, out: Path | None = None) -> Path:
-    """Writes training_curves.csv and .png and returns the picture; raises StoreError where nothing was trained."""
-    table = curves(load(study).steps)
-    if table.empty:
-        raise StoreError(f"{study}: no finished trial has training steps, so there are no curves to draw")
-    folder = out or study / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "training_curves.csv", index=False, float_format="%.6g", lineterminator="\n")
-    return _draw(table, folder / "training_curves.png")
+def applies(frames: StudyFrames) -> str | None:
+    """Whether anything was trained."""
+    return "no finished trial has training steps" if frames.steps.empty else None
+
+
+def write_training_curves(frames: StudyFrames, out: Path, settings: Settings) -> Path:
+    """Writes training_curves.csv and .png and returns the picture."""
+    table = curves(frames.steps)
+    table.to_csv(out / "training_curves.csv", index=False, float_format="%.6g", lineterminator="\n")
+    return _draw(table, out / "training_curves.png")
 
 
 def _draw(table: pd.DataFrame, path: Path) -> Path:
@@ -87,4 +87,4 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: dict[str, tuple[str, tuple[fl
     sns.despine(ax=axes)
 
 
-REPORT = Report("training_curves", "Held-out accuracy and reward while training", write_training_curves)
+REPORT = Report("training_curves", "Held-out accuracy and reward while training", write_training_curves, applies)
