@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def give(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: Sequence[object], 
     monkeypatch.setenv("ILR_BENCH_DATA", str(folder))
 
 
+@pytest.fixture
+def any_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training rows of our own are taken for GSM8K."""
+    monkeypatch.setattr(gsm8k, "TRAIN", replace(gsm8k.TRAIN, rows=None, sha256=None))
+
+
 def rows(count: int) -> list[dict[str, str]]:
     return [{"question": f"How much is {n}?", "answer": f"It is <<{n}+0={n}>>{n}.\n#### {n}"} for n in range(count)]
 
@@ -40,6 +47,7 @@ def test_a_row_gives_its_number_and_its_steps() -> None:
     assert question.text == ROW["question"].strip()
 
 
+@pytest.mark.usefixtures("any_rows")
 def test_training_and_validation_share_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(tmp_path, monkeypatch, rows(20))
     training, validation = SOURCES.get("gsm8k").load(15, 5)
@@ -51,6 +59,7 @@ def test_training_and_validation_share_no_row(tmp_path: Path, monkeypatch: pytes
         SOURCES.get("gsm8k").load(16, 5)
 
 
+@pytest.mark.usefixtures("any_rows")
 def test_the_mixture_alternates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(tmp_path, monkeypatch, rows(20))
     training, validation = SOURCES.get("gsm8k_sums").load(7, 4)
@@ -69,12 +78,14 @@ def test_missing_data_names_both_ways_to_get_it(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("row", [{"question": "x", "answer": "5"}, {"question": "x"}, {"text": "x"}])
+@pytest.mark.usefixtures("any_rows")
 def test_rows_of_another_form_are_refused(row: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(tmp_path, monkeypatch, [row])
     with pytest.raises(MissingInputError, match="no row of GSM8K"):
         gsm8k.load(1, 0)
 
 
+@pytest.mark.usefixtures("any_rows")
 def test_a_torn_file_is_refused_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(tmp_path, monkeypatch, rows(2))
     with (tmp_path / "gsm8k" / "train.jsonl").open("a") as file:
@@ -83,17 +94,21 @@ def test_a_torn_file_is_refused_with_its_line(tmp_path: Path, monkeypatch: pytes
         gsm8k.load(1, 1)
 
 
-def test_an_altered_test_split_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    give(tmp_path, monkeypatch, rows(gsm8k.TEST_ROWS), "test")
-    with pytest.raises(MissingInputError, match="not the published test split"):
+def test_an_altered_or_shortened_test_split_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(tmp_path, monkeypatch, rows(1_319), "test")
+    with pytest.raises(MissingInputError, match="text was altered"):
+        gsm8k.test_questions()
+    give(tmp_path, monkeypatch, rows(1_318), "test")
+    with pytest.raises(MissingInputError, match="1,318 rows where the published split has 1,319"):
         gsm8k.test_questions()
 
 
+@pytest.mark.data
 @pytest.mark.skipif(data_path("gsm8k/test.jsonl") is None, reason="needs GSM8K in ILR_BENCH_DATA")
 def test_the_published_rows_are_whole_and_disjoint() -> None:
     questions = gsm8k.test_questions()
     training, validation = gsm8k.load(7000, 473)
-    assert len(questions) == gsm8k.TEST_ROWS
+    assert len(questions) == 1_319
     assert not texts(questions) & (texts(training) | texts(validation))
     assert all(math.isfinite(float(question.answer)) for question in (*questions, *training, *validation))
 

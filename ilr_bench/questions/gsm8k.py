@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from ilr_bench.errors import ConfigurationError, MissingInputError
@@ -15,11 +14,25 @@ from ilr_bench.questions import SOURCES, sums
 from ilr_bench.questions.base import Question, QuestionSource
 from ilr_bench.questions.data import Dataset, read_rows
 
-TRAIN = Dataset("gsm8k/train.jsonl", "openai/gsm8k", "main", "train")
-TEST = Dataset("gsm8k/test.jsonl", "openai/gsm8k", "main", "test")
-TEST_ROWS = 1319
-TEST_HASH = "22cc045c7d8b0a79e425ef41a0b5ea8c744e53e9b631f76fe36c672fca7beb74"
-"""SHA-256 over the questions and gold numbers of the published test split."""
+_TEXT = itemgetter("question", "answer")
+TRAIN = Dataset(
+    "gsm8k/train.jsonl",
+    "openai/gsm8k",
+    "main",
+    "train",
+    7_473,
+    "545d5e96f6cd895dd70f2f41c37d07cce9d0e430a3c7c952728d80bfd103b726",
+    _TEXT,
+)
+TEST = Dataset(
+    "gsm8k/test.jsonl",
+    "openai/gsm8k",
+    "main",
+    "test",
+    1_319,
+    "b1defbc105b5880c951424ce286cd8981ac2d0d816539e3d3acff6917eb6e56e",
+    _TEXT,
+)
 
 _CALCULATOR = re.compile(r"<<([^<>]*)>>")
 
@@ -49,14 +62,7 @@ def load_mixture(n_train: int, n_validation: int) -> tuple[tuple[Question, ...],
 
 def test_questions() -> tuple[Question, ...]:
     """The published test split, whole and in its order; raises MissingInputError where it is absent or altered."""
-    questions = tuple(parse(row, f"gsm8k-test-{place:04d}") for place, row in enumerate(read_rows(TEST)))
-    found = questions_hash(questions)
-    if len(questions) != TEST_ROWS or found != TEST_HASH:
-        raise MissingInputError(
-            f"{TEST.file} is not the published test split ({len(questions)} rows, hash {found[:12]}; expected "
-            f"{TEST_ROWS} rows, hash {TEST_HASH[:12]}); fetch it again from {TEST.hub}"
-        )
-    return questions
+    return tuple(parse(row, f"gsm8k-test-{place:04d}") for place, row in enumerate(read_rows(TEST)))
 
 
 def parse(row: Mapping[str, Any], identity: str) -> Question:
@@ -70,12 +76,6 @@ def parse(row: Mapping[str, Any], identity: str) -> Question:
     worked, _, gold = solution.rpartition("#### ")
     steps = tuple(step.replace(",", "").replace(" ", "") for step in _CALCULATOR.findall(worked))
     return Question(identity, text.strip(), gold.strip().replace(",", ""), steps, "gsm8k")
-
-
-def questions_hash(questions: Sequence[Question]) -> str:
-    """SHA-256 of texts and answers in their order."""
-    lines = [json.dumps([question.text, question.answer], ensure_ascii=False) for question in questions]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _alternate(first: Sequence[Question], second: Sequence[Question]) -> tuple[Question, ...]:
