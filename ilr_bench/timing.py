@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ilr_bench.files import explained
+from ilr_bench.machine import machine
 
 
 class Stopwatch:
@@ -22,6 +23,7 @@ class Stopwatch:
         self._seconds: dict[str, float] = defaultdict(float)
         self._tokens: dict[str, int] = defaultdict(int)
         self._lap = time.perf_counter()
+        self._written = False
 
     @contextmanager
     def watch(self, stage: str) -> Iterator[None]:
@@ -37,15 +39,20 @@ class Stopwatch:
         self._tokens[stage] += tokens
 
     def write(self, step: int) -> None:
-        """One line per stage, and `total`: everything since the last call, with the peak memory in MiB."""
+        """One line per stage, and `total`: everything since the last call, with the peak memory in MiB.
+
+        The first `total` of a process names the machine: a trial may be continued on another one.
+        """
         now = time.perf_counter()
         lines = [
             {"step": step, "stage": stage, "seconds": round(seconds, 6), "tokens": self._tokens[stage]}
             for stage, seconds in self._seconds.items()
         ]
-        lines.append({"step": step, "stage": "total", "seconds": round(now - self._lap, 6), "memory": peak_memory()})
+        total = {"step": step, "stage": "total", "seconds": round(now - self._lap, 6), "memory": peak_memory()}
+        lines.append(total if self._written else total | {"machine": machine()})
         with explained(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
+        self._written = True
         self._seconds.clear()
         self._tokens.clear()
         self._lap = time.perf_counter()

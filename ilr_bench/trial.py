@@ -7,6 +7,7 @@ from their last joint checkpoint and end in the same bytes.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ from ilr_bench.seeds import derive_seed
 from ilr_bench.store import Artifacts, append_records, latest_checkpoint, save_checkpoint, truncate_after, write_atomic
 from ilr_bench.timing import Stopwatch
 
+LOCK = Path(__file__).parents[1] / "requirements.lock"
 PACKAGES = ("ilr-bench", "torch", "transformers", "trl", "accelerate", "peft", "lm-eval", "math-verify", "numpy")
 
 
@@ -223,14 +225,15 @@ def _result(config: RunConfig, key: str, folder: Path, room: ilr.Classroom, meas
 
 
 def versions() -> dict[str, str]:
-    """Versions of what determines the numbers, and the commit where this is a checkout."""
+    """Versions of what determines the numbers; commit and hash of requirements.lock where this is a checkout."""
     found = {}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found | {"commit": _commit() or "unknown"}
+    lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12] if LOCK.exists() else "unknown"
+    return found | {"commit": _commit() or "unknown", "lock": lock}
 
 
 def _commit() -> str:

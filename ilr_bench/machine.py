@@ -1,0 +1,28 @@
+"""On what a trial ran, in one line: beside its seconds, outside every hash."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+CPUS = Path("/proc/cpuinfo")
+GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+def machine(cpus: Path = CPUS, gpus: Path = GPUS) -> str:
+    """Processor, cores that this process may use, memory, graphics cards; `cpus` and `gpus` are where Linux lists them.
+
+    Reads the kernel's files, so that neither torch nor a driver's library is loaded for it; without them (another
+    system) the processor is the architecture and graphics cards are not seen.
+    """
+    name = re.search(r"^model name\s*:\s*(.+)$", cpus.read_text(), re.MULTILINE) if cpus.exists() else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = [name[1].strip() if name else platform.machine() or "unknown processor", f"{cores} cores"]
+    if "SC_PHYS_PAGES" in os.sysconf_names:
+        parts.append(f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")
+    for card in sorted(gpus.glob("*/information")):
+        model = re.search(r"^Model:\s*(.+)$", card.read_text(), re.MULTILINE)
+        parts.append(model[1].strip() if model else "NVIDIA card")
+    return ", ".join(parts)

@@ -1,0 +1,39 @@
+"""Seconds by stage, and the machine that they were spent on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ilr_bench.machine import machine
+from ilr_bench.timing import Stopwatch, stage_seconds
+
+
+def test_machine_names_processor_cores_memory_and_cards(tmp_path: Path) -> None:
+    cpus = tmp_path / "cpuinfo"
+    cpus.write_text("processor\t: 0\nmodel name\t: Fast 9000\nmodel name\t: Fast 9000\n")
+    card = tmp_path / "gpus" / "0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "information").write_text("Model: \t\t NVIDIA H200\nIRQ: 1\n")
+    name, cores, memory, gpu = machine(cpus, tmp_path / "gpus").split(", ")
+    assert (name, gpu) == ("Fast 9000", "NVIDIA H200")
+    assert cores.endswith(" cores")
+    assert memory.endswith(" GiB")
+
+
+def test_machine_is_known_without_the_kernels_files(tmp_path: Path) -> None:
+    assert len(machine(tmp_path / "none", tmp_path / "none").split(", ")) >= 2
+
+
+def test_each_process_names_its_machine_once(tmp_path: Path) -> None:
+    path = tmp_path / "timing.jsonl"
+    for first in (0, 2):
+        watch = Stopwatch(path)
+        for step in (first, first + 1):
+            with watch.watch("sharing"):
+                watch.count("sharing", 5)
+            watch.write(step)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines if "machine" in line] == [0, 2]
+    assert {line["stage"] for line in lines if "machine" in line} == {"total"}
+    assert set(stage_seconds([path, tmp_path / "missing"])) == {"sharing", "total"}
