@@ -48,6 +48,40 @@ class SampleRecord:
     seed: int
 
 
+JOINT = "joint"
+"""Agent of an InferenceRecord that stands for all agents together."""
+
+
+@dataclass(frozen=True)
+class InferenceRecord:
+    """One answer that untrained agents reach together, to one benchmark question (a line of `inference.jsonl`).
+
+    Every agent has a record for each question (its own last answer), and all of them together have one more under
+    the agent `joint`: the answer that most of them ended with, ties going to the agent that is abler on validation
+    questions. Lines stand by benchmark, question and agent, in the configuration's order, `joint` last.
+    """
+
+    benchmark: str
+    method: str
+    """`single` (one answer), `debate` (answers revised in sight of the others') or `idea3` (share, analyse, fuse)."""
+    agent: str
+    """The agent's name, or `joint`."""
+    question_id: str
+    rounds: int
+    """Times that every agent spoke before this answer stood, the answer itself included: 1 for `single`."""
+    tokens: int
+    """Tokens sampled for this answer, by all agents: earlier rounds of everybody, and the answer itself (of
+    `joint`: everybody's answers)."""
+    prompt_hash: str
+    """Of the prompt of the last turn; of `joint`, of all of them."""
+    completion: str
+    """The last turn; of `joint`, the completion that gave its answer."""
+    answer: str | None
+    gold: str
+    verdict: Verdict
+    seed: int
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """One agent's part of one joint training step (`train.jsonl`)."""
@@ -163,7 +197,7 @@ class Study:
     trials: tuple[TrialEntry, ...]
 
 
-Record = TypeVar("Record", SampleRecord, StepRecord, DialogueRecord)
+Record = TypeVar("Record", SampleRecord, InferenceRecord, StepRecord, DialogueRecord)
 
 
 def to_line(record: Any) -> str:
@@ -184,7 +218,7 @@ def read(path: Path, kind: type[Record]) -> Iterator[Record]:
 
 
 def _parse(data: dict[str, Any], kind: type[Record]) -> Record:
-    if kind is SampleRecord:
+    if kind is SampleRecord or kind is InferenceRecord:
         data["verdict"] = Verdict(data["verdict"])
     if kind is DialogueRecord:
         data["turns"] = tuple(TurnRecord(**turn) for turn in data["turns"])
