@@ -46,6 +46,17 @@ class SampleRecord:
     tokens: int
     """Sampled tokens."""
     seed: int
+    finished: bool = True
+    """False where the token limit cut the completion."""
+    cut_prompt: int = 0
+    """Tokens of the prompt that were left out to fit the model's context."""
+    jail: str | None = None
+    """What held the program that was run (`none`: it ran without a jail); None where no program is run."""
+    doc_hash: str | None = None
+    """lm-eval's hash of the question's row, for `lm_eval:` tasks; `prompt_hash` is lm-eval's own there."""
+    metrics: dict[str, float] | None = None
+    """All that lm-eval measured of this sample, `metric,filter` -> value, for `lm_eval:` tasks; the verdict is
+    CORRECT where the first of them is 1."""
 
 
 JOINT = "joint"
