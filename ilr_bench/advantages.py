@@ -14,15 +14,18 @@ CHANGE_THRESHOLD = 1e-3
 def group_advantages(
     rewards: ArrayLike,
     scale: Literal["group", "batch", "none"] = "group",
-    baseline: Literal["group", "agents", "batch"] = "group",
+    baseline: Literal["group", "agents", "batch", "none"] = "group",
 ) -> NDArray[np.float64]:
     """(r - baseline) / scale for rewards of shape (..., n), the last axis being a group.
 
     `baseline`: mean over the group, over the groups of all agents on the question (the last two axes, agents
     x n), or over everything. `scale`: sample standard deviation (no epsilon) of the answers that the baseline
     is taken over, of the whole batch, or 1. Where the deviation is 0 there is nothing to learn: advantages 0.
+    Baseline `none` leaves the rewards as they are, whatever the scale: REINFORCE, or a critic's business.
     """
     values = np.asarray(rewards, dtype=np.float64)
+    if baseline == "none":
+        return values.copy()
     pool: tuple[int, ...] | None = {"group": (-1,), "agents": (-2, -1), "batch": None}[baseline]
     if baseline == "agents" and values.ndim < 2:
         raise ValueError("a baseline over agents needs rewards of shape (..., agents, n)")

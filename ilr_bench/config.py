@@ -39,9 +39,12 @@ class QuestionSettings:
 
 @dataclass(frozen=True)
 class DifficultySettings:
-    """Self-ranking of the training questions (Dynamic Interaction, paper section 3)."""
+    """How hard each training question is (Dynamic Interaction, paper section 3)."""
 
-    source: Literal["self_ranking"] = "self_ranking"
+    source: Literal["self_ranking", "solve_rate"] = "self_ranking"
+    """`self_ranking`: the agents order the questions; `solve_rate`: 1 - share of the agents' right answers (ours)."""
+    samples: int = 8
+    """Answers of each agent to each question that a solve rate is measured on."""
     batch_size: int = 4
     """Questions that are ranked against each other in one prompt (at least 2)."""
     shuffles: int = 4
@@ -71,6 +74,8 @@ class DiscussionSettings:
 
     stages: tuple[Stage, ...] = IDEA3_STAGES
     """Idea3, or `("sharing",)` alone: every agent answers by itself."""
+    hears: Literal["peers", "itself"] = "peers"
+    """`itself`: an agent analyses and improves its own idea, and no text of a peer reaches it (self-reflection)."""
     trained_turns: Literal["fusion", "sharing", "both", "all"] = "both"
     dialogues_per_question: int = 1
     """Independent dialogues on one question in one step; divides the number of samples."""
@@ -100,7 +105,33 @@ class AdvantageSettings:
     """From calibrated rewards to advantages."""
 
     scale: Literal["group", "batch", "none"] = "group"
-    baseline: Literal["group", "agents", "batch"] = "group"
+    baseline: Literal["group", "agents", "batch", "none"] = "group"
+    """`none`: the rewards as they are, for a critic that takes its own baseline off them."""
+
+
+@dataclass(frozen=True)
+class PoolingSettings:
+    """Whether an agent learns from what its peers wrote (Peer Rollout Pooling, arXiv 2605.07244)."""
+
+    kind: Literal["none", "successes"] = "none"
+    """`successes`: every right idea of a peer joins the agent's own group of ideas on that question."""
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """The value function of PPO; without one, advantages come from the rewards alone."""
+
+    kind: Literal["none", "value_head"] = "none"
+    """`value_head`: a linear layer on the policy's last hidden states, trained with it."""
+    discount: float = 1.0
+    trace: float = 0.95
+    """lambda of generalised advantage estimation."""
+    value_weight: float = 0.1
+    """Weight of the value loss beside the policy's."""
+    value_clip: float = 0.2
+    """Furthest that a value may move on one batch of turns before its loss stops pulling."""
+    learning_rate: float = 0.02
+    """Of the value head, in rewards per optimizer step, whatever the model's width."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +203,17 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class InferenceSettings:
+    """Answering benchmarks together, as a method of its own, in place of the solo evaluation."""
+
+    method: Literal["none", "single", "debate", "idea3"] = "none"
+    """`none`: every agent is evaluated alone; `single`: one answer each; `debate`: answers revised in sight of the
+    others'; `idea3`: share, analyse, fuse."""
+    rounds: int = 3
+    """Times that every agent speaks in a debate, its first answer included."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that determines a trial: variant x profile x models x seed, resolved."""
 
@@ -190,10 +232,13 @@ class RunConfig:
     reward: RewardSettings = field(default_factory=RewardSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     advantages: AdvantageSettings = field(default_factory=AdvantageSettings)
+    pooling: PoolingSettings = field(default_factory=PoolingSettings)
+    critic: CriticSettings = field(default_factory=CriticSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -258,61 +303,6 @@ def setting(config: RunConfig, key: str) -> Any:
     for part in key.split("."):
         value = getattr(value, part)
     return value
-
-
-def validate(config: RunConfig) -> RunConfig:
-    """The configuration itself, or a ConfigurationError that names the setting at fault."""
-    discussion, sampling, training = config.discussion, config.sampling, config.training
-    if not config.models:
-        raise ConfigurationError("models: at least one model is needed")
-    positive = {
-        "sampling.samples": sampling.samples, "training.questions_per_step": training.questions_per_step,
-        "difficulty.shuffles": config.difficulty.shuffles, "update.iterations": config.update.iterations,
-        "discussion.dialogues_per_question": discussion.dialogues_per_question,
-        "training.checkpoint_every": training.checkpoint_every, "evaluation.samples": config.evaluation.samples,
-        "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
-        "sampling.samples_per_agent": min(sampling.samples_per_agent or (1,)), "training.steps": training.steps + 1,
-        "sampling.max_new_tokens": sampling.max_new_tokens, "sampling.rows_per_call": sampling.rows_per_call,
-        "update.rows_per_micro_batch": config.update.rows_per_micro_batch, "sampling.temperature": sampling.temperature,
-        "questions.validation": config.questions.validation,
-        "evaluation.limit": 1 if config.evaluation.limit is None else config.evaluation.limit,
-    }  # fmt: skip
-    for key, value in positive.items():
-        if not value > 0:
-            raise ConfigurationError(f"{key}: too small")
-    if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
-        raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
-    if discussion.stages not in (SOLO_STAGES, IDEA3_STAGES):
-        raise ConfigurationError(f"discussion.stages: {discussion.stages} is neither {SOLO_STAGES} nor {IDEA3_STAGES}")
-    if discussion.stages == IDEA3_STAGES and len(config.models) < 2:
-        raise ConfigurationError(
-            "discussion.stages: a discussion needs at least two agents; add a model, or use the variant grpo"
-        )
-    if discussion.stages == SOLO_STAGES and discussion.trained_turns != "sharing":
-        raise ConfigurationError("discussion.trained_turns: only `sharing` can be trained where nothing is fused")
-    if config.interaction.rule == "coin" and config.interaction.cooperation_ratio is None:
-        raise ConfigurationError("interaction.cooperation_ratio: the rule `coin` needs a probability between 0 and 1")
-    if config.interaction.rule != "coin" and config.interaction.cooperation_ratio is not None:
-        raise ConfigurationError(
-            "interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin"
-        )
-    uneven = sampling.match_tokens_of is not None or len(set(sampling.samples_per_agent or ())) > 1
-    if config.advantages.baseline == "agents" and uneven:
-        raise ConfigurationError("advantages.baseline: `agents` needs equally many samples from every agent")
-    for agent in range(len(config.models)):
-        if config.samples_of(agent) % discussion.dialogues_per_question:
-            raise ConfigurationError("discussion.dialogues_per_question: must divide sampling.samples")
-    if discussion.trained_turns == "all" and discussion.dialogues_per_question != sampling.samples:
-        raise ConfigurationError(
-            "discussion.trained_turns: `all` needs one dialogue per sample; "
-            "set discussion.dialogues_per_question to sampling.samples"
-        )
-    if training.questions_per_step > config.questions.train:
-        raise ConfigurationError("training.questions_per_step: larger than questions.train")
-    ratio = config.interaction.cooperation_ratio
-    if ratio is not None and not 0 <= ratio <= 1:
-        raise ConfigurationError(f"interaction.cooperation_ratio: {ratio} is not between 0 and 1")
-    return config
 
 
 def _keys(value: Any, prefix: str = "") -> list[str]:

@@ -12,10 +12,11 @@ import pytest
 
 import ablations
 from ablations.registry import register
-from ilr_bench.config import RunConfig, change, from_dict, to_dict, validate
+from ilr_bench.config import RunConfig, change, from_dict, to_dict
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.identity import trial_hash
 from ilr_bench.profiles import PROFILES, profile
+from ilr_bench.validation import validate
 
 NAMES = tuple(
     """
