@@ -199,7 +199,12 @@ class EvaluationSettings:
     samples: int = 1
     temperature: float = 0.0
     max_new_tokens: int = 96
+    """Longest answer to a benchmark that states no limit of its own."""
+    token_limit: int | None = None
+    """Longest answer to any benchmark, whatever it states."""
     rows_per_call: int = 512
+    batch_tokens: int | None = None
+    """Most tokens in one batch, each row counted as the longest prompt and the longest answer."""
 
 
 @dataclass(frozen=True)
