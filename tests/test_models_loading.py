@@ -24,10 +24,10 @@ from ilr_bench.models.loading import (
     load_model,
     load_twins,
     load_weights,
-    prepare_once,
     save_prepared,
     save_weights,
 )
+from ilr_bench.models.prepared import prepare_once
 from ilr_bench.models.tokenizers import CHECK_FILE, load_tokenizer
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
 

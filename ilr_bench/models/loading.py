@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from filelock import FileLock
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM
@@ -26,6 +22,7 @@ from ilr_bench.files import explained
 from ilr_bench.models.adapters import AdapterView, attach_lora
 from ilr_bench.models.base import MODELS, cache_folder
 from ilr_bench.models.gguf import convert_gguf
+from ilr_bench.models.prepared import file_hash, prepare_once
 from ilr_bench.models.tokenizers import load_tokenizer, write_check
 
 _FULL, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
@@ -119,34 +116,6 @@ def save_prepared(model: Any, tokenizer: Any, folder: Path) -> None:
     write_check(tokenizer, folder)
 
 
-def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """`folder`, filled by `make` unless it is there: whole or absent, and made by one process at a time.
-
-    Raises StoreError where the disk is full or cannot be written.
-    """
-    if folder.exists():
-        return folder
-    with explained(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if folder.exists():
-                return folder
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-            try:
-                make(temporary)
-                temporary.chmod(0o755)
-                temporary.rename(folder)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, computed again only where its size or time has changed."""
-    state = path.stat()
-    return _file_hash(path, state.st_size, state.st_mtime_ns)
-
-
 def folder_hash(folder: Path) -> str:
     """First 12 hexadecimal digits of the SHA-256 over the names and contents of a model's files."""
     files = sorted({path for pattern in _CONTENT for path in folder.glob(pattern)})
@@ -199,9 +168,3 @@ def _ids(value: int | Sequence[int] | None) -> set[int]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-@lru_cache(maxsize=256)
-def _file_hash(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

