@@ -59,7 +59,10 @@ def _add(name: str) -> None:
     REPORTS.add_lazy(name, load)
 
 
-for _name in ("table2", "training_curves"):
+for _name in (
+    "table2", "training_curves", "figure3", "figure4", "ranking", "gain_tokens", "mode_shares", "calibration_effect",
+    "solo_fusion", "number_of_agents",
+):  # fmt: skip
     _add(_name)
 
 get, names = REPORTS.get, REPORTS.names

@@ -1,0 +1,142 @@
+"""Figure 3: Avg against the share of cooperation, with the rule and its random mixture at their actual shares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ilr_bench.config import IDEA3_STAGES, InteractionSettings, RunConfig
+from reports.accuracy import Row
+from reports.averages import Averages, averages
+from reports.figure_report import figure_report
+from reports.figures import INK, PALETTE, SOFT, points, prepare
+from reports.frames import StudyFrames
+from reports.panels import MOST_COLUMNS, panel_grid
+from reports.training_effects import effects
+
+KINDS = {
+    "coin": (INK, "o", "a coin, with this probability"),
+    "irt": (PALETTE[3], "*", "the item-response rule (ilr)"),
+    "matched_coin": (PALETTE[0], "D", "a coin with the rule's share (random_matched)"),
+    "base": (SOFT, "", "level before training"),
+}
+"""Colour, marker and words of each rule; `base` is a line."""
+
+
+def shares(frames: StudyFrames) -> pd.DataFrame:
+    """One line per point: models, agent, variant, rule, share of cooperation, Avg with its interval, seeds.
+
+    The share is the probability of a coin, and otherwise what was counted while training. Only variants that
+    differ from the coin in nothing but the rule belong here; of several settings the one with most ratios.
+    """
+    found = averages(frames)
+    rows = _members(frames, found)
+    table = []
+    for row in found.cells:
+        if row not in rows and not (row.variant == "base" and _has_section(row, rows)):
+            continue
+        cell, config = found.cells[row].interval, frames.configs[row.folders[0]]
+        rule = "base" if row.variant == "base" else config.interaction.rule
+        counted = effects(frames, row).cooperation if rule != "base" else None
+        table.append(
+            {
+                "panel": row.section, "models": row.models, "agent": row.agent, "variant": row.variant, "rule": rule,
+                "share": config.interaction.cooperation_ratio if rule == "coin" else counted,
+                "counted_share": counted, "column": found.headline, "mean": cell.mean, "low": cell.low,
+                "high": cell.high, "seeds": cell.seeds, "questions": cell.questions,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(table).sort_values(["panel", "models", "rule", "share"], kind="stable", ignore_index=True)
+
+
+def applies(frames: StudyFrames) -> str | None:
+    """Whether two or more cooperation ratios were run."""
+    ratios = {
+        config.interaction.cooperation_ratio for config in frames.configs.values() if config.interaction.rule == "coin"
+    }
+    return None if len(ratios) > 1 else "fewer than two cooperation ratios (cooperation_0.0 to cooperation_1.0)"
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A panel per model."""
+    names = list(dict.fromkeys(table["panel"]))
+    figure, panels = panel_grid(len(names), 4.2, 3.1)
+    for place, (name, [axes]) in enumerate(zip(names, panels, strict=True)):
+        _panel(axes, table[table["panel"] == name])
+        axes.set_title(f"Model {name}")
+        axes.set_xlabel("questions on which it cooperates, %")
+        if place % MOST_COLUMNS == 0:
+            axes.set_ylabel(f"{table['column'].iloc[0]} alone, % (95 % interval)")
+    rules = [rule for rule in KINDS if rule in set(table["rule"])]
+    figure.legend(
+        handles=[_handle(rule) for rule in rules], loc="outside lower center", ncols=min(2, len(rules)), frameon=False,
+        fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def _panel(axes: Axes, table: pd.DataFrame) -> None:
+    prepare(axes)
+    coin = table[table["rule"] == "coin"]
+    axes.plot(100 * coin["share"], 100 * coin["mean"], color=INK, linewidth=1.2, zorder=2)
+    for row in points(table):
+        colour, marker, _ = KINDS[row.rule]
+        if row.rule == "base":
+            axes.axhline(100 * row.mean, color=colour, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+            continue
+        place = 100 * row.share
+        axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=1.8, zorder=2)
+        axes.plot(place, 100 * row.mean, marker=marker, markersize=13 if marker == "*" else 7, color=colour, zorder=3)
+    axes.set_xlim(-6, 106)
+
+
+def _handle(rule: str) -> Line2D:
+    colour, marker, label = KINDS[rule]
+    if not marker:
+        return Line2D([], [], color=colour, linestyle=(0, (4, 3)), linewidth=1.2, label=label)
+    return Line2D(
+        [], [], color=colour, linestyle="-" if rule == "coin" else "none", linewidth=1.2, marker=marker,
+        markersize=12 if marker == "*" else 7, label=label,
+    )  # fmt: skip
+
+
+def _members(frames: StudyFrames, found: Averages) -> set[Row]:
+    """Rows with a discussion that differ from the coins in the rule alone."""
+    plain = InteractionSettings()
+    able = [
+        row
+        for row in found.cells
+        if (config := frames.configs[row.folders[0]]).discussion.stages == IDEA3_STAGES
+        and config.training.steps
+        and config.interaction.disagreement == plain.disagreement
+        and config.interaction.ability == plain.ability
+    ]
+    coins = [row for row in able if frames.configs[row.folders[0]].interaction.rule == "coin"]
+    wanted = set()
+    for models in dict.fromkeys(row.models for row in coins):
+        mine = [_apart_from_the_rule(frames.configs[row.folders[0]]) for row in coins if row.models == models]
+        wanted.add(max(mine, key=mine.count))
+    return {row for row in able if _apart_from_the_rule(frames.configs[row.folders[0]]) in wanted}
+
+
+def _apart_from_the_rule(config: RunConfig) -> RunConfig:
+    return replace(config, profile="", variant="", pool=(), seed=0, interaction=InteractionSettings())
+
+
+def _has_section(row: Row, rows: set[Row]) -> bool:
+    return any((row.section, row.models) == (other.section, other.models) for other in rows)
+
+
+REPORT = figure_report(
+    "figure3",
+    "Figure 3: cooperating, competing, or choosing",
+    "Across: on how many questions a model cooperates with its peer (the others it treats as a contest). Up: how many "
+    "test questions it then answers rightly, alone. If choosing by question mattered, the star would lie above the "
+    "diamond, which cooperates as often but at random, and above the line. Bars are 95 % intervals for new questions "
+    "and new training runs; where they overlap widely, there is no difference to speak of.",
+    shares, draw, applies,
+)  # fmt: skip

@@ -1,0 +1,57 @@
+"""Which panel of a figure an agent belongs to, and how panels are laid out."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.accuracy import find_rows
+from reports.frames import StudyFrames
+
+MOST_COLUMNS = 3
+
+
+def with_panels(table: pd.DataFrame, frames: StudyFrames) -> pd.DataFrame:
+    """The table with a first column `panel` from its models and agent: the section that the tables put them in.
+
+    Agents that no section has (a third one that was never asked alone) get a panel of their own.
+    """
+    known = {(row.models, row.agent): row.section for row in find_rows(frames)}
+    pairs = zip(table["models"], table["agent"], strict=True)
+    panels = [known.get(pair, f"{pair[1]} ({pair[0]})") for pair in pairs]
+    order = {name: place for place, name in enumerate([*known.values(), *panels][::-1])}
+    named = table.copy()
+    named.insert(0, "panel", panels)
+    place = named["panel"].map(order)
+    return named.assign(_place=-place).sort_values("_place", kind="stable", ignore_index=True).drop(columns="_place")
+
+
+def panel_grid(
+    count: int, width: float, height: float, *, each: int = 1, share_x: bool = True, share_y: bool = False
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with `count` columns of `each` panels, at most three side by side.
+
+    Width and height are those of one panel, in inches. Returns the columns; axes are shared within the figure.
+    """
+    columns = min(count, MOST_COLUMNS)
+    blocks = math.ceil(count / columns)
+    size = (1.0 + max(width * columns, 5.8), 1.2 + height * blocks * each)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(blocks * each, columns, squeeze=False, sharex=share_x)
+    for line in range(blocks * each if share_y else 0):
+        for axes in grid[line]:
+            if axes is not grid[line % each][0]:
+                axes.sharey(grid[line % each][0])
+    found = []
+    for place in range(blocks * columns):
+        block, column = divmod(place, columns)
+        panels = [grid[block * each + line][column] for line in range(each)]
+        if place < count:
+            found.append(panels)
+            panels[-1].tick_params(axis="x", labelbottom=True)
+        for axes in panels if place >= count else ():
+            axes.set_visible(False)
+    return figure, found

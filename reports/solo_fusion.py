@@ -1,0 +1,77 @@
+"""What a discussion is worth while training: accuracy of a model's own idea against that of its fused answer."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reports.figure_report import figure_report
+from reports.figures import INK, SOFT, looks, prepare
+from reports.frames import StudyFrames
+from reports.panels import MOST_COLUMNS, panel_grid, with_panels
+from reports.step_blocks import in_blocks, ordered, own_steps
+
+MEASURES = ("sharing_accuracy", "fusion_accuracy")
+PARTS = 3
+"""The training is cut into three; the first and the last part are drawn."""
+
+
+def accuracies(frames: StudyFrames) -> pd.DataFrame:
+    """Accuracy alone (sharing) and after the discussion (fusion) per models, agent, variant and third of the steps."""
+    steps = own_steps(frames)
+    steps = steps[steps["fusion_accuracy"].notna()] if "fusion_accuracy" in steps else steps
+    return with_panels(in_blocks(steps, MEASURES, most=PARTS), frames)
+
+
+def applies(frames: StudyFrames) -> str | None:
+    """Whether anything was discussed while training."""
+    fused = "fusion_accuracy" in frames.steps and frames.steps["fusion_accuracy"].notna().any()
+    return None if fused else "no finished trial holds a discussion while training"
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """A panel per model; each variant goes from a hollow mark (first third) to a full one (last third)."""
+    names = list(dict.fromkeys(table["panel"]))
+    found = looks(ordered(table["variant"].tolist()))
+    figure, panels = panel_grid(len(names), 3.9, 3.5, share_y=True)
+    low, high = 100 * table["mean"].min() - 3, 100 * table["mean"].max() + 3
+    for place, (name, [axes]) in enumerate(zip(names, panels, strict=True)):
+        prepare(axes)
+        axes.plot([low, high], [low, high], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+        mine = table[table["panel"] == name]
+        for (variant, _, _), rows in mine.groupby(["variant", "models", "agent"], sort=False):
+            look = found[str(variant)]
+            points = 100 * rows.pivot_table(index="step", columns="measure", values="mean")
+            alone, fused = points["sharing_accuracy"].to_numpy(), points["fusion_accuracy"].to_numpy()
+            axes.plot(alone, fused, color=look.colour, linewidth=1.2, alpha=0.7, zorder=2)
+            axes.plot(
+                alone[0], fused[0], marker=look.marker, markersize=6, markerfacecolor="white",
+                markeredgecolor=look.colour, markeredgewidth=1.6, zorder=3,
+            )  # fmt: skip
+            axes.plot(alone[-1], fused[-1], marker=look.marker, markersize=7, color=look.colour, zorder=3)
+        axes.set_title(f"Model {name}")
+        axes.set_xlabel("own idea right, %")
+        if place % MOST_COLUMNS == 0:
+            axes.set_ylabel("right after the discussion, %")
+    handles = [
+        Line2D([], [], linestyle="none", marker=look.marker, color=look.colour, label=name)
+        for name, look in found.items()
+    ]
+    handles += [
+        Line2D([], [], linestyle="none", marker="o", markerfacecolor="white", markeredgecolor=INK, label="first third"),
+        Line2D([], [], linestyle="none", marker="o", color=INK, label="last third of the steps"),
+        Line2D([], [], linestyle=(0, (4, 3)), linewidth=1.2, color=SOFT, label="the discussion changes nothing"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9)
+    return figure
+
+
+REPORT = figure_report(
+    "solo_fusion",
+    "What the discussion is worth while training",
+    "Across: how many of a model's own first answers are right. Up: how many are right after it has heard its peers. "
+    "Above the dashed line the discussion helps. Marks move from hollow (first third of the training) to full (last "
+    "third). Being right after a discussion is not the aim: the tables test each model alone.",
+    accuracies, draw, applies,
+)  # fmt: skip
