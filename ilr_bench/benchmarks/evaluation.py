@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from multiprocessing import parent_process
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-
-from rich.console import Console
-from rich.progress import track
+from typing import Protocol
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.base import Benchmark, Row, expand, get
-from ilr_bench.benchmarks.scoring import Scorer
+from ilr_bench.benchmarks.progress import Watcher, watching
+from ilr_bench.benchmarks.scoring import Judgement, Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
 from ilr_bench.files import write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.records import SampleRecord, Verdict, read, to_line
 from ilr_bench.seeds import derive_seed
+from ilr_bench.timing import Stopwatch
+
+
+class Exam(Protocol):
+    """One benchmark, made ready for one agent."""
+
+    name: str
+
+    def wanted(self) -> list[tuple[str, int]]:
+        """Question id and number of every sample, in the order of the records."""
+        ...
+
+    def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
+        """All records; batches noted in `journal` are not sampled again."""
+        ...
 
 
 def evaluate(
@@ -27,71 +42,138 @@ def evaluate(
     folder: Path,
     seed: int,
     grader: Grader,
+    *,
+    jail: bool = True,
+    lines: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Benchmark -> mean accuracy in [0, 1], groups resolved.
 
-    Writes `folder/<benchmark>.jsonl`, whole or not at all; a benchmark whose file holds all samples of this
-    agent and seed already is not run again. Shows a progress bar where stderr is a terminal of its own.
+    `jail`: whether programs of `code` benchmarks run in one. Raises MissingInputError before anything is sampled where
+    data are missing, or where this machine allows no jail. See `run_exams` for the rest.
+    """
+    exams = [BenchmarkExam(get(name), agent, settings, seed, grader, jail) for name in expand(benchmark_names)]
+    return run_exams(exams, agent, folder, seed, lines, stopwatch)
+
+
+def run_exams(
+    exams: Sequence[Exam],
+    agent: Agent,
+    folder: Path,
+    seed: int,
+    lines: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, float]:
+    """Benchmark -> mean accuracy in [0, 1].
+
+    Writes `folder/<benchmark>.jsonl`, whole or not at all. An interrupted call continues where it was: a benchmark
+    whose file holds all samples of this agent and seed is not run again, and of the one that was interrupted no
+    finished batch is sampled again (`<benchmark>.part.jsonl`, gone when it is done). Shows a bar where stderr is a
+    terminal of its own, else lines where `lines` asks for them. `stopwatch` gets the seconds of each benchmark.
     """
     accuracy = {}
-    console = Console(stderr=True)
-    # A worker process shares the terminal with the process that started it, which draws bars of its own.
-    hidden = parent_process() is not None or not console.is_terminal
-    benchmarks = [get(name) for name in expand(benchmark_names)]
-    for benchmark in track(benchmarks, f"{agent.name} alone", console=console, transient=True, disable=hidden):
-        path = folder / f"{benchmark.name}.jsonl"
-        rows = benchmark.load()[: settings.limit]
-        records = _earlier(path, agent, benchmark, rows, settings, seed)
-        if records is None:
-            records = _run(agent, benchmark, rows, settings, seed, grader)
-            write_atomic(path, "".join(f"{to_line(record)}\n" for record in records))
-        accuracy[benchmark.name] = fmean(record.verdict is Verdict.CORRECT for record in records)
+    with watching(sum(len(exam.wanted()) for exam in exams), lines) as watcher:
+        for place, exam in enumerate(exams):
+            watcher.begin(exam.name)
+            path = record_file(folder, exam.name)
+            wanted = exam.wanted()
+            records = _earlier(path, agent, exam.name, wanted, seed)
+            if records is None:
+                journal = path.with_suffix(".part.jsonl")
+                with nullcontext() if stopwatch is None else stopwatch.watch(exam.name):
+                    records = exam.sit(journal, watcher)
+                    write_atomic(path, "".join(f"{to_line(record)}\n" for record in records))
+                    journal.unlink(missing_ok=True)
+                if stopwatch is not None:
+                    stopwatch.count(exam.name, sum(record.tokens for record in records))
+                    stopwatch.write(place)
+            else:
+                watcher.answered(len(wanted), 0)
+            accuracy[exam.name] = fmean(record.verdict is Verdict.CORRECT for record in records)
     return accuracy
 
 
+def record_file(folder: Path, name: str) -> Path:
+    """Where the records of a benchmark lie; `lm_eval:gsm8k` is `lm_eval.gsm8k.jsonl`."""
+    return folder / f"{name.replace(':', '.')}.jsonl"
+
+
+class BenchmarkExam:
+    """A registered benchmark; its rows are loaded when it is made."""
+
+    def __init__(
+        self, benchmark: Benchmark, agent: Agent, settings: EvaluationSettings, seed: int, grader: Grader, jail: bool
+    ) -> None:
+        """The token limit is the settings' own, else the benchmark's, else the settings' general one."""
+        self.name = benchmark.name
+        limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
+        self._settings = replace(settings, max_new_tokens=limit)
+        self._benchmark, self._agent, self._seed = benchmark, agent, seed
+        self._rows = benchmark.load()[: settings.limit]
+        self._scorer = Scorer(benchmark, agent, grader, jail)
+
+    def wanted(self) -> list[tuple[str, int]]:
+        """See `Exam.wanted`."""
+        return [(row.id, sample) for row in self._rows for sample in range(self._settings.samples)]
+
+    def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
+        """See `Exam.sit`."""
+        # lm-eval and what it needs take seconds to import: no concern of those who only ask which benchmarks there are.
+        from ilr_bench.benchmarks.harness import AgentLM, make_task, run_task
+
+        settings, seed = self._settings, derive_seed(self._seed, self.name)
+        model = AgentLM(self._agent, settings.rows_per_call, seed, settings.batch_tokens, journal, watcher.answered)
+        judged: dict[str, list[Judgement]] = {}
+
+        def score(row: Row, completions: list[str]) -> float:
+            if not judged:
+                judged.update(self._judge([said.text for said in model.said]))
+            return fmean(judgement.verdict is Verdict.CORRECT for judgement in judged[row.id])
+
+        with self._scorer:
+            task = make_task(self.name, self._rows, self._agent, settings, score, self._benchmark.kind)
+            results = run_task(model, task)
+        said = iter(model.said)
+        records = []
+        for row, sample in zip(self._rows, results["samples"][self.name], strict=True):
+            prompt = content_hash(sample["arguments"][0][0])
+            for place, judgement in enumerate(judged[row.id]):
+                one = next(said)
+                records.append(
+                    SampleRecord(
+                        benchmark=self.name,
+                        agent=self._agent.name,
+                        question_id=row.id,
+                        sample=place,
+                        prompt_hash=prompt,
+                        completion=one.text,
+                        answer=judgement.answer,
+                        gold=row.gold,
+                        verdict=judgement.verdict,
+                        tokens=one.tokens,
+                        seed=self._seed,
+                        finished=one.finished,
+                        cut_prompt=one.cut_prompt,
+                        jail=self._scorer.protection,
+                    )
+                )
+        return records
+
+    def _judge(self, texts: list[str]) -> dict[str, list[Judgement]]:
+        """All completions at once, `samples` for each row."""
+        count = self._settings.samples
+        groups = [texts[start : start + count] for start in range(0, len(texts), count)]
+        judged = self._scorer.score_all(self._rows, groups)
+        return {row.id: judgements for row, judgements in zip(self._rows, judged, strict=True)}
+
+
 def _earlier(
-    path: Path, agent: Agent, benchmark: Benchmark, rows: Sequence[Row], settings: EvaluationSettings, seed: int
+    path: Path, agent: Agent, name: str, wanted: Sequence[tuple[str, int]], seed: int
 ) -> list[SampleRecord] | None:
     """The records of a run that asked for the same samples, if there was one."""
     if not path.exists():
         return None
     records = list(read(path, SampleRecord))
-    found = [(record.benchmark, record.agent, record.seed, record.question_id, record.sample) for record in records]
-    wanted = [(benchmark.name, agent.name, seed, row.id, k) for row in rows for k in range(settings.samples)]
-    return records if found == wanted else None
-
-
-def _run(
-    agent: Agent, benchmark: Benchmark, rows: Sequence[Row], settings: EvaluationSettings, seed: int, grader: Grader
-) -> list[SampleRecord]:
-    # lm-eval and what it needs take seconds to import: no concern of those who only ask which benchmarks there are.
-    from ilr_bench.benchmarks.harness import AgentLM, make_task, run_task
-
-    with Scorer(benchmark, agent, grader) as scorer:
-
-        def score(row: Row, completions: list[str]) -> float:
-            return fmean(judgement.verdict is Verdict.CORRECT for judgement in scorer.score(row, completions))
-
-        model = AgentLM(agent, settings.rows_per_call, derive_seed(seed, benchmark.name))
-        results = run_task(model, make_task(benchmark.name, rows, agent, settings, score))
-    spent = iter(model.completions)
-    records = []
-    for row, sample in zip(rows, results["samples"][benchmark.name], strict=True):
-        (prompt, _), (completions,) = sample["arguments"][0], sample["resps"]
-        for place, (completion, judged) in enumerate(zip(completions, scorer.judged[row.id], strict=True)):
-            records.append(
-                SampleRecord(
-                    benchmark=benchmark.name,
-                    agent=agent.name,
-                    question_id=row.id,
-                    sample=place,
-                    prompt_hash=content_hash(prompt),
-                    completion=completion,
-                    answer=judged.answer,
-                    gold=row.gold,
-                    verdict=judged.verdict,
-                    tokens=len(next(spent).token_ids),
-                    seed=seed,
-                )
-            )
-    return records
+    found = [(record.question_id, record.sample) for record in records]
+    same = all((record.benchmark, record.agent, record.seed) == (name, agent.name, seed) for record in records)
+    return records if same and found == list(wanted) else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.base import Benchmark, Row
 from ilr_bench.grading import Grader
 from ilr_bench.programs import ProgramRunner, extract_program
+from ilr_bench.prompts import solo_forms
 from ilr_bench.records import Verdict
 
 
@@ -22,25 +25,38 @@ class Judgement:
 
 
 class Scorer:
-    """Scores one agent's completions on one benchmark and remembers them. Use it in a `with`."""
+    """Scores one agent's completions on one benchmark. Use it in a `with`."""
 
-    def __init__(self, benchmark: Benchmark, agent: Agent, grader: Grader) -> None:
-        """The grader stays its owner's; a process for programs is started only where one is found."""
+    def __init__(self, benchmark: Benchmark, agent: Agent, grader: Grader, jail: bool = True) -> None:
+        """The grader stays its owner's; processes for programs are started only where a benchmark needs them."""
         self._kind = benchmark.kind
-        self._agent = agent
+        self._forms = solo_forms(agent.style)
         self._grader = grader
         self._programs = ProgramRunner()
+        self._code = _code_judge(jail) if benchmark.kind == "code" else None
         self._owned = ExitStack()
-        self.judged: dict[str, list[Judgement]] = {}
-        """Row id -> judgements of its completions, in their order."""
 
-    def score(self, row: Row, completions: list[str]) -> list[Judgement]:
+    @property
+    def protection(self) -> str | None:
+        """What holds the programs that are run; None where no benchmark's program needs a jail."""
+        return None if self._code is None else self._code.protection
+
+    def score(self, row: Row, completions: Sequence[str]) -> list[Judgement]:
         """The judgements of all completions for one row."""
-        self.judged[row.id] = [self._judge(row, completion) for completion in completions]
-        return self.judged[row.id]
+        return self.score_all([row], [completions])[0]
+
+    def score_all(self, rows: Sequence[Row], completions: Sequence[Sequence[str]]) -> list[list[Judgement]]:
+        """`completions[i]` are those for `rows[i]`; judged together, which is faster than one by one."""
+        said = [(row, text) for row, texts in zip(rows, completions, strict=True) for text in texts]
+        answers = [self._answer(row, text) for row, text in said]
+        verdicts = self._verdicts([row for row, _ in said], answers)
+        judged = iter(map(Judgement, answers, verdicts))
+        return [[next(judged) for _ in texts] for texts in completions]
 
     def __enter__(self) -> Scorer:
         self._owned.enter_context(self._programs)
+        if self._code is not None:
+            self._owned.enter_context(self._code)
         return self
 
     def __exit__(
@@ -48,10 +64,34 @@ class Scorer:
     ) -> None:
         self._owned.close()
 
-    def _judge(self, row: Row, completion: str) -> Judgement:
-        if row.problem is not None:
-            program = extract_program(completion)
-            return Judgement(program, self._programs.judge(program, row.problem))
-        answer = self._agent.style.extract_answer(completion)
-        (verdict,) = self._grader.grade([(answer, row.gold)])
-        return Judgement(answer, verdict)
+    def _answer(self, row: Row, completion: str) -> str | None:
+        if self._kind == "function":
+            return extract_program(completion)
+        if self._kind == "code" and row.problem is not None:
+            from ilr_bench.benchmarks.code import extract_code
+
+            return extract_code(completion, row.problem["entry_point"])
+        return self._forms.extract_as(completion, self._kind)
+
+    def _verdicts(self, rows: Sequence[Row], answers: Sequence[str | None]) -> list[Verdict]:
+        if self._kind == "function":
+            return [self._programs.judge(answer, row.problem or {}) for row, answer in zip(rows, answers, strict=True)]
+        if self._code is not None:
+            return self._code.judge_many(
+                [(answer, row.problem or {}) for row, answer in zip(rows, answers, strict=True)]
+            )
+        if self._kind == "choice":
+            return [_choice(answer, row.gold) for row, answer in zip(rows, answers, strict=True)]
+        return self._grader.grade([(answer, row.gold) for row, answer in zip(rows, answers, strict=True)])
+
+
+def _code_judge(jail: bool) -> Any:
+    from ilr_bench.benchmarks.code import CodeJudge
+
+    return CodeJudge(jail=jail)
+
+
+def _choice(letter: str | None, gold: str) -> Verdict:
+    if letter is None:
+        return Verdict.MISSING
+    return Verdict.CORRECT if letter == gold else Verdict.WRONG

@@ -1,6 +1,6 @@
 """Prompt styles, by name."""
 
-from ilr_bench.prompts.base import PromptStyle
+from ilr_bench.prompts.base import Kind, PromptStyle, SoloForms, solo_forms
 from ilr_bench.registry import Registry
 
 STYLES: Registry[PromptStyle] = Registry(
@@ -9,4 +9,4 @@ STYLES: Registry[PromptStyle] = Registry(
     group="ilr_bench.prompts",
 )
 
-__all__ = ["STYLES", "PromptStyle"]
+__all__ = ["STYLES", "Kind", "PromptStyle", "SoloForms", "solo_forms"]

@@ -7,9 +7,13 @@ own tokenizer make tokens of it. Text crosses between agents, tokens never do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 from ilr_bench.interaction import Mode
+
+Kind = Literal["answer", "choice", "code", "function"]
+"""What a benchmark asks for; `function` is the micro models' short code, the others as in `benchmarks.Benchmark`."""
 
 
 class PromptStyle(Protocol):
@@ -54,3 +58,47 @@ class PromptStyle(Protocol):
     def stop_strings(self) -> tuple[str, ...]:
         """Texts at which a turn ends, besides the tokenizer's end token (for base models)."""
         ...
+
+
+@runtime_checkable
+class SoloForms(Protocol):
+    """What a style says alone, on benchmarks, where answers are of several kinds."""
+
+    def solve_as(self, question: str, kind: Kind) -> str:
+        """The question, and what kind of answer is wanted in which form."""
+        ...
+
+    def extract_as(self, completion: str, kind: Kind) -> str | None:
+        """The final answer (the letter of an option for `choice`), or None where there is none or two different ones.
+
+        Not asked for code, whose programs `ilr_bench.benchmarks.code` finds.
+        """
+        ...
+
+    def stops_as(self, kind: Kind) -> tuple[str, ...]:
+        """Texts at which a completion ends, besides the tokenizer's end token."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneForm:
+    """The forms of a style that asks every question alike."""
+
+    style: PromptStyle
+
+    def solve_as(self, question: str, kind: Kind) -> str:
+        """As in training."""
+        return self.style.solve(question)
+
+    def extract_as(self, completion: str, kind: Kind) -> str | None:
+        """As in training."""
+        return self.style.extract_answer(completion)
+
+    def stops_as(self, kind: Kind) -> tuple[str, ...]:
+        """As in training."""
+        return self.style.stop_strings()
+
+
+def solo_forms(style: PromptStyle) -> SoloForms:
+    """A style's own forms for the kinds of answers where it has any, else the one form it has."""
+    return style if isinstance(style, SoloForms) else OneForm(style)

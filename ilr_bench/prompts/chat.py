@@ -5,12 +5,21 @@ Final answers stand in `\boxed{}`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ilr_bench.interaction import Mode
 from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.base import Kind
 
 ANSWER_FORM = r"Think step by step, and put your final answer within \boxed{}."
+CHOICE_FORM = r"Think step by step, and put the letter of the right option within \boxed{}."
+CODE_FORM = "Write a complete Python program that does this, in one block that begins with ```python and ends with ```."
+
+_DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\{(.*)\}", re.DOTALL)
+_LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
+_OPTION = re.compile(r"\(?([A-Z])[.):]\s*(.+)", re.DOTALL)
+_ANOTHER = re.compile(r"(?<![A-Za-z])[A-Z][.):](?=\s|$)")
 
 _SCENE = {
     Mode.COOPERATE: "You are working on this question together with {peers}.",
@@ -95,6 +104,22 @@ class ChatStyle:
         """None: instruct models end their turns."""
         return ()
 
+    def solve_as(self, question: str, kind: Kind) -> str:
+        """The question, and in which form its answer is wanted."""
+        form = CHOICE_FORM if kind == "choice" else CODE_FORM if kind in ("code", "function") else ANSWER_FORM
+        return f"{question}\n\n{form}"
+
+    def extract_as(self, completion: str, kind: Kind) -> str | None:
+        r"""What stands in `\boxed{}`; of a choice its letter: `B`, `(B)`, `\text{B}`, `B. seven`."""
+        if kind != "choice":
+            return self.extract_answer(completion)
+        letters = {letter_of(content) for content in boxed(completion) if content}
+        return letters.pop() if len(letters) == 1 else None
+
+    def stops_as(self, kind: Kind) -> tuple[str, ...]:
+        """None: instruct models end their turns."""
+        return self.stop_strings()
+
 
 def boxed(text: str) -> list[str]:
     r"""Contents of every closed `\boxed{}` in a text, in order, with the braces nested inside them."""
@@ -107,6 +132,16 @@ def boxed(text: str) -> list[str]:
                 found.append(piece[:place].strip())
                 break
     return found
+
+
+def letter_of(content: str) -> str | None:
+    """The letter of the one option that a text names, alone or with the option's words; None for a list of options."""
+    dressed = _DRESS.fullmatch(content)
+    text = content if dressed is None else dressed[1].strip()
+    letter, option = _LETTER.fullmatch(text), _OPTION.fullmatch(text)
+    if letter is not None:
+        return letter[1]
+    return option[1] if option is not None and not _ANOTHER.search(option[2]) else None
 
 
 def _solutions(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> list[str]:

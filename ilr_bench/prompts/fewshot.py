@@ -12,12 +12,18 @@ from string import ascii_lowercase
 
 from ilr_bench.interaction import Mode
 from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.base import Kind
+from ilr_bench.prompts.worked import CHOICES, FORMULAS, PROGRAMS
 from ilr_bench.questions.sums import SHOWN, value_of
 
 _SUM = re.compile(r"\d+ [+-] \d+")
 _NUMBER = r"-?\$?\d[\d,]*(?:\.\d+)?"
 _ANSWER = re.compile(rf"answer is ({_NUMBER})")
 _ALONE = re.compile(_NUMBER)
+_SAID = re.compile(r"answer is:? *(.+?) *(?:\.(?=\s|$)|$)", re.MULTILINE)
+_COUNTED = re.compile(rf"({_NUMBER})(?: [A-Za-z ]+)?")
+_LETTER = re.compile(r"answer is:? *\(?([A-Z])(?![A-Za-z])\)?+(?! *(?:,|/|or|and) *\(?[A-Z](?![A-Za-z]))")
+_LETTER_ALONE = re.compile(r"\A\(?([A-Z])\)?\.?\Z")
 _PEER = {Mode.COOPERATE: "Partner", Mode.COMPETE: "Opponent"}
 _LOOK = {Mode.COOPERATE: "Help the partner", Mode.COMPETE: "Refute the opponent"}
 _JOIN = {Mode.COOPERATE: "Together", Mode.COMPETE: "Better than the opponent"}
@@ -144,6 +150,31 @@ class FewShotStyle:
         """The end of the line."""
         return ("\n",)
 
+    def solve_as(self, question: str, kind: Kind) -> str:
+        """Solved questions of the same kind, then this one; a question with LaTeX is shown answers in LaTeX."""
+        if kind in ("code", "function"):
+            worked = [f"Question: {task}\nAnswer:\n```python\n{program}\n```" for task, program in PROGRAMS]
+            return "\n\n".join([*worked, f"Question: {question}\nAnswer:\n```python\n"])
+        if kind == "answer" and "\\" not in question:
+            return self.solve(question)
+        worked = [f"Question: {asked}\nAnswer: {said}" for asked, said in (CHOICES if kind == "choice" else FORMULAS)]
+        return "\n\n".join([*worked, f"Question: {question}\nAnswer:"])
+
+    def extract_as(self, completion: str, kind: Kind) -> str | None:
+        """What stands after `answer is`: a letter, a number without its unit, or a formula; None where two do."""
+        text = completion.strip()
+        if kind == "choice":
+            letters = set(_LETTER.findall(text)) or set(_LETTER_ALONE.findall(text))
+            return letters.pop() if len(letters) == 1 else None
+        answers = {_bare(answer) for answer in _SAID.findall(text)}
+        if answers:
+            return answers.pop() if len(answers) == 1 else None
+        return self.extract_answer(completion)
+
+    def stops_as(self, kind: Kind) -> tuple[str, ...]:
+        """The end of the line; of a program its fence, or the next question."""
+        return ("\n```", "\nQuestion:") if kind in ("code", "function") else self.stop_strings()
+
 
 def _is_sum(question: str) -> bool:
     return _SUM.fullmatch(question) is not None
@@ -197,6 +228,14 @@ def _listed(questions: Sequence[str]) -> str:
 
 def _plain(number: str) -> str:
     return number.replace(",", "").replace("$", "")
+
+
+def _bare(said: str) -> str:
+    """A number without currency, thousands' commas and unit; anything else without its dollars."""
+    counted = _COUNTED.fullmatch(said)
+    if counted is not None:
+        return _plain(counted[1])
+    return said[1:-1].strip() if len(said) > 2 and said[0] == said[-1] == "$" else said
 
 
 def _line(text: str) -> str:

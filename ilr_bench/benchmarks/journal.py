@@ -1,0 +1,80 @@
+"""Finished batches of an evaluation, so that an interrupted one generates none of them twice.
+
+The first line names what the batches answer, each further line holds one batch. A line is on the disk before the next
+batch begins; what a kill or a power cut leaves of a half-written one is cut off when the journal is opened again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilr_bench.files import explained, write_atomic
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One sampled completion, in the model's own tokens."""
+
+    token_ids: tuple[int, ...]
+    finished: bool
+
+
+class Journal:
+    """The batches of one list of prompts; `path` is gone again after `remove`."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Takes up the batches that were noted for the same `key` (a hash of all that decides them).
+
+        A journal of another key is begun anew. Raises StoreError where the disk is full or cannot be written.
+        """
+        self._path = path
+        self.done: dict[int, list[Spoken]] = {}
+        """Number of the batch -> its completions."""
+        header = _line({"key": key})
+        content = path.read_bytes() if path.exists() else b""
+        if not content.startswith(header):
+            write_atomic(path, header)
+            return
+        whole = len(header)
+        for line in content[whole:].splitlines(keepends=True):
+            batch = _batch(line)
+            if batch is None:
+                break
+            self.done[batch[0]] = batch[1]
+            whole += len(line)
+        if whole < len(content):
+            with explained(path):
+                os.truncate(path, whole)
+
+    def add(self, number: int, completions: Sequence[Spoken]) -> None:
+        """Notes a finished batch; it is on the disk after the return. Raises StoreError."""
+        line = _line({"batch": number, "spoken": [[list(said.token_ids), said.finished] for said in completions]})
+        with explained(self._path), self._path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self.done[number] = list(completions)
+
+    def remove(self) -> None:
+        """The records are written, so nothing is left to continue."""
+        self._path.unlink(missing_ok=True)
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
+def _batch(line: bytes) -> tuple[int, list[Spoken]] | None:
+    """What a line notes, or None where it was not written to its end."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        data = json.loads(line)
+        return int(data["batch"]), [Spoken(tuple(ids), bool(finished)) for ids, finished in data["spoken"]]
+    except (ValueError, TypeError, KeyError):
+        return None
