@@ -19,9 +19,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
+from reports.statistics_families import benjamini_hochberg, holm
+from reports.statistics_permutation import MaxT, Section, deals, max_t
+from reports.statistics_power import mcnemar_detectable_effect, minimum_detectable_effect
+
+__all__ = (
+    "Interval", "MaxT", "PairedDifference", "Section", "SeedVariance", "benjamini_hochberg", "deals",
+    "detectable_difference", "holm", "interval", "max_t", "mcnemar_detectable_effect", "minimum_detectable_effect",
+    "paired_difference", "pooled", "seed_variance",
+)  # fmt: skip
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+MCNEMAR = "exact McNemar"
 PERMUTATIONS = 9_999
 EXACT_FLIPS = 12
 """Up to this many differing questions all sign patterns are listed instead of drawn."""
@@ -57,6 +68,8 @@ class PairedDifference:
     """Pairs of answers."""
     standard_error: float
     df: float
+    discordant: int
+    """Questions on which the two differ."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +183,7 @@ def paired_difference(
     change = float(both.weights @ both.means.mean(axis=1))
     questions, count = both.means.shape
     if not both.means.any():
-        return PairedDifference(0.0, 0.0, 0.0, 1.0, "identical", both.n, 0.0, math.inf)
+        return PairedDifference(0.0, 0.0, 0.0, 1.0, "identical", both.n, 0.0, math.inf, 0)
     if count == 1:
         single = both.n == questions and both.strata.max() == 0
         if single and _is_binary(left.means) and _is_binary(right.means):
@@ -188,40 +201,20 @@ def paired_difference(
         pvalue = float(2 * stats.t.sf(abs(change) / math.sqrt(variance), df)) if variance else float(not change)
     error = math.sqrt(variance)
     half = float(stats.t.ppf(0.5 + level / 2, df)) * error
-    return PairedDifference(change, change - half, change + half, pvalue, test, both.n, error, df)
+    differ = int((abs(both.means).max(axis=1) > 0).sum())
+    return PairedDifference(change, change - half, change + half, pvalue, test, both.n, error, df, differ)
 
 
-def holm(pvalues: ArrayLike) -> Floats:
-    """Holm's (1979) step-down p-values: family-wise error under any dependence; shape (comparisons,)."""
-    raw = np.asarray(pvalues, dtype=np.float64)
-    order = np.argsort(raw, kind="stable")
-    steps = raw[order] * np.arange(len(raw), 0, -1)
-    adjusted = np.empty_like(raw)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
-
-
-def minimum_detectable_effect(
-    standard_error: float, df: float = math.inf, alpha: float = 0.05, power: float = 0.8
+def detectable_difference(
+    result: PairedDifference, alpha: float = 0.05, power: float = 0.8, critical: float | None = None
 ) -> float:
-    """Smallest true difference that a two-sided t test at level `alpha` finds with probability `power`.
+    """Smallest true difference that the test of `result` finds with probability `power`, on data that vary alike.
 
-    Same unit as `standard_error`. Divide alpha by the number of comparisons for a family corrected by Holm.
+    `critical` as in `minimum_detectable_effect`; McNemar's test has none.
     """
-    if standard_error == 0:
-        return 0.0
-    critical = float(stats.t.ppf(1 - alpha / 2, df))
-    # The test's statistic is a normal variable over an independent scale; averaging over quantiles of the scale
-    # stays exact where scipy's noncentral t gives NaN (large effects, few degrees of freedom).
-    levels = (np.arange(4_000) + 0.5) / 4_000
-    scale = np.sqrt(stats.chi2.ppf(levels, df) / df) if math.isfinite(df) else np.ones(1)
-
-    def shortfall(effect: float) -> float:
-        return (
-            float(np.mean(special.ndtr(effect - critical * scale) + special.ndtr(-effect - critical * scale))) - power
-        )
-
-    return standard_error * float(optimize.brentq(shortfall, 0.0, critical * float(scale.max()) + 10))
+    if result.test == MCNEMAR:
+        return mcnemar_detectable_effect(result.n, result.discordant, alpha, power)
+    return minimum_detectable_effect(result.standard_error, result.df, alpha, power, critical)
 
 
 def _arrange(
@@ -338,7 +331,7 @@ def _mcnemar(change: Floats, level: float) -> PairedDifference:
     error = math.sqrt((up + down - (up - down) ** 2) / (n + 2))
     half = float(stats.norm.ppf(0.5 + level / 2)) * error
     low, high = max(up - down - half, -1.0), min(up - down + half, 1.0)
-    return PairedDifference((won - lost) / n, low, high, pvalue, "exact McNemar", n, error, math.inf)
+    return PairedDifference((won - lost) / n, low, high, pvalue, MCNEMAR, n, error, math.inf, won + lost)
 
 
 def _sign_flips(terms: Floats, rng: np.random.Generator) -> float:

@@ -1,0 +1,184 @@
+"""A permutation test for a whole table: training runs are the unit, and the largest statistic corrects the family.
+
+If no variant matters, a model's training runs are alike whatever variant they belong to: they may be dealt anew.
+The untrained model is no run. Against it, what all runs share may change its sign: question by question (would the
+question have gone the other way?) and run by run (would another training have been as much worse as this one was
+better?). Every draw makes such a null table, computes all comparisons on it as on the true one, and keeps the largest
+(Westfall and Young 1993). `docs/statistics.md` says what is exact about it and what simulation shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+DRAWS = 9_999
+CHUNK = 500
+"""Draws at a time: bounds the memory."""
+FEWEST_DEALS = 1_000
+"""Below this many ways to deal the runs, p-values come in steps too coarse for a corrected 5 %."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one model in a table: who answered what, and which rows are compared."""
+
+    answers: Mapping[str, ArrayLike]
+    """Row -> (runs, questions): mean over the answers of one run to one question. All rows have the same questions;
+    their numbers of runs may differ. A row that is the same in all of its several runs is an untrained model."""
+    strata: ArrayLike
+    """(questions,): the column each question belongs to; the estimate is the plain mean of the columns' means."""
+    pairs: tuple[tuple[str, str], ...]
+    """(row, row it is compared with)."""
+
+
+@dataclass(frozen=True)
+class MaxT:
+    """P-values of all comparisons of a table, section by section in the order of `pairs`."""
+
+    adjusted: tuple[Floats, ...]
+    """Corrected for all comparisons of all sections, step by step (Westfall and Young's step-down)."""
+    single: tuple[Floats, ...]
+    """Of each comparison for itself."""
+    statistics: tuple[Floats, ...]
+    """Difference over its standard error (runs pooled)."""
+    critical: float
+    """What the largest |statistic| exceeds in 5 % of the null tables."""
+
+
+def max_t(
+    sections: Sequence[Section], rng: np.random.Generator | None = None, draws: int = DRAWS, level: float = 0.05
+) -> MaxT:
+    """The max-T permutation test of a table's comparisons; `rng` defaults to seed 0.
+
+    Models are dealt independently, which is safe where their answers go together (Šidák 1967). Rows with the
+    same answers count once, and a comparison of two such rows has p = 1. Raises ValueError for a section without
+    a variance between runs, or with rows that answered different numbers of questions.
+    """
+    generator = rng or np.random.default_rng(0)
+    tables = [_Dealer(section) for section in sections]
+    seen = [abs(table.observed) for table in tables]
+    drawn = [table.draw(draws, generator) for table in tables]
+    every, null = np.concatenate(seen), np.concatenate(drawn, axis=1)
+    # Equal deals reach the observed value up to rounding.
+    reached = every * (1 - 1e-9)
+    order = np.argsort(-every, kind="stable")
+    # Step-down: a comparison competes with those that are not larger than it.
+    largest = np.maximum.accumulate(null[:, order[::-1]], axis=1)[:, ::-1]
+    steps = ((largest >= reached[order]).sum(axis=0) + 1) / (draws + 1)
+    adjusted = np.empty_like(every)
+    adjusted[order] = np.maximum.accumulate(steps)
+    single = ((null >= reached).sum(axis=0) + 1) / (draws + 1)
+    adjusted[every == 0], single[every == 0] = 1.0, 1.0
+    cuts = np.cumsum([len(item) for item in seen])[:-1]
+    return MaxT(
+        adjusted=tuple(np.split(adjusted, cuts)),
+        single=tuple(np.split(single, cuts)),
+        statistics=tuple(table.observed for table in tables),
+        critical=float(np.quantile(null.max(axis=1), 1 - level, method="higher")),
+    )
+
+
+def deals(section: Section) -> int:
+    """In how many ways the section's training runs can be dealt to its rows; 1 where there is only one trained row."""
+    counts = [len(rows) for _, rows, trained in _distinct(section) if trained]
+    return math.factorial(sum(counts)) // math.prod(map(math.factorial, counts))
+
+
+class _Dealer:
+    """One section, reduced to what its statistics need: means of the runs, and products between them."""
+
+    def __init__(self, section: Section) -> None:
+        rows = _distinct(section)
+        trained, fixed = [item for item in rows if item[2]], [item for item in rows if not item[2]]
+        self._counts = np.array([len(item[1]) for item in trained])
+        if not len(self._counts) or self._counts.max() < 2:
+            raise ValueError("no row has two different training runs; compare question by question instead")
+        place = {name: number for number, (names, _, _) in enumerate([*trained, *fixed]) for name in names}
+        self._pairs = np.array([(place[a], place[b]) for a, b in section.pairs], dtype=np.intp).reshape(-1, 2)
+        runs = np.concatenate([item[1] for item in trained])
+        middle = runs.mean(axis=0)
+        self._runs = runs - middle
+        self._fixed = np.array([item[1][0] - middle for item in fixed]).reshape(len(fixed), len(middle))
+        _, self._column = np.unique(np.asarray(section.strata), return_inverse=True)
+        sizes = np.bincount(self._column)
+        self._weights = (1 / (len(sizes) * sizes))[self._column]
+        # Variance of a mean over questions: squared deviations from the column's mean times this.
+        self._scale = (1 / (len(sizes) ** 2 * sizes * np.maximum(sizes - 1, 1)))[self._column]
+        self._membership = np.eye(len(sizes))[self._column]
+        self._share = np.repeat(np.eye(len(trained)) / self._counts[:, None], self._counts, axis=1)
+        centred = self._runs - self._runs @ self._membership / sizes @ self._membership.T
+        self._gram = (centred * self._scale) @ centred.T
+        self._means = self._runs @ self._weights
+        # Everything about the untrained rows is linear in the questions' signs (questions, ...), or a square of that.
+        self._level = (self._fixed * self._weights).T
+        self._cross = self._scale[:, None, None] * self._fixed.T[:, :, None] * centred.T[:, None, :]
+        columns = self._membership * np.sqrt(self._scale / sizes[self._column])[:, None]
+        self._sums = self._fixed.T[:, :, None] * columns[:, None, :]
+        self._products = (self._fixed * self._scale) @ self._fixed.T
+        same = np.arange(len(runs))[None]
+        self.observed = self._statistics(same, np.ones((1, len(middle))), np.zeros(1))[0]
+
+    def draw(self, draws: int, rng: np.random.Generator) -> Floats:
+        """|statistics| of `draws` null tables: shape (draws, pairs)."""
+        blocks = [self._block(min(CHUNK, draws - start), rng) for start in range(0, draws, CHUNK)]
+        return abs(np.concatenate(blocks))
+
+    def _block(self, draws: int, rng: np.random.Generator) -> Floats:
+        total = len(self._runs)
+        order = rng.permuted(np.tile(np.arange(total), (draws, 1)), axis=1)
+        questions = rng.integers(0, 2, size=(draws, self._runs.shape[1])) * 2.0 - 1
+        runs = rng.integers(0, 2, size=(draws, total)) * 2.0 - 1
+        # The mean of all runs, as uncertain as it is: centring took one part in `total` of it away.
+        shift = runs @ self._means / math.sqrt(total * (total - 1))
+        return self._statistics(order, questions, shift.astype(np.float64))
+
+    def _statistics(self, order: Ints, signs: Floats, shift: Floats) -> Floats:
+        """Differences over standard errors of tables with the runs in this order: (draws, pairs)."""
+        means = self._means[order] + shift[:, None]
+        gram = self._gram[order[:, :, None], order[:, None, :]]
+        trained = self._share @ gram @ self._share.T
+        cross = np.tensordot(signs, self._cross, axes=1)
+        cross = np.take_along_axis(cross, order[:, None, :], axis=2) @ self._share.T
+        sums = np.tensordot(signs, self._sums, axes=1)
+        fixed = self._products - sums @ sums.transpose(0, 2, 1)
+        products = np.block([[trained, cross.transpose(0, 2, 1)], [cross, fixed]])
+        levels = np.concatenate([means @ self._share.T, signs @ self._level], axis=1)
+
+        df = (self._counts - 1).sum()
+        diagonal = np.diagonal(products, axis1=1, axis2=2)
+        inside = levels[:, : len(self._counts)]
+        between = ((means**2).sum(axis=1) - (self._counts * inside**2).sum(axis=1)) / df
+        rest = (self._gram.trace() - (self._counts * diagonal[:, : len(self._counts)]).sum(axis=1)) / df
+
+        one, other = self._pairs.T
+        parts = np.concatenate([1 / self._counts, np.zeros(len(self._fixed))])
+        share = np.where(one == other, 0.0, parts[one] + parts[other])
+        question = diagonal[:, one] + diagonal[:, other] - 2 * products[:, one, other]
+        run = np.maximum(between, 0)[:, None] * share
+        variance = np.maximum.reduce([run + question - rest[:, None] * share, run, question])
+        change = levels[:, one] - levels[:, other]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(abs(change) < 1e-12, 0.0, change / np.sqrt(np.maximum(variance, 0)))
+
+
+def _distinct(section: Section) -> list[tuple[list[str], Floats, bool]]:
+    """(names, runs, whether trained) of the section's rows; rows with the same answers are one."""
+    found: list[tuple[list[str], Floats, bool]] = []
+    for name, values in section.answers.items():
+        runs = np.asarray(values, dtype=np.float64)
+        if runs.ndim != 2 or runs.shape[1] != len(np.asarray(section.strata)):
+            raise ValueError(f"{name}: answers must have the shape (runs, questions), with all rows' questions")
+        twin = next((item for item in found if np.array_equal(item[1], runs)), None)
+        if twin is not None:
+            twin[0].append(name)
+        else:
+            found.append(([name], runs, len(runs) == 1 or not (runs == runs[0]).all()))
+    return found
