@@ -33,16 +33,20 @@ SMALL = RunConfig(
     models=("smollm2", "smollm2"),
     pool=("smollm2", "smollm2", "smollm2", "smollm2"),
     prompt_style="fewshot",
-    questions=QuestionSettings(source="sums", train=256, validation=32),
+    # As it comes SmolLM2 solves a fifth of these sums when sampling, and hardly any word problem: a policy that is
+    # never right has nothing to learn from. One epoch.
+    questions=QuestionSettings(source="sums", train=320, validation=105),
     difficulty=DifficultySettings(batch_size=4, shuffles=1),
     discussion=DiscussionSettings(trained_turns="both"),
     reward=RewardSettings(kind="verified"),
+    # A sum's answer takes three tokens and the end of its line.
     sampling=SamplingSettings(
-        samples=8, max_new_tokens=64, max_analysis_tokens=40, max_prompt_tokens=768, rows_per_call=64
+        samples=8, max_new_tokens=8, max_analysis_tokens=24, max_prompt_tokens=768, rows_per_call=64
     ),
-    update=UpdateSettings(learning_rate=1e-4, adapter="lora", precision="bf16", rows_per_micro_batch=8),
-    training=TrainingSettings(steps=20, questions_per_step=4, validate_every=0, checkpoint_every=1),
-    evaluation=EvaluationSettings(benchmarks=("sums", "gsm8k"), max_new_tokens=128, rows_per_call=32),
+    # Alone at 3e-4 accuracy on held-out questions collapsed within twelve steps; at 1e-4 it rose.
+    update=UpdateSettings(learning_rate=1e-4, adapter="lora", precision="bf16", rows_per_micro_batch=32),
+    training=TrainingSettings(steps=40, questions_per_step=8, validate_every=8, checkpoint_every=2),
+    evaluation=EvaluationSettings(benchmarks=("sums",), max_new_tokens=128, rows_per_call=32),
 )
 """Real pretrained weights that a package registry delivers; hours on a CPU."""
 

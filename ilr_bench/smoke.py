@@ -37,6 +37,11 @@ SETTINGS = {
     "questions.validation": "8",
     "training.steps": "3",
     "training.questions_per_step": "4",
+    "training.validate_every": "0",
+    "training.checkpoint_every": "1",
+    "sampling.max_new_tokens": "64",
+    "sampling.max_analysis_tokens": "40",
+    "update.rows_per_micro_batch": "8",
     "evaluation.limit": "20",
 }
 UNTRAINED = "untrained"
