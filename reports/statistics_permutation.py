@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 DRAWS = 9_999
+SIGNS: Floats = np.array([-1.0, 1.0])
 CHUNK = 500
 """Draws at a time: bounds the memory."""
 FEWEST_DEALS = 1_000
@@ -134,11 +135,10 @@ class _Dealer:
     def _block(self, draws: int, rng: np.random.Generator) -> Floats:
         total = len(self._runs)
         order = rng.permuted(np.tile(np.arange(total), (draws, 1)), axis=1)
-        questions = rng.integers(0, 2, size=(draws, self._runs.shape[1])) * 2.0 - 1
-        runs = rng.integers(0, 2, size=(draws, total)) * 2.0 - 1
+        questions, runs = (rng.choice(SIGNS, (draws, size)) for size in (self._runs.shape[1], total))
         # The mean of all runs, as uncertain as it is: centring took one part in `total` of it away.
         shift = runs @ self._means / math.sqrt(total * (total - 1))
-        return self._statistics(order, questions, shift.astype(np.float64))
+        return self._statistics(order, questions, shift)
 
     def _statistics(self, order: Ints, signs: Floats, shift: Floats) -> Floats:
         """Differences over standard errors of tables with the runs in this order: (draws, pairs)."""

@@ -95,7 +95,7 @@ def test_rows_may_have_different_numbers_of_runs() -> None:
     answers["v2"] = np.clip(answers["v2"][:3] + (np.arange(80) % 3 == 0), 0, 1)
     found = max_t([Section(answers, np.zeros(80), (("v1", "v0"), ("v2", "v0"), ("v2", "base")))], draws=2_000)
     assert found.adjusted[0][0] > 0.05
-    assert found.adjusted[0][1:].max() < 0.01
+    assert found.adjusted[0][1:].max() < 0.02
 
 
 def test_a_section_without_two_different_runs_is_refused() -> None:
