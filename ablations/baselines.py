@@ -36,3 +36,32 @@ def grpo_matched(config: RunConfig) -> RunConfig:
     Source: reviewers (is it just more sampling?)
     """
     return change(grpo(config), {"sampling.match_tokens_of": "ilr"})
+
+
+@register
+def infer_single(config: RunConfig) -> RunConfig:
+    """Untrained agents, one answer each: what Debate and Idea3 as inference methods are compared with.
+
+    Source: paper, Table 4 (single)
+    """
+    return change(base(config), {"inference.method": "single"})
+
+
+@register
+def infer_debate(config: RunConfig) -> RunConfig:
+    """Untrained agents answer, see each other's answers and answer again; the majority decides at the end.
+
+    Source: paper, Table 4 (Debate, after Du et al. 2023)
+    """
+    return change(base(config), {"inference.method": "debate"})
+
+
+@register
+def infer_idea3(config: RunConfig) -> RunConfig:
+    """Untrained agents share, analyse and fuse once, as partners; the fusions are the answers.
+
+    Source: paper, Table 4 (Idea3)
+    """
+    # Questions of a benchmark have no difficulty, so nothing can choose a mode.
+    partners = {"interaction.rule": "coin", "interaction.cooperation_ratio": 1.0}
+    return change(base(config), {**partners, "inference.method": "idea3"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ilr_bench.agent import Agent, Prompt
 from ilr_bench.config import SamplingSettings, Stage
 from ilr_bench.generation.base import Completion, SamplingOptions
 from ilr_bench.interaction import Mode
+from ilr_bench.prompts.rivals import rival_wordings
 from ilr_bench.questions.base import Question
 from ilr_bench.seeds import derive_seed
 
@@ -44,6 +46,8 @@ class Table:
     sampling: SamplingSettings
     seed: int
     """Seed of this step."""
+    hears: Literal["peers", "itself"] = "peers"
+    """Whose ideas an agent analyses."""
 
     def mode(self, agent: int, question: int) -> Mode:
         """The agent's mode on a question."""
@@ -52,7 +56,7 @@ class Table:
 
 def share(table: Table, counts: Sequence[int]) -> Turns:
     """Idea Sharing: `counts[agent]` first solutions to every question, on the prompt that solo inference uses."""
-    return _stage(
+    return speak(
         table, "sharing", lambda agent, place: [table.agents[agent].style.solve(table.questions[place].text)], counts
     )
 
@@ -60,17 +64,19 @@ def share(table: Table, counts: Sequence[int]) -> Turns:
 def analyse(table: Table, ideas: Turns, dialogues: int) -> Turns:
     """Idea Analysis: what is good and bad in each peer's idea, one turn per agent and dialogue.
 
-    Dialogue d hears idea d of every agent.
+    Dialogue d hears idea d of every agent, or of the agent alone where it hears itself.
     """
 
     def prompts(agent: int, place: int) -> list[str]:
         style, mode, text = table.agents[agent].style, table.mode(agent, place), table.questions[place].text
+        if table.hears == "itself":
+            return [rival_wordings(style).reflect(text, ideas[agent][place][d].text) for d in range(dialogues)]
         return [
             style.analyse(text, ideas[agent][place][d].text, _peers(ideas, agent, place, d), mode)
             for d in range(dialogues)
         ]
 
-    return _stage(table, "analysis", prompts, [1] * len(table.agents))
+    return speak(table, "analysis", prompts, [1] * len(table.agents))
 
 
 def fuse(table: Table, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> Turns:
@@ -78,6 +84,9 @@ def fuse(table: Table, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> 
 
     def prompts(agent: int, place: int) -> list[str]:
         style, mode, text = table.agents[agent].style, table.mode(agent, place), table.questions[place].text
+        if table.hears == "itself":
+            own = zip(ideas[agent][place], analyses[agent][place], strict=False)
+            return [rival_wordings(style).improve(text, idea.text, found.text) for idea, found in own]
         return [
             style.fuse(
                 text,
@@ -90,14 +99,15 @@ def fuse(table: Table, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> 
             for d in range(len(analyses[agent][place]))
         ]
 
-    return _stage(table, "fusion", prompts, counts)
+    return speak(table, "fusion", prompts, counts)
 
 
 def _peers(turns: Turns, agent: int, place: int, dialogue: int) -> list[str]:
     return [turns[peer][place][dialogue].text for peer in range(len(turns)) if peer != agent]
 
 
-def _stage(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]) -> Turns:
+def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]) -> Turns:
+    """One stage: `counts[agent]` turns on each of the texts that `prompts(agent, question)` gives."""
     turns: Turns = []
     for number, agent in enumerate(table.agents):
         texts = [prompts(number, place) for place in range(len(table.questions))]

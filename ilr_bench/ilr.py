@@ -79,7 +79,8 @@ def select(config: RunConfig, room: Classroom, step: int) -> tuple[Table, NDArra
     rng = np.random.default_rng(derive_seed(config.seed, "modes", step))
     modes = cooperation(config.interaction, room.ability, room.difficulty[places], shares, rng)
     asked = [room.questions[place] for place in places]
-    return Table(room.agents, asked, modes, config.sampling, derive_seed(config.seed, "turns", step)), places
+    seed = derive_seed(config.seed, "turns", step)
+    return Table(room.agents, asked, modes, config.sampling, seed, config.discussion.hears), places
 
 
 def discuss(config: RunConfig, room: Classroom, table: Table, places: NDArray[np.int64]) -> Discussion:

@@ -91,6 +91,8 @@ class InferenceRecord:
     gold: str
     verdict: Verdict
     seed: int
+    cut_prompts: int = 0
+    """Prompts on the way to this answer that lost their middle to the limit."""
 
 
 @dataclass(frozen=True)

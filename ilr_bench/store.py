@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,12 @@ from ilr_bench.records import to_line
 __all__ = [
     "Artifacts",
     "append_records",
+    "is_sealed",
     "latest_checkpoint",
     "lock_study",
+    "publish_copy",
     "save_checkpoint",
+    "seal",
     "truncate_after",
     "write_atomic",
 ]
@@ -87,6 +91,8 @@ class Artifacts:
     """Results that are computed once and shared: `root/<content hash of the key>/`."""
 
     root: Path
+    others: tuple[Path, ...] = ()
+    """Roots of other studies' artifacts, where whole ones are copied from before anything is computed."""
 
     def get(self, key: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """The folder for `key` (JSON data), made by `make(empty folder)` unless it is there and intact.
@@ -104,8 +110,18 @@ class Artifacts:
                 if not _intact(folder, plain):
                     if folder.exists():
                         _log.warning("%s does not match its manifest; it is made anew", folder)
-                    _publish(folder, plain, make)
+                    ready = [other / folder.name for other in self.others if _intact(other / folder.name, plain)]
+                    _publish(folder, plain, partial(_copy, ready[0]) if ready else make)
         return folder
+
+    def adopt(self, name: str) -> bool:
+        """Copies the artifact with a content hash from another study; False where nobody holds it whole."""
+        for other in (self.root, *self.others):
+            key = _label(other / name)
+            if key is not None and content_hash(key) == name and _intact(other / name, key):
+                self.get(key, partial(_copy, other / name))
+                return True
+        return False
 
 
 def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], keep: int = 1) -> Path:
@@ -162,7 +178,61 @@ def lock_study(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _publish(folder: Path, label: Mapping[str, Any], fill: Callable[[Path], None]) -> None:
+def seal(folder: Path, key: str) -> None:
+    """Notes what a finished trial's files are, all but those outside the promise of equal bytes."""
+    manifest = {"key": {"trial": key}, "files": _lasting(folder)}
+    write_atomic(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+
+
+def is_sealed(folder: Path, key: str) -> bool:
+    """Whether a trial's folder holds exactly what its seal says."""
+    label = _label(folder)
+    if label != {"trial": key}:
+        return False
+    return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"] == _lasting(folder))
+
+
+def publish_copy(source: Path, target: Path, key: str, finish: Callable[[Path], None]) -> None:
+    """Copies a trial's folder, all of it or nothing, and seals it once `finish(copy)` has changed what it wants to."""
+
+    def fill(folder: Path) -> None:
+        _copy(source, folder)
+        finish(folder)
+
+    with explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _publish(target, {"trial": key}, fill, _lasting)
+
+
+def _copy(source: Path, target: Path) -> None:
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if name.startswith(".") or (name == MANIFEST and Path(folder) == source)]
+
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=left_out)
+
+
+def _lasting(folder: Path) -> dict[str, str]:
+    """Digests of a trial's files that equal runs leave equal, its result apart, which is written after them."""
+    return {
+        name: digest
+        for name, digest in _digests(folder).items()
+        if Path(name).name != "timing.jsonl" and name != "result.json" and not Path(name).name.startswith(".")
+    }
+
+
+def _label(folder: Path) -> Any:
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _publish(
+    folder: Path,
+    label: Mapping[str, Any],
+    fill: Callable[[Path], None],
+    digests: Callable[[Path], dict[str, str]] | None = None,
+) -> None:
     temporary = folder.with_name(f".{folder.name}.tmp")
     _remove(temporary)
     try:
@@ -170,7 +240,7 @@ def _publish(folder: Path, label: Mapping[str, Any], fill: Callable[[Path], None
         fill(temporary)
         for path in temporary.rglob("*"):
             sync(path)
-        manifest = {"key": label, "files": _digests(temporary)}
+        manifest = {"key": label, "files": (digests or _digests)(temporary)}
         write_atomic(temporary / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
         _remove(folder)
         temporary.rename(folder)

@@ -24,7 +24,8 @@ from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS, cache_folder
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, read_study, write_study
-from ilr_bench.store import lock_study
+from ilr_bench.sharing import neighbours, take_over
+from ilr_bench.store import Artifacts, lock_study
 from ilr_bench.sweep_progress import SweepProgress
 from ilr_bench.timing import stage_seconds
 from ilr_bench.work import make_model, measure_agent, run_planned, units
@@ -51,8 +52,11 @@ class Outcome:
     """Phase -> seconds on the clock."""
 
 
-def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -> Outcome:
-    """Runs what is left of a plan: models first, then measurements, then trials."""
+def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str, fresh: bool = False) -> Outcome:
+    """Runs what is left of a plan: models first, then measurements, then trials.
+
+    Takes over what the studies beside this one have finished, unless it is to start `fresh`.
+    """
     from ilr_bench.grid_search import GridSearch
 
     seconds: dict[str, float] = {}
@@ -63,13 +67,17 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str) -
         left = [trial for trial in plan.trials if not (out / trial.folder / "result.json").exists()]
         if len(left) < len(plan.trials):
             note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
+        beside = () if fresh else neighbours(out)
+        artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
+        taken = take_over(left, out, beside, artifacts)
+        left = [trial for trial in left if trial.hash not in taken]
         search = GridSearch(plan)
         if left:
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
         for phase, jobs, amounts in (
             ("models", _model_jobs(left), {}),
-            ("measurements", _measurement_jobs(left, out), {}),
-            ("trials", _trial_jobs(plan, left, out), {trial.folder: units(trial) for trial in left}),
+            ("measurements", _measurement_jobs(left, artifacts), {}),
+            ("trials", _trial_jobs(plan, left, out, artifacts), {trial.folder: units(trial) for trial in left}),
         ):
             start = time.perf_counter()
             if failed:
@@ -107,24 +115,24 @@ def _model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
     return [Job(model, make_model, (model,)) for model in models]
 
 
-def _measurement_jobs(trials: Sequence[PlannedTrial], out: Path) -> list[Job]:
+def _measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> list[Job]:
     jobs: dict[object, Job] = {}
     for trial in trials:
         config = trial.config
         for model in config.models:
             what = (model, config.questions, config.difficulty, config.prompt_style)
             name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
-            jobs.setdefault(what, Job(name, measure_agent, (model, config, out / "artifacts")))
+            jobs.setdefault(what, Job(name, measure_agent, (model, config, artifacts)))
     return list(jobs.values())
 
 
-def _trial_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path) -> list[Job]:
+def _trial_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path, artifacts: Artifacts) -> list[Job]:
     jobs = []
     for trial in left:
         needed = None if trial.dependency is None else plan.by_hash(trial.dependency)
         needs = (needed.folder,) if needed in left and needed is not None else ()
         folder = None if needed is None else out / needed.folder
-        jobs.append(Job(trial.folder, run_planned, (trial, out, folder), needs))
+        jobs.append(Job(trial.folder, run_planned, (trial, out, artifacts, folder), needs))
     return jobs
 
 
@@ -160,6 +168,7 @@ def sweep(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=V1,V2: a setting, or a grid over its values; repeatable.")
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials and stop.")] = False,
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
@@ -170,7 +179,7 @@ def sweep(
             say(describe(plan))
             return
         command = recorded_command(profile, variants, models or (), seeds, overrides or ())
-        outcome = run_sweep(plan, profile, out, workers, command)
+        outcome = run_sweep(plan, profile, out, workers, command, fresh)
         finish(plan, out, outcome)
 
 

@@ -7,12 +7,9 @@ from their last joint checkpoint and end in the same bytes.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +21,24 @@ from ilr_bench.config import RunConfig, to_dict
 from ilr_bench.difficulty import Rankings, joint_difficulty
 from ilr_bench.files import explained
 from ilr_bench.grading import Grader
+from ilr_bench.identity import versions
+from ilr_bench.inference import infer
 from ilr_bench.interaction import cooperates
 from ilr_bench.lineup import Seat, make_updaters, seat_agents
 from ilr_bench.models.loading import load_weights, save_weights
 from ilr_bench.questions import SOURCES, Question
 from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, read_result
 from ilr_bench.seeds import derive_seed
-from ilr_bench.store import Artifacts, append_records, latest_checkpoint, save_checkpoint, truncate_after, write_atomic
+from ilr_bench.store import (
+    Artifacts,
+    append_records,
+    latest_checkpoint,
+    save_checkpoint,
+    seal,
+    truncate_after,
+    write_atomic,
+)
 from ilr_bench.timing import Stopwatch
-
-LOCK = Path(__file__).parents[1] / "requirements.lock"
-PACKAGES = ("ilr-bench", "torch", "transformers", "trl", "accelerate", "peft", "lm-eval", "math-verify", "numpy")
 
 
 def run_trial(
@@ -62,15 +66,10 @@ def run_trial(
             seats = seat_agents(config)
         room, measured = open_classroom(config, seats, artifacts, grader, stopwatch)
         _train(config, folder, room, watch)
-        for place, agent in enumerate(room.agents):
-            with stopwatch.watch("evaluation"):
-                seed = derive_seed(config.seed, "evaluation", agent.name)
-                evaluate(
-                    agent, config.evaluation.benchmarks, config.evaluation, folder / "eval" / agent.name, seed, grader
-                )
-            watch(config.training.steps, (place + 1) / len(seats))
+        _evaluate(config, folder, room, measured.ability, partial(watch, config.training.steps))
         stopwatch.write(config.training.steps + 1)
     result = _result(config, key, folder, room, measured)
+    seal(folder, key)
     write_atomic(folder / "result.json", json.dumps(dataclasses.asdict(result), indent=1) + "\n")
     return result
 
@@ -174,6 +173,22 @@ def _train(config: RunConfig, folder: Path, room: ilr.Classroom, watch: Callable
     ilr.train(config, room, done + 1, finished)
 
 
+def _evaluate(
+    config: RunConfig, folder: Path, room: ilr.Classroom, ability: Sequence[float], watch: Callable[[float], None]
+) -> None:
+    """Every agent alone, or all of them together where the configuration names a method for that."""
+    if config.inference.method != "none":
+        with room.stopwatch.watch("evaluation"):
+            infer(room.agents, ability, config, folder, room.grader, watch)
+        return
+    for place, agent in enumerate(room.agents):
+        with room.stopwatch.watch("evaluation"):
+            seed = derive_seed(config.seed, "evaluation", agent.name)
+            settings, target = config.evaluation, folder / "eval" / agent.name
+            evaluate(agent, settings.benchmarks, settings, target, seed, room.grader)
+        watch((place + 1) / len(room.agents))
+
+
 def _save(target: Path, room: ilr.Classroom) -> None:
     (target / "state.json").write_text(json.dumps({"ability": room.ability.tolist()}))
     for agent, updater in zip(room.agents, room.updaters, strict=True):
@@ -222,26 +237,3 @@ def _result(config: RunConfig, key: str, folder: Path, room: ilr.Classroom, meas
         artifacts=measured.artifacts,
         versions=versions(),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what determines the numbers; commit and hash of requirements.lock where this is a checkout."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12] if LOCK.exists() else "unknown"
-    return found | {"commit": _commit() or "unknown", "lock": lock}
-
-
-def _commit() -> str:
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    described = subprocess.run(
-        [git, "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return described.stdout.strip()

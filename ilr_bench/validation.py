@@ -80,6 +80,8 @@ def _validate_learning(config: RunConfig) -> None:
 
 def _validate_inference(config: RunConfig) -> None:
     method = config.inference.method
+    if method != "none" and config.evaluation.samples != 1:
+        raise ConfigurationError("inference.method: gives one answer per question; set evaluation.samples=1")
     if method in ("debate", "idea3") and len(config.models) < 2:
         raise ConfigurationError(f"inference.method: {method} needs at least two agents; add a model")
     if method == "idea3" and config.interaction.rule != "coin":

@@ -25,21 +25,21 @@ def make_model(name: str) -> None:
     MODELS.get(name).prepare()
 
 
-def measure_agent(model: str, config: RunConfig, artifacts: Path) -> None:
-    """Self-ranking and ability of one model, as artifacts that its trials will find."""
+def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
+    """Difficulty and ability as one model sees and has them, as artifacts that its trials will find."""
     from ilr_bench.trial import measure_model
 
-    measure_model(model, config, Artifacts(artifacts))
+    measure_model(model, config, artifacts)
 
 
-def run_planned(trial: PlannedTrial, study: Path, dependency: Path | None) -> None:
+def run_planned(trial: PlannedTrial, study: Path, artifacts: Artifacts, dependency: Path | None) -> None:
     """Runs one trial of a study to its end."""
     from ilr_bench.trial import run_trial
 
     def watch(step: int, evaluated: float) -> None:
         tell(Event(trial.folder, done=step + EVALUATION_UNITS * evaluated))
 
-    run_trial(trial.config, trial.hash, study / trial.folder, Artifacts(study / "artifacts"), dependency, watch)
+    run_trial(trial.config, trial.hash, study / trial.folder, artifacts, dependency, watch)
 
 
 def units(trial: PlannedTrial) -> float:
