@@ -5,7 +5,7 @@ from ilr_bench.registry import Registry
 
 SOURCES: Registry[QuestionSource] = Registry(
     "question source",
-    modules=("ilr_bench.questions.micro", "ilr_bench.questions.sums", "ilr_bench.questions.gsm8k"),
+    modules=tuple(f"ilr_bench.questions.{name}" for name in ("micro", "sums", "gsm8k", "math")),
     group="ilr_bench.questions",
 )
 

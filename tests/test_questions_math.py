@@ -1,0 +1,81 @@
+"""MATH: the paper's split of the published rows, with MATH-500 apart, and answers as its solutions box them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.questions import SOURCES, math
+from ilr_bench.questions.data import data_path, read_rows
+
+
+needs_math = pytest.mark.skipif(data_path(math.MATH500.file) is None, reason="needs MATH in ILR_BENCH_DATA")
+
+
+@pytest.mark.parametrize(
+    ("solution", "answer"),
+    [
+        (r"So $x = \boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+        (r"First $\boxed{1}$, no: $\boxed{2}$.", "2"),
+        (r"$$\boxed 9$$.", "9"),
+        (r"\boxed{\left\{ \text{a} \right\}}", r"\left\{ \text{a} \right\}"),
+        ("The answer is 3.", None),
+        (r"\boxed{\frac{1}{2", None),
+    ],
+)
+def test_the_last_box_holds_the_answer(solution: str, answer: str | None) -> None:
+    assert math.last_box(solution) == answer
+
+
+def test_a_row_without_an_answer_is_refused() -> None:
+    with pytest.raises(MissingInputError, match="math-x is no row of MATH"):
+        math.parse({"problem": "1+1?", "solution": "Two."}, "math-x")
+
+
+def test_texts_that_are_tested_or_occur_twice_never_validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invented rows: one of them stands in MATH-500 with other spaces, one occurs twice."""
+    monkeypatch.setenv("ILR_BENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(math, "MATH500", replace(math.MATH500, rows=None, sha256=None))
+    monkeypatch.setattr(math, "PUBLISHED", dict.fromkeys(math.PUBLISHED, (None, None)))
+    monkeypatch.setattr(math, "VALIDATION", 20)
+    for place, data in enumerate(math.files()):
+        file = tmp_path / data.file
+        file.parent.mkdir(exist_ok=True)
+        asked = [f"What is {place} + {n}?" for n in range(5)] + (["Twice asked?"] if place < 2 else [])
+        file.write_text("".join(json.dumps({"problem": q, "solution": r"$\boxed{1}$"}) + "\n" for q in asked))
+    (tmp_path / "math500").mkdir()
+    (tmp_path / math.MATH500.file).write_text(json.dumps({"problem": "What is\n 3 +  4?", "answer": "7"}) + "\n")
+    training, validation = SOURCES.get("math").load(100, 20)
+    asked = [question.text for question in (*training, *validation)]
+    assert (len(training), len(validation)) == (51, 20)
+    assert "What is 3 + 4?" not in asked
+    assert [question.text for question in training].count("Twice asked?") == 2
+    assert len({*asked}) == len(asked) - 1
+    assert SOURCES.get("math").load(10, 5) == (training[:10], validation[:5])
+    with pytest.raises(ConfigurationError, match="21 asked for"):
+        SOURCES.get("math").load(10, 21)
+
+
+@pytest.mark.data
+@needs_math
+def test_the_published_rows_split_as_in_the_paper_without_math_500() -> None:
+    training, validation = SOURCES.get("math").load(11_000, 1_000)
+    tested = {math.normalised(row["problem"]) for row in read_rows(math.MATH500)}
+    rows = sum(len(read_rows(data)) for data in math.files())
+    seen = [{math.normalised(question.text) for question in part} for part in (training, validation)]
+    assert (rows, len(tested), len(training), len(validation)) == (12_500, 500, 11_000, 1_000)
+    assert not tested & (seen[0] | seen[1])
+    assert not seen[0] & seen[1]
+    assert len(seen[1]) == 1_000
+    assert len({question.id for question in (*training, *validation)}) == 12_000
+
+
+@pytest.mark.data
+@needs_math
+def test_boxes_hold_the_answers_that_math_500_states() -> None:
+    rows = read_rows(math.MATH500)
+    assert [math.last_box(row["solution"]) for row in rows] == [row["answer"] for row in rows]
