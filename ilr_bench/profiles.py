@@ -34,7 +34,7 @@ SMALL = RunConfig(
     pool=("smollm2", "smollm2", "smollm2", "smollm2"),
     prompt_style="fewshot",
     # As it comes SmolLM2 solves a fifth of these sums when sampling, and hardly any word problem: a policy that is
-    # never right has nothing to learn from. One epoch.
+    # never right has nothing to learn from. No sum is asked twice.
     questions=QuestionSettings(source="sums", train=320, validation=105),
     difficulty=DifficultySettings(batch_size=4, shuffles=1),
     discussion=DiscussionSettings(trained_turns="both"),
@@ -45,7 +45,7 @@ SMALL = RunConfig(
     ),
     # Alone at 3e-4 accuracy on held-out questions collapsed within twelve steps; at 1e-4 it rose.
     update=UpdateSettings(learning_rate=1e-4, adapter="lora", precision="bf16", rows_per_micro_batch=32),
-    training=TrainingSettings(steps=40, questions_per_step=8, validate_every=8, checkpoint_every=2),
+    training=TrainingSettings(steps=30, questions_per_step=8, validate_every=6, checkpoint_every=2),
     evaluation=EvaluationSettings(benchmarks=("sums",), max_new_tokens=128, rows_per_call=32),
 )
 """Real pretrained weights that a package registry delivers; hours on a CPU."""
