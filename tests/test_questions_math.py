@@ -12,7 +12,6 @@ from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.questions import SOURCES, math
 from ilr_bench.questions.data import data_path, read_rows
 
-
 needs_math = pytest.mark.skipif(data_path(math.MATH500.file) is None, reason="needs MATH in ILR_BENCH_DATA")
 
 
