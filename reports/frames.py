@@ -14,6 +14,7 @@ import pandas as pd
 from ilr_bench.config import RunConfig, from_dict
 from ilr_bench.errors import StoreError
 from ilr_bench.records import (
+    InferenceRecord,
     SampleRecord,
     StepRecord,
     Study,
@@ -25,8 +26,12 @@ from ilr_bench.records import (
     read_study,
 )
 
+INFERENCE = "inference.jsonl"
 KEYS = ("variant", "models", "agent", "seed")
 """What names a row of every frame: the variant, the group as `A+B`, the agent in it, the training seed."""
+
+SAMPLE_COLUMNS = ("benchmark", "question", "sample", "completion", "correct", "verdict", "tokens", "file")
+"""`correct` is 0 or 1, `tokens` those sampled for the answer, `file` its records, relative to the study."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,10 @@ class StudyFrames:
     steps: pd.DataFrame
     """KEYS and the fields of StepRecord; empty where nothing was trained."""
     samples: pd.DataFrame
-    """KEYS, benchmark, question, sample, completion, correct (0 or 1), verdict, tokens, file."""
+    """KEYS and SAMPLE_COLUMNS: answers of agents alone."""
+    inference: pd.DataFrame
+    """KEYS, SAMPLE_COLUMNS and rounds: answers that untrained agents reached together; all of a group's agents
+    together are the agent `joint`."""
     configs: Mapping[str, RunConfig]
     """Trial folder -> resolved configuration."""
     results: Mapping[str, TrialResult]
@@ -56,6 +64,7 @@ def load(folder: Path) -> StudyFrames:
     trials: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
+    inference: list[dict[str, Any]] = []
     configs: dict[str, RunConfig] = {}
     results: dict[str, TrialResult] = {}
     unfinished = []
@@ -68,7 +77,10 @@ def load(folder: Path) -> StudyFrames:
         results[entry.folder] = read_result(place)
         trials += _trial_rows(results[entry.folder], entry, configs[entry.folder])
         steps += _step_rows(place, entry)
-        samples += _sample_rows(place, entry)
+        if (place / INFERENCE).exists():
+            inference += _inference_rows(place, entry)
+        else:
+            samples += _sample_rows(place, entry)
     if not trials:
         raise StoreError(f"{folder}: no trial of this study has finished; run the sweep's command again")
     fields = [field.name for field in dataclasses.fields(StepRecord)]
@@ -78,7 +90,8 @@ def load(folder: Path) -> StudyFrames:
         study=study,
         trials=pd.DataFrame(trials),
         steps=pd.DataFrame(steps, columns=step_columns),
-        samples=pd.DataFrame(samples),
+        samples=pd.DataFrame(samples, columns=[*KEYS, *SAMPLE_COLUMNS]),
+        inference=pd.DataFrame(inference, columns=[*KEYS, *SAMPLE_COLUMNS, "rounds"]),
         configs=configs,
         results=results,
         unfinished=tuple(unfinished),
@@ -127,18 +140,28 @@ def _sample_rows(place: Path, entry: TrialEntry) -> list[dict[str, Any]]:
         if not paths:
             raise StoreError(f"{place / 'eval' / agent}: no answers; delete {entry.folder} to run the trial again")
         for path in paths:
-            rows += [
-                {
-                    **_keys(entry, agent),
-                    "benchmark": record.benchmark,
-                    "question": record.question_id,
-                    "sample": record.sample,
-                    "completion": record.completion,
-                    "correct": float(record.verdict is Verdict.CORRECT),
-                    "verdict": record.verdict.value,
-                    "tokens": record.tokens,
-                    "file": f"{entry.folder}/eval/{agent}/{path.name}",
-                }
-                for record in read(path, SampleRecord)
-            ]
+            file = f"{entry.folder}/eval/{agent}/{path.name}"
+            rows += [_answer(_keys(entry, agent), record, record.sample, file) for record in read(path, SampleRecord)]
     return rows
+
+
+def _inference_rows(place: Path, entry: TrialEntry) -> list[dict[str, Any]]:
+    file = f"{entry.folder}/{INFERENCE}"
+    return [
+        {**_answer(_keys(entry, record.agent), record, 0, file), "rounds": record.rounds}
+        for record in read(place / INFERENCE, InferenceRecord)
+    ]
+
+
+def _answer(keys: dict[str, Any], record: SampleRecord | InferenceRecord, sample: int, file: str) -> dict[str, Any]:
+    return {
+        **keys,
+        "benchmark": record.benchmark,
+        "question": record.question_id,
+        "sample": sample,
+        "completion": record.completion,
+        "correct": float(record.verdict is Verdict.CORRECT),
+        "verdict": record.verdict.value,
+        "tokens": record.tokens,
+        "file": file,
+    }

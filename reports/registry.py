@@ -60,8 +60,8 @@ def _add(name: str) -> None:
 
 
 for _name in (
-    "table2", "training_curves", "figure3", "figure4", "ranking", "gain_tokens", "mode_shares", "calibration_effect",
-    "solo_fusion", "number_of_agents",
+    "table1", "table2", "table4", "variants", "training_curves", "figure3", "figure4", "ranking", "gain_tokens",
+    "mode_shares", "calibration_effect", "solo_fusion", "number_of_agents",
 ):  # fmt: skip
     _add(_name)
 

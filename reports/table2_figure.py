@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.accuracy import Row
 from reports.figures import INK, PALETTE, SOFT, house_style, save
+from reports.rows import Row
 
 if TYPE_CHECKING:
-    from reports.table2 import Table2
+    from reports.comparison import Numbers
 
 BLUE, ORANGE = PALETTE[0], PALETTE[1]
 ALONE = "grpo"
 """In the name of every variant whose agents train alone without any part of ILR."""
 
 
-def draw(table: Table2, path: Path) -> Path:
+def draw(table: Numbers, path: Path) -> Path:
     """Draws the figure; same table, same bytes."""
     sections = list(dict.fromkeys(row.section for row in table.rows))
     most = max(sum(row.section == section for row in table.rows) for section in sections)
@@ -37,7 +37,7 @@ def draw(table: Table2, path: Path) -> Path:
         return save(figure, path)
 
 
-def _panel(axes: Axes, table: Table2, rows: list[Row]) -> None:
+def _panel(axes: Axes, table: Numbers, rows: list[Row]) -> None:
     axes.grid(axis="x", color="#e3e6ea", linewidth=0.8)
     axes.set_axisbelow(True)
     for place, row in enumerate(rows):
@@ -66,7 +66,7 @@ def _panel(axes: Axes, table: Table2, rows: list[Row]) -> None:
     sns.despine(ax=axes, left=True)
 
 
-def _legend(table: Table2) -> list[Line2D]:
+def _legend(table: Numbers) -> list[Line2D]:
     handles = [
         Line2D([], [], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label="level of base"),
         _marker("D", SOFT, SOFT, "untrained"),

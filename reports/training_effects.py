@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ilr_bench.config import SOLO_STAGES, CalibrationSettings, DifficultySettings, InteractionSettings, RunConfig
-from reports.accuracy import Row
 from reports.frames import StudyFrames
+from reports.rows import Row
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,14 @@ from synthetic_study import MATHS, write_synthetic_study
 from ilr_bench.errors import ConfigurationError, StoreError
 from ilr_bench.records import SampleRecord, Verdict, read
 from reports import Settings, get, names, statistics
-from reports.accuracy import find_columns
+from reports.comparison import Numbers, build
 from reports.frames import load
-from reports.table2 import build
-from reports.table2_formats import markdown
+from reports.printing import printed
+from reports.rows import find_columns
+from reports.table2 import SPEC
+from reports.tables import markdown
+from reports.training_effects import equal_by_theorem
+from reports.variants import SPEC as RANKING
 
 FORMATS = ("md", "csv", "tex", "html", "json", "png")
 
@@ -39,8 +44,20 @@ def write(study: Path, name: str, out: Path) -> Path:
     return get(name).write(load(study), out, Settings())
 
 
+def differences(rows: Iterable[dict]) -> list[dict]:
+    return [cell for row in rows for cell in row["cells"].values() if cell["kind"] == "difference"]
+
+
 def _text(study: Path) -> str:
-    return markdown(build(load(study)))
+    return markdown(printed(table2(study)))
+
+
+def table2(study: Path) -> Numbers:
+    return build(load(study), SPEC)
+
+
+def ranking(study: Path) -> Numbers:
+    return build(load(study), RANKING)
 
 
 def _rows(folder: Path) -> dict[tuple[str, str], dict]:
@@ -77,6 +94,8 @@ def test_rows_follow_the_paper_and_columns_the_benchmarks(written: Path) -> None
 def test_every_cell_is_the_share_of_right_answers_in_its_record_files(study: Path, written: Path) -> None:
     for row in _rows(written).values():
         for column, cell in row["cells"].items():
+            if cell["kind"] != "accuracy":
+                continue
             records = [record for file in cell["files"] for record in read(study / file, SampleRecord)]
             assert {record.agent for record in records} == {row["agent"]}
             assert len(records) == cell["n"]
@@ -91,26 +110,25 @@ def test_every_cell_is_the_share_of_right_answers_in_its_record_files(study: Pat
 
 def test_known_effects_are_found_and_their_absence_is_not_called_a_gain(written: Path) -> None:
     for (_, label), row in _rows(written).items():
-        for reference, found in row["comparisons"].items():
-            if label != "base" and reference == "base":
-                assert found["pvalue_holm"] < 0.05
-                assert found["difference"] == pytest.approx(0.15, abs=0.12)
-            if (label, reference) == ("di_only", "grpo_matched"):
-                assert found["low"] < 0.03 < found["high"]
+        if label != "base":
+            assert row["cells"]["vs base"]["pvalue_corrected"] < 0.05
+            assert row["cells"]["vs base"]["value"] == pytest.approx(0.15, abs=0.12)
+        if label == "di_only":
+            assert row["cells"]["vs grpo_matched"]["low"] < 0.03 < row["cells"]["vs grpo_matched"]["high"]
 
 
 def test_holm_covers_the_whole_family(written: Path) -> None:
     data = json.loads((written / "table2.json").read_text())
-    found = [item for row in data["rows"] for item in row["comparisons"].values()]
+    found = differences(data["rows"])
     assert data["family"]["comparisons"] == len(found) == 18
     adjusted = statistics.holm([item["pvalue"] for item in found])
-    np.testing.assert_allclose([item["pvalue_holm"] for item in found], adjusted, rtol=1e-6)
+    np.testing.assert_allclose([item["pvalue_corrected"] for item in found], adjusted, rtol=1e-6)
 
 
 def test_only_significant_differences_are_marked(written: Path) -> None:
     rows = _rows(written)
     text = (written / "table2.md").read_text().replace("\\*", "*")
-    marked = sum(item["pvalue_holm"] < 0.05 for row in rows.values() for item in row["comparisons"].values())
+    marked = sum(item["pvalue_corrected"] < 0.05 for item in differences(rows.values()))
     table = text.split("\n\n")[2]
     assert table.count(" * |") == marked > 0
 
@@ -120,21 +138,21 @@ def test_foot_states_test_family_seeds_and_detectable_difference(written: Path) 
     for part in (
         "18 comparisons",
         "Holm",
-        "3 training seeds (0, 1, 2)",
+        "3 seeds (0, 1, 2)",
         "Smallest detectable difference",
         "shared by all",
     ):
         assert part in text
-    assert re.search(r"\| Avg +\| +300 \| +\d+\.\d \| +\d+\.\d \|", text)
+    assert re.search(r"Avg \d+\.\d \(300 questions; \d+\.\d within the family\), code \d+\.\d \(60 questions\)", text)
 
 
 def test_csv_and_json_hold_the_same_numbers(written: Path) -> None:
     rows = _rows(written)
     with (written / "table2.csv").open() as file:
         for line in csv.DictReader(file):
-            if line["quantity"] == "accuracy":
-                cell = rows[line["model"], line["variant"]]["cells"][line["column"]]
-                assert float(line["value"]) == pytest.approx(cell["mean"], rel=1e-5)
+            cell = rows[line["model"], line["variant"]]["cells"][line["column"]]
+            assert float(line["value"]) == pytest.approx(cell["value"], rel=1e-5)
+            if line["high"]:
                 assert float(line["high"]) == pytest.approx(cell["high"], rel=1e-5)
 
 
@@ -156,8 +174,9 @@ def test_rows_equal_by_theorem_are_marked_and_checked_on_the_answers(tmp_path: P
     study = write_synthetic_study(
         tmp_path, questions=20, unclipped=("ilr", "pc_only"), twins={"ilr": "di_only"}, steps=2
     )
-    table = build(load(study))
-    pairs = {(item.row.section, item.row.label, item.twin.label): item for item in table.equal}
+    table = table2(study)
+    equal = equal_by_theorem(table.frames, table.rows)
+    pairs = {(item.row.section, item.row.label, item.twin.label): item for item in equal}
     assert set(pairs) == {(model, *pair) for model in "AB" for pair in (("ilr", "di_only"), ("pc_only", "grpo"))}
     assert pairs["A", "ilr", "di_only"].different == 0
     assert pairs["A", "pc_only", "grpo"].different > 0
@@ -178,7 +197,7 @@ def test_partly_finished_study_is_reported_with_what_is_missing(tmp_path: Path) 
     text = _text(study)
     assert "Not finished, and left out here: grpo, A+B, seed 0; ilr, A+B, seed 1." in text
     assert "One run only, so without the variance between runs: A grpo, A ilr, B grpo, B ilr." in text
-    assert {row.seeds for row in build(load(study)).rows if row.variant == "grpo"} == {(1,)}
+    assert {row.seeds for row in table2(study).rows if row.variant == "grpo"} == {(1,)}
 
 
 def test_missing_benchmark_is_an_empty_cell_named_in_the_foot(tmp_path: Path) -> None:
@@ -200,7 +219,7 @@ def test_one_seed_and_one_column_uses_the_exact_test(tmp_path: Path) -> None:
     study = write_synthetic_study(
         tmp_path, questions=40, variants=("base", "grpo"), seeds=(0,), benchmarks=("micro_code",)
     )
-    table = build(load(study))
+    table = table2(study)
     assert table.headline == "micro_code"
     assert {item.result.test for item in table.comparisons} == {"exact McNemar"}
     assert "One seed" in _text(study)
@@ -210,20 +229,20 @@ def test_twins_and_larger_groups_join_the_section_of_their_model(tmp_path: Path)
     study = write_synthetic_study(
         tmp_path, questions=20, variants=("base", "ilr", "twins", "agents_3"), seeds=(0, 1), steps=2
     )
-    labels = [(row.section, row.label) for row in build(load(study)).rows]
+    labels = [(row.section, row.label) for row in ranking(study).rows]
     assert ("A", "twins (A.1 in A+A)") in labels
     assert ("A", "twins (A.2 in A+A)") in labels
-    assert ("B", "agents_3 (B in A+B+C)") in labels
-    assert {section for section, _ in labels} == {"A", "B"}
+    assert ("B", "agents_3 (A+B+C)") in labels
+    assert [section for section, _ in labels if section == "C"] == ["C"]
 
 
 def test_same_trials_under_two_names_count_once(tmp_path: Path) -> None:
     study = write_synthetic_study(
         tmp_path, questions=20, variants=("base", "pure_cooperative", "cooperation_1.0"), seeds=(0, 1), steps=2
     )
-    table = build(load(study))
-    assert [row.same_as for row in table.rows] == [None, None, "pure_cooperative"] * 2
-    assert "family of 2 comparisons" in _text(study)
+    table = ranking(study)
+    assert sorted(str(row.same_as) for row in table.rows) == ["None"] * 4 + ["pure_cooperative"] * 2
+    assert "family of 2 comparisons" in markdown(printed(table))
 
 
 def test_benchmarks_are_code_by_name_or_by_mapping(study: Path) -> None:
@@ -270,7 +289,7 @@ def test_finished_trial_without_answers_is_named(tmp_path: Path) -> None:
 
 
 def test_reports_are_found_by_name() -> None:
-    assert names()[:2] == ("table2", "training_curves")
+    assert names()[:4] == ("table1", "table2", "table4", "variants")
     assert get("table2").title
     with pytest.raises(ConfigurationError, match="did you mean table2"):
         get("tabel2")

@@ -1,0 +1,245 @@
+"""Tables of typed cells, and how they are written: Markdown, CSV, LaTeX and JSON from the same values."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ilr_bench.files import write_atomic
+
+Kind = Literal["accuracy", "difference", "amount", "share", "published"]
+NOTHING = "–"
+MARK = " *"
+"""After a difference that survives the correction."""
+NUMBERS = (
+    "value", "low", "high", "standard_error", "df", "pvalue", "pvalue_corrected", "test", "n", "questions", "seeds",
+)  # fmt: skip
+"""What the CSV holds of a cell, where the cell has it."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One cell: what is printed, and the numbers behind it."""
+
+    text: str
+    kind: Kind
+    value: float | None = None
+    """The number itself, unrounded: a share of 1 for accuracies, differences and shares, else as the column says."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Interval, test, seeds, files, ...: goes into the JSON, and the keys of `NUMBERS` into the CSV."""
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers."""
+
+    name: str
+    """In files and commands."""
+    title: str
+    """In print."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: a variant of a model."""
+
+    section: str
+    """The model; lines of one model stand together."""
+    label: str
+    values: tuple[Value | None, ...]
+    """One per column; None where the study has no such number."""
+    mark: str = ""
+    """Printed after the label; the notes say what it means."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers of a table in columns, under a title of their own."""
+
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    heads: tuple[str, ...] = ("Model", "Variant")
+    """Of the leading columns of text: section and label, or the label alone."""
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """All headings."""
+        return (*self.heads, *(column.title for column in self.columns))
+
+    def texts(self, line: Line) -> tuple[str, ...]:
+        """A line as printed."""
+        labels = (line.section, line.label + line.mark)[-len(self.heads) :]
+        return (*labels, *(NOTHING if value is None else value.text for value in line.values))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its foot."""
+
+    name: str
+    title: str
+    about: str
+    """What was run, in one line."""
+    main: Grid
+    notes: tuple[str, ...]
+    """The foot: a sentence or two each, plain text."""
+    details: tuple[Grid, ...] = ()
+    """Further numbers below the foot."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else goes into the JSON."""
+
+
+def write_table(table: Table, folder: Path) -> Path:
+    """Writes NAME.md, .csv, .tex and .json, and returns the Markdown file; the same table gives the same bytes."""
+    for suffix, render in RENDERERS.items():
+        write_atomic(folder / f"{table.name}.{suffix}", render(table))
+    return folder / f"{table.name}.md"
+
+
+def markdown(table: Table) -> str:
+    """Readable as plain text and on a page that renders it."""
+    parts = [f"# {table.title}", table.about, _pipes(table.main)]
+    parts += ["\n".join(f"- {_escaped(note)}" for note in table.notes)]
+    for grid in table.details:
+        parts += [f"**{grid.title}**", _pipes(grid)]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A `table` environment for a document that loads booktabs and graphicx; the foot as text below."""
+    grid = table.main
+    lines = [
+        f"% {table.title}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{_tex(table.title.split('. ', 1)[-1])}.}}",
+        f"  \\label{{tab:{table.name}}}",
+        "  \\resizebox{\\linewidth}{!}{%",
+        f"  \\begin{{tabular}}{{{'l' * len(grid.heads)}{'r' * len(grid.columns)}}}",
+        "    \\toprule",
+        f"    {' & '.join(map(_tex, grid.head))} \\\\",
+    ]
+    previous = None
+    for line in grid.lines:
+        first, *rest = grid.texts(line)
+        if line.section != previous:
+            lines.append("    \\midrule")
+        elif len(grid.heads) > 1:
+            first = ""
+        lines.append(f"    {' & '.join(map(_tex, (first, *rest)))} \\\\")
+        previous = line.section
+    lines += ["    \\bottomrule", "  \\end{tabular}}", "  \\par\\smallskip\\raggedright\\footnotesize"]
+    lines += [f"  {_tex(note)}\\par" for note in table.notes]
+    return "\n".join([*lines, "\\end{table}"]) + "\n"
+
+
+def comma_separated(table: Table) -> str:
+    """One line per number of the table proper, shares as shares of 1: for spreadsheets and pandas."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", "variant", "column", "kind", *NUMBERS])
+    for line in table.main.lines:
+        for column, value in zip(table.main.columns, line.values, strict=True):
+            if value is not None:
+                facts = {**value.facts, "value": value.value}
+                numbers = [_plain(facts.get(name)) for name in NUMBERS]
+                writer.writerow([line.section, line.label, column.name, value.kind, *numbers])
+    return text.getvalue()
+
+
+def as_json(table: Table) -> str:
+    """Everything, for programs; numbers that do not exist are null."""
+    data = {
+        "table": table.name,
+        "title": table.title,
+        "about": table.about,
+        **table.facts,
+        "columns": [vars(column) for column in table.main.columns],
+        "rows": [
+            {
+                "model": line.section,
+                "label": line.label,
+                **line.facts,
+                "cells": {
+                    column.name: {"text": value.text, "kind": value.kind, "value": value.value, **value.facts}
+                    for column, value in zip(table.main.columns, line.values, strict=True)
+                    if value is not None
+                },
+            }
+            for line in table.main.lines
+        ],
+        "notes": table.notes,
+        "details": [
+            {"title": grid.title, "head": grid.head, "rows": [grid.texts(line) for line in grid.lines]}
+            for grid in table.details
+        ],
+    }
+    return json.dumps(_rounded(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+RENDERERS: dict[str, Callable[[Table], str]] = {
+    "md": markdown,
+    "csv": comma_separated,
+    "tex": latex,
+    "json": as_json,
+}
+
+
+def _pipes(grid: Grid) -> str:
+    """A Markdown table, padded so that it can be read as it stands; repeated models are printed once."""
+    labels, previous, body = len(grid.heads), None, []
+    for line in grid.lines:
+        first, *rest = grid.texts(line)
+        body.append(tuple(map(_escaped, ("" if labels > 1 and line.section == previous else first, *rest))))
+        previous = line.section
+    head = tuple(map(_escaped, grid.head))
+    widths = [max(len(row[place]) for row in (head, *body)) for place in range(len(head))]
+
+    def padded(row: Sequence[str]) -> str:
+        texts = [
+            text.ljust(width) if place < labels else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(texts)} |"
+
+    rule = ["-" * width if place < labels else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    return "\n".join([padded(head), padded(rule), *map(padded, body)])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("*", "\\*").replace("|", "\\|")
+
+
+def _tex(text: str) -> str:
+    signs = {
+        "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "_": "\\_", "#": "\\#", "$": "\\$", "{": "\\{", "}": "\\}",
+        "±": "$\\pm$", "–": "--", "<": "$<$", ">": "$>$", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
+        "`": "", "†": "$\\dagger$", "×": "$\\times$",
+    }  # fmt: skip
+    return "".join(signs.get(sign, sign) for sign in text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if not math.isfinite(value) else f"{value:.6g}"
+    return "" if value is None else value
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to nine digits (the last ones depend on the machine), infinities and NaN to null."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
