@@ -7,18 +7,22 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol
+from typing import Any, Protocol
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.base import Benchmark, Row, expand, get
 from ilr_bench.benchmarks.progress import Watcher, watching
 from ilr_bench.benchmarks.scoring import Judgement, Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
+from ilr_bench.errors import ConfigurationError
 from ilr_bench.files import write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.records import SampleRecord, Verdict, read, to_line
 from ilr_bench.seeds import derive_seed
 from ilr_bench.timing import Stopwatch
+
+UNKNOWN_CONTEXT = 2048
+"""Tokens; for a model that does not say how many it can see."""
 
 
 class Exam(Protocol):
@@ -93,6 +97,13 @@ def run_exams(
     return accuracy
 
 
+def context_of(model: Any) -> int:
+    """Most tokens that a transformers model can see at once."""
+    config = getattr(model, "config", None)
+    config = getattr(config, "text_config", config)
+    return getattr(config, "max_position_embeddings", None) or UNKNOWN_CONTEXT
+
+
 def record_file(folder: Path, name: str) -> Path:
     """Where the records of a benchmark lie; `lm_eval:gsm8k` is `lm_eval.gsm8k.jsonl`."""
     return folder / f"{name.replace(':', '.')}.jsonl"
@@ -104,11 +115,22 @@ class BenchmarkExam:
     def __init__(
         self, benchmark: Benchmark, agent: Agent, settings: EvaluationSettings, seed: int, grader: Grader, jail: bool
     ) -> None:
-        """The token limit is the settings' own, else the benchmark's, else the settings' general one."""
+        """The token limit is the settings' own, else the benchmark's, else the settings' general one.
+
+        A prompt may take what the limit leaves of the model's context. Raises ConfigurationError where that is
+        nothing.
+        """
         self.name = benchmark.name
         limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
+        room = context_of(agent.model) - limit
+        if room <= 0:
+            raise ConfigurationError(
+                f"{self.name}: answers of {limit} tokens leave no room for a prompt in the context of {agent.name}; "
+                "lower --max-new-tokens (evaluation.token_limit)"
+            )
         self._settings = replace(settings, max_new_tokens=limit)
-        self._benchmark, self._agent, self._seed = benchmark, agent, seed
+        self._agent = replace(agent, max_prompt_tokens=min(agent.max_prompt_tokens, room))
+        self._benchmark, self._seed = benchmark, seed
         self._rows = benchmark.load()[: settings.limit]
         self._scorer = Scorer(benchmark, agent, grader, jail)
 

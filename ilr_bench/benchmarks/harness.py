@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import datasets
@@ -183,19 +182,22 @@ def quiet() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     bar = partial(lm_eval.api.task.tqdm, disable=True)
+    datasets.disable_progress_bars()
     try:
         with (
-            _replaced(lm_eval.api.task, "tqdm", bar),
-            _replaced(lm_eval.evaluator, "add_env_info", lambda results: None),
-            _replaced(lm_eval.evaluator, "get_git_commit_hash", lambda: None),
+            replaced(lm_eval.api.task, "tqdm", bar),
+            replaced(lm_eval.evaluator, "add_env_info", lambda results: None),
+            replaced(lm_eval.evaluator, "get_git_commit_hash", lambda: None),
         ):
             yield
     finally:
         log.setLevel(level)
+        datasets.enable_progress_bars()
 
 
 @contextmanager
-def _replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
+def replaced(module: Any, name: str, value: object) -> Iterator[None]:
+    """Sets an attribute of a module or a class for a while."""
     earlier = getattr(module, name)
     setattr(module, name, value)
     try:
