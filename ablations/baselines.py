@@ -39,6 +39,16 @@ def grpo_matched(config: RunConfig) -> RunConfig:
 
 
 @register
+def ppo(config: RunConfig) -> RunConfig:
+    """Each agent trained alone by PPO: a value head in place of the group as the baseline.
+
+    Source: paper, main result (row PPO)
+    """
+    critic = {"critic.kind": "value_head", "advantages.scale": "none", "advantages.baseline": "none"}
+    return change(grpo(config), critic)
+
+
+@register
 def infer_single(config: RunConfig) -> RunConfig:
     """Untrained agents, one answer each: what Debate and Idea3 as inference methods are compared with.
 

@@ -63,10 +63,11 @@ def train(
         talk = discuss(config, room, table, places)
         lessons = calibrate(config, talk)
         reports = update(config, room, talk, lessons, step)
+        ability = room.ability
         estimate_ability(config, room, talk)
         validated = validate(config, room, step)
         records = [
-            step_record(config, talk, lessons, reports[agent], agent, step, room.ability, validated)
+            step_record(config, talk, lessons, reports[agent], agent, step, ability, validated)
             for agent in range(len(room.agents))
         ]
         finished(step, records, dialogue_records(talk, lessons, room.difficulty, step))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.models.loading import LoadedModel, load_model, load_twins
 from ilr_bench.policy_update import PolicyUpdater
+from ilr_bench.ppo import PpoUpdater
 from ilr_bench.prompts import STYLES
 
 
@@ -39,8 +41,9 @@ def seat(name: str, loaded: LoadedModel, config: RunConfig) -> Agent:
 def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdater]:
     """One optimizer per agent."""
     longest = max(config.sampling.max_new_tokens, config.sampling.max_analysis_tokens)
+    make = PolicyUpdater if config.critic.kind == "none" else partial(PpoUpdater, critic=config.critic)
     return [
-        PolicyUpdater(
+        make(
             seat.agent.model,
             seat.agent.name,
             config.update,

@@ -39,8 +39,9 @@ class TrainedTurn:
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
-    logprobs: NDArray[np.float32]
-    """(len(completion_ids),) under the policy that sampled it, at temperature 1."""
+    logprobs: NDArray[np.float32] | None
+    """(len(completion_ids),) under the policy that sampled it, at temperature 1; None for another agent's text, whose
+    importance ratio starts from this agent's own policy as it stands before the update."""
     advantage: float
 
 
@@ -57,6 +58,8 @@ class UpdateReport:
     trained_tokens: int
     skipped_turns: int
     """Turns without any gradient, left out of the forward; the loss is normalised as if they were there."""
+    value_loss: float | None = None
+    """Mean over the optimizer steps; None without a critic."""
 
 
 class PolicyUpdater:
@@ -70,15 +73,18 @@ class PolicyUpdater:
         total_steps: int,
         max_completion_length: int,
         temperature: float,
+        head: Sequence[dict[str, Any]] = (),
     ) -> None:
         """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.
 
         total_steps: joint steps of the run, which bound the warm-up. temperature: the one turns are sampled at.
+        head: groups of weights beside the model's, each with a learning rate `rate` of its own.
         """
         self.agent = agent
         self.settings = settings
         # TRL divides the logits by it as well; greedy turns have no distribution to train, so they count as 1.
         self.temperature = temperature or 1.0
+        self.total_steps = total_steps
         self.warmup = min(settings.warmup_steps, total_steps * settings.iterations)
         self.optimizer_steps = 0
         self.loss = TrlLoss(settings, max_completion_length)
@@ -90,8 +96,9 @@ class PolicyUpdater:
             {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
-        self.weights = weights
+        groups = [{"rate": settings.learning_rate} | group for group in (*groups, *head) if group["params"]]
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.weights = weights + [weight for group in head for weight in group["params"]]
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
 
     def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
@@ -100,22 +107,22 @@ class PolicyUpdater:
         Raises NumericalError, before the weights change, where a loss or gradient is not finite, or where the
         weights that sampled the turns gave no finite log-probabilities.
         """
-        if not all(np.isfinite(turn.logprobs).all() for turn in turns):
-            # Answers of a broken model are all wrong alike, so no loss would ever be computed from them.
-            raise NumericalError(
-                f"agent {self.agent}, step {step}: the model's log-probabilities are not finite; "
-                "lower update.learning_rate and run again"
-            )
-        taught = [turn for turn in turns if turn.completion_ids and (turn.advantage != 0 or self.settings.beta)]
+        # Answers of a broken model are all wrong alike, so no loss would ever be computed from them.
+        if not all(np.isfinite(turn.logprobs).all() for turn in turns if turn.logprobs is not None):
+            raise self._broken(step)
+        taught = [turn for turn in turns if turn.completion_ids and self._teaches(turn)]
         batches = micro_batches(taught, self.settings.rows_per_micro_batch)
         rows, tokens = len(turns), sum(len(turn.completion_ids) for turn in turns)
         inputs = [self._inputs(batch, taught, tokens) for batch in batches]
+        self._prepare(batches, inputs)
         losses, norms = [], []
         self.loss.metrics.clear()
         with _training(self.model):
             for _ in range(self.settings.iterations):
                 losses.append(self._accumulate(batches, inputs, rows, tokens, step))
                 norms.append(self._optimizer_step(step))
+        if step == self.total_steps:
+            self._check(turns, step)
         return UpdateReport(
             loss=float(np.mean(losses)),
             gradient_norm=float(np.mean(norms)),
@@ -134,6 +141,26 @@ class PolicyUpdater:
         self.optimizer.load_state_dict(state["optimizer"])
         self.optimizer_steps = state["optimizer_steps"]
 
+    def _teaches(self, turn: TrainedTurn) -> bool:
+        """Whether a turn has any gradient."""
+        return turn.advantage != 0 or self.settings.beta != 0
+
+    def _prepare(self, batches: Sequence[MicroBatch], inputs: Sequence[dict[str, Tensor]]) -> None:
+        """What is computed from all turns before the first optimizer step; for those who extend this class."""
+
+    def _check(self, turns: Sequence[TrainedTurn], step: int) -> None:
+        """Raises NumericalError where the weights of the last update, from which nothing is sampled, are broken."""
+        shown = micro_batches([turn for turn in turns if turn.completion_ids][:1], 1)
+        with torch.no_grad():
+            if not all(bool(self._logprobs(self.model, batch).isfinite().all()) for batch in shown):
+                raise self._broken(step, " after its last update")
+
+    def _broken(self, step: int, when: str = "") -> NumericalError:
+        return NumericalError(
+            f"agent {self.agent}, step {step}: the model's log-probabilities are not finite{when}; "
+            "lower update.learning_rate and run again"
+        )
+
     def _inputs(self, batch: MicroBatch, turns: Sequence[TrainedTurn], tokens: int) -> dict[str, Tensor]:
         """What TRL's loss reads; prompts are empty there, since the forward is ours."""
         device = self.accelerator.unwrap_model(self.model).device
@@ -148,8 +175,9 @@ class PolicyUpdater:
             "num_items_in_batch": torch.tensor(float(tokens), device=device),
         }
         if self.temperature == 1:
-            old = batch.padded([turn.logprobs if turn else () for turn in slots])
-            inputs["old_per_token_logps"] = torch.from_numpy(old).to(device)
+            known = [turn.logprobs if turn and turn.logprobs is not None else () for turn in slots]
+            inputs["old_per_token_logps"] = torch.from_numpy(batch.padded(known)).to(device)
+            inputs["without_sampler"] = torch.tensor([turn is not None and turn.logprobs is None for turn in slots])
         if self.settings.beta:
             with torch.no_grad(), self._reference_policy() as reference:
                 inputs["ref_per_token_logps"] = self._logprobs(reference, batch)
@@ -164,20 +192,29 @@ class PolicyUpdater:
             # Not None: momentum and weight decay act on a batch without gradient too.
             weight.grad = torch.zeros_like(weight)
         for batch, given in zip(batches, inputs, strict=True):
-            logprobs = self._logprobs(self.model, batch)
-            loss = self.loss(logprobs, given, rows, tokens)
-            # Turns sampled at another temperature than 1 come without their sampler's log-probabilities.
-            given.setdefault("old_per_token_logps", logprobs.detach())
+            loss = self._loss(batch, given, rows, tokens)
             total += self._finite(loss.detach(), "loss", step)
             self.accelerator.backward(loss)
         return total
+
+    def _loss(self, batch: MicroBatch, given: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
+        logprobs = self._logprobs(self.model, batch)
+        self._complete(given, logprobs.detach())
+        return self.loss(logprobs, given, rows, tokens)
+
+    def _complete(self, given: dict[str, Tensor], logprobs: Tensor) -> None:
+        """Turns sampled at another temperature than 1, or by others, come without log-probabilities to start from."""
+        old = given.setdefault("old_per_token_logps", logprobs)
+        missing = given.pop("without_sampler", None)
+        if missing is not None and bool(missing.any()):
+            given["old_per_token_logps"] = torch.where(missing.to(old.device)[:, None], logprobs, old)
 
     def _optimizer_step(self, step: int) -> float:
         norm = self.accelerator.clip_grad_norm_(self.weights, self.settings.max_grad_norm)
         norm = self._finite(norm, "gradient", step)
         self.optimizer_steps += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * min(1.0, self.optimizer_steps / max(1, self.warmup))
+            group["lr"] = group["rate"] * min(1.0, self.optimizer_steps / max(1, self.warmup))
         self.optimizer.step()
         self.optimizer.zero_grad()
         return norm

@@ -133,7 +133,12 @@ class StepRecord:
     unfinished_turns: int
     """Turns cut by the token limit."""
     ability: float
+    """The ability that chose this step's modes."""
     validation_accuracy: float | None
+    value_loss: float | None = None
+    """None without a critic."""
+    borrowed_turns: int = 0
+    """Turns of peers that this agent was trained on as well; their tokens are counted for those who sampled them."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def step_record(
 ) -> StepRecord:
     """One agent's line in `train.jsonl`."""
     own = [by_agent[agent] for by_agent in lessons.values()]
+    coupled = [by_agent[agent] for stage, by_agent in lessons.items() if stage != "analysis"]
     turns = [turn for by_agent in talk.turns.values() for group in by_agent[agent] for turn in group]
     calibrated = config.calibration.kind != "none" and len(talk.table.agents) > 1
     discusses = "fusion" in talk.turns
@@ -43,10 +44,10 @@ def step_record(
         mean_reward=_mean([lesson.rewards for lesson in own]),
         mean_calibrated_reward=_mean([lesson.calibrated for lesson in own]),
         cooperation_share=float(talk.table.cooperation[agent].mean()) if discusses else None,
-        clipped_share=_mean([lesson.clipped for lesson in own]) if calibrated else None,
-        flat_peer_share=_mean([lesson.flat_peers for lesson in own]) if calibrated else None,
-        changed_group_share=_mean([lesson.changed for lesson in own]) if calibrated else None,
-        mean_advantage_change=_mean([np.abs(lesson.advantage_change) for lesson in own]) if calibrated else None,
+        clipped_share=_mean([lesson.clipped for lesson in coupled]) if calibrated else None,
+        flat_peer_share=_mean([lesson.flat_peers for lesson in coupled]) if calibrated else None,
+        changed_group_share=_mean([lesson.changed for lesson in coupled]) if calibrated else None,
+        mean_advantage_change=_mean([np.abs(lesson.advantage_change) for lesson in coupled]) if calibrated else None,
         groups=sum(len(lesson.rewards) for lesson in own),
         flat_groups=sum(int((lesson.advantages == 0).all(axis=-1).sum()) for lesson in own),
         trained_tokens=report.trained_tokens,
@@ -57,6 +58,7 @@ def step_record(
         unfinished_turns=sum(not turn.completion.finished for turn in turns),
         ability=float(ability[agent]),
         validation_accuracy=validated[agent],
+        value_loss=report.value_loss,
     )
 
 

@@ -149,6 +149,6 @@ def _step(config: RunConfig, agent: str, number: int, step: int, seed: int, gain
         "mean_advantage_change": (0.02 if clips else 0.0) if calibrated else None,
         "groups": 32, "flat_groups": 5, "trained_tokens": 9000, "sampled_tokens": 12_000,
         "sharing_tokens": 6000, "sharing_samples": 8, "cut_prompts": 0, "unfinished_turns": 2, "ability": 0.41,
-        "validation_accuracy": accuracy if step % 2 == 0 else None,
+        "validation_accuracy": accuracy if step % 2 == 0 else None, "value_loss": None, "borrowed_turns": 0,
     }  # fmt: skip
     return StepRecord(**{field.name: values[field.name] for field in dataclasses.fields(StepRecord)})

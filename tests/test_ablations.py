@@ -20,7 +20,7 @@ from ilr_bench.validation import validate
 
 NAMES = tuple(
     """
-    base grpo grpo_matched infer_single infer_debate infer_idea3 ilr di_only pc_only pure_cooperative pure_competitive
+    base grpo grpo_matched ppo infer_single infer_debate infer_idea3 ilr di_only pc_only pure_cooperative pure_competitive
     cooperation_0.0 cooperation_0.2 cooperation_0.4 cooperation_0.6 cooperation_0.8 cooperation_1.0
     random_matched agents_3 agents_4 twins train_fusion train_sharing
     pooled_baseline no_std batch_scale online_ability
