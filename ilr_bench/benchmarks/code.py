@@ -1,0 +1,156 @@
+"""Programs that models wrote: found in completions, run in a jail, judged outside it by EvalPlus's rules.
+
+`problem` is in EvalPlus's format: `task_id`, `prompt`, `entry_point`, `canonical_solution`, `base_input`,
+`plus_input`, `atol`. A problem whose tests state their results has `tests` instead of inputs: pairs of an
+expression and what it must equal; and `setup`, statements to run before them.
+
+What EvalPlus measures by the wall clock is CPU time here: a test may take `TEST_SECONDS`, or four times what the
+canonical solution took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from ilr_bench.benchmarks.code_extraction import extract_code
+from ilr_bench.benchmarks.code_rules import oracle_of, view_of
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.jail.host import LONGEST_REPLY, Ended, Jail, Request
+from ilr_bench.jail.plain import encode
+from ilr_bench.outputs import Comparison
+from ilr_bench.records import Verdict
+
+__all__ = ["CodeJudge", "extract_code"]
+
+TEST_SECONDS, REFERENCE_FACTOR, PROGRAM_SECONDS = 1.0, 4.0, 60.0
+"""EvalPlus's: least limit of one test, its multiple of the canonical solution's time, limit of all tests together."""
+LOAD_SECONDS = 5.0
+_CANONICAL_SECONDS = 120.0
+_PARTS = ("base_input", "plus_input")
+_ROOM, _ROOM_FACTOR = 1 << 16, 16
+
+
+@dataclass(frozen=True)
+class _Test:
+    """One call, what it must return, and what it may take."""
+
+    call: Any
+    expected: Any
+    cpu_seconds: float
+    longest: int
+    """Bytes of an answer; a longer one cannot be right."""
+
+
+class CodeJudge:
+    """Judges programs. Use it in a `with`; `judge_many` runs `workers` of them at a time."""
+
+    def __init__(self, jail: bool = True, workers: int = 1) -> None:
+        """`jail=False` runs programs in a process with limits only: they can read, write and send what you can."""
+        self._jail = Jail(jail=jail)
+        self._workers = workers
+        self._known: dict[tuple[int, str], tuple[Mapping[str, Any], list[_Test]]] = {}
+
+    @property
+    def protection(self) -> str:
+        """What stands between a program and the machine, for the records; raises JailError where it cannot."""
+        return self._jail.protection
+
+    def judge(self, program: str | None, problem: Mapping[str, Any]) -> Verdict:
+        """CORRECT where every output is right; MISSING without a program; TIMEOUT where it overran its limits.
+
+        Raises JailError where the kernel refuses what the jail needs, ConfigurationError where the canonical
+        solution itself fails.
+        """
+        if program is None:
+            return Verdict.MISSING
+        for part in ("tests",) if "tests" in problem else _PARTS:
+            verdict = self._judge(program, problem, self._tests(problem, part))
+            if verdict is not Verdict.CORRECT:
+                return verdict
+        return Verdict.CORRECT
+
+    def judge_many(self, pairs: Sequence[tuple[str | None, Mapping[str, Any]]]) -> list[Verdict]:
+        """The verdict of each pair of program and problem, in their order."""
+        # Before the programs: two workers would each run the canonical solution of one problem.
+        for _, problem in pairs if self._workers > 1 else ():
+            for part in _PARTS if "tests" not in problem else ():
+                self._tests(problem, part)
+        with ThreadPoolExecutor(self._workers) as pool:
+            return list(pool.map(lambda pair: self.judge(*pair), pairs))
+
+    def close(self) -> None:
+        """Ends the processes; the judge can be used again."""
+        self._jail.close()
+
+    def __enter__(self) -> CodeJudge:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _judge(self, program: str, problem: Mapping[str, Any], tests: Sequence[_Test]) -> Verdict:
+        if not tests:
+            return Verdict.CORRECT
+        left = min(PROGRAM_SECONDS, sum(test.cpu_seconds for test in tests)) + 1
+        comparison = Comparison(problem["atol"], oracle_of(problem))
+        with self._jail.run(_request(program, problem, tests, LOAD_SECONDS + left)) as run:
+            ended = run.loaded(LOAD_SECONDS)
+            if ended is not None:
+                return _verdict(ended)
+            for test in tests:
+                output = run.output(min(test.cpu_seconds, left), test.longest)
+                if isinstance(output, Ended):
+                    return _verdict(output)
+                left -= run.cpu_seconds
+                if not comparison.accepts(output.value, test.expected, test.call, exact=output.exact):
+                    return Verdict.WRONG
+        return Verdict.CORRECT
+
+    def _tests(self, problem: Mapping[str, Any], part: str) -> list[_Test]:
+        key = (id(problem), part)
+        if key not in self._known:
+            if part == "tests":
+                tests = [_test(call, expected, 0.0) for call, expected in problem["tests"]]
+            else:
+                tests = self._run_canonical(problem, problem[part])
+            # The problem is kept with its tests: as long as it lives, nothing else has its id.
+            self._known[key] = (problem, tests)
+        return self._known[key][1]
+
+    def _run_canonical(self, problem: Mapping[str, Any], inputs: Sequence[Any]) -> list[_Test]:
+        if not inputs:
+            return []
+        tests = [_test(call, None, 0.0) for call in inputs]
+        program = problem["prompt"] + problem["canonical_solution"]
+        found: list[_Test] = []
+        with self._jail.run(_request(program, problem, tests, _CANONICAL_SECONDS)) as run:
+            ended = run.loaded(_CANONICAL_SECONDS)
+            for call in inputs:
+                output = run.output(_CANONICAL_SECONDS, LONGEST_REPLY) if ended is None else ended
+                if isinstance(output, Ended):
+                    raise ConfigurationError(
+                        f"problem {problem['task_id']}: its canonical solution {output.value} on test {len(found)}; "
+                        "leave the problem out or mend the data"
+                    )
+                found.append(_test(call, output.value, run.cpu_seconds))
+        return found
+
+
+def _test(call: Any, expected: Any, reference_seconds: float) -> _Test:
+    limit = max(TEST_SECONDS, REFERENCE_FACTOR * reference_seconds)
+    return _Test(call, expected, limit, _ROOM + _ROOM_FACTOR * len(encode(expected)))
+
+
+def _request(program: str, problem: Mapping[str, Any], tests: Sequence[_Test], cpu_seconds: float) -> Request:
+    calls = tuple(test.call for test in tests)
+    return Request(program, problem["entry_point"], calls, problem.get("setup", ""), view_of(problem), cpu_seconds)
+
+
+def _verdict(ended: Ended) -> Verdict:
+    return Verdict.TIMEOUT if ended is Ended.OVERRAN else Verdict.WRONG

@@ -1,0 +1,63 @@
+"""What a program's output earns: EvalPlus's comparison (`evalplus.eval.unsafe_execute` 0.3.1), on plain data.
+
+It takes place outside the process that ran the program, and only plain data gets here, so that no `==` of the
+program's own is ever asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+FLOAT_TOLERANCE, RELATIVE_TOLERANCE = 1e-6, 1e-7
+_LARGEST_TABLE = 10_000_000
+"""Numbers that a comparison of nested lists may lay out side by side."""
+
+Oracle = Callable[[Any, Any, Any], bool | None]
+"""(output, expected, arguments) -> whether the output is right; None leaves it to the tolerance."""
+
+
+class Comparison:
+    """Compares the outputs of one program, one test after the other."""
+
+    def __init__(self, atol: float, oracle: Oracle | None = None) -> None:
+        """`atol` as in EvalPlus's problem; `oracle` where equality is not the question."""
+        self._atol = atol
+        self._oracle = oracle
+
+    def accepts(self, output: Any, expected: Any, arguments: Any = (), *, exact: bool = True) -> bool:
+        """Equal, or close within the tolerance and of the same type (`exact`: the type has not been lost).
+
+        As in EvalPlus, the tolerance of a float answer stays in force for the answers after it.
+        """
+        try:
+            right = output == expected if self._oracle is None else self._oracle(output, expected, arguments)
+        except (TypeError, ValueError, ArithmeticError):
+            return False
+        if self._atol == 0 and is_floats(expected):
+            self._atol = FLOAT_TOLERANCE
+        if right or right is None or not self._atol:
+            return bool(right)
+        return exact and type(output) is type(expected) and _close(output, expected, self._atol)
+
+
+def is_floats(value: Any) -> bool:
+    """Whether a tolerance is due: a float, or a list or tuple of nothing else."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(part, float) for part in value)
+    return isinstance(value, float)
+
+
+def _close(output: Any, expected: Any, atol: float) -> bool:
+    """`numpy.allclose`, which makes one shape of two."""
+    if isinstance(expected, list | tuple) and len(output) != len(expected):
+        return False
+    try:
+        ours, theirs = np.asarray(output), np.asarray(expected)
+        if np.broadcast_shapes(ours.shape, theirs.shape) and max(ours.size, theirs.size) > _LARGEST_TABLE:
+            return False
+        return bool(np.allclose(ours, theirs, rtol=RELATIVE_TOLERANCE, atol=atol))
+    except (TypeError, ValueError, OverflowError):
+        return False
