@@ -1,6 +1,6 @@
 """Programs that models wrote: which of them are run, and what their outputs earn.
 
-There is no jail yet, so a program is run only if nothing in it can do harm: after docstrings are taken off,
+No jail is needed here, because a program is run only if nothing in it can do harm: after docstrings are taken off,
 it is exactly one `def` whose body returns one expression of its parameters, integers, `+ - * // % /` and
 comparisons. No attribute, no call, no power, no text; what is run is written anew from the syntax tree, so
 only what was looked at. Anything else is REFUSED and earns no point.
@@ -10,8 +10,8 @@ much longer than itself and its inputs. It still runs in a process of its own wi
 memory, no open files and no environment, because inputs may be large. What it does not cover: a defect of the
 Python interpreter in these few operations.
 
-Outputs are compared here, outside that process, by EvalPlus's rules (`evalplus.eval.unsafe_execute` 0.3.1)
-without its oracles for single MBPP and HumanEval tasks: equal, or close within `atol` and of the same type.
+Outputs are compared here, outside that process, by EvalPlus's rules (`ilr_bench.outputs`). Programs of any other
+kind need the jail (`ilr_bench.benchmarks.code`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from ilr_bench.errors import ConfigurationError
+from ilr_bench.outputs import Comparison
 from ilr_bench.records import Verdict
 from ilr_bench.workers import KillableWorker
 
@@ -35,8 +36,6 @@ LARGEST_EXPRESSION = 100
 """Nodes of the syntax tree (about 25 operations); larger ones are refused before anything recurses into them."""
 
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_FLOAT_TOLERANCE = 1e-6
-_RELATIVE_TOLERANCE = 1e-7
 _ALLOWED = (
     ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.Div, ast.UnaryOp, ast.USub,
     ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Load,
@@ -84,18 +83,10 @@ def admit(program: str, entry_point: str) -> str | None:
 
 
 def agree(outputs: Sequence[Sequence[Any]], expected: Sequence[Any], atol: float) -> bool:
-    """EvalPlus's comparison of all outputs (`[value]`, or empty where the program raised).
-
-    As there, the tolerance of a float answer stays in force for the answers after it.
-    """
-    for output, wanted in zip(outputs, expected, strict=True):
-        if not output:
-            return False
-        if atol == 0 and _is_floats(wanted):
-            atol = _FLOAT_TOLERANCE
-        if output[0] != wanted and not (atol and type(output[0]) is type(wanted) and _close(output[0], wanted, atol)):
-            return False
-    return True
+    """EvalPlus's comparison of all outputs (`[value]`, or empty where the program raised)."""
+    comparison = Comparison(atol)
+    pairs = zip(outputs, expected, strict=True)
+    return all(bool(output) and comparison.accepts(output[0], wanted) for output, wanted in pairs)
 
 
 class ProgramRunner:
@@ -174,17 +165,3 @@ def _harmless(node: ast.AST, parameters: set[str]) -> bool:
     if isinstance(node, ast.Constant):
         return type(node.value) is int
     return isinstance(node, _ALLOWED)
-
-
-def _is_floats(value: Any) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(isinstance(part, float) for part in value)
-    return isinstance(value, float)
-
-
-def _close(output: Any, wanted: Any, atol: float) -> bool:
-    if isinstance(wanted, list):
-        return len(output) == len(wanted) and all(map(_close, output, wanted, [atol] * len(wanted)))
-    if not isinstance(output, int | float) or not isinstance(wanted, int | float):
-        return False
-    return bool(abs(output - wanted) <= atol + _RELATIVE_TOLERANCE * abs(wanted))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import ItemsView, Iterable, KeysView
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ DEEPEST, LARGEST = 64, 2_000_000
 """Levels and values of one output; a deeper or larger one (or one that holds itself) is refused."""
 _SAFE_INTEGER = 1 << 53
 _BUILT_IN: tuple[type, ...] = (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict)
-_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.items()))
 _COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -74,7 +73,7 @@ def _encode(value: Any, depth: int, counter: Iterable[int]) -> Any:
     if isinstance(value, dict):
         pairs: list[tuple[Any, Any]] = list(dict.items(value))
         return {"dict": [[_encode(part, depth - 1, counter) for part in pair] for pair in pairs]}
-    if isinstance(value, _VIEWS):
+    if isinstance(value, (KeysView, ItemsView)):
         return {"set": [_encode(part, depth - 1, counter) for part in value]}
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": bytes(value).hex()}
