@@ -137,5 +137,5 @@ def test_rows_of_the_hub_are_checked_as_a_file_is(monkeypatch: pytest.MonkeyPatc
     published = replace(DATASET, rows=2, sha256=rows_hash(DATASET, ROWS))
     assert read_rows(published) == ROWS
     assert asked == [("owner/set", "default", "test")]
-    with pytest.raises(MissingInputError, match=r"owner/set on the hub: 2 rows .* 3; put the published rows into ILR_B"):
+    with pytest.raises(MissingInputError, match=r"owner/set on the hub: 2 rows .* 3; put the published rows into"):
         read_rows(replace(published, rows=3))

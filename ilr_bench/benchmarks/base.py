@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ilr_bench.questions.base import Question
+from ilr_bench.questions.data import Dataset
 from ilr_bench.registry import Registry
+
+MATHS_TOKENS = 512
+"""Longest answer of maths benchmarks, as lm-eval's tasks are run where our verdicts are compared with theirs."""
+CHOICE_TOKENS = 512
+LETTERS = "ABCDEFGHIJ"
+"""Names of options in the order in which they are listed."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +53,27 @@ class Benchmark:
     """Longest answer in the model's own tokens; None takes the profile's limit."""
     exceptions: Mapping[str, str] = field(default_factory=dict)
     """Question id -> why its gold answer is not accepted; scored as it is."""
+    data: tuple[Dataset, ...] = ()
+    """The public data sets that it is read from; none where its rows are made here."""
 
 
 BENCHMARKS: Registry[Benchmark] = Registry(
     "benchmark",
-    modules=("ilr_bench.benchmarks.micro", "ilr_bench.benchmarks.arithmetic"),
+    modules=tuple(
+        f"ilr_bench.benchmarks.{module}"
+        for module in (
+            "micro", "arithmetic", "gsm8k", "math500", "minerva", "olympiadbench", "aime", "mmlu_pro",
+            "gpqa_diamond", "generated",
+        )
+    ),
     group="ilr_bench.benchmarks",
-)
+)  # fmt: skip
 
+_PAPER = ("gsm8k", "math500", "minerva", "olympiadbench", "aime", "mbpp")
 GROUPS = {
+    "paper": _PAPER,
+    "paper-v4": (*_PAPER, "mmlu_pro", "gpqa_diamond"),
+    "generated": ("rg_gsm_symbolic", "rg_chain_sum", "rg_basic_arithmetic", "rg_simple_equations"),
     "micro": (
         "micro_short_chain",
         "micro_long_chain",
@@ -91,3 +110,9 @@ def expand(asked: Sequence[str]) -> tuple[str, ...]:
 def rows_of(questions: Sequence[Question]) -> tuple[Row, ...]:
     """Rows of an `answer` benchmark."""
     return tuple(Row(question.id, question.text, question.answer) for question in questions)
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """A question with its options, a line each under its letter."""
+    listed = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
+    return "\n".join([question, "", "Options:", *listed])

@@ -81,14 +81,22 @@ def rows_hash(dataset: Dataset, rows: Iterable[RawRow]) -> str:
     White space is left out, and a number counts as its digits, since copies differ in both. Raises
     MissingInputError for a row without the columns that `text` needs.
     """
-    digest = hashlib.sha256()
+    texts = []
     for place, row in enumerate(rows):
         try:
-            cells = [_canonical(cell) for cell in dataset.text(row)]
+            texts.append(tuple(dataset.text(row)))
         except (KeyError, TypeError) as error:
             raise MissingInputError(
                 f"{dataset.file}: row {place} is none of {dataset.hub} ({error!r}); get the data set again"
             ) from error
+    return hash_of(texts)
+
+
+def hash_of(rows: Iterable[Iterable[object]]) -> str:
+    """SHA-256 over a line per row: the JSON list of its cells, without white space and with numbers as digits."""
+    digest = hashlib.sha256()
+    for row in rows:
+        cells = [_canonical(cell) for cell in row]
         digest.update(json.dumps(cells, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
 

@@ -1,0 +1,46 @@
+r"""Minerva: 272 questions of university science courses (Lewkowycz et al. 2022); gold in the solution's `\boxed{}`.
+
+Graded as all maths is, without a numerical tolerance. Golds such as `4.5e33` are read as numbers, and so are answers
+to them (`ilr_bench.grading_worker`); two golds are rewritten from Python to LaTeX. What math-verify itself misreads
+is scored as it reads it: of `1/m t` it takes `t`, of `1/3 E_1 + 2/3 E_2` the `E_1` for a unit.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+from ilr_bench.benchmarks.base import MATHS_TOKENS, Benchmark, Row, register
+from ilr_bench.prompts.chat import boxed
+from ilr_bench.questions.data import Dataset, read_rows
+
+DATA = Dataset(
+    file="minerva_math/test.jsonl",
+    hub="svc-huggingface/minerva-math",
+    configuration="default",
+    split="test",
+    rows=272,
+    sha256="46ee07de9d1e61452346184cbc9004c13a26f66682544053e825f4eecb88643f",
+    text=itemgetter("problem", "solution"),
+)
+
+
+def _load() -> tuple[Row, ...]:
+    return tuple(Row(f"minerva-{row['idx']}", row["problem"], _gold(row["solution"])) for row in read_rows(DATA))
+
+
+def _gold(solution: str) -> str:
+    return boxed(solution)[-1].replace("np.arcsin", r"\arcsin").replace("./", "/")
+
+
+register(
+    Benchmark(
+        name="minerva",
+        column="Minerva",
+        summary="university science questions",
+        kind="answer",
+        domain="in-domain",
+        load=_load,
+        data=(DATA,),
+        max_new_tokens=MATHS_TOKENS,
+    )
+)
