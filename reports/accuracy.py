@@ -46,6 +46,8 @@ class Comparison:
     """The pooled variance between runs that went into the result."""
     adjusted: float | None = None
     """The corrected p-value where the comparison belongs to the table's family."""
+    permuted: float | None = None
+    """The p-value of the permutation test over training runs for this comparison alone, where it was made."""
 
 
 class Accuracies:
@@ -76,6 +78,15 @@ class Accuracies:
         complete = runs.index[runs == len(wanted)]
         found = found[found.index.get_level_values("seed").isin(complete)]
         return _balanced(found) if len(found) else None
+
+    def by_run(self, row: Row, column: str) -> pd.DataFrame | None:
+        """Mean over each run's answers to each question: a line per seed, a column per benchmark and question."""
+        found = self.answers(row, column)
+        if found is None:
+            return None
+        return (
+            found.groupby(level=["seed", "benchmark", "question"])["correct"].mean().unstack(["benchmark", "question"])
+        )
 
     def cell(self, row: Row, column: str, runs: SeedVariance | None) -> Cell | None:
         """The accuracy with its interval (`runs` as in `statistics.interval`); None where the answers are missing."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 from reports import statistics
 from reports.accuracy import Accuracies, Cell, Comparison
+from reports.families import Family, correct
 from reports.frames import StudyFrames
 from reports.registry import Correction
 from reports.rows import Columns, Row, find_columns, find_rows, stem
@@ -51,12 +52,11 @@ class Numbers:
     spec: Spec
     frames: StudyFrames
     columns: Columns
-    correction: Correction
     rows: tuple[Row, ...]
     cells: Mapping[tuple[Row, str], Cell]
     """Missing where the answers are."""
-    comparisons: tuple[Comparison, ...]
-    """In the headline column, with corrected p-values: the family."""
+    family: Family
+    """All comparisons in the headline column."""
     detectable: tuple[Detectable, ...]
 
     @property
@@ -74,17 +74,17 @@ class Numbers:
     @property
     def references(self) -> tuple[str, ...]:
         """Those of the table's references that a row is compared with."""
-        found = {item.against.stem for item in self.comparisons}
+        found = {item.against.stem for item in self.family.comparisons}
         return tuple(name for name in self.spec.references if name in found)
 
     def comparison(self, row: Row, reference: str) -> Comparison | None:
         """The row against the reference of its section."""
-        found = [item for item in self.comparisons if item.row == row and item.against.stem == reference]
+        found = [item for item in self.family.comparisons if item.row == row and item.against.stem == reference]
         return found[0] if found else None
 
 
 def build(
-    frames: StudyFrames, spec: Spec, correction: Correction = "holm", kinds: Mapping[str, str] | None = None
+    frames: StudyFrames, spec: Spec, correction: Correction = "auto", kinds: Mapping[str, str] | None = None
 ) -> Numbers:
     """Computes the table; `kinds` says of benchmarks whether they are `maths` or `code` where names do not.
 
@@ -113,22 +113,12 @@ def build(
         column: [item for pair in pairs if (item := accuracies.compare(*pair, column, runs[pair[0].section, column]))]
         for column in columns.all
     }
-    family = corrected(by_column[columns.headline], correction)
-    counted = sum(item.row.same_as is None for item in family)
+    family = correct(by_column[columns.headline], correction, accuracies)
     detectable = tuple(
-        _detectable(column, by_column[column], cells, counted if column == columns.headline else None)
+        _detectable(column, by_column[column], cells, family if column == columns.headline else None)
         for column in columns.all
     )
-    return Numbers(spec, frames, columns, correction, rows, cells, family, detectable)
-
-
-def corrected(comparisons: Sequence[Comparison], correction: Correction) -> tuple[Comparison, ...]:
-    """The comparisons as one family; a row that repeats another one's trials is not counted again."""
-    counted = [item for item in comparisons if item.row.same_as is None]
-    correct = statistics.holm if correction == "holm" else statistics.benjamini_hochberg
-    adjusted = correct([item.result.pvalue for item in counted])
-    known = {_trials(item): float(value) for item, value in zip(counted, adjusted, strict=True)}
-    return tuple(replace(item, adjusted=known[_trials(item)]) for item in comparisons)
+    return Numbers(spec, frames, columns, rows, cells, family, detectable)
 
 
 def missing(frames: StudyFrames, spec: Spec, needed: Sequence[str] | None) -> str | None:
@@ -139,10 +129,6 @@ def missing(frames: StudyFrames, spec: Spec, needed: Sequence[str] | None) -> st
     if not rows or (needed is not None and not found & set(needed)):
         return f"none of the variants {', '.join(needed or spec.variants or ('that are evaluated alone',))}"
     return None if len(rows) > 1 else f"one variant only ({', '.join(rows)}): nothing to compare"
-
-
-def _trials(item: Comparison) -> tuple[str, str, tuple[str, ...], str]:
-    return item.row.section, item.row.agent, item.row.folders, item.against.label
 
 
 def _best_first(rows: Sequence[Row], cells: Mapping[tuple[Row, str], Cell], column: str) -> tuple[Row, ...]:
@@ -179,17 +165,16 @@ def _reference(row: Row, reference: str, rows: Sequence[Row]) -> Row | None:
 
 
 def _detectable(
-    column: str, comparisons: Sequence[Comparison], cells: Mapping[tuple[Row, str], Cell], family: int | None
+    column: str, comparisons: Sequence[Comparison], cells: Mapping[tuple[Row, str], Cell], family: Family | None
 ) -> Detectable:
     questions = max((cell.interval.questions for (_, name), cell in cells.items() if name == column), default=0)
     # A pair of identical rows has no error of its own and says nothing about what could be seen.
     spread = [item.result for item in comparisons if item.result.standard_error > 0]
     if not spread:
         return Detectable(column, questions, None, None)
-
-    def smallest(alpha: float) -> float:
-        return median(
-            statistics.minimum_detectable_effect(item.standard_error, item.df, alpha, POWER) for item in spread
-        )
-
-    return Detectable(column, questions, smallest(LEVEL), smallest(LEVEL / family) if family else None)
+    single = median(statistics.detectable_difference(item, LEVEL, POWER) for item in spread)
+    if family is None:
+        return Detectable(column, questions, single, None)
+    alpha = LEVEL / len(family.counted)
+    within = median(statistics.detectable_difference(item, alpha, POWER, family.critical) for item in spread)
+    return Detectable(column, questions, single, within)

@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from reports.accuracy import Cell
 from reports.comparison import LEVEL, Numbers
+from reports.families import describe
 from reports.rows import AVERAGE, Row, column_title
 from reports.training_effects import Effects, Equality
-
-CORRECTIONS = {
-    "holm": "Holm's p-value over the family",
-    "bh": "Benjamini and Hochberg's p-value (false discovery rate) over the family",
-}
 
 
 def notes(numbers: Numbers, effects: Mapping[Row, Effects], equal: Sequence[Equality]) -> tuple[str, ...]:
@@ -20,7 +16,7 @@ def notes(numbers: Numbers, effects: Mapping[Row, Effects], equal: Sequence[Equa
     lines = [_cells(numbers), _runs(numbers)]
     if numbers.spec.ranked:
         lines.append("Rank: by accuracy within a model; whether two rows differ is what intervals and tests say.")
-    if numbers.comparisons:
+    if numbers.family.comparisons:
         lines += [_tests(numbers), _detectable(numbers)]
     else:
         lines.append(f"No comparison: the study holds no {' or '.join(numbers.spec.references)} besides another row.")
@@ -75,20 +71,18 @@ def _runs(numbers: Numbers) -> str:
 
 
 def _tests(numbers: Numbers) -> str:
-    counted = [item for item in numbers.comparisons if item.row.same_as is None]
-    tests = list(dict.fromkeys(item.result.test for item in counted if item.result.test != "identical"))
+    counted = numbers.family.counted
     marked = [item for item in counted if item.adjusted is not None and item.adjusted < LEVEL]
     text = (
         f"vs columns: difference of {column_title(numbers.headline)} in points, paired on the question, ± half of its "
-        f"own 95 % interval, and {CORRECTIONS[numbers.correction]} of {len(counted)} comparisons (every row with "
-        f"{' and with '.join(numbers.references)}, all models); * marks p < 0.05. "
-        f"Test: {' or '.join(tests) or 'none needed'}."
+        f"own 95 % interval, and corrected p-value in a family of {len(counted)} comparisons (every row with "
+        f"{' and with '.join(numbers.references)}, all models); * marks p < 0.05. {describe(numbers.family)}."
     )
-    if any("pooled" in test for test in tests):
+    if any("pooled" in item.result.test for item in counted):
         alone = sum(item.own_runs_pvalue < LEVEL for item in marked)
         text += (
-            " The variance between runs is pooled over all variants of a model in this study, in the cells too; "
-            f"with the two rows' own variance {alone} of the {len(marked)} marked have p < 0.05 before correction."
+            " The variance between runs is pooled over all variants of a model in this study, in the cells too; with "
+            f"the two rows' own variance {alone} of the {len(marked)} marked have p < 0.05 (t test) before correction."
         )
     return text
 

@@ -84,6 +84,7 @@ def difference(item: Comparison) -> Value:
         "column": item.column,
         "against": item.against.label,
         "pvalue_corrected": p,
+        "pvalue_permutation": item.permuted,
         "pvalue_own_run_variance": item.own_runs_pvalue,
     }
     text = f"{100 * it.difference:+.1f} ±{50 * (it.high - it.low):.1f} {pvalue_text(p)}{MARK if marked else ''}"
@@ -181,16 +182,16 @@ def _about(numbers: Numbers) -> str:
 
 
 def _table_facts(numbers: Numbers, equal_rows: list[tuple[str, str, str]]) -> dict[str, object]:
-    tests = sorted({item.result.test for item in numbers.comparisons})
     return {
         "profile": numbers.frames.study.profile,
         "command": numbers.frames.study.command,
         "headline": numbers.headline,
         "average_of": numbers.columns.maths,
         "family": {
-            "comparisons": sum(item.row.same_as is None for item in numbers.comparisons),
-            "correction": numbers.correction,
-            "tests": tests,
+            "comparisons": len(numbers.family.counted),
+            "correction": numbers.family.method,
+            "critical": numbers.family.critical,
+            "tests": sorted({item.result.test for item in numbers.family.counted}),
         },
         "detectable": [dataclasses.asdict(item) for item in numbers.detectable],
         "equal_by_theorem": equal_rows,

@@ -13,15 +13,16 @@ from ilr_bench.registry import Registry
 if TYPE_CHECKING:
     from reports.frames import StudyFrames
 
-Correction = Literal["holm", "bh"]
+Correction = Literal["auto", "holm", "bh"]
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a user may choose about all reports at once."""
 
-    correction: Correction = "holm"
-    """Of the p-values of a table's family: `holm` (family-wise error) or `bh` (false discovery rate)."""
+    correction: Correction = "auto"
+    """Of the p-values of a table's family: `holm` (family-wise error), `bh` (false discovery rate), or `auto`: a
+    permutation test over training runs that corrects by itself, where there are enough runs, else `holm`."""
 
 
 class Writer(Protocol):

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -117,12 +117,27 @@ def test_known_effects_are_found_and_their_absence_is_not_called_a_gain(written:
             assert row["cells"]["vs grpo_matched"]["low"] < 0.03 < row["cells"]["vs grpo_matched"]["high"]
 
 
-def test_holm_covers_the_whole_family(written: Path) -> None:
+def test_family_is_corrected_by_permuting_training_runs(study: Path, written: Path) -> None:
     data = json.loads((written / "table2.json").read_text())
     found = differences(data["rows"])
     assert data["family"]["comparisons"] == len(found) == 18
-    adjusted = statistics.holm([item["pvalue"] for item in found])
-    np.testing.assert_allclose([item["pvalue_corrected"] for item in found], adjusted, rtol=1e-6)
+    assert data["family"]["correction"] == "max_t"
+    assert all(item["pvalue_corrected"] >= item["pvalue_permutation"] for item in found)
+    assert {item["test"] for item in found} == {"t, question and run variance (runs pooled)"}
+    assert "max-T permutation test over training runs" in (written / "table2.md").read_text()
+
+
+@pytest.mark.parametrize(("correction", "adjust"), [("holm", statistics.holm), ("bh", statistics.benjamini_hochberg)])
+def test_other_corrections_cover_the_whole_family(study: Path, correction: str, adjust: Callable) -> None:
+    family = build(load(study), SPEC, correction).family
+    expected = adjust([item.result.pvalue for item in family.comparisons])
+    np.testing.assert_allclose([item.adjusted for item in family.comparisons], expected)
+    assert family.method == correction
+
+
+def test_few_training_runs_are_corrected_by_holm(tmp_path: Path) -> None:
+    study = write_synthetic_study(tmp_path, questions=20, variants=("base", "grpo", "ilr"), seeds=(0, 1), steps=2)
+    assert table2(study).family.method == "holm"
 
 
 def test_only_significant_differences_are_marked(written: Path) -> None:
@@ -136,8 +151,7 @@ def test_only_significant_differences_are_marked(written: Path) -> None:
 def test_foot_states_test_family_seeds_and_detectable_difference(written: Path) -> None:
     text = (written / "table2.md").read_text()
     for part in (
-        "18 comparisons",
-        "Holm",
+        "family of 18 comparisons",
         "3 seeds (0, 1, 2)",
         "Smallest detectable difference",
         "shared by all",
@@ -221,7 +235,7 @@ def test_one_seed_and_one_column_uses_the_exact_test(tmp_path: Path) -> None:
     )
     table = table2(study)
     assert table.headline == "micro_code"
-    assert {item.result.test for item in table.comparisons} == {"exact McNemar"}
+    assert {item.result.test for item in table.family.comparisons} == {"exact McNemar"}
     assert "One seed" in _text(study)
 
 

@@ -18,7 +18,10 @@ def report(
     study: StudyFolder,
     only: Annotated[list[str] | None, typer.Argument(metavar="[REPORT]...", help="Only these, by name.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; `reports` in the study's by default.")] = None,
-    correction: Annotated[Literal["holm", "bh"], typer.Option(help="Of a table's p-values.")] = "holm",
+    correction: Annotated[
+        Literal["auto", "holm", "bh"],
+        typer.Option(help="Of a table's p-values: by permutation of training runs or else Holm's, or as named."),
+    ] = "auto",
 ) -> None:
     """Writes every table and figure that a study's records allow, or those that are named."""
     import reports
