@@ -99,6 +99,7 @@ def draw(table: pd.DataFrame) -> Figure:
         rows = mine.drop_duplicates("bin")
         prepare(axes, "y")
         joint = rows["kind"].iloc[0] == "joint"
+        rows = rows[rows["questions"] > 0]
         axes.bar(
             rows["bin"] + 0.5 / BINS, 100 * rows["share"], width=1 / BINS, linewidth=0,
             color=SOFT if joint else PALETTE[0],

@@ -1,0 +1,148 @@
+"""The whole study on one page: words, tables, figures, configuration, runs and dialogues, in one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ilr_bench.config import IDEA3_STAGES
+from ilr_bench.files import write_atomic
+from reports import dialogues, page_facts
+from reports.averages import averages
+from reports.figure_report import FigureReport
+from reports.frames import StudyFrames
+from reports.page_figures import page_figure
+from reports.page_words import GLOSSARY, counted, describe
+from reports.registry import REPORTS, Report, Settings
+from reports.rows import column_title
+from reports.table_report import TableReport
+
+LARGEST = 1_950_000
+"""Bytes of the page; dialogues fill what the rest leaves."""
+DIALOGUES = 700_000
+"""Characters of dialogues at most: more than anybody reads."""
+SHOWN = ("base", "grpo", "grpo_matched", "ilr")
+"""Variants whose averages open the page."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One average with its interval, in %."""
+
+    variant: str
+    mean: float
+    low: float
+    high: float
+
+
+def write_page(frames: StudyFrames, out: Path, settings: Settings) -> Path:
+    """Writes report.html; same records and settings, same bytes."""
+    path = out / "report.html"
+    write_atomic(path, render(frames, settings))
+    return path
+
+
+def render(frames: StudyFrames, settings: Settings) -> str:
+    """The page as HTML; everything that models or people wrote is escaped."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.jinja")
+    parts = contents(frames, settings)
+
+    def filled(budget: int) -> str:
+        chosen = dialogues.select(frames, budget)
+        return template.render(**parts, chosen=chosen, data=Markup(embedded(chosen.dialogues)))
+
+    room = LARGEST - len(filled(0).encode())
+    return filled(max(min(DIALOGUES, room), 0))
+
+
+def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:
+    """Everything on the page but the dialogues."""
+    reports = [REPORTS.get(name) for name in REPORTS.names() if name != REPORT.name]
+    reasons = {report.name: report.applies(frames) for report in reports}
+    fitting = [report for report in reports if reasons[report.name] is None]
+    return {
+        "intro": introduction(frames),
+        "variants": [(name, describe(config)) for name, config in page_facts.variant_configs(frames).items()],
+        "levels": levels(frames),
+        "glossary": GLOSSARY,
+        "tables": [report.table(frames, settings) for report in fitting if isinstance(report, TableReport)],
+        "figures": [page_figure(report, frames) for report in fitting if isinstance(report, FigureReport)],
+        "left_out": [(report.title, reasons[report.name]) for report in reports if reasons[report.name]],
+        "settings": page_facts.settings(frames),
+        "run_head": page_facts.RUN_HEAD,
+        "runs": page_facts.runs(frames),
+        "unfinished": frames.unfinished,
+        "versions": page_facts.versions(frames),
+        "command": frames.study.command,
+        "profile": frames.study.profile,
+    }
+
+
+def embedded(data: object) -> str:
+    """JSON for a script element: plain ASCII, with nothing in it that could end the element or open another one."""
+    text = json.dumps(data, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def introduction(frames: StudyFrames) -> list[str]:
+    """What was done and how it was tested, in a few sentences."""
+    models = list(dict.fromkeys(frames.trials["model"]))
+    seeds = frames.trials["seed"].nunique()
+    names = " and ".join([", ".join(models[:-1]), models[-1]] if len(models) > 1 else models)
+    trained = [config for config in frames.configs.values() if config.training.steps]
+    sentences = [
+        f"This study asks whether language models that talk to each other while they are trained answer better "
+        f"afterwards, each on its own. The models are {names}."
+        if len(models) > 1
+        else f"This study trains and tests the language model {names}.",
+    ]
+    if any(config.discussion.stages == IDEA3_STAGES for config in trained):
+        sentences.append(
+            "In a discussion every model first writes its own idea, then reads and criticises the ideas of the others, "
+            "and at last writes an answer that draws on all of it. A program checks the answers, and each model is "
+            "changed a little so that what earned more becomes likelier."
+        )
+    if trained:
+        config = trained[0]
+        sentences.append(
+            f"A run takes {counted(config.training.steps, 'step')} of "
+            f"{counted(config.training.questions_per_step, 'question')} each. "
+            f"Every variant was run with {counted(seeds, 'seed')}: runs that differ in nothing but chance."
+        )
+    if not frames.samples.empty:
+        benchmarks = frames.samples.groupby("benchmark", sort=False)["question"].nunique()
+        listed = ", ".join(f"{column_title(str(name))} ({count:,})" for name, count in benchmarks.items())
+        sentences.append(
+            "What counts is tested at the end: every model answers test questions alone, without any discussion. "
+            f"The tests, and how many questions each has: {listed}."
+        )
+    return sentences
+
+
+def levels(frames: StudyFrames) -> list[tuple[str, str, list[Level]]]:
+    """Model, column and the averages of the best-known variants, for the head of the page."""
+    if frames.samples.empty:
+        return []
+    found = averages(frames)
+    sections: dict[str, list[Level]] = {}
+    for name in SHOWN:
+        for row, cell in found.cells.items():
+            if row.label == name:
+                it = cell.interval
+                sections.setdefault(row.section, []).append(Level(name, 100 * it.mean, 100 * it.low, 100 * it.high))
+    return [(section, found.headline, shown) for section, shown in sections.items()]
+
+
+REPORT = Report("page", "Everything on one page", write_page)

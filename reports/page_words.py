@@ -1,0 +1,108 @@
+"""A study in plain words: what each variant does, from its configuration alone."""
+
+from __future__ import annotations
+
+from ilr_bench.config import IDEA3_STAGES, RunConfig
+
+TRAINED = {
+    "fusion": "It learns from its answers after the discussion.",
+    "sharing": "It learns from its own first ideas only.",
+    "both": "It learns from its first ideas and from its answers after the discussion.",
+    "all": "It learns from its ideas, its analyses and its answers after the discussion.",
+}
+INFERENCE = {
+    "single": "Not trained; one answer from each model.",
+    "debate": "Not trained; models see each other's answers and revise their own, {rounds} rounds in all.",
+    "idea3": "Not trained; models share ideas, analyse them and fuse them into an answer.",
+}
+GLOSSARY = (
+    ("agent", "One of the models of a group, with its own weights, tokenizer and optimizer."),
+    (
+        "reward",
+        "What an answer earns while training: mostly whether it is right, checked by a program.",
+    ),
+    (
+        "advantage",
+        "How much better an answer was than the others to the same question. Training makes answers with a positive "
+        "advantage likelier and those with a negative one less likely; without differences there is nothing to learn.",
+    ),
+    (
+        "cooperate, compete",
+        "In the discussion an agent treats its peer as a partner or as an opponent. Only the wording of the prompt "
+        "changes. The item-response rule cooperates where a question is harder than the agent is able.",
+    ),
+    (
+        "calibration",
+        "A correction of an agent's rewards by those of its peers on the same question (the paper's equation 5).",
+    ),
+    (
+        "sampled tokens",
+        "The pieces of text written while training, the main cost. grpo_matched writes as many as ilr, alone.",
+    ),
+    (
+        "Avg",
+        "Plain mean of the columns for mathematics; programs are not in it.",
+    ),
+    (
+        "±",
+        "Half of a 95 % interval. Were the study repeated with new questions and new training runs, about 19 of 20 "
+        "such intervals would hold the true value.",
+    ),
+    (
+        "*",
+        "A difference that would rarely arise by chance, even though so many were looked at. Without a star nothing is "
+        "claimed, and the table says how small a difference it could have seen.",
+    ),
+)
+
+
+def describe(config: RunConfig) -> str:
+    """One to four sentences on what happens to the models under a configuration."""
+    if config.inference.method != "none":
+        return INFERENCE[config.inference.method].format(rounds=config.inference.rounds)
+    if not config.training.steps:
+        return "The models as they are, without training."
+    parts = [_discussion(config) if config.discussion.stages == IDEA3_STAGES else "Each model is trained alone."]
+    if config.sampling.match_tokens_of is not None:
+        parts.append(f"It samples as much text as {config.sampling.match_tokens_of} does, on more answers.")
+    if config.discussion.stages == IDEA3_STAGES:
+        parts.append(TRAINED[config.discussion.trained_turns])
+    if config.calibration.kind != "none":
+        parts.append("Rewards are calibrated by those of the peers.")
+    if config.pooling.kind != "none":
+        parts.append("Right ideas of a peer join its own.")
+    if config.critic.kind != "none":
+        parts.append("A value function takes the place of the group as baseline (PPO).")
+    if config.advantages.baseline in ("agents", "batch"):
+        parts.append(f"Advantages are taken against a mean over the {config.advantages.baseline}.")
+    if config.advantages.scale != "group":
+        how = (
+            "not divided by any spread" if config.advantages.scale == "none" else "divided by the whole batch's spread"
+        )
+        parts.append(f"Advantages are {how}.")
+    return " ".join(parts)
+
+
+def _discussion(config: RunConfig) -> str:
+    if config.discussion.hears == "itself":
+        return "Each model has an idea, analyses it and improves it, without hearing the others."
+    number = len(config.models)
+    twins = len(set(config.models)) < number
+    who = f"{number} copies of one model" if twins else f"{number} models"
+    rule = config.interaction
+    if rule.rule == "irt":
+        how = "the item-response rule decides, question by question, who cooperates"
+        how += ", with abilities that follow the training" if rule.ability == "online" else ""
+    elif rule.rule == "matched_coin":
+        how = "coins decide who cooperates, as often as the rule would"
+    elif rule.cooperation_ratio in (0, 1):
+        how = "all cooperate on every question" if rule.cooperation_ratio else "all compete on every question"
+    else:
+        how = f"a coin decides whether they cooperate ({rule.cooperation_ratio:.0%} of the questions)"
+    measured = " Difficulty is the share of wrong answers." if config.difficulty.source == "solve_rate" else ""
+    return f"{who} share ideas, analyse each other's and fuse them; {how}.{measured}"
+
+
+def counted(number: int, word: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
