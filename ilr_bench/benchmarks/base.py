@@ -63,7 +63,7 @@ BENCHMARKS: Registry[Benchmark] = Registry(
         f"ilr_bench.benchmarks.{module}"
         for module in (
             "micro", "arithmetic", "gsm8k", "math500", "minerva", "olympiadbench", "aime", "mmlu_pro",
-            "gpqa_diamond", "generated",
+            "gpqa_diamond", "generated", "mbpp", "mbpp_plus", "humaneval", "humaneval_plus",
         )
     ),
     group="ilr_bench.benchmarks",

@@ -1,0 +1,21 @@
+"""MBPP+ (Liu et al. 2023): 378 problems of MBPP, repaired, with some thirty-five times as many tests."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ilr_bench.benchmarks.base import Benchmark, register
+from ilr_bench.benchmarks.evalplus_data import CODE_TOKENS, MBPP, mbpp_rows
+
+register(
+    Benchmark(
+        name="mbpp_plus",
+        column="MBPP+",
+        summary="378 short functions, EvalPlus's tests",
+        kind="code",
+        domain="out-of-domain",
+        load=partial(mbpp_rows, plus=True),
+        data=(MBPP,),
+        max_new_tokens=CODE_TOKENS,
+    )
+)
