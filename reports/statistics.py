@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from reports.statistics_families import benjamini_hochberg, holm
-from reports.statistics_permutation import MaxT, Section, deals, max_t
-from reports.statistics_power import mcnemar_detectable_effect, minimum_detectable_effect
-
-__all__ = (
-    "Interval", "MaxT", "PairedDifference", "Section", "SeedVariance", "benjamini_hochberg", "deals",
-    "detectable_difference", "holm", "interval", "max_t", "mcnemar_detectable_effect", "minimum_detectable_effect",
-    "paired_difference", "pooled", "seed_variance",
-)  # fmt: skip
+# The names of the whole room, so that callers need not know its files.
+from reports.statistics_families import benjamini_hochberg as benjamini_hochberg
+from reports.statistics_families import holm as holm
+from reports.statistics_permutation import FEWEST_DEALS as FEWEST_DEALS
+from reports.statistics_permutation import MaxT as MaxT
+from reports.statistics_permutation import Section as Section
+from reports.statistics_permutation import deals as deals
+from reports.statistics_permutation import max_t as max_t
+from reports.statistics_power import mcnemar_detectable_effect as mcnemar_detectable_effect
+from reports.statistics_power import minimum_detectable_effect as minimum_detectable_effect
+from reports.statistics_power import without_bias as without_bias
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -82,8 +84,8 @@ class SeedVariance:
 
 
 @dataclass(frozen=True)
-class _Table:
-    """Answers as a complete table of questions and runs."""
+class Answers:
+    """A complete table of questions and runs."""
 
     means: Floats
     """(questions, seeds): mean over the answers of one run to one question."""
@@ -125,7 +127,7 @@ def interval(
     ratio of normal to t quantile (Korn and Graubard 1998), so that it stays inside [0, 1] and tends to
     mean +- t * standard error. Raises ValueError on incomplete tables and values outside [0, 1].
     """
-    table = _arrange(values, clusters, seeds, strata)
+    table = arrange(values, clusters, seeds, strata)
     questions, count = table.means.shape
     # Rounding must not carry a mean of 1 above it.
     mean = round(float(table.weights @ table.means.mean(axis=1)), 12)
@@ -147,7 +149,7 @@ def seed_variance(
     values: ArrayLike, clusters: ArrayLike, seeds: ArrayLike, strata: ArrayLike | None = None
 ) -> SeedVariance:
     """Variance between training runs of one variant (shapes as in `interval`)."""
-    return _arrange(values, clusters, seeds, strata).between
+    return arrange(values, clusters, seeds, strata).between
 
 
 def pooled(variances: Sequence[SeedVariance]) -> SeedVariance | None:
@@ -178,8 +180,18 @@ def paired_difference(
 
     Raises ValueError on incomplete tables.
     """
-    left, right = _arrange(a, clusters, seeds, strata), _arrange(b, clusters, seeds, strata)
-    both = _Table(left.means - right.means, left.strata, left.weights, left.n)
+    return compare(arrange(a, clusters, seeds, strata), arrange(b, clusters, seeds, strata), rng, runs, level)
+
+
+def compare(
+    left: Answers,
+    right: Answers,
+    rng: np.random.Generator | None = None,
+    runs: SeedVariance | None = None,
+    level: float = 0.95,
+) -> PairedDifference:
+    """`paired_difference` of two tables with the same questions and runs."""
+    both = Answers(left.means - right.means, left.strata, left.weights, left.n)
     change = float(both.weights @ both.means.mean(axis=1))
     questions, count = both.means.shape
     if not both.means.any():
@@ -205,21 +217,20 @@ def paired_difference(
     return PairedDifference(change, change - half, change + half, pvalue, test, both.n, error, df, differ)
 
 
-def detectable_difference(
-    result: PairedDifference, alpha: float = 0.05, power: float = 0.8, critical: float | None = None
-) -> float:
+def detectable_difference(result: PairedDifference, alpha: float = 0.05, power: float = 0.8) -> float:
     """Smallest true difference that the test of `result` finds with probability `power`, on data that vary alike.
 
-    `critical` as in `minimum_detectable_effect`; McNemar's test has none.
+    For a family corrected by Holm's method divide alpha by the number of comparisons: his first step.
     """
     if result.test == MCNEMAR:
         return mcnemar_detectable_effect(result.n, result.discordant, alpha, power)
-    return minimum_detectable_effect(result.standard_error, result.df, alpha, power, critical)
+    return minimum_detectable_effect(without_bias(result.standard_error, result.df), result.df, alpha, power)
 
 
-def _arrange(
+def arrange(
     values: ArrayLike, clusters: ArrayLike | None, seeds: ArrayLike | None, strata: ArrayLike | None
-) -> _Table:
+) -> Answers:
+    """Answers as a table (shapes as in `interval`); raises ValueError where a question lacks an answer in a run."""
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or not len(data):
         raise ValueError("values must be a list of at least one answer")
@@ -236,7 +247,7 @@ def _arrange(
     sums = np.bincount(place, weights=data, minlength=shape[0] * shape[1])
     members = (keys // (name.max() + 1)).astype(np.intp)
     sizes = np.bincount(members)
-    return _Table((sums / counts).reshape(shape), members, 1 / (len(sizes) * sizes[members]), len(data))
+    return Answers((sums / counts).reshape(shape), members, 1 / (len(sizes) * sizes[members]), len(data))
 
 
 def _is_binary(means: Floats) -> bool:
@@ -258,12 +269,12 @@ def _mid_p(mean: float, size: float, level: float) -> tuple[float, float]:
     return low, high
 
 
-def _mean_error(table: _Table, runs: SeedVariance | None) -> tuple[float, float]:
+def _mean_error(table: Answers, runs: SeedVariance | None) -> tuple[float, float]:
     variance, df = _combined(_run_part(table, runs), _question_part(table, smooth=True), _rest_part(table))
     return math.sqrt(variance), df
 
 
-def _run_part(table: _Table, pool: SeedVariance | None) -> list[tuple[float, float]]:
+def _run_part(table: Answers, pool: SeedVariance | None) -> list[tuple[float, float]]:
     """Variance of the mean that comes from training runs; none for a model that answers alike in every run."""
     own, count = table.between, table.means.shape[1]
     if own.df == 0:
@@ -272,7 +283,7 @@ def _run_part(table: _Table, pool: SeedVariance | None) -> list[tuple[float, flo
     return [(used.value / count, float(used.df))]
 
 
-def _question_part(table: _Table, smooth: bool) -> tuple[float, float]:
+def _question_part(table: Answers, smooth: bool) -> tuple[float, float]:
     """Variance of the mean that comes from the choice of questions, with its degrees of freedom.
 
     `smooth`: a column that is all right or all wrong gets the variance of half an answer more of each kind,
@@ -293,7 +304,7 @@ def _question_part(table: _Table, smooth: bool) -> tuple[float, float]:
     return total, _satterthwaite(total, terms)
 
 
-def _rest_part(table: _Table) -> tuple[float, float]:
+def _rest_part(table: Answers) -> tuple[float, float]:
     """What questions and runs both contain: variance of the rest of a two-way layout, divided as in the mean."""
     count = table.means.shape[1]
     if count == 1:

@@ -24,7 +24,7 @@ SIGNS: Floats = np.array([-1.0, 1.0])
 CHUNK = 500
 """Draws at a time: bounds the memory."""
 FEWEST_DEALS = 1_000
-"""Below this many ways to deal the runs, p-values come in steps too coarse for a corrected 5 %."""
+"""Below this many ways to deal a section's runs, p-values come in steps too coarse for a corrected 5 %."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,9 @@ class MaxT:
     """Of each comparison for itself."""
     statistics: tuple[Floats, ...]
     """Difference over its standard error (runs pooled)."""
-    critical: float
-    """What the largest |statistic| exceeds in 5 % of the null tables."""
 
 
-def max_t(
-    sections: Sequence[Section], rng: np.random.Generator | None = None, draws: int = DRAWS, level: float = 0.05
-) -> MaxT:
+def max_t(sections: Sequence[Section], rng: np.random.Generator | None = None, draws: int = DRAWS) -> MaxT:
     """The max-T permutation test of a table's comparisons; `rng` defaults to seed 0.
 
     Models are dealt independently, which is safe where their answers go together (Šidák 1967). Rows with the
@@ -83,7 +79,6 @@ def max_t(
         adjusted=tuple(np.split(adjusted, cuts)),
         single=tuple(np.split(single, cuts)),
         statistics=tuple(table.observed for table in tables),
-        critical=float(np.quantile(null.max(axis=1), 1 - level, method="higher")),
     )
 
 

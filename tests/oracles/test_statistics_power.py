@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 from reports import statistics
 
@@ -41,12 +40,10 @@ def test_too_few_questions_detect_nothing() -> None:
     assert statistics.mcnemar_detectable_effect(5, 3) == 1.0
 
 
-def test_a_critical_value_takes_the_place_of_alpha() -> None:
-    by_alpha = statistics.minimum_detectable_effect(2.0, 12, alpha=0.01)
-    by_limit = statistics.minimum_detectable_effect(2.0, 12, critical=float(stats.t.ppf(0.995, 12)))
-    assert by_limit == pytest.approx(by_alpha)
-    power = TTestPower().power(by_limit / 2 / np.sqrt(13), nobs=13, alpha=0.01, df=12)
-    assert power == pytest.approx(0.8, abs=1e-3)
+def test_an_estimated_error_is_freed_of_its_bias() -> None:
+    draws = np.sqrt(np.random.default_rng(1).chisquare(10, 200_000) / 10)
+    assert np.mean([statistics.without_bias(value, 10) for value in draws[:20_000]]) == pytest.approx(1, abs=0.005)
+    assert statistics.without_bias(2.0, np.inf) == 2.0
 
 
 def test_a_comparison_knows_how_to_price_its_own_test() -> None:
@@ -55,7 +52,8 @@ def test_a_comparison_knows_how_to_price_its_own_test() -> None:
     assert single.discordant == 50
     assert statistics.detectable_difference(single) == statistics.mcnemar_detectable_effect(100, 50)
     shares = statistics.paired_difference(a / 2, b, np.arange(100))
-    expected = statistics.minimum_detectable_effect(shares.standard_error, shares.df)
+    error = statistics.without_bias(shares.standard_error, shares.df)
+    expected = statistics.minimum_detectable_effect(error, shares.df)
     assert statistics.detectable_difference(shares) == expected
 
 
