@@ -24,8 +24,10 @@ SOFT = "#6b7580"
 GRID = "#e3e6ea"
 PALETTE = tuple(colour for place, colour in enumerate(sns.color_palette("colorblind").as_hex()) if place not in (6, 8))
 """Without its pink and its yellow, which are too pale for lines on white."""
-DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.5), (7, 2, 1.5, 2), (3, 1.5), (9, 3))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[tuple[float, ...], ...] = (
+    (), (5, 2), (1, 1.5), (7, 2, 1.5, 2), (3, 1.5), (9, 3), (1, 3), (4, 1, 1, 1, 1, 1), (2, 4), (12, 2, 1, 2, 1, 2),
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">")
 
 _RESERVED = ("ilr", "grpo", "grpo_matched", "di_only", "pc_only")
 _STYLE: dict[str, Any] = {

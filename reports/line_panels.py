@@ -40,11 +40,12 @@ def draw_lines(axes: Axes, table: pd.DataFrame, found: Mapping[str, Look], scale
     """One line per variant (and group of models) with a band from the lowest to the highest seed."""
     prepare(axes)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    alpha = 0.12 if len(found) <= 6 else 0.06
     keys = [key for key in ("variant", "models", "agent") if key in table]
     for name, rows in table.groupby(keys, sort=False):
         look = found[str(name[0])]
         axes.fill_between(
-            rows["step"], scale * rows["low"], scale * rows["high"], color=look.colour, alpha=0.12, linewidth=0
+            rows["step"], scale * rows["low"], scale * rows["high"], color=look.colour, alpha=alpha, linewidth=0
         )
         axes.plot(rows["step"], scale * rows["mean"], **look.line())
         if len(rows) == 1:  # a line of one point would not be seen

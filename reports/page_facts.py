@@ -7,6 +7,7 @@ from typing import Any
 
 from ilr_bench.config import RunConfig, to_dict
 from reports.frames import StudyFrames
+from reports.step_blocks import ordered
 
 NOT_SETTINGS = ("profile", "variant", "pool", "seed")
 """Shown elsewhere on the page; `models` differ between groups and stay."""
@@ -40,7 +41,7 @@ def variant_configs(frames: StudyFrames) -> dict[str, RunConfig]:
         groups = frames.trials.loc[frames.trials["variant"] == row["variant"], "models"]
         elsewhere = groups.nunique() > 1 and row["models"] != home
         found[f"{row['variant']} ({row['models']})" if elsewhere else row["variant"]] = frames.configs[row["folder"]]
-    return found
+    return {name: found[name] for name in ordered(list(found))}
 
 
 def settings(frames: StudyFrames) -> Settings:

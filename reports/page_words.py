@@ -5,16 +5,17 @@ from __future__ import annotations
 from ilr_bench.config import IDEA3_STAGES, RunConfig
 
 TRAINED = {
-    "fusion": "It learns from its answers after the discussion.",
-    "sharing": "It learns from its own first ideas only.",
-    "both": "It learns from its first ideas and from its answers after the discussion.",
-    "all": "It learns from its ideas, its analyses and its answers after the discussion.",
+    "fusion": "Each learns from its answers after the discussion.",
+    "sharing": "Each learns from its own first ideas only.",
+    "both": "Each learns from its first ideas and from its answers after the discussion.",
+    "all": "Each learns from its ideas, its analyses and its answers after the discussion.",
 }
 INFERENCE = {
     "single": "Not trained; one answer from each model.",
     "debate": "Not trained; models see each other's answers and revise their own, {rounds} rounds in all.",
     "idea3": "Not trained; models share ideas, analyse them and fuse them into an answer.",
 }
+NUMBERS = {2: "Two", 3: "Three", 4: "Four"}
 GLOSSARY = (
     ("agent", "One of the models of a group, with its own weights, tokenizer and optimizer."),
     (
@@ -88,7 +89,8 @@ def _discussion(config: RunConfig) -> str:
         return "Each model has an idea, analyses it and improves it, without hearing the others."
     number = len(config.models)
     twins = len(set(config.models)) < number
-    who = f"{number} copies of one model" if twins else f"{number} models"
+    count = NUMBERS.get(number, str(number))
+    who = f"{count} copies of one model" if twins else f"{count} models"
     rule = config.interaction
     if rule.rule == "irt":
         how = "the item-response rule decides, question by question, who cooperates"
