@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ablations.paper import ilr
+from ablations.baselines import grpo
+from ablations.paper import di_only, ilr
 from ablations.registry import register
 from ilr_bench.config import RunConfig, change
 from ilr_bench.errors import ConfigurationError
@@ -96,6 +97,33 @@ def online_ability(config: RunConfig) -> RunConfig:
     Source: reviewers (a static ability grows stale)
     """
     return change(ilr(config), {"interaction.ability": "online"})
+
+
+@register
+def solve_rate_difficulty(config: RunConfig) -> RunConfig:
+    """The rule compares ability with the share of the agents' wrong answers, two accuracies on one scale.
+
+    Source: reviewers (is a mean rank a difficulty?)
+    """
+    return change(ilr(config), {"difficulty.source": "solve_rate"})
+
+
+@register
+def self_reflection(config: RunConfig) -> RunConfig:
+    """Each agent analyses and improves its own idea; no text and no reward of a peer reaches it.
+
+    Source: reviewers (is it the other model, or the second look?)
+    """
+    return change(di_only(config), {"discussion.hears": "itself"})
+
+
+@register
+def peer_pooling(config: RunConfig) -> RunConfig:
+    """Agents answer alone, and what a peer solved joins an agent's own group.
+
+    Source: this laboratory (Peer Rollout Pooling, arXiv 2605.07244)
+    """
+    return change(grpo(config), {"pooling.kind": "successes"})
 
 
 def _with_agents(config: RunConfig, number: int) -> RunConfig:

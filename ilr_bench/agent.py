@@ -54,6 +54,13 @@ class Agent:
             text = text.split(stop, 1)[0]
         return text.strip()
 
+    def encode(self, text: str) -> tuple[int, ...]:
+        """A whole turn that says `text`, in the agent's own tokens and with the end that it gives its turns."""
+        stops = self.style.stop_strings()
+        ids: list[int] = self.tokenizer(text + "".join(stops[:1]), add_special_tokens=False)["input_ids"]
+        ends = stops or self.tokenizer.eos_token_id is None
+        return tuple(ids) if ends else (*ids, self.tokenizer.eos_token_id)
+
     def _tokens(self, text: str) -> list[int]:
         if self.tokenizer.chat_template is None or not self.style.uses_chat_template:
             ids: list[int] = self.tokenizer(text)["input_ids"]

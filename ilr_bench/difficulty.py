@@ -1,8 +1,9 @@
-"""Question difficulty by self-ranking (paper section 3.1).
+"""Question difficulty, by self-ranking (paper section 3.1) or by solve rate (ours).
 
 Shuffle the questions into batches, have an agent order each batch from easy to hard, repeat, and average each
 question's normalised rank (r - 1) / (size - 1). Which model ranks, and how often, the paper does not say: here
-every agent ranks, and the mean over the agents is D_q.
+every agent ranks, and the mean over the agents is D_q. Its rival measures instead of asking: the share of sampled
+answers that are wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from ilr_bench.agent import Agent
 from ilr_bench.config import DifficultySettings
 from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.grading import Grader
 from ilr_bench.questions.base import Question
+from ilr_bench.records import Verdict
 from ilr_bench.seeds import derive_seed
 
 UNKNOWN = 0.5
@@ -25,13 +28,13 @@ UNKNOWN = 0.5
 
 @dataclass(frozen=True)
 class Rankings:
-    """What one agent's rankings say."""
+    """How hard one agent finds the questions."""
 
     difficulty: NDArray[np.float64]
-    """(questions,) mean normalised rank in [0, 1]; NaN without one valid ranking."""
-    valid: int
+    """(questions,) in [0, 1]: mean normalised rank, NaN without one valid ranking; or the share of wrong answers."""
+    valid: int = 0
     """Answers that were permutations of their batch."""
-    invalid: int
+    invalid: int = 0
     """Answers that were not; they are ignored."""
 
 
@@ -67,6 +70,21 @@ def self_rank(
     texts = [agent.decode(turn[0].token_ids) for turn in turns]
     orders = [agent.style.parse_ranking(text, len(batch)) for text, batch in zip(texts, batches, strict=True)]
     return mean_ranks(len(questions), batches, orders)
+
+
+def solve_rates(
+    agent: Agent, questions: Sequence[Question], samples: int, options: SamplingOptions, grader: Grader, seed: int
+) -> NDArray[np.float64]:
+    """(questions,) share of right answers among an agent's samples, each given alone."""
+    prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
+    sampled = agent.engine.sample(prompts, [samples] * len(prompts), options, derive_seed(seed, "solve"))
+    pairs = [
+        (agent.style.extract_answer(agent.decode(turn.token_ids)), question.answer)
+        for question, turns in zip(questions, sampled, strict=True)
+        for turn in turns
+    ]
+    right = np.array([verdict is Verdict.CORRECT for verdict in grader.grade(pairs)], dtype=np.float64)
+    return np.asarray(right.reshape(len(questions), samples).mean(axis=1))
 
 
 def joint_difficulty(rankings: Sequence[Rankings]) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from ilr_bench.idea3 import Table, Turns, analyse, fuse, share
 from ilr_bench.interaction import cooperates, cooperation
 from ilr_bench.outcomes import Discussion, Lesson, Scores, accuracy, analysis_rewards, learn, rewards_of, score_turns
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn, UpdateReport
+from ilr_bench.pooling import pool_successes
 from ilr_bench.questions.base import Question
 from ilr_bench.records import DialogueRecord, StepRecord, Verdict
 from ilr_bench.rewards import Answer, score
@@ -62,12 +63,13 @@ def train(
         table, places = select(config, room, step)
         talk = discuss(config, room, table, places)
         lessons = calibrate(config, talk)
-        reports = update(config, room, talk, lessons, step)
+        lessons, borrowed = pool(config, talk, lessons)
+        reports = update(config, room, talk, lessons, borrowed, step)
         ability = room.ability
         estimate_ability(config, room, talk)
         validated = validate(config, room, step)
         records = [
-            step_record(config, talk, lessons, reports[agent], agent, step, ability, validated)
+            step_record(config, talk, lessons, reports[agent], agent, step, ability, validated, len(borrowed[agent]))
             for agent in range(len(room.agents))
         ]
         finished(step, records, dialogue_records(talk, lessons, room.difficulty, step))
@@ -124,10 +126,25 @@ def calibrate(config: RunConfig, talk: Discussion) -> dict[Stage, list[Lesson]]:
     return lessons
 
 
+def pool(
+    config: RunConfig, talk: Discussion, lessons: dict[Stage, list[Lesson]]
+) -> tuple[dict[Stage, list[Lesson]], list[list[TrainedTurn]]]:
+    """Lets each agent learn from what its peers solved, where rollouts are pooled; by agent, what it borrows."""
+    if config.pooling.kind == "none":
+        return lessons, [[] for _ in talk.table.agents]
+    pooled = pool_successes(config, talk, lessons["sharing"])
+    return lessons | {"sharing": pooled.lessons}, pooled.borrowed
+
+
 def update(
-    config: RunConfig, room: Classroom, talk: Discussion, lessons: dict[Stage, list[Lesson]], step: int
+    config: RunConfig,
+    room: Classroom,
+    talk: Discussion,
+    lessons: dict[Stage, list[Lesson]],
+    borrowed: list[list[TrainedTurn]],
+    step: int,
 ) -> list[UpdateReport]:
-    """One GRPO update of every agent on its own turns."""
+    """One update of every agent on its own turns, and on those it borrows."""
     reports = []
     for number, updater in enumerate(room.updaters):
         taught = [
@@ -137,7 +154,7 @@ def update(
             for turn, advantage in zip(group, advantages, strict=True)
         ]
         with room.stopwatch.watch("update"):
-            reports.append(updater.update(taught, step))
+            reports.append(updater.update(taught + borrowed[number], step))
         room.stopwatch.count("update", reports[-1].trained_tokens)
     return reports
 

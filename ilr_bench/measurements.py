@@ -7,7 +7,6 @@ import inspect
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,17 @@ SEED = 0
 
 
 def rankings(
-    agent: Agent, fingerprint: str, questions: Sequence[Question], config: RunConfig, artifacts: Artifacts
+    agent: Agent,
+    fingerprint: str,
+    questions: Sequence[Question],
+    config: RunConfig,
+    artifacts: Artifacts,
+    grader: Grader,
 ) -> tuple[Rankings, Path]:
     """One agent's self-ranking of the training questions before training, and the artifact's folder."""
+    del grader
     key = _key("rankings", agent, fingerprint, questions, config) | {
-        "settings": asdict(config.difficulty),
+        "settings": {"batch_size": config.difficulty.batch_size, "shuffles": config.difficulty.shuffles},
         "tokens": config.sampling.max_ranking_tokens,
     }
 
@@ -47,6 +52,42 @@ def rankings(
     folder = artifacts.get(key, make)
     data = json.loads((folder / "rankings.json").read_text())
     return Rankings(np.array(data["difficulty"], dtype=np.float64), data["valid"], data["invalid"]), folder
+
+
+def solve_rates(
+    agent: Agent,
+    fingerprint: str,
+    questions: Sequence[Question],
+    config: RunConfig,
+    artifacts: Artifacts,
+    grader: Grader,
+) -> tuple[Rankings, Path]:
+    """1 - share of right answers that one agent samples alone before training, and the artifact's folder.
+
+    Sampled as in training, `difficulty.samples` times for each training question.
+    """
+    sampling, samples = config.sampling, config.difficulty.samples
+    key = _key("solve_rates", agent, fingerprint, questions, config) | {
+        "samples": samples,
+        "temperature": sampling.temperature,
+        "tokens": sampling.max_new_tokens,
+    }
+
+    def make(folder: Path) -> None:
+        options = SamplingOptions(
+            sampling.max_new_tokens, sampling.temperature, sampling.rows_per_call, agent.style.stop_strings()
+        )
+        rates = difficulty.solve_rates(agent, questions, samples, options, grader, SEED)
+        data = {"difficulty": (1 - rates).tolist(), "samples": samples}
+        (folder / "solve_rates.json").write_text(json.dumps(data))
+
+    folder = artifacts.get(key, make)
+    data = json.loads((folder / "solve_rates.json").read_text())
+    return Rankings(np.array(data["difficulty"], dtype=np.float64)), folder
+
+
+DIFFICULTY = {"self_ranking": ("rankings", rankings), "solve_rate": ("solve_rates", solve_rates)}
+"""`difficulty.source` -> name of its artifact, and how it is measured."""
 
 
 def ability(

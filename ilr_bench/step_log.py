@@ -25,6 +25,7 @@ def step_record(
     step: int,
     ability: NDArray[np.float64],
     validated: Sequence[float | None],
+    borrowed: int,
 ) -> StepRecord:
     """One agent's line in `train.jsonl`."""
     own = [by_agent[agent] for by_agent in lessons.values()]
@@ -32,6 +33,7 @@ def step_record(
     turns = [turn for by_agent in talk.turns.values() for group in by_agent[agent] for turn in group]
     calibrated = config.calibration.kind != "none" and len(talk.table.agents) > 1
     discusses = "fusion" in talk.turns
+    has_modes = discusses and talk.table.hears == "peers"
     return StepRecord(
         step=step,
         agent=talk.table.agents[agent].name,
@@ -43,7 +45,7 @@ def step_record(
         fusion_accuracy=accuracy(talk.scores["fusion"][agent]) if discusses else None,
         mean_reward=_mean([lesson.rewards for lesson in own]),
         mean_calibrated_reward=_mean([lesson.calibrated for lesson in own]),
-        cooperation_share=float(talk.table.cooperation[agent].mean()) if discusses else None,
+        cooperation_share=float(talk.table.cooperation[agent].mean()) if has_modes else None,
         clipped_share=_mean([lesson.clipped for lesson in coupled]) if calibrated else None,
         flat_peer_share=_mean([lesson.flat_peers for lesson in coupled]) if calibrated else None,
         changed_group_share=_mean([lesson.changed for lesson in coupled]) if calibrated else None,
@@ -59,6 +61,7 @@ def step_record(
         ability=float(ability[agent]),
         validation_accuracy=validated[agent],
         value_loss=report.value_loss,
+        borrowed_turns=borrowed,
     )
 
 

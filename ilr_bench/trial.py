@@ -113,18 +113,19 @@ def measure(
     artifacts: Artifacts,
     grader: Grader,
 ) -> Measured:
-    """Rankings and ability of every agent, from the artifacts or computed now."""
+    """Difficulty as every agent finds it and its ability, from the artifacts or computed now."""
     training, validation = questions
     ranked: list[Rankings] = []
     able: list[float] = []
     made: dict[str, str] = {}
+    kind, rank = measurements.DIFFICULTY[config.difficulty.source]
     for seat in seats:
         agent, fingerprint = seat.agent, seat.loaded.fingerprint
-        ranking, ranking_folder = measurements.rankings(agent, fingerprint, training, config, artifacts)
+        ranking, ranking_folder = rank(agent, fingerprint, training, config, artifacts, grader)
         gamma, ability_folder = measurements.ability(agent, fingerprint, validation, config, artifacts, grader)
         ranked.append(ranking)
         able.append(gamma)
-        made |= {f"rankings/{agent.name}": ranking_folder.name, f"ability/{agent.name}": ability_folder.name}
+        made |= {f"{kind}/{agent.name}": ranking_folder.name, f"ability/{agent.name}": ability_folder.name}
     return Measured(tuple(ranked), tuple(able), made)
 
 
@@ -217,6 +218,10 @@ def _result(config: RunConfig, key: str, folder: Path, room: ilr.Classroom, meas
             spent[record.agent] += record.sampled_tokens
     gamma = np.array(measured.ability)
     shares = cooperates(gamma[:, None], room.difficulty[None, :]).mean(axis=1)
+    ranked = {
+        "valid_rankings": [ranking.valid for ranking in measured.rankings],
+        "invalid_rankings": [ranking.invalid for ranking in measured.rankings],
+    }
     return TrialResult(
         hash=key,
         variant=config.variant,
@@ -231,9 +236,8 @@ def _result(config: RunConfig, key: str, folder: Path, room: ilr.Classroom, meas
         difficulty={
             "mean": float(room.difficulty.mean()),
             "standard_deviation": float(room.difficulty.std()),
-            "valid_rankings": [ranking.valid for ranking in measured.rankings],
-            "invalid_rankings": [ranking.invalid for ranking in measured.rankings],
-        },
+        }
+        | (ranked if config.difficulty.source == "self_ranking" else {}),
         artifacts=measured.artifacts,
         versions=versions(),
     )

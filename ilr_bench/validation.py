@@ -72,10 +72,19 @@ def _validate_learning(config: RunConfig) -> None:
             "critic.kind: a critic takes its own baseline off the rewards; "
             "set advantages.scale and advantages.baseline to none"
         )
-    if config.pooling.kind != "none" and config.advantages.baseline != "group":
-        raise ConfigurationError("pooling.kind: pooled answers join a group; set advantages.baseline=group")
-    if config.pooling.kind != "none" and config.critic.kind != "none":
-        raise ConfigurationError("pooling.kind: a critic has no groups that answers could join")
+    if config.pooling.kind != "none":
+        if config.advantages.baseline != "group" or config.advantages.scale == "batch":
+            raise ConfigurationError(
+                "pooling.kind: peers' answers join a group; set advantages.baseline=group and advantages.scale=group"
+            )
+        if config.calibration.kind != "none":
+            raise ConfigurationError(
+                "pooling.kind: equation (5) compares groups that pooling joins; set calibration.kind=none"
+            )
+        if config.discussion.trained_turns == "fusion":
+            raise ConfigurationError(
+                "pooling.kind: only ideas are pooled; set discussion.trained_turns=sharing or both"
+            )
 
 
 def _validate_inference(config: RunConfig) -> None:

@@ -20,6 +20,7 @@ class CodePoints:
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
         self.chat_template = None
+        self.eos_token_id = None
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
         return {"input_ids": [ord(letter) + self.offset for letter in text]}

@@ -20,10 +20,11 @@ from ilr_bench.validation import validate
 
 NAMES = tuple(
     """
-    base grpo grpo_matched ppo infer_single infer_debate infer_idea3 ilr di_only pc_only pure_cooperative pure_competitive
+    base grpo grpo_matched ppo infer_single infer_debate infer_idea3
+    ilr di_only pc_only pure_cooperative pure_competitive
     cooperation_0.0 cooperation_0.2 cooperation_0.4 cooperation_0.6 cooperation_0.8 cooperation_1.0
     random_matched agents_3 agents_4 twins train_fusion train_sharing
-    pooled_baseline no_std batch_scale online_ability
+    pooled_baseline no_std batch_scale online_ability solve_rate_difficulty self_reflection peer_pooling
     """.split()
 )
 SAME = {"cooperation_0.0": "pure_competitive", "cooperation_1.0": "pure_cooperative"}
@@ -82,6 +83,8 @@ def test_every_variant_says_what_it_is_and_who_asks_for_it(name: str) -> None:
 
 SOLO = {"discussion.stages": ["sharing"], "discussion.trained_turns": "sharing"}
 COIN = {"interaction.rule": "coin"}
+BASE = {**SOLO, "calibration.kind": "none", "training.steps": 0}
+PPO = {"critic.kind": "value_head", "advantages.scale": "none", "advantages.baseline": "none"}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +108,13 @@ COIN = {"interaction.rule": "coin"}
         ("no_std", {"advantages.scale": "none"}),
         ("batch_scale", {"advantages.scale": "batch"}),
         ("online_ability", {"interaction.ability": "online"}),
+        ("solve_rate_difficulty", {"difficulty.source": "solve_rate"}),
+        ("self_reflection", {"calibration.kind": "none", "discussion.hears": "itself"}),
+        ("peer_pooling", {**SOLO, "calibration.kind": "none", "pooling.kind": "successes"}),
+        ("ppo", {**SOLO, **PPO, "calibration.kind": "none"}),
+        ("infer_single", {**BASE, "inference.method": "single"}),
+        ("infer_debate", {**BASE, "inference.method": "debate"}),
+        ("infer_idea3", {**BASE, **COIN, "interaction.cooperation_ratio": 1.0, "inference.method": "idea3"}),
     ],
 )
 def test_a_variant_differs_from_ilr_in_nothing_else(name: str, expected: dict[str, object]) -> None:

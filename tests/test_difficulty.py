@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import scripted_agent
 
 from ilr_bench.config import DifficultySettings
-from ilr_bench.difficulty import Rankings, joint_difficulty, mean_ranks, ranking_batches
+from ilr_bench.difficulty import Rankings, joint_difficulty, mean_ranks, ranking_batches, solve_rates
+from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.grading import Grader
+from ilr_bench.questions.base import Question
 
 
 @given(count=st.integers(2, 60), size=st.integers(2, 8), shuffles=st.integers(1, 4))
@@ -44,3 +48,15 @@ def test_a_question_without_a_ranking_takes_the_other_agents_value_else_a_half()
     first = Rankings(np.array([0.0, np.nan, np.nan]), 1, 0)
     second = Rankings(np.array([0.5, 1.0, np.nan]), 1, 0)
     assert joint_difficulty([first, second]).tolist() == pytest.approx([0.25, 1.0, 0.5])
+
+
+def test_a_solve_rate_is_the_share_of_right_answers_among_the_samples():
+    def speak(prompt, number):
+        return f"\\boxed{{{2 if number < int(prompt[0]) else 9}}}"
+
+    agent = scripted_agent("A", speak)
+    questions = [Question(f"q{right}", f"{right} of four", "2") for right in (0, 1, 4)]
+    with Grader() as grader:
+        rates = solve_rates(agent, questions, 4, SamplingOptions(64, 1.0), grader, seed=0)
+    assert rates.tolist() == [0.0, 0.25, 1.0]
+    assert agent.engine.heard == ["0 of four", "1 of four", "4 of four"]

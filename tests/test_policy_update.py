@@ -293,3 +293,38 @@ def test_twins_on_one_base_are_updated_one_by_one_against_the_base() -> None:
             assert all(torch.equal(weight, kept[name]) for name, weight in other.items())
     parameters = dict(views[0].base.named_parameters())
     assert all(torch.equal(parameters[name], weight) for name, weight in base.items())
+
+
+def test_a_model_that_its_last_update_breaks_stops_the_run() -> None:
+    """Nothing is sampled after the last update, so that no turn would tell."""
+    model = tiny_model(scale=0.1)
+    prepared = updater(model)
+    take = prepared._optimizer_step
+
+    def spoil(step: int) -> float:
+        norm = take(step)
+        with torch.no_grad():
+            model.lm_head.weight[0] = float("inf")
+        return norm
+
+    taught = turns(model)
+    prepared._optimizer_step = spoil  # type: ignore[method-assign]
+    prepared.update(taught, 9)
+    with torch.no_grad():
+        model.lm_head.weight[0] = 0.0
+    with pytest.raises(NumericalError, match=r"agent A, step 10: .* not finite after its last update"):
+        prepared.update(taught, 10)
+
+
+def test_a_text_of_others_starts_from_the_policys_own_probabilities() -> None:
+    model = tiny_model(scale=0.1)
+    taught = turns(model)
+    foreign = [replace(turn, logprobs=None) if place % 2 else turn for place, turn in enumerate(taught)]
+    equal(gradients(model, UpdateSettings(), taught), gradients(model, UpdateSettings(), foreign))
+    states = []
+    for given in (taught, foreign):
+        copied = copy.deepcopy(model)
+        updater(copied, UpdateSettings(iterations=3, learning_rate=0.01, warmup_steps=0, epsilon=0.05)).update(given, 1)
+        states.append(dict(copied.named_parameters()))
+    for name, weight in states[0].items():
+        torch.testing.assert_close(weight, states[1][name], atol=1e-4, rtol=1e-3)

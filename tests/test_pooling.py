@@ -1,0 +1,93 @@
+"""What a peer solved joins an agent's own group, in the agent's own tokens."""
+
+import numpy as np
+import pytest
+from scripted import scripted_agent
+
+import ablations
+from ilr_bench.advantages import group_advantages
+from ilr_bench.config import RewardSettings, change
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.grading import Grader
+from ilr_bench.idea3 import Table, share
+from ilr_bench.outcomes import Discussion, learn, rewards_of, score_turns
+from ilr_bench.pooling import pool_successes
+from ilr_bench.profiles import profile
+from ilr_bench.questions.base import Question
+from ilr_bench.validation import validate
+
+CONFIG = ablations.get("peer_pooling")(profile("micro"))
+QUESTIONS = (Question("q0", "1+1", "2"), Question("q1", "2+2", "4"))
+
+
+def says(*answers):
+    return lambda prompt, number: f"\\boxed{{{answers[number]}}}"
+
+
+def meet(*speakers, limit=64, style="micro"):
+    """Two samples of each agent on each question, and what pooling makes of them."""
+    config = change(CONFIG, {"sampling.max_new_tokens": limit})
+    agents = [
+        scripted_agent(f"agent{n}", speak, offset=1000 * n, style=style) for n, speak in enumerate(speakers)
+    ]  # fmt: skip
+    cooperation = np.ones((len(agents), len(QUESTIONS)), dtype=bool)
+    table = Table(agents, QUESTIONS, cooperation, config.sampling, seed=0)
+    turns = {"sharing": share(table, [2] * len(agents))}
+    with Grader() as grader:
+        scores = {"sharing": score_turns(table, turns["sharing"], RewardSettings("verified"), grader)}
+    lessons = learn(rewards_of(scores["sharing"]), config.calibration, config.advantages)
+    talk = Discussion(table, np.arange(len(QUESTIONS)), turns, scores)
+    return talk, lessons, pool_successes(config, talk, lessons)
+
+
+def test_right_answers_of_the_peers_join_the_group_and_wrong_ones_do_not():
+    _, _, pooled = meet(says("0", "0"), says("2", "9"))
+    (borrowed,) = pooled.borrowed[0]
+    expected = group_advantages([0.1, 0.1, 1.1])
+    assert pooled.lessons[0].advantages[0] == pytest.approx(expected[:2])
+    assert borrowed.advantage == pytest.approx(expected[2])
+    assert pooled.borrowed[1] == []
+
+
+def test_who_has_nothing_to_borrow_keeps_the_own_advantages():
+    _, lessons, pooled = meet(says("0", "0"), says("2", "9"))
+    np.testing.assert_array_equal(pooled.lessons[1].advantages, lessons[1].advantages)
+    assert (pooled.lessons[0].advantages[1] == 0).all()  # nobody solved the second question
+
+
+def test_a_borrowed_text_is_in_the_own_tokens_after_the_own_prompt_and_without_a_sampler():
+    talk, _, pooled = meet(says("0", "0"), says("2", "9"))
+    (borrowed,) = pooled.borrowed[0]
+    assert talk.table.agents[0].decode(borrowed.completion_ids) == "\\boxed{2}"
+    assert max(borrowed.completion_ids) < 1000 <= min(talk.turns["sharing"][1][0][0].completion.token_ids)
+    assert borrowed.prompt_ids == talk.turns["sharing"][0][0][0].prompt.ids
+    assert borrowed.logprobs is None
+
+
+def test_three_agents_borrow_from_each_other_and_nobody_from_themselves():
+    _, _, pooled = meet(says("2", "2"), says("2", "9"), says("9", "9"))
+    assert [len(turns) for turns in pooled.borrowed] == [1, 2, 3]
+
+
+def test_a_text_that_does_not_fit_or_was_cut_is_left_out():
+    _, _, pooled = meet(says("0", "0"), lambda prompt, number: "\\boxed{2} " + 40 * "x", limit=20)
+    assert pooled.borrowed[0] == []
+
+
+def test_a_style_that_ends_its_turns_by_a_string_gets_it_back():
+    _, _, pooled = meet(says("0", "0"), lambda prompt, number: " 2\n" if number else " 2\nmore", style="fewshot")
+    agent = scripted_agent("A", says())
+    assert [agent.tokenizer.decode(turn.completion_ids) for turn in pooled.borrowed[0]] == [" 2\n", " 2\n"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"advantages.baseline": "batch"}, "advantages.baseline=group"),
+        ({"advantages.scale": "batch"}, "advantages.scale=group"),
+        ({"calibration.kind": "perception"}, "calibration.kind=none"),
+    ],
+)
+def test_settings_under_which_groups_cannot_be_joined_are_refused(changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        validate(change(CONFIG, changes))
