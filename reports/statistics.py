@@ -217,14 +217,18 @@ def compare(
     return PairedDifference(change, change - half, change + half, pvalue, test, both.n, error, df, differ)
 
 
-def detectable_difference(result: PairedDifference, alpha: float = 0.05, power: float = 0.8) -> float:
+def detectable_difference(
+    result: PairedDifference, alpha: float = 0.05, power: float = 0.8, critical: float | None = None
+) -> float:
     """Smallest true difference that the test of `result` finds with probability `power`, on data that vary alike.
 
-    For a family corrected by Holm's method divide alpha by the number of comparisons: his first step.
+    In a family: divide alpha by the number of comparisons (Holm's first step), or give the `critical` value of a test
+    that corrects by itself (`MaxT.critical`).
     """
     if result.test == MCNEMAR:
         return mcnemar_detectable_effect(result.n, result.discordant, alpha, power)
-    return minimum_detectable_effect(without_bias(result.standard_error, result.df), result.df, alpha, power)
+    error = without_bias(result.standard_error, result.df)
+    return minimum_detectable_effect(error, result.df, alpha, power, critical)
 
 
 def arrange(

@@ -13,15 +13,17 @@ def minimum_detectable_effect(
     df: float = math.inf,
     alpha: float = 0.05,
     power: float = 0.8,
+    critical: float | None = None,
 ) -> float:
     """Smallest true difference that a two-sided t test at level `alpha` finds with probability `power`.
 
     Same unit as `standard_error`, which is the true one (`without_bias` mends an estimate). Divide alpha by the
-    number of comparisons for a family corrected by Holm (his first step).
+    number of comparisons for a family corrected by Holm (his first step), or give the `critical` value of a test that
+    corrects by itself (`MaxT.critical`), which replaces alpha's.
     """
     if standard_error == 0:
         return 0.0
-    limit = float(stats.t.ppf(1 - alpha / 2, df))
+    limit = float(stats.t.ppf(1 - alpha / 2, df)) if critical is None else critical
     # The test's statistic is a normal variable over an independent scale; averaging over quantiles of the scale
     # stays exact where scipy's noncentral t gives NaN (large effects, few degrees of freedom).
     levels = (np.arange(4_000) + 0.5) / 4_000
