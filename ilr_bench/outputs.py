@@ -36,11 +36,15 @@ class Comparison:
             right = output == expected if self._oracle is None else self._oracle(output, expected, arguments)
         except (TypeError, ValueError, ArithmeticError):
             return False
-        if self._atol == 0 and is_floats(expected):
-            self._atol = FLOAT_TOLERANCE
+        self.tolerate(is_floats(expected))
         if right or right is None or not self._atol:
             return bool(right)
         return exact and type(output) is type(expected) and _close(output, expected, self._atol)
+
+    def tolerate(self, floats: bool) -> None:
+        """Takes note that an expected output, which need not be compared any more, was of floats."""
+        if self._atol == 0 and floats:
+            self._atol = FLOAT_TOLERANCE
 
 
 def is_floats(value: Any) -> bool:

@@ -19,9 +19,9 @@ from typing import Any
 from ilr_bench.benchmarks.code_extraction import extract_code
 from ilr_bench.benchmarks.code_rules import oracle_of, view_of
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.jail.host import LONGEST_REPLY, Ended, Jail, Request
-from ilr_bench.jail.plain import encode
-from ilr_bench.outputs import Comparison
+from ilr_bench.jail.host import Ended, Jail, Request
+from ilr_bench.jail.plain import decode, encode
+from ilr_bench.outputs import Comparison, is_floats
 from ilr_bench.records import Verdict
 
 __all__ = ["CodeJudge", "extract_code"]
@@ -39,10 +39,10 @@ class _Test:
     """One call, what it must return, and what it may take."""
 
     call: Any
-    expected: Any
+    expected: bytes
+    """As the jail would say it: outputs may be large, and most right ones are equal in this form already."""
+    floats: bool
     cpu_seconds: float
-    longest: int
-    """Bytes of an answer; a longer one cannot be right."""
 
 
 class CodeJudge:
@@ -98,17 +98,22 @@ class CodeJudge:
         if not tests:
             return Verdict.CORRECT
         left = min(PROGRAM_SECONDS, sum(test.cpu_seconds for test in tests)) + 1
-        comparison = Comparison(problem["atol"], oracle_of(problem))
-        with self._jail.run(_request(program, problem, tests, LOAD_SECONDS + left)) as run:
+        calls = [test.call for test in tests]
+        oracle = oracle_of(problem)
+        comparison = Comparison(problem["atol"], oracle)
+        with self._jail.run(_request(program, problem, calls, LOAD_SECONDS + left)) as run:
             ended = run.loaded(LOAD_SECONDS)
             if ended is not None:
                 return _verdict(ended)
             for test in tests:
-                output = run.output(min(test.cpu_seconds, left), test.longest)
-                if isinstance(output, Ended):
-                    return _verdict(output)
+                line = run.reply(min(test.cpu_seconds, left), _ROOM + _ROOM_FACTOR * len(test.expected))
+                if isinstance(line, Ended):
+                    return _verdict(line)
                 left -= run.cpu_seconds
-                if not comparison.accepts(output.value, test.expected, test.call, exact=output.exact):
+                # Not a number is not equal to itself.
+                if oracle is None and line == test.expected and b"NaN" not in line:
+                    comparison.tolerate(test.floats)
+                elif not _accepts(comparison, line, test):
                     return Verdict.WRONG
         return Verdict.CORRECT
 
@@ -116,7 +121,7 @@ class CodeJudge:
         key = (id(problem), part)
         if key not in self._known:
             if part == "tests":
-                tests = [_test(call, expected, 0.0) for call, expected in problem["tests"]]
+                tests = [_test(call, encode(expected).encode(), 0.0) for call, expected in problem["tests"]]
             else:
                 tests = self._run_canonical(problem, problem[part])
             # The problem is kept with its tests: as long as it lives, nothing else has its id.
@@ -126,30 +131,37 @@ class CodeJudge:
     def _run_canonical(self, problem: Mapping[str, Any], inputs: Sequence[Any]) -> list[_Test]:
         if not inputs:
             return []
-        tests = [_test(call, None, 0.0) for call in inputs]
         program = problem["prompt"] + problem["canonical_solution"]
         found: list[_Test] = []
-        with self._jail.run(_request(program, problem, tests, _CANONICAL_SECONDS)) as run:
+        with self._jail.run(_request(program, problem, inputs, _CANONICAL_SECONDS)) as run:
             ended = run.loaded(_CANONICAL_SECONDS)
             for call in inputs:
-                output = run.output(_CANONICAL_SECONDS, LONGEST_REPLY) if ended is None else ended
-                if isinstance(output, Ended):
+                line = run.reply(_CANONICAL_SECONDS) if ended is None else ended
+                if isinstance(line, Ended):
                     raise ConfigurationError(
-                        f"problem {problem['task_id']}: its canonical solution {output.value} on test {len(found)}; "
+                        f"problem {problem['task_id']}: its canonical solution {line.value} on test {len(found)}; "
                         "leave the problem out or mend the data"
                     )
-                found.append(_test(call, output.value, run.cpu_seconds))
+                found.append(_test(call, line, run.cpu_seconds))
         return found
 
 
-def _test(call: Any, expected: Any, reference_seconds: float) -> _Test:
+def _test(call: Any, expected: bytes, reference_seconds: float) -> _Test:
+    output = decode(expected)
     limit = max(TEST_SECONDS, REFERENCE_FACTOR * reference_seconds)
-    return _Test(call, expected, limit, _ROOM + _ROOM_FACTOR * len(encode(expected)))
+    return _Test(call, expected, output is not None and is_floats(output.value), limit)
 
 
-def _request(program: str, problem: Mapping[str, Any], tests: Sequence[_Test], cpu_seconds: float) -> Request:
-    calls = tuple(test.call for test in tests)
-    return Request(program, problem["entry_point"], calls, problem.get("setup", ""), view_of(problem), cpu_seconds)
+def _accepts(comparison: Comparison, line: bytes, test: _Test) -> bool:
+    output, expected = decode(line), decode(test.expected)
+    if output is None or expected is None:
+        return False
+    return comparison.accepts(output.value, expected.value, test.call, exact=output.exact)
+
+
+def _request(program: str, problem: Mapping[str, Any], calls: Sequence[Any], cpu_seconds: float) -> Request:
+    setup = problem.get("setup", "")
+    return Request(program, problem["entry_point"], tuple(calls), setup, view_of(problem), cpu_seconds)
 
 
 def _verdict(ended: Ended) -> Verdict:

@@ -28,7 +28,6 @@ from typing import Any, Literal
 
 import ilr_bench
 from ilr_bench.errors import IlrError
-from ilr_bench.jail.plain import Output, decode
 from ilr_bench.jail.program import LENGTH
 
 STILL_SECONDS = 5.0
@@ -157,7 +156,7 @@ class Run:
     def __init__(self, control: socket.socket, channel: socket.socket, request: Request) -> None:
         """Waits until the program's process is there."""
         self._control, self._channel = control, channel
-        self._heard = b""
+        self._heard = bytearray()
         self._process = _Clock(self._pid())
         self.cpu_seconds = 0.0
         """CPU time of the step before."""
@@ -168,17 +167,10 @@ class Run:
 
     def loaded(self, cpu_seconds: float) -> Ended | None:
         """Waits until the program is loaded; None where it is."""
-        line = self._line(cpu_seconds, 16)
+        line = self.reply(cpu_seconds, 16)
         if isinstance(line, Ended):
             return line
         return None if line == b"true" else Ended.FAILED
-
-    def output(self, cpu_seconds: float, longest: int = LONGEST_REPLY) -> Output | Ended:
-        """The output of the next call; a reply of more than `longest` bytes counts as none."""
-        line = self._line(cpu_seconds, longest)
-        if isinstance(line, Ended):
-            return line
-        return decode(line) or Ended.FAILED
 
     def end(self) -> None:
         """Kills the program and waits until nothing of it is left; raises JailError where it never started."""
@@ -196,21 +188,25 @@ class Run:
             raise refusal(rest.strip() or "its launcher ended without a word")
         return int(rest)
 
-    def _line(self, cpu_seconds: float, longest: int) -> bytes | Ended:
+    def reply(self, cpu_seconds: float, longest: int = LONGEST_REPLY) -> bytes | Ended:
+        """The line that tells the next call's output (see `jail.plain`), whoever wrote it.
+
+        Reading stops at `longest` bytes: what says more has failed.
+        """
         start = at = self._process.seconds()
         waited = still = 0.0
-        while b"\n" not in self._heard:
+        end = self._heard.find(b"\n")
+        while end < 0:
             if len(self._heard) > longest:
                 return Ended.FAILED
             ready, _, _ = select.select([self._channel], [], [], _INTERVAL)
             now = self._process.seconds()
             if ready:
-                try:
-                    part = self._channel.recv(1 << 20)
-                except ConnectionResetError:
-                    part = b""
+                part = self._receive()
                 if not part:
                     return Ended.OVERRAN if now - start > cpu_seconds else Ended.FAILED
+                place = part.find(b"\n")
+                end = -1 if place < 0 else len(self._heard) + place
                 self._heard += part
             else:
                 waited += _INTERVAL
@@ -218,9 +214,16 @@ class Run:
                 at = now
             if now - start > cpu_seconds or waited > PATIENCE * cpu_seconds or still > STILL_SECONDS:
                 return Ended.OVERRAN
-        line, _, self._heard = self._heard.partition(b"\n")
+        line = bytes(self._heard[:end])
+        del self._heard[: end + 1]
         self.cpu_seconds = self._process.seconds() - start
         return line if len(line) <= longest else Ended.FAILED
+
+    def _receive(self) -> bytes:
+        try:
+            return self._channel.recv(1 << 20)
+        except ConnectionResetError:
+            return b""
 
 
 class _Clock:

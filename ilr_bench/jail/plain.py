@@ -40,7 +40,7 @@ def encode(value: Any, *, items: bool = False) -> str:
     return json.dumps([_encode(value, DEEPEST, itertools.count()), exact])
 
 
-def decode(line: bytes) -> Output | None:
+def decode(line: bytes | bytearray) -> Output | None:
     """The output in one line of a reply; None where `encode` cannot have written it."""
     try:
         value, exact = json.loads(line)
@@ -66,7 +66,7 @@ def _encode(value: Any, depth: int, counter: Iterable[int]) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, list):
-        return [_encode(part, depth - 1, counter) for part in list.__iter__(value)]
+        return list(value) if _simple(value) else [_encode(part, depth - 1, counter) for part in list.__iter__(value)]
     for kind, built_in in _COLLECTIONS.items():
         if isinstance(value, built_in):
             return {kind: [_encode(part, depth - 1, counter) for part in built_in.__iter__(value)]}
@@ -84,11 +84,20 @@ def _encode(value: Any, depth: int, counter: Iterable[int]) -> Any:
     raise TypeError(f"an output of the type {type(value).__name__} is not plain data")
 
 
+def _simple(values: list[Any]) -> bool:
+    """Whether JSON says all of a long list as it stands: small integers, or texts; a matter of speed only."""
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return bool(min(values) > -_SAFE_INTEGER and max(values) < _SAFE_INTEGER)
+    return kinds in ({str}, {float}, {bool})
+
+
 def _decode(value: Any, depth: int) -> Any:
     if not depth:
         raise ValueError("too deep")
     if isinstance(value, list):
-        return [_decode(part, depth - 1) for part in value]
+        flat = {list, dict}.isdisjoint(map(type, value))
+        return value if flat else [_decode(part, depth - 1) for part in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
