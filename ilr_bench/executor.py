@@ -41,6 +41,15 @@ class Event:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a job did not succeed."""
+
+    message: str
+    status: int | None
+    """Exit status of its error; None where it was not run because another one failed."""
+
+
 ATTEMPTS = 2
 DIED = "its worker process died (killed, or out of memory); run the same command again to continue from its checkpoint"
 
@@ -53,14 +62,14 @@ def tell(event: Event) -> None:
         _events.put(event)
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Event], None]) -> dict[str, str]:
-    """Runs every job whose needs succeeded, in the order given; returns job -> error for those that failed.
+def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Event], None]) -> dict[str, Failure]:
+    """Runs every job whose needs succeeded, in the order given; returns job -> failure for those that failed.
 
     A job whose worker died is started once more; trials continue from their checkpoints.
     """
     context = multiprocessing.get_context("spawn")
     queue: SimpleQueue[Event] = context.SimpleQueue()
-    waiting, failed, done = list(jobs), dict[str, str](), set[str]()
+    waiting, failed, done = list(jobs), dict[str, Failure](), set[str]()
     attempts: Counter[str] = Counter()
     running: dict[Future[None], Job] = {}
 
@@ -72,7 +81,8 @@ def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Event], None]) 
         try:
             while waiting or running:
                 for job in [job for job in waiting if any(need in failed for need in job.needs)]:
-                    failed[job.name] = f"not run, because {next(need for need in job.needs if need in failed)} failed"
+                    culprit = next(need for need in job.needs if need in failed)
+                    failed[job.name] = Failure(f"not run, because {culprit} failed", None)
                     waiting.remove(job)
                 broken = False
                 for job in [job for job in waiting if done.issuperset(job.needs)][: workers - len(running)]:
@@ -96,11 +106,15 @@ def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Event], None]) 
                         done.add(job.name)
                     else:
                         failed[job.name] = _describe(error)
-                    watch(Event(job.name, ended=True, error=failed.get(job.name, "")))
+                    watch(Event(job.name, ended=True, error=failed[job.name].message if job.name in failed else ""))
                 if broken:
                     # Every job of a broken pool is lost with it, also those of the workers that lived.
                     waiting[:0] = [job for job in running.values() if attempts[job.name] < ATTEMPTS]
-                    failed |= {job.name: DIED for job in running.values() if attempts[job.name] >= ATTEMPTS}
+                    failed |= {
+                        job.name: Failure(DIED, IlrError.exit_status)
+                        for job in running.values()
+                        if attempts[job.name] >= ATTEMPTS
+                    }
                     running.clear()
                     pool.shutdown(wait=False, cancel_futures=True)
                     pool = new_pool()
@@ -109,12 +123,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Event], None]) 
     return failed
 
 
-def _describe(error: BaseException) -> str:
+def _describe(error: BaseException) -> Failure:
     if isinstance(error, BrokenProcessPool):
-        return DIED
+        return Failure(DIED, IlrError.exit_status)
     if isinstance(error, IlrError):
-        return str(error)
-    return "".join(traceback.format_exception(error))
+        return Failure(str(error), error.exit_status)
+    return Failure("".join(traceback.format_exception(error)), IlrError.exit_status)
 
 
 def _start(queue: SimpleQueue[Event]) -> None:

@@ -19,7 +19,7 @@ from ilr_bench.benchmarks import expand
 from ilr_bench.benchmarks import get as get_benchmark
 from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.errors import IlrError
-from ilr_bench.executor import Job, run_jobs
+from ilr_bench.executor import Failure, Job, run_jobs
 from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS, cache_folder
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
@@ -46,8 +46,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 class Outcome:
     """What became of a sweep."""
 
-    failed: dict[str, str]
-    """Job -> error."""
+    failed: dict[str, Failure]
+    """Job -> why."""
     seconds: dict[str, float]
     """Phase -> seconds on the clock."""
 
@@ -60,7 +60,7 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str, f
     from ilr_bench.grid_search import GridSearch
 
     seconds: dict[str, float] = {}
-    failed: dict[str, str] = {}
+    failed: dict[str, Failure] = {}
     load_benchmarks(plan)
     with lock_study(out):
         write_study(out, extended_study(out, Study(profile, command, plan.entries)))
@@ -191,13 +191,17 @@ def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: 
 
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
-    """Says how a sweep ended; raises IlrError if any job failed."""
+    """Says how a sweep ended; raises IlrError if any job failed, with the failures' own exit status if it is one."""
     note("seconds on the clock: " + ", ".join(f"{phase} {value:.0f}" for phase, value in outcome.seconds.items()))
     note("seconds of the workers: " + _work_split(out, plan))
-    for job, error in outcome.failed.items():
-        note(f"{job}: {error}")
+    for job, failure in outcome.failed.items():
+        note(f"{job}: {failure.message}")
     if outcome.failed:
-        raise IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
+        error = IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
+        statuses = {failure.status for failure in outcome.failed.values()} - {None}
+        if len(statuses) == 1:
+            error.exit_status = statuses.pop() or IlrError.exit_status
+        raise error
     say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 

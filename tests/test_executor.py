@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ilr_bench import executor
 from ilr_bench.errors import MissingInputError, NumericalError
-from ilr_bench.executor import Event, Job, run_jobs, tell
+from ilr_bench.executor import Event, Failure, Job, run_jobs, tell
 
 
 def touch(path: Path) -> None:
@@ -68,7 +68,10 @@ def test_a_failure_is_one_line_and_what_needs_it_is_not_run(tmp_path):
     failed, _ = run(
         [Job("bad", fail, ()), Job("after", touch, (tmp_path / "x",), ("bad",)), Job("other", touch, (other,))]
     )
-    assert failed == {"bad": "no such model; install it", "after": "not run, because bad failed"}
+    assert failed == {
+        "bad": Failure("no such model; install it", 3),
+        "after": Failure("not run, because bad failed", None),
+    }
     assert other.exists()
 
 
@@ -82,7 +85,7 @@ def test_a_job_whose_worker_was_killed_is_started_once_more(tmp_path):
 def test_a_job_that_kills_its_worker_every_time_fails_and_the_rest_goes_on(tmp_path):
     other = tmp_path / "other"
     failed, _ = run([Job("killer", die, ()), Job("other", touch, (other,), ())], workers=1)
-    assert "worker process died" in failed["killer"]
+    assert "worker process died" in failed["killer"].message
     assert other.exists()
 
 
@@ -93,7 +96,7 @@ def test_progress_told_in_a_worker_reaches_the_watcher():
 
 def test_a_loss_that_is_not_finite_is_one_line_that_names_agent_and_step():
     failed, _ = run([Job("trial", diverge, ())])
-    assert failed == {"trial": "agent A, step 3: the loss is nan; lower update.learning_rate"}
+    assert failed == {"trial": Failure("agent A, step 3: the loss is nan; lower update.learning_rate", 5)}
 
 
 def test_a_pool_found_broken_when_a_job_is_handed_over_is_made_anew(monkeypatch, tmp_path):

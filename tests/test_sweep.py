@@ -2,11 +2,12 @@
 
 import pytest
 
-from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.errors import ConfigurationError, IlrError, MissingInputError
+from ilr_bench.executor import Failure
 from ilr_bench.plan import plan_study
 from ilr_bench.records import Study, write_study
 from ilr_bench.solo import claim
-from ilr_bench.sweep import extended_study, recorded_command, run_sweep
+from ilr_bench.sweep import Outcome, extended_study, finish, recorded_command, run_sweep
 
 
 def study(*variants):
@@ -49,3 +50,14 @@ def test_missing_benchmark_data_are_found_before_anything_runs(tmp_path, monkeyp
     with pytest.raises(MissingInputError, match="ILR_BENCH_DATA"):
         run_sweep(plan, "micro", tmp_path / "out", workers=1, command="test")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"), [((5, 5), 5), ((3, None), 3), ((3, 5), 1), ((1,), 1)]
+)  # fmt: skip
+def test_a_sweep_ends_with_the_status_on_which_all_failures_agree(statuses, status, tmp_path, capsys):
+    failed = {f"job {place}": Failure("it failed", value) for place, value in enumerate(statuses)}
+    with pytest.raises(IlrError) as caught:
+        finish(plan_study("micro", ["base"]), tmp_path, Outcome(failed, {}))
+    assert caught.value.exit_status == status
+    assert capsys.readouterr().err.count("it failed") == len(statuses)
