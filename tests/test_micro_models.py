@@ -129,11 +129,11 @@ def test_a_model_is_made_once_in_the_same_bytes_and_reads_back_its_own_ids(
 ) -> None:
     recipe = small(name)
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: micro.prepare(name, recipe), range(2))
+        first, second = pool.map(lambda _: micro.entry(name, recipe).prepare(), range(2))
     assert first == second
     assert sorted(path.name for path in first.parent.iterdir() if path.is_dir()) == [first.name]
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path_factory.mktemp("again")))
-    again = micro.prepare(name, recipe)
+    again = micro.entry(name, recipe).prepare()
     assert again != first
     for file in ("model.safetensors", "tokenizer.json"):
         assert (again / file).read_bytes() == (first / file).read_bytes()
@@ -152,5 +152,5 @@ def test_a_model_is_made_once_in_the_same_bytes_and_reads_back_its_own_ids(
 
 def test_the_two_tokenizers_cut_the_same_text_differently(own_cache: Path) -> None:
     text = r"mine: 3+5=8 -2=6 \boxed{6}"
-    pieces = [AutoTokenizer.from_pretrained(micro.prepare(name, small(name))).tokenize(text) for name in "AB"]
+    pieces = [AutoTokenizer.from_pretrained(micro.entry(name, small(name)).prepare()).tokenize(text) for name in "AB"]
     assert pieces[0] != pieces[1]

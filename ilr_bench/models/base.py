@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ilr_bench.errors import IlrError
+from ilr_bench.models.prepared import prepare_once
 from ilr_bench.registry import Registry
 
 
@@ -16,11 +18,33 @@ class ModelEntry:
 
     name: str
     summary: str
+    source: str
+    """Where its weights come from."""
+    licence: str
     fingerprint: Callable[[], str]
     """Content hash of everything that determines the weights and the tokenizer; needs no weights."""
-    prepare: Callable[[], Path]
-    """Folder with model and tokenizer (`from_pretrained` reads both), made once in the cache; idempotent,
-    safe when several processes ask at once; raises MissingInputError where it cannot be had."""
+    folder: Callable[[], Path]
+    """Where it lies once it is prepared; asking makes nothing."""
+    make: Callable[[Path], None]
+    """Fills an empty folder with model and tokenizer (`from_pretrained` reads both); raises MissingInputError
+    where they cannot be had."""
+    require: Callable[[], None] = lambda: None
+    """Raises IlrError where something has to be installed or accepted first; asked on every use."""
+
+    def state(self) -> str:
+        """In a few words, whether it is prepared, or what it still needs."""
+        if self.folder().exists():
+            return "prepared"
+        try:
+            self.require()
+        except IlrError as error:
+            return str(error)
+        return "prepared when first used"
+
+    def prepare(self) -> Path:
+        """The model's folder, made if it is not there: whole, and by one process while the others wait."""
+        self.require()
+        return prepare_once(self.folder(), self.make)
 
 
 MODELS: Registry[ModelEntry] = Registry(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from gguf import GGUFReader
-from tokenizers import pre_tokenizers
+from tokenizers import pre_tokenizers, processors
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -31,6 +31,7 @@ def convert_gguf(file: Path) -> tuple[Any, Any]:
     tokenizer.clean_up_tokenization_spaces = False
     _mend_special_tokens(tokenizer, fields)
     _mend_pre_tokenizer(tokenizer, fields)
+    _mend_start_token(tokenizer, fields)
     return model, tokenizer
 
 
@@ -60,4 +61,16 @@ def _mend_pre_tokenizer(tokenizer: Any, fields: dict[str, Any]) -> None:
                 pre_tokenizers.Digits(individual_digits=True),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True),
             ]
+        )
+
+
+def _mend_start_token(tokenizer: Any, fields: dict[str, Any]) -> None:
+    # The converter forgets that a file wants its start token before every text; Gemma is lost without it.
+    field = fields.get("tokenizer.ggml.add_bos_token")
+    if field is None or not field.contents():
+        return
+    start, number = tokenizer.bos_token, tokenizer.bos_token_id
+    if tokenizer("1")["input_ids"][:1] != [number]:
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A", pair=f"{start} $A {start} $B:1", special_tokens=[(start, number)]
         )

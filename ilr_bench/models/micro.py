@@ -16,7 +16,6 @@ from typing import Literal
 from ilr_bench.config import content_hash
 from ilr_bench.models.base import MODELS, ModelEntry, cache_folder
 from ilr_bench.models.micro_corpus import VERSION, CorpusSettings, Habits
-from ilr_bench.models.prepared import prepare_once
 
 _PACKAGE = Path(__file__).parent.parent
 _SOURCES = (
@@ -70,27 +69,31 @@ def fingerprint(recipe: Recipe) -> str:
     return content_hash([dataclasses.asdict(recipe), VERSION, code.hexdigest(), libraries])
 
 
-def prepare(name: str, recipe: Recipe) -> Path:
-    """The model's folder in the cache, made if it is not there; one process makes, the others wait."""
-    folder = cache_folder() / "models" / f"{name}-{fingerprint(recipe)}"
-    return prepare_once(folder, partial(_make, recipe))
+def folder(name: str, recipe: Recipe) -> Path:
+    """Where a recipe's model lies in the cache."""
+    return cache_folder() / "models" / f"{name}-{fingerprint(recipe)}"
 
 
-def _make(recipe: Recipe, folder: Path) -> None:
+def _make(recipe: Recipe, place: Path) -> None:
     # torch takes seconds to import, and listing models needs none of it.
     from ilr_bench.models.micro_training import make
 
-    make(recipe, AUTHORS, folder)
+    make(recipe, AUTHORS, place)
+
+
+def entry(name: str, recipe: Recipe) -> ModelEntry:
+    """A recipe as a model that can be named."""
+    return ModelEntry(
+        name=name,
+        summary=f"micro {recipe.family}, {recipe.shape.layers} layers of {recipe.shape.hidden}, "
+        f"weak at {' and '.join(recipe.habits.weak)}",
+        source="made on this machine",
+        licence="none needed",
+        fingerprint=partial(fingerprint, recipe),
+        folder=partial(folder, name, recipe),
+        make=partial(_make, recipe),
+    )
 
 
 for _name, _recipe in RECIPES.items():
-    MODELS.add(
-        _name,
-        ModelEntry(
-            name=_name,
-            summary=f"micro {_recipe.family}, {_recipe.shape.layers} layers of {_recipe.shape.hidden}, "
-            f"weak at {' and '.join(_recipe.habits.weak)}",
-            fingerprint=partial(fingerprint, _recipe),
-            prepare=partial(prepare, _name, _recipe),
-        ),
-    )
+    MODELS.add(_name, entry(_name, _recipe))

@@ -13,6 +13,9 @@ from filelock import FileLock
 
 from ilr_bench.files import explained
 
+CONVERSION = 2
+"""Raised whenever the conversion from GGUF files changes what it writes (a test pins the bytes)."""
+
 
 def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """`folder`, filled by `make` unless it is there: whole or absent, and made by one process at a time.
