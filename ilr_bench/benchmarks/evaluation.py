@@ -133,6 +133,9 @@ class BenchmarkExam:
         self._benchmark, self._seed = benchmark, seed
         self._rows = benchmark.load()[: settings.limit]
         self._scorer = Scorer(benchmark, agent, grader, jail)
+        with self._scorer:
+            # Where the kernel refuses a jail, it says so now rather than after hours of sampling.
+            self._protection = self._scorer.protection
 
     def wanted(self) -> list[tuple[str, int]]:
         """See `Exam.wanted`."""
@@ -176,7 +179,7 @@ class BenchmarkExam:
                         seed=self._seed,
                         finished=one.finished,
                         cut_prompt=one.cut_prompt,
-                        jail=self._scorer.protection,
+                        jail=self._protection,
                     )
                 )
         return records

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.base import Benchmark, Row
+from ilr_bench.benchmarks.code import CodeJudge, extract_code
 from ilr_bench.grading import Grader
 from ilr_bench.programs import ProgramRunner, extract_program
 from ilr_bench.prompts import solo_forms
@@ -33,12 +34,12 @@ class Scorer:
         self._forms = solo_forms(agent.style)
         self._grader = grader
         self._programs = ProgramRunner()
-        self._code = _code_judge(jail) if benchmark.kind == "code" else None
+        self._code = CodeJudge(jail, _cores()) if benchmark.kind == "code" else None
         self._owned = ExitStack()
 
     @property
     def protection(self) -> str | None:
-        """What holds the programs that are run; None where no benchmark's program needs a jail."""
+        """What holds programs that are run, None where none needs a jail; raises JailError where none can be had."""
         return None if self._code is None else self._code.protection
 
     def score(self, row: Row, completions: Sequence[str]) -> list[Judgement]:
@@ -68,8 +69,6 @@ class Scorer:
         if self._kind == "function":
             return extract_program(completion)
         if self._kind == "code" and row.problem is not None:
-            from ilr_bench.benchmarks.code import extract_code
-
             return extract_code(completion, row.problem["entry_point"])
         return self._forms.extract_as(completion, self._kind)
 
@@ -85,10 +84,8 @@ class Scorer:
         return self._grader.grade([(answer, row.gold) for row, answer in zip(rows, answers, strict=True)])
 
 
-def _code_judge(jail: bool) -> Any:
-    from ilr_bench.benchmarks.code import CodeJudge
-
-    return CodeJudge(jail=jail)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _choice(letter: str | None, gold: str) -> Verdict:

@@ -14,7 +14,7 @@ from ilr_bench.prompts.base import Kind
 
 ANSWER_FORM = r"Think step by step, and put your final answer within \boxed{}."
 CHOICE_FORM = r"Think step by step, and put the letter of the right option within \boxed{}."
-CODE_FORM = "Write a complete Python program that does this, in one block that begins with ```python and ends with ```."
+CODE_FORM = "Write complete Python code that solves this, in one block that begins with ```python and ends with ```."
 
 _DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\{(.*)\}", re.DOTALL)
 _LETTER = re.compile(r"\(?([A-Z])\)?[.:]?")
