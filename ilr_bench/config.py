@@ -174,6 +174,8 @@ class UpdateSettings:
     lora_rank: int = 16
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: autocast over fp32 master weights."""
+    gradient_checkpointing: bool = False
+    """Layers are computed again on the way back instead of kept: less memory, about a third more time."""
 
 
 @dataclass(frozen=True)
@@ -356,6 +358,10 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
         if value not in arguments:
             raise ConfigurationError(f"{key}: {value!r} is none of {', '.join(map(repr, arguments))}")
         return value
+    if hint is bool:
+        if str(value).lower() not in ("true", "false"):
+            raise ConfigurationError(f"{key}: {value!r} is neither true nor false")
+        return str(value).lower() == "true"
     if origin is tuple:
         parts = value.split("+") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):

@@ -26,6 +26,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.errors import MissingInputError, NumericalError
+from ilr_bench.generation.shared_prefix import shared_prefix_attention
 from ilr_bench.logprobs import MicroBatch, micro_batches, turn_logprobs
 
 SUPPORTED_TRL = ">=1.16,<1.17"
@@ -117,7 +118,7 @@ class PolicyUpdater:
         self._prepare(batches, inputs)
         losses, norms = [], []
         self.loss.metrics.clear()
-        with _training(self.model):
+        with _training(self.model, self.settings.gradient_checkpointing):
             for _ in range(self.settings.iterations):
                 losses.append(self._accumulate(batches, inputs, rows, tokens, step))
                 norms.append(self._optimizer_step(step))
@@ -301,12 +302,18 @@ class TrlLoss:
 
 
 @contextmanager
-def _training(model: Any) -> Iterator[None]:
+def _training(model: Any, checkpointing: bool) -> Iterator[None]:
     before = model.training
     model.train()
     try:
-        yield
+        if checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # The way back computes layers again, after the forward has returned: they must attend as they did in it.
+        with shared_prefix_attention(model, 0) if checkpointing else nullcontext():
+            yield
     finally:
+        if checkpointing:
+            model.gradient_checkpointing_disable()
         model.train(before)
 
 

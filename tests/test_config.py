@@ -164,3 +164,11 @@ def test_any_json_in_any_place_is_taken_or_refused_and_never_crashes(name: str, 
     except ConfigurationError:
         return
     assert from_dict(to_dict(config)) == config
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), (True, True)])
+def test_switches_are_true_or_false(text: object, value: bool) -> None:
+    changed = change(profile("micro"), {"update.gradient_checkpointing": text})
+    assert changed.update.gradient_checkpointing is value
+    with pytest.raises(ConfigurationError, match="neither true nor false"):
+        change(profile("micro"), {"update.gradient_checkpointing": "maybe"})

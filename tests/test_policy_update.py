@@ -250,6 +250,47 @@ def test_an_adapter_learns_while_its_base_and_its_reference_stay() -> None:
     assert any(weight.detach().abs().max() > 0 for name, weight in parameters.items() if "lora_B" in name)
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_checkpointing_computes_layers_again_and_gives_the_same_gradient(kind: Any, precision: Any) -> None:
+    model = tiny_model(kind, scale=0.1)
+    taught = turns(model)
+    calls = []
+    for place, checkpointing in enumerate((False, True)):
+        copied = copy.deepcopy(model)
+        calls.append(0)
+
+        def count(*_: Any, place: int = place) -> None:
+            calls[place] += 1
+
+        copied.model.layers[0].self_attn.register_forward_hook(count)
+        settings = UpdateSettings(precision=precision, gradient_checkpointing=checkpointing, warmup_steps=0)
+        updater(copied, settings).update(taught, 1)
+        assert not copied.is_gradient_checkpointing
+    assert calls[1] == 2 * calls[0]
+    plain, again = (
+        gradients(model, UpdateSettings(precision=precision, gradient_checkpointing=checkpointing), taught)
+        for checkpointing in (False, True)
+    )
+    for name, gradient in plain.items():
+        assert gradient == pytest.approx(again[name], abs=1e-5), name
+
+
+def test_checkpointing_gives_twins_the_same_gradient_as_without() -> None:
+    taught = turns(tiny_model(scale=0.1))
+    found = []
+    for checkpointing in (False, True):
+        settings = UpdateSettings(
+            adapter="lora", lora_rank=4, warmup_steps=0, weight_decay=0.0, gradient_checkpointing=checkpointing
+        )
+        views = attach_lora(tiny_model(scale=0.1), settings, ["A.1", "A.2"])
+        for view in views:
+            updater(view, settings).update(taught, 1)
+        found.append([tensor.clone() for view in views for tensor in view.adapter_weights().values()])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_bf16_computes_in_half_precision_over_full_weights() -> None:
     model = tiny_model(scale=0.1)
     taught = turns(model)

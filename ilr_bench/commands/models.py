@@ -22,6 +22,6 @@ def models() -> None:
             rows.append((model.name, model.summary, "the hub", model.licence, state))
         say_rows(rows)
         say(
-            "\nAny local folder that from_pretrained reads, .gguf file or hub name (owner/model) works in their place.\n"
+            "\nAny folder that from_pretrained reads, .gguf file or hub name (owner/model) works in their place.\n"
             f"Prepared models are kept in {cache_folder()}; ILR_BENCH_CACHE names another folder."
         )
