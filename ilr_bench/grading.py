@@ -1,17 +1,19 @@
 """Answers in, verdicts out.
 
 Whether an answer equals the gold one is math-verify's decision. Hostile answers respect no time limit of its
-own (`9^{9^{9^{9}}}` keeps one C call busy for minutes), so it runs in a process that may be killed. Plain
+own (`9^{9^{9^{9}}}` keeps one C call busy for minutes), so it runs in processes that may be killed. Plain
 numbers, nearly all that small models answer, never leave this process: `compare_numbers` decides them as
 math-verify would.
 
-One thing is stricter than in math-verify, see `ilr_bench.grading_worker`: where the gold answer is a number,
-arithmetic left undone is no answer, or copying `3+5` into the box would earn the point for 8.
+Where math-verify is not followed, see `ilr_bench.grading_worker`: where the gold answer is a number, arithmetic left
+undone is no answer, or copying `3+5` into the box would earn the point for 8; and a gold such as `4.5e33`
+is a number.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -22,39 +24,43 @@ from ilr_bench.workers import KillableWorker
 
 CPU_SECONDS = 1.0
 """CPU time that one comparison may take, counted from its own beginning."""
+LONGEST = 10_000
+"""Characters; what is longer is no answer to anything, and wrong unread."""
 
-_NUMBER = re.compile(r"(-?[0-9]{1,9})(?:(\.[0-9]{1,4})|/([0-9]{1,9}))?", re.ASCII)
+_NUMBER = re.compile(
+    r"(?P<sign>-?)(?:(?P<whole>[0-9]{1,9}|[1-9][0-9]{0,2}(?:,[0-9]{3}){1,2})(?P<decimals>\.[0-9]{1,4})?"
+    r"|(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})"
+    r"|\\[dt]?frac\{(?P<over>[0-9]{1,9})\}\{(?P<under>[0-9]{1,9})\})",
+    re.ASCII,
+)
 _ROUNDING = Fraction(1, 10**5)
 """math-verify rounds decimals to 1e-6 before it compares them; anything this close is left to it."""
 
 
 def compare_numbers(answer: str, gold: str) -> bool | None:
-    """Whether two plain integers, decimals or fractions are equal; None where math-verify must decide.
+    r"""Whether two plain integers, decimals or fractions are equal; None where math-verify must decide.
 
-    Plain: at most nine digits, four decimals, no sign but a leading minus, no LaTeX.
+    Plain: at most nine digits and four decimals, no sign but a leading minus, commas between thousands only, a
+    fraction as `3/4` or `\frac{3}{4}`.
     """
-    ours, theirs = _NUMBER.fullmatch(answer), _NUMBER.fullmatch(gold)
+    ours, theirs = _value(answer), _value(gold)
     if ours is None or theirs is None:
         return None
-    if ours.lastindex == 1 and theirs.lastindex == 1:
-        return int(answer) == int(gold)
-    if not (_defined(ours) and _defined(theirs)):
-        return None
-    difference = abs(Fraction(answer) - Fraction(gold))
+    difference = abs(ours - theirs)
     return None if 0 < difference < _ROUNDING else difference == 0
 
 
 class Grader:
-    """Grades answers; starts its worker when an answer first needs one. Close it, or use it in a `with`."""
+    """Grades answers; starts its workers when an answer first needs one. Close it, or use it in a `with`."""
 
-    def __init__(self, cpu_seconds: float = CPU_SECONDS) -> None:
-        """`cpu_seconds` limits one comparison."""
-        self._worker = KillableWorker("ilr_bench.grading_worker", cpu_seconds)
+    def __init__(self, cpu_seconds: float = CPU_SECONDS, workers: int | None = None) -> None:
+        """`cpu_seconds` limits one comparison; as many `workers` compare at a time (default: a process per core)."""
+        self._worker = KillableWorker("ilr_bench.grading_worker", cpu_seconds, workers or min(_cores(), 8))
         self._known: dict[tuple[str, str], Verdict] = {}
 
     @property
     def worker_pid(self) -> int | None:
-        """Id of the worker process; None while no answer has needed one."""
+        """Id of the worker's process group; None while no answer has needed one."""
         return self._worker.pid
 
     def grade(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
@@ -63,10 +69,18 @@ class Grader:
         TIMEOUT means that the comparison took too long or brought its worker down. Raises MissingInputError
         where no worker can be started (math-verify is not installed).
         """
-        return [self._grade(answer, gold) for answer, gold in pairs]
+        cleaned = [(answer.strip() if answer is not None else "", gold.strip()) for answer, gold in pairs]
+        quick = {pair: _quick(*pair) for pair in dict.fromkeys(cleaned)}
+        # Models repeat themselves: a hostile answer must cost its time limit once, not once per sample.
+        unknown = [pair for pair, verdict in quick.items() if verdict is None and pair not in self._known]
+        if unknown:
+            replies = self._worker.ask_many([json.dumps(pair) for pair in unknown])
+            for pair, reply in zip(unknown, replies, strict=True):
+                self._known[pair] = Verdict.TIMEOUT if reply is None else Verdict(reply)
+        return [quick[pair] or self._known[pair] for pair in cleaned]
 
     def close(self) -> None:
-        """Ends the worker; the grader can be used again."""
+        """Ends the workers; the grader can be used again."""
         self._worker.close()
 
     def __enter__(self) -> Grader:
@@ -77,19 +91,25 @@ class Grader:
     ) -> None:
         self.close()
 
-    def _grade(self, answer: str | None, gold: str) -> Verdict:
-        if answer is None or not answer.strip():
-            return Verdict.MISSING
-        pair = (answer.strip(), gold.strip())
-        equal = compare_numbers(*pair)
-        if equal is not None:
-            return Verdict.CORRECT if equal else Verdict.WRONG
-        if pair not in self._known:
-            # Models repeat themselves: a hostile answer must cost its time limit once, not once per sample.
-            reply = self._worker.ask(json.dumps(pair))
-            self._known[pair] = Verdict.TIMEOUT if reply is None else Verdict(reply)
-        return self._known[pair]
+
+def _quick(answer: str, gold: str) -> Verdict | None:
+    """The verdict where it needs no worker."""
+    if not answer:
+        return Verdict.MISSING
+    if len(answer) > LONGEST:
+        return Verdict.WRONG
+    equal = compare_numbers(answer, gold)
+    return None if equal is None else Verdict.CORRECT if equal else Verdict.WRONG
 
 
-def _defined(number: re.Match[str]) -> bool:
-    return number.group(3) is None or int(number.group(3)) != 0
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _value(text: str) -> Fraction | None:
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return None
+    below = number["below"] or number["under"] or "1"
+    above = number["above"] or number["over"] or number["whole"].replace(",", "") + (number["decimals"] or "")
+    return Fraction(number["sign"] + above) / int(below) if int(below) else None

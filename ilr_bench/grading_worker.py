@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from functools import lru_cache
 
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Add, Basic, Eq, Integer, Mul, Number, preorder_traversal  # type: ignore[import-untyped]
@@ -13,11 +15,18 @@ from ilr_bench.workers import serve
 
 MEMORY_BYTES = 2 << 30
 _EXTRACTION = (LatexExtractionConfig(boxed_match_priority=0),)
+_SCIENTIFIC = re.compile(r"(-?\d+(?:\.\d+)?)[eE]([+-]?\d+)", re.ASCII)
 _WARM_UP = (("3+5", "8"), (r"\frac{1}{2}", "0.5"), (r"2\sqrt{3}", r"\sqrt{12}"), ("x=3", "3"), ("(1,2)", "[1,2]"))
 
 
 def judge(answer: str, gold: str) -> Verdict:
-    r"""CORRECT or WRONG: math-verify on both texts as `\boxed{}`, and `finished` where the gold is a number."""
+    r"""CORRECT or WRONG: math-verify on both texts as `\boxed{}`, and `finished` where the gold is a number.
+
+    Where the gold is written as `4.5e33`, it is read as 4.5 x 10^33, and so is an answer of that form; math-verify
+    would take the `e` for Euler's number.
+    """
+    if _SCIENTIFIC.fullmatch(gold):
+        answer, gold = _powers_of_ten(answer), _powers_of_ten(gold)
     ours, theirs = _parse(answer), _parse(gold)
     equal = verify(theirs, ours, timeout_seconds=None)
     if equal and isinstance(theirs[0], Number):
@@ -41,6 +50,12 @@ def finished(expression: Basic) -> bool:
     return True
 
 
+def _powers_of_ten(text: str) -> str:
+    number = _SCIENTIFIC.fullmatch(text)
+    return text if number is None else rf"{number[1]} \times 10^{{{int(number[2])}}}"
+
+
+@lru_cache(maxsize=4096)
 def _parse(text: str) -> list[Basic | str]:
     parsed: list[Basic | str] = parse(rf"\boxed{{{text}}}", _EXTRACTION, parsing_timeout=None)
     return parsed

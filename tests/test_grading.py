@@ -10,13 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ilr_bench import workers
-from ilr_bench.grading import Grader, compare_numbers
+from ilr_bench.errors import MissingInputError
+from ilr_bench.grading import LONGEST, Grader, compare_numbers
 from ilr_bench.grading_worker import judge
 from ilr_bench.records import Verdict
 
@@ -43,6 +45,9 @@ def spellings(number: int) -> st.SearchStrategy[str]:
         zeros.map(lambda zero: signed(zero + digits, number < 0)),
         zeros.map(lambda zero: signed(f"{digits}.0{zero}", number < 0)),
         st.integers(1, 12).map(lambda factor: signed(f"{abs(number) * factor}/{factor}", number < 0)),
+        st.integers(1, 12).map(lambda part: signed(rf"\frac{{{abs(number) * part}}}{{{part}}}", number < 0)),
+        st.integers(0, 999).map(lambda part: signed(f"{int(digits + '000') + part:,}", number < 0)),
+        st.integers(0, 999).map(lambda part: signed(str(int(digits + "000") + part), number < 0)),
         st.integers(0, 9999).map(lambda part: signed(f"{digits}.{part:04d}", number < 0)),
         st.integers(0, 9999).map(lambda part: signed(f"{abs(number) * 10000 + part}/10000", number < 0)),
         st.tuples(st.integers(0, 20), st.integers(0, 9)).map(lambda part: f"{part[0]}/{part[1]}"),
@@ -64,7 +69,7 @@ def check_agreement(pair: tuple[str, str]) -> None:
         assert ours == (judge(*pair) is Verdict.CORRECT)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(PAIRS)
 def test_fast_path_agrees_with_math_verify(pair: tuple[str, str]) -> None:
     check_agreement(pair)
@@ -78,7 +83,7 @@ def test_fast_path_agrees_with_math_verify_on_thousands(pair: tuple[str, str]) -
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(alphabet="0123456789./-+,%$ \\{}x^٣", max_size=8), st.integers(0, 99).map(str))
+@given(st.text(alphabet="0123456789./-+,%$ \\{}x^e٣", max_size=8), st.integers(0, 99).map(str))
 def test_fast_path_leaves_everything_but_plain_numbers_to_math_verify(answer: str, gold: str) -> None:
     if compare_numbers(answer, gold):
         assert judge(answer, gold) is Verdict.CORRECT
@@ -132,6 +137,37 @@ def test_a_repeated_hostile_answer_costs_its_limit_once(grader: Grader) -> None:
     assert time.perf_counter() - start < 0.5
 
 
+def test_a_large_batch_keeps_its_order_whatever_dies_on_the_way() -> None:
+    pairs: list[tuple[str | None, str]] = [(rf"\frac{{{n}}}{{3}} m", rf"\frac{{{n + n % 2}}}{{3}}") for n in range(120)]
+    pairs[40] = pairs[80] = (TOWER, "3")
+    with Grader(cpu_seconds=0.5, workers=2) as fresh:
+        verdicts = fresh.grade(pairs)
+    wanted = [Verdict.WRONG if n % 2 else Verdict.CORRECT for n in range(120)]
+    wanted[40] = wanted[80] = Verdict.TIMEOUT
+    assert verdicts == wanted
+
+
+def test_an_endless_answer_is_wrong_unread(grader: Grader) -> None:
+    assert grader.grade([("x=" + "1" * LONGEST, "1")]) == [Verdict.WRONG]
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("4.5e33", Verdict.CORRECT),
+        ("4.50E+33", Verdict.CORRECT),
+        (r"4.5\times 10^{33}", Verdict.CORRECT),
+        (r"45 \cdot 10^{32}\ \mathrm{erg/s}", Verdict.CORRECT),
+        ("4.5e32", Verdict.WRONG),
+        ("403.65", Verdict.WRONG),  # what math-verify makes of 4.5 e 33
+    ],
+)
+def test_scientific_notation_is_read_where_the_gold_is_written_so(
+    answer: str, verdict: Verdict, grader: Grader
+) -> None:
+    assert grader.grade([(answer, "4.5e33")]) == [verdict]
+
+
 def test_the_limit_is_processor_time_spent_on_grading() -> None:
     with Grader(cpu_seconds=0.2) as fresh:
         fresh.grade([("x=3", "3")])
@@ -139,43 +175,99 @@ def test_the_limit_is_processor_time_spent_on_grading() -> None:
         assert fresh.grade([("x=4", "4")]) == [Verdict.CORRECT]
 
 
-def test_a_killed_worker_is_replaced(grader: Grader) -> None:
-    grader.grade([("x=5", "5")])
+def pid_of(grader: Grader) -> int:
     assert grader.worker_pid is not None
-    os.kill(grader.worker_pid, signal.SIGKILL)
-    time.sleep(0.2)
-    assert grader.grade([("x=6", "6")]) == [Verdict.CORRECT]
+    return grader.worker_pid
 
 
-def test_a_worker_killed_while_it_works_costs_no_verdict(grader: Grader) -> None:
-    grader.grade([("x=7", "7")])
-    pid = grader.worker_pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
-    killer.start()
-    assert grader.grade([("x=8", "8")]) == [Verdict.CORRECT]
-    assert grader.worker_pid != pid
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_silent_worker_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Grader() as fresh:
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + 20
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(is_alive, pids))
+
+
+@pytest.mark.parametrize("whom", ["all", "nurse", "worker"])
+def test_killed_processes_are_replaced(whom: str) -> None:
+    with Grader(workers=2) as fresh:
+        fresh.grade([("x=5", "5")])
+        nurse = pid_of(fresh)
+        victims = {"all": [nurse, *children(nurse)], "nurse": [nurse], "worker": children(nurse)}[whom]
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        time.sleep(0.2)
+        assert fresh.grade([("x=6", "6"), ("x=6", "7"), (TOWER, "3")]) == [
+            Verdict.CORRECT,
+            Verdict.WRONG,
+            Verdict.TIMEOUT,
+        ]
+
+
+@pytest.mark.parametrize("whom", ["all", "worker"])
+def test_processes_killed_while_they_work_cost_no_verdict(whom: str) -> None:
+    with Grader(workers=1) as fresh:
+        fresh.grade([("x=7", "7")])
+        nurse = pid_of(fresh)
+        (worker,) = children(nurse)
+        os.kill(worker, signal.SIGSTOP)
+        victims = [nurse, worker] if whom == "all" else [worker]
+        threading.Timer(0.3, lambda: [os.kill(victim, signal.SIGKILL) for victim in victims]).start()
+        assert fresh.grade([("x=8", "8"), ("x=8", "9")]) == [Verdict.CORRECT, Verdict.WRONG]
+        assert (pid_of(fresh) == nurse) == (whom == "worker")
+
+
+def test_silent_workers_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Grader(workers=1) as fresh:
         fresh.grade([("x=7", "7")])
         monkeypatch.setattr(workers, "WALL_SECONDS", 0.3)
-        assert fresh.worker_pid is not None
-        os.kill(fresh.worker_pid, signal.SIGSTOP)
+        os.killpg(pid_of(fresh), signal.SIGSTOP)
         assert fresh.grade([("x=8", "8"), ("9", "9")]) == [Verdict.TIMEOUT, Verdict.CORRECT]
         assert fresh.worker_pid is None
 
 
-def test_close_ends_the_worker() -> None:
-    fresh = Grader()
+def test_close_ends_all_processes_even_those_that_hang() -> None:
+    fresh = Grader(workers=2)
     fresh.grade([("x=5", "5")])
-    pid = fresh.worker_pid
-    assert pid is not None
+    nurse = pid_of(fresh)
+    pids = [nurse, *children(nurse)]
+    assert len(pids) == 3
+    os.kill(pids[1], signal.SIGSTOP)
     fresh.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert gone(pids)
+
+
+def test_no_process_outlives_the_one_that_asks() -> None:
+    code = (
+        "import os, signal; from ilr_bench.grading import Grader; grader = Grader(workers=2);"
+        "grader.grade([('x=5', '5')]); pid = grader.worker_pid;"
+        "print(pid, open(f'/proc/{pid}/task/{pid}/children').read(), flush=True);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pids = [int(pid) for pid in ran.stdout.split()]
+    assert len(pids) == 3
+    assert gone(pids)
+
+
+def test_a_worker_that_cannot_start_is_one_message() -> None:
+    with pytest.raises(MissingInputError, match=r"no_such_worker 1.0` does not start"):
+        workers.KillableWorker("no_such_worker", 1.0).ask("x")
+
+
+def test_a_request_too_large_for_the_queue_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 100,000 bytes"):
+        workers.KillableWorker("ilr_bench.grading_worker", 1.0).ask("x" * workers.LARGEST)
 
 
 def test_plain_answers_are_graded_by_the_thousand() -> None:
