@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ablations.registry import register
 from ilr_bench.config import SOLO_STAGES, RunConfig, change
 
@@ -54,7 +57,7 @@ def infer_single(config: RunConfig) -> RunConfig:
 
     Source: paper, Table 4 (single)
     """
-    return change(base(config), {"inference.method": "single"})
+    return _answering(config, {"inference.method": "single"})
 
 
 @register
@@ -63,7 +66,7 @@ def infer_debate(config: RunConfig) -> RunConfig:
 
     Source: paper, Table 4 (Debate, after Du et al. 2023)
     """
-    return change(base(config), {"inference.method": "debate"})
+    return _answering(config, {"inference.method": "debate"})
 
 
 @register
@@ -74,4 +77,8 @@ def infer_idea3(config: RunConfig) -> RunConfig:
     """
     # Questions of a benchmark have no difficulty, so nothing can choose a mode.
     partners = {"interaction.rule": "coin", "interaction.cooperation_ratio": 1.0}
-    return change(base(config), {**partners, "inference.method": "idea3"})
+    return _answering(config, {**partners, "inference.method": "idea3"})
+
+
+def _answering(config: RunConfig, method: Mapping[str, Any]) -> RunConfig:
+    return change(base(config), {"evaluation.samples": 1, **method})

@@ -96,6 +96,17 @@ class InferenceRecord:
 
 
 @dataclass(frozen=True)
+class WarmStartRecord:
+    """One supervised step of one agent's model before reinforcement (`warm_start.jsonl`)."""
+
+    step: int
+    agent: str
+    loss: float
+    """Mean negative log-probability per token of the step's solutions, before the step."""
+    tokens: int
+
+
+@dataclass(frozen=True)
 class StepRecord:
     """One agent's part of one joint training step (`train.jsonl`)."""
 
@@ -117,7 +128,8 @@ class StepRecord:
     """Clipped share of equation (5)'s terms over trained turns; None without calibration or peers."""
     flat_peer_share: float | None
     changed_group_share: float | None
-    """Share of groups with any advantage changed by more than 1e-3 by calibration."""
+    """Share of groups with any advantage changed by more than 1e-3 by calibration; analyses, which it leaves alone,
+    are not counted."""
     mean_advantage_change: float | None
     groups: int
     flat_groups: int

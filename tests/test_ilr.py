@@ -144,6 +144,25 @@ def test_online_ability_moves_towards_the_accuracy_seen(tmp_path):
     assert room.ability[1] > 0.1
 
 
+def test_a_step_records_the_ability_that_chose_its_modes(tmp_path):
+    *_, records, _, room = hold("online_ability", tmp_path, ability=(0.9, 0.1))
+    own = [record.ability for record in records if record.agent == "A"]
+    assert own[0] == 0.9
+    assert own[0] > own[1] > room.ability[0]
+
+
+def test_groups_that_calibration_leaves_alone_do_not_dilute_its_effect(tmp_path):
+    """Fusion and sharing groups are drawn alike with and without trained analyses."""
+    dialogues = {"discussion.dialogues_per_question": 4}
+    *_, plain, _, _ = hold("ilr", tmp_path, **dialogues)
+    *_, with_analyses, _, _ = hold("ilr", tmp_path, **dialogues, **{"discussion.trained_turns": "all"})
+    assert [record.groups for record in with_analyses] == [record.groups * 3 // 2 for record in plain]
+    assert any(record.mean_advantage_change for record in plain)
+    for one, other in zip(plain, with_analyses, strict=True):
+        assert one.changed_group_share == other.changed_group_share
+        assert one.mean_advantage_change == other.mean_advantage_change
+
+
 def test_validation_is_recorded_when_due_and_after_the_last_step(tmp_path):
     *_, records, _, _ = hold("grpo", tmp_path, steps=3, **{"training.validate_every": 2})
     due = [record.validation_accuracy is not None for record in records if record.agent == "A"]

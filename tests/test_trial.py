@@ -45,7 +45,8 @@ def models(tmp_path_factory):
 
 def arguments(models, out, variants="ilr"):
     settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    return ["--variants", variants, "--models", ",".join(models), "--out", str(out), "--workers", "1", *settings]
+    study = ["--variants", variants, "--models", ",".join(models), "--out", str(out)]
+    return [*study, "--workers", "1", "--fresh", *settings]
 
 
 def sweep(models, out, variants="ilr"):
@@ -67,7 +68,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def undisturbed(models, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed")
     plan = plan_study("micro", ["ilr"], [models], [0], {key: (value,) for key, value in SETTINGS.items()})
-    outcome = run_sweep(plan, "micro", out, workers=1, command="test")
+    outcome = run_sweep(plan, "micro", out, workers=1, command="test", fresh=True)
     assert outcome.failed == {}
     return out
 
@@ -122,13 +123,13 @@ def test_a_killed_trial_continues_and_ends_in_the_same_bytes(lines, models, undi
 def test_a_finished_study_is_not_run_again(models, undisturbed):
     before = {path: path.stat().st_mtime_ns for path in trial_folder(undisturbed).rglob("*")}
     plan = plan_study("micro", ["ilr"], [models], [0], {key: (value,) for key, value in SETTINGS.items()})
-    run_sweep(plan, "micro", undisturbed, workers=1, command="test")
+    run_sweep(plan, "micro", undisturbed, workers=1, command="test", fresh=True)
     assert {path: path.stat().st_mtime_ns for path in trial_folder(undisturbed).rglob("*")} == before
 
 
 def test_a_matched_trial_samples_about_as_many_tokens_as_the_one_it_matches(models, tmp_path):
     plan = plan_study("micro", ["grpo_matched"], [models], [0], {key: (value,) for key, value in SETTINGS.items()})
-    outcome = run_sweep(plan, "micro", tmp_path, workers=1, command="test")
+    outcome = run_sweep(plan, "micro", tmp_path, workers=1, command="test", fresh=True)
     assert outcome.failed == {}
     matched, other = (
         read_result(next((tmp_path / "trials").glob(f"{name}-*"))).sampled_tokens for name in ("grpo_matched", "ilr")
