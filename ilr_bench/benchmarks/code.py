@@ -28,6 +28,8 @@ __all__ = ["CodeJudge", "extract_code"]
 
 TEST_SECONDS, REFERENCE_FACTOR, PROGRAM_SECONDS = 1.0, 4.0, 60.0
 """EvalPlus's: least limit of one test, its multiple of the canonical solution's time, limit of all tests together."""
+STATED_SECONDS = 5.0
+"""Limit of one test that states its result, where no canonical solution is run."""
 LOAD_SECONDS = 5.0
 _CANONICAL_SECONDS = 120.0
 _PARTS = ("base_input", "plus_input")
@@ -58,6 +60,11 @@ class CodeJudge:
     def protection(self) -> str:
         """What stands between a program and the machine, for the records; raises JailError where it cannot."""
         return self._jail.protection
+
+    @property
+    def launcher_pid(self) -> int | None:
+        """Process id of what starts the programs; None while none has been judged."""
+        return self._jail.pid
 
     def judge(self, program: str | None, problem: Mapping[str, Any]) -> Verdict:
         """CORRECT where every output is right; MISSING without a program; TIMEOUT where it overran its limits.
@@ -121,7 +128,7 @@ class CodeJudge:
         key = (id(problem), part)
         if key not in self._known:
             if part == "tests":
-                tests = [_test(call, encode(expected).encode(), 0.0) for call, expected in problem["tests"]]
+                tests = [_test(call, encode(expected).encode(), STATED_SECONDS) for call, expected in problem["tests"]]
             else:
                 tests = self._run_canonical(problem, problem[part])
             # The problem is kept with its tests: as long as it lives, nothing else has its id.
@@ -142,14 +149,13 @@ class CodeJudge:
                         f"problem {problem['task_id']}: its canonical solution {line.value} on test {len(found)}; "
                         "leave the problem out or mend the data"
                     )
-                found.append(_test(call, line, run.cpu_seconds))
+                found.append(_test(call, line, max(TEST_SECONDS, REFERENCE_FACTOR * run.cpu_seconds)))
         return found
 
 
-def _test(call: Any, expected: bytes, reference_seconds: float) -> _Test:
+def _test(call: Any, expected: bytes, cpu_seconds: float) -> _Test:
     output = decode(expected)
-    limit = max(TEST_SECONDS, REFERENCE_FACTOR * reference_seconds)
-    return _Test(call, expected, output is not None and is_floats(output.value), limit)
+    return _Test(call, expected, output is not None and is_floats(output.value), cpu_seconds)
 
 
 def _accepts(comparison: Comparison, line: bytes, test: _Test) -> bool:

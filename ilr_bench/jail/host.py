@@ -91,6 +91,11 @@ class Jail:
             self._start()
         return self._protection
 
+    @property
+    def pid(self) -> int | None:
+        """The launcher's process id; None where none is running yet."""
+        return None if self._launcher is None else self._launcher.pid
+
     @contextlib.contextmanager
     def run(self, request: Request) -> Iterator[Run]:
         """A running program; it is dead, and all that it started, when the block is left.
