@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ilr_bench.commands import evaluate, lists, report, status, train
+from ilr_bench.commands import evaluate, lists, models, report, status, train, why
 from ilr_bench.commands.app import app
 
-COMMANDS = (lists, train, evaluate, report, status)
+COMMANDS = (lists, models, train, evaluate, report, why, status)
 """The modules whose import adds the commands, in the order of `--help`."""
 
 

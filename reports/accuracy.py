@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from reports import statistics
@@ -40,10 +41,10 @@ class Comparison:
     against: Row
     column: str
     result: PairedDifference
-    own_runs_pvalue: float
-    """The p-value where the variance between runs is the two rows' own, not pooled over variants."""
     runs: SeedVariance | None
     """The pooled variance between runs that went into the result."""
+    own_runs_pvalue: float | None = None
+    """The p-value where the variance between runs is the two rows' own, not pooled over variants; if asked for."""
     adjusted: float | None = None
     """The corrected p-value where the comparison belongs to the table's family."""
     permuted: float | None = None
@@ -114,8 +115,13 @@ class Accuracies:
                 variances.append(item)
         return statistics.pooled(variances)
 
-    def compare(self, row: Row, against: Row, column: str, runs: SeedVariance | None) -> Comparison | None:
-        """`row` minus `against` on common questions and runs; None where there are none."""
+    def compare(
+        self, row: Row, against: Row, column: str, runs: SeedVariance | None, with_own_runs: bool = False
+    ) -> Comparison | None:
+        """`row` minus `against` on common questions and runs; None where there are none.
+
+        `with_own_runs` makes the test a second time with the two rows' own variance between runs.
+        """
         left, right = self.answers(row, column), self.answers(against, column)
         if left is None or right is None:
             return None
@@ -124,8 +130,8 @@ class Accuracies:
             return None
         names = _names(both)
         pooled = statistics.paired_difference(both["correct"], both["other"], **names, runs=runs)
-        own = statistics.paired_difference(both["correct"], both["other"], **names)
-        return Comparison(row, against, column, pooled, own.pvalue, runs)
+        own = statistics.paired_difference(both["correct"], both["other"], **names) if with_own_runs else None
+        return Comparison(row, against, column, pooled, runs, own.pvalue if own else None)
 
 
 def _names(answers: pd.DataFrame) -> dict[str, Any]:
@@ -140,10 +146,12 @@ def _names(answers: pd.DataFrame) -> dict[str, Any]:
 
 def _balanced(answers: pd.DataFrame) -> pd.DataFrame:
     """Only questions that every run has answered."""
-    runs = answers.index.get_level_values("seed").nunique()
-    counts = answers.index.to_frame(index=False).groupby(["benchmark", "question"])["seed"].nunique()
-    if (counts == runs).all():
+    codes = cast(pd.MultiIndex, answers.index).codes
+    benchmark, question, seed = (np.asarray(codes[level], dtype=np.int64) for level in range(3))
+    if not len(seed):
         return answers
-    whole = counts.index[counts == runs]
-    level = answers.index.get_level_values
-    return answers[pd.MultiIndex.from_arrays([level("benchmark"), level("question")]).isin(whole)]
+    place = benchmark * (question.max() + 1) + question
+    once = np.unique(place * (seed.max() + 1) + seed) // (seed.max() + 1)
+    found, counts = np.unique(once, return_counts=True)
+    whole = counts == len(np.unique(seed))
+    return answers if whole.all() else answers[np.isin(place, found[whole])]

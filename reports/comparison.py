@@ -42,7 +42,7 @@ class Detectable:
     single: float | None
     """At 5 % for one comparison; None where there is nothing to compare."""
     family: float | None
-    """At 5 % over the family (its first step); for the column that the family is about."""
+    """At 5 % divided by the comparisons of the family (Holm's first step); for the column that the family is about."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,15 @@ def build(
         rows = _best_first(rows, cells, columns.headline)
     pairs = _pairs(rows, spec.references)
     by_column = {
-        column: [item for pair in pairs if (item := accuracies.compare(*pair, column, runs[pair[0].section, column]))]
+        column: [
+            item
+            for row, against in pairs
+            if (
+                item := accuracies.compare(
+                    row, against, column, runs[row.section, column], with_own_runs=column == columns.headline
+                )
+            )
+        ]
         for column in columns.all
     }
     family = correct(by_column[columns.headline], correction, accuracies)
@@ -176,5 +184,5 @@ def _detectable(
     if family is None:
         return Detectable(column, questions, single, None)
     alpha = LEVEL / len(family.counted)
-    within = median(statistics.detectable_difference(item, alpha, POWER, family.critical) for item in spread)
+    within = median(statistics.detectable_difference(item, alpha, POWER) for item in spread)
     return Detectable(column, questions, single, within)

@@ -23,8 +23,6 @@ class Family:
 
     comparisons: tuple[Comparison, ...]
     method: Method
-    critical: float | None
-    """What the largest |statistic| exceeds in 5 % of null tables (`max_t`)."""
 
     @property
     def counted(self) -> tuple[Comparison, ...]:
@@ -47,7 +45,7 @@ def correct(comparisons: Sequence[Comparison], correction: Correction, accuracie
     adjust = statistics.benjamini_hochberg if method == "bh" else statistics.holm
     adjusted = adjust([item.result.pvalue for item in counted])
     known = {_trials(item): float(value) for item, value in zip(counted, adjusted, strict=True)}
-    return Family(tuple(replace(item, adjusted=known[_trials(item)]) for item in comparisons), method, None)
+    return Family(tuple(replace(item, adjusted=known[_trials(item)]) for item in comparisons), method)
 
 
 def describe(family: Family) -> str:
@@ -78,7 +76,7 @@ def _max_t(comparisons: Sequence[Comparison], sections: dict[str, Section]) -> F
         replace(item, adjusted=adjusted, permuted=single)
         for item, (adjusted, single) in zip(comparisons, values, strict=True)
     ]
-    return Family(tuple(done), "max_t", found.critical)
+    return Family(tuple(done), "max_t")
 
 
 def _sections(comparisons: Sequence[Comparison], accuracies: Accuracies) -> dict[str, Section] | None:

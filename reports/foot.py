@@ -79,7 +79,7 @@ def _tests(numbers: Numbers) -> str:
         f"{' and with '.join(numbers.references)}, all models); * marks p < 0.05. {describe(numbers.family)}."
     )
     if any("pooled" in item.result.test for item in counted):
-        alone = sum(item.own_runs_pvalue < LEVEL for item in marked)
+        alone = sum(item.own_runs_pvalue is not None and item.own_runs_pvalue < LEVEL for item in marked)
         text += (
             " The variance between runs is pooled over all variants of a model in this study, in the cells too; with "
             f"the two rows' own variance {alone} of the {len(marked)} marked have p < 0.05 (t test) before correction."
@@ -93,7 +93,7 @@ def _detectable(numbers: Numbers) -> str:
         return "Smallest detectable difference: none to state, the compared rows answered alike."
     parts = []
     for item in known:
-        within = f"; {100 * item.family:.1f} within the family" if item.family is not None else ""
+        within = f"; {100 * item.family:.1f} as the first of the family" if item.family is not None else ""
         parts.append(f"{column_title(item.column)} {100 * (item.single or 0):.1f} ({item.questions} questions{within})")
     return (
         "Smallest detectable difference in points (power 80 %, two-sided 5 %, one comparison, median over the "

@@ -28,6 +28,8 @@ EFFECTS_TITLE = (
     "than 0.001, mean absolute change of an advantage; groups with nothing to learn from; questions on which the agent "
     "cooperated, and on which the item-response rule alone would have it"
 )
+PUBLISHED = ", the paper †"
+"""After the label of a row whose numbers are the paper's."""
 RANK = Column("rank", "Rank")
 TOKENS = Column("tokens", "Tokens (k)")
 ROUNDS = Column("rounds", "Rounds")
@@ -166,7 +168,7 @@ def _published_line(numbers: Numbers, row: Row) -> list[Line]:
         Value(f"{found[column.name]:.2f} †", "published", found[column.name] / 100) if column.name in found else None
         for column in columns(numbers)
     )
-    return [Line(row.section, f"{row.label}, the paper †", values)]
+    return [Line(row.section, row.label + PUBLISHED, values)]
 
 
 def _paper_note(lines: list[Line]) -> str:
@@ -190,7 +192,6 @@ def _table_facts(numbers: Numbers, equal_rows: list[tuple[str, str, str]]) -> di
         "family": {
             "comparisons": len(numbers.family.counted),
             "correction": numbers.family.method,
-            "critical": numbers.family.critical,
             "tests": sorted({item.result.test for item in numbers.family.counted}),
         },
         "detectable": [dataclasses.asdict(item) for item in numbers.detectable],

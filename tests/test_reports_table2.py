@@ -157,7 +157,9 @@ def test_foot_states_test_family_seeds_and_detectable_difference(written: Path) 
         "shared by all",
     ):
         assert part in text
-    assert re.search(r"Avg \d+\.\d \(300 questions; \d+\.\d within the family\), code \d+\.\d \(60 questions\)", text)
+    assert re.search(
+        r"Avg \d+\.\d \(300 questions; \d+\.\d as the first of the family\), code \d+\.\d \(60 questions\)", text
+    )
 
 
 def test_csv_and_json_hold_the_same_numbers(written: Path) -> None:

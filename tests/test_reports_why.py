@@ -1,0 +1,112 @@
+"""Every printed number leads back to its samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_study import MATHS, write_synthetic_study
+from typer.testing import CliRunner
+
+from ilr_bench.cli import app
+from ilr_bench.errors import ConfigurationError, StoreError
+from ilr_bench.records import Verdict
+from reports import Settings, get
+from reports.frames import StudyFrames, load
+from reports.printing import printed
+from reports.registry import Correction
+from reports.tables import NOTHING
+from reports.why import explain, why
+
+TABLES = ("table1", "table2", "table4", "variants")
+BENCHMARKS = (*MATHS[:2], "micro_code")
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> StudyFrames:
+    """A study in which every table has rows, with two groups of models and an unfinished trial."""
+    variants = ("base", "grpo", "ppo", "grpo_matched", "di_only", "pc_only", "ilr", "infer_single", "infer_idea3")
+    groups = (("A", "B"), ("B", "C"))
+    folder = tmp_path_factory.mktemp("study")
+    return load(
+        write_synthetic_study(
+            folder, variants, groups=groups, questions=6, benchmarks=BENCHMARKS, steps=2, unfinished=[("ppo", 1)]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "correction"), [*((name, "auto") for name in TABLES), ("table2", "holm"), ("table2", "bh")]
+)
+def test_arithmetic_from_the_records_ends_in_every_printed_cell(
+    frames: StudyFrames, name: str, correction: Correction
+) -> None:
+    numbers = get(name).numbers(frames, Settings(correction))
+    table = printed(numbers, with_effects=True)
+    seen = 0
+    for grid in (table.main, *table.details):
+        for line in grid.lines:
+            for column, value in zip(grid.columns, line.values, strict=True):
+                lines = explain(numbers, table, f"{line.section}/{line.label}", column.title)
+                assert lines[-1] == (NOTHING if value is None else value.text)
+                assert lines[0].endswith(f": {lines[-1]}")
+                seen += 1
+    assert seen >= {"table1": 150, "table2": 200, "table4": 30, "variants": 200}[name]
+
+
+def test_account_names_samples_settings_versions_and_counts(frames: StudyFrames) -> None:
+    text = "\n".join(why(frames, "table2", "A/ilr", "Avg", Settings()))
+    row = next(
+        row for row in get("table2").numbers(frames, Settings()).rows if (row.section, row.label) == ("A", "ilr")
+    )
+    for folder in row.folders:
+        assert f"{folder}/eval/A/micro_short_chain.jsonl: 6 answers" in text
+    samples = frames.samples
+    mine = samples[(samples["variant"] == "ilr") & (samples["agent"] == "A") & (samples["benchmark"] == MATHS[0])]
+    right = int((mine[mine["seed"] == 2]["verdict"] == Verdict.CORRECT).sum())
+    assert f"seed 2: {right} of 6 right" in text
+    assert "hashes of 6 prompts" in text
+    assert "calibration.kind = perception (none)" in text
+    assert "commit 000000000000, lock 111111111111, torch 2.13.0" in text
+
+
+def test_two_ways_to_name_a_row_and_a_column_lead_to_the_same_number(frames: StudyFrames) -> None:
+    assert why(frames, "table2", "A/grpo_matched", "tokens", Settings()) == why(
+        frames, "table2", "A/grpo_matched", "Tokens (k)", Settings()
+    )
+    by_label = why(frames, "table1", "B/ilr (B+C)", "Avg", Settings())
+    assert by_label[0].startswith("table1, B/ilr (B+C), Avg: ")
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "column", "message"),
+    [
+        ("tabel2", "A/ilr", "Avg", "did you mean table2"),
+        ("training_curves", "A/ilr", "Avg", "is no table; known tables: table1"),
+        ("table2", "A/irl", "Avg", "did you mean 'A/ilr'"),
+        ("table2", "B/ilr", "Avg", r"'B/ilr \(A\+B\)' or 'B/ilr \(B\+C\)'"),
+        ("table2", "A/ilr", "Averages", "no number 'Averages'"),
+    ],
+)
+def test_what_is_not_there_is_named(frames: StudyFrames, table: str, row: str, column: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        why(frames, table, row, column, Settings())
+
+
+def test_records_that_changed_after_they_were_read_are_noticed(tmp_path: Path) -> None:
+    study = write_synthetic_study(tmp_path, ("base", "ilr"), seeds=(0,), questions=4, benchmarks=BENCHMARKS, steps=1)
+    frames = load(study)
+    path = next(study.glob("trials/ilr-*/eval/A/micro_code.jsonl"))
+    lines = path.read_text().splitlines()
+    flipped = [line.replace('"correct"', '"missing"').replace('"wrong"', '"correct"') for line in lines]
+    path.write_text("\n".join(flipped) + "\n")
+    with pytest.raises(StoreError, match="they have changed"):
+        why(frames, "table2", "A/ilr", "code", Settings())
+
+
+def test_command_prints_the_account_and_refuses_in_one_line(frames: StudyFrames) -> None:
+    found = CliRunner().invoke(app, ["why", str(frames.folder), "table4", "A/infer_idea3", "rounds"])
+    assert found.exit_code == 0
+    assert found.output.splitlines()[-1] == "3.0"
+    refused = CliRunner().invoke(app, ["why", str(frames.folder), "table4", "A/ilr", "rounds"])
+    assert refused.exit_code == 2
