@@ -1,8 +1,8 @@
 """Wordings of what ILR is compared with: Debate, and reflection on one's own idea.
 
 A style that has words of its own for them says so by these three methods. Any other says them in the words of
-Idea3, which is all that a small model may know: a debate is a fusion without analyses, and who reflects meets
-their own idea in the place of the peer's.
+Idea3, which is all that a small model may know: in a debate everybody's view is their own answer, and who reflects
+meets their own idea in the place of the peer's.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class InWordsOfIdea3:
     style: PromptStyle
 
     def revise(self, question: str, own: str, peers: Sequence[str]) -> str:
-        """A fusion that hears no analysis."""
-        return self.style.fuse(question, own, peers, "", (), Mode.COOPERATE)
+        """A fusion in which answers stand where analyses would; without any, micro models analyse and do not answer."""
+        return self.style.fuse(question, own, peers, own, peers, Mode.COOPERATE)
 
     def reflect(self, question: str, idea: str) -> str:
         """The analysis of an opponent's idea that is the own one."""
