@@ -148,8 +148,13 @@ class _Dealer:
         columns = self._membership * np.sqrt(self._scale / sizes[self._column])[:, None]
         self._sums = self._fixed.T[:, :, None] * columns[:, None, :]
         self._products = (self._fixed * self._scale) @ self._fixed.T
-        same = np.arange(len(runs))[None]
-        change, variance = self._moments(same, np.ones((1, len(middle))), np.zeros(1))
+        df = (self._counts - 1).sum()
+        inside = self._share @ self._gram @ self._share.T
+        rest = float(self._gram.trace() - self._counts @ np.diagonal(inside)) / df
+        # What runs differ by, less what their answers to single questions explain, as a share.
+        spread = float(self._means @ self._means) / max(len(runs) - 1, 1)
+        self._of_runs = math.sqrt(max(1 - rest / spread, 0.0)) if spread else 0.0
+        change, variance = self._moments(self._share[None], np.ones((1, len(middle))), np.zeros(1))
         self.observed = _ratio(change, variance)[0]
         self.errors = np.sqrt(variance[0])
 
@@ -163,33 +168,30 @@ class _Dealer:
         order = rng.permuted(np.tile(np.arange(total), (draws, 1)), axis=1)
         questions, runs = (rng.choice(SIGNS, (draws, size)) for size in (self._runs.shape[1], total))
         # The mean of all runs, as uncertain as it is: centring took one part in `total` of it away.
-        shift = runs @ self._means / math.sqrt(total * (total - 1))
-        return _ratio(*self._moments(order, questions, shift))
+        shift = self._of_runs * (runs @ self._means) / math.sqrt(total * (total - 1))
+        return _ratio(*self._moments(self._share[:, order].swapaxes(0, 1), questions, shift))
 
-    def _moments(self, order: Ints, signs: Floats, shift: Floats) -> tuple[Floats, Floats]:
-        """Differences and their variances in tables with the runs in this order: (draws, pairs) each."""
-        means = self._means[order] + shift[:, None]
-        gram = self._gram[order[:, :, None], order[:, None, :]]
-        trained = self._share @ gram @ self._share.T
-        cross = np.tensordot(signs, self._cross, axes=1)
-        cross = np.take_along_axis(cross, order[:, None, :], axis=2) @ self._share.T
+    def _moments(self, share: Floats, signs: Floats, shift: Floats) -> tuple[Floats, Floats]:
+        """Differences and their variances, (draws, pairs) each, of tables whose rows are `share` @ runs."""
+        rows, count = share.swapaxes(1, 2), len(self._counts)
+        cross = np.tensordot(signs, self._cross, axes=1) @ rows
         sums = np.tensordot(signs, self._sums, axes=1)
-        fixed = self._products - sums @ sums.transpose(0, 2, 1)
-        products = np.block([[trained, cross.transpose(0, 2, 1)], [cross, fixed]])
-        levels = np.concatenate([means @ self._share.T, signs @ self._level], axis=1)
+        fixed = self._products - sums @ sums.swapaxes(1, 2)
+        products = np.block([[share @ self._gram @ rows, cross.swapaxes(1, 2)], [cross, fixed]])
+        diagonal = np.diagonal(products, axis1=1, axis2=2)
+        inside = share @ self._means
+        levels = np.concatenate([inside + shift[:, None], signs @ self._level], axis=1)
 
         df = (self._counts - 1).sum()
-        diagonal = np.diagonal(products, axis1=1, axis2=2)
-        inside = levels[:, : len(self._counts)]
-        between = ((means**2).sum(axis=1) - (self._counts * inside**2).sum(axis=1)) / df
-        rest = (self._gram.trace() - (self._counts * diagonal[:, : len(self._counts)]).sum(axis=1)) / df
+        between = np.maximum(self._means @ self._means - (inside**2) @ self._counts, 0) / df
+        rest = (self._gram.trace() - diagonal[:, :count] @ self._counts) / df
 
         one, other = self._pairs.T
         parts = np.concatenate([1 / self._counts, np.zeros(len(self._fixed))])
-        share = np.where(one == other, 0.0, parts[one] + parts[other])
+        parted = np.where(one == other, 0.0, parts[one] + parts[other])
         question = diagonal[:, one] + diagonal[:, other] - 2 * products[:, one, other]
-        run = np.maximum(between, 0)[:, None] * share
-        variance = np.maximum.reduce([run + question - rest[:, None] * share, run, question])
+        run = between[:, None] * parted
+        variance = np.maximum.reduce([run + question - rest[:, None] * parted, run, question])
         return levels[:, one] - levels[:, other], np.maximum(variance, 0)
 
 
