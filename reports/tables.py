@@ -107,10 +107,10 @@ def write_table(table: Table, folder: Path) -> Path:
 
 def markdown(table: Table) -> str:
     """Readable as plain text and on a page that renders it."""
-    parts = [f"# {table.title}", table.about, _pipes(table.main)]
+    parts = [f"# {table.title}", table.about, pipes(table.main)]
     parts += ["\n".join(f"- {_escaped(note)}" for note in table.notes)]
     for grid in table.details:
-        parts += [f"**{grid.title}**", _pipes(grid)]
+        parts += [f"**{grid.title}**", pipes(grid)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -194,7 +194,7 @@ RENDERERS: dict[str, Callable[[Table], str]] = {
 }
 
 
-def _pipes(grid: Grid) -> str:
+def pipes(grid: Grid) -> str:
     """A Markdown table, padded so that it can be read as it stands; repeated models are printed once."""
     labels, previous, body = len(grid.heads), None, []
     for line in grid.lines:

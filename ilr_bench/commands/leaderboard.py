@@ -1,0 +1,40 @@
+"""Many studies in one list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilr_bench.commands.app import app
+from ilr_bench.console import fail_in_one_line, note, say
+
+
+@app.command()
+def leaderboard(
+    studies: Annotated[list[Path], typer.Argument(help="Folders of studies.")],
+    out: Annotated[Path | None, typer.Option(help="Write FILE.md, .csv or .json as well.")] = None,
+) -> None:
+    """Lists the variants of several studies: accuracy, tokens, wall time, machine, commit; comparable ones together."""
+    from ilr_bench.errors import StoreError
+    from ilr_bench.files import write_atomic
+    from reports.frames import load
+    from reports.leaderboard import collect, markdown, renderer
+
+    with fail_in_one_line():
+        render = None if out is None else renderer(out)
+        frames, reasons = [], []
+        for folder in studies:
+            try:
+                frames.append(load(folder))
+            except StoreError as error:
+                reasons.append(str(error))
+        if not frames:
+            raise StoreError("; ".join(reasons))
+        for reason in reasons:
+            note(f"left out: {reason}")
+        found = collect(frames)
+        say(markdown(found))
+        if out is not None and render is not None:
+            write_atomic(out, render(found))

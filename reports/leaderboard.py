@@ -1,0 +1,238 @@
+"""Many studies in one list: what each variant reaches alone, what it cost, and on which machine and code."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ilr_bench.config import content_hash
+from ilr_bench.errors import ConfigurationError, StoreError
+from reports.accuracy import Accuracies
+from reports.frames import StudyFrames
+from reports.rows import Row, column_title, find_columns, find_rows
+from reports.tables import NOTHING, Column, Grid, Line, Value, pipes
+
+COLUMNS = (
+    Column("average", "Avg"),
+    Column("agent", "Model"),
+    Column("models", "Group"),
+    Column("sampled_tokens", "Tokens (k)"),
+    Column("seconds", "Minutes"),
+    Column("seeds", "Seeds"),
+    Column("studies", "Study"),
+    Column("machines", "Machine"),
+    Column("commits", "Commit"),
+)
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What has to be equal for two averages to be compared: questions, wording, number of answers."""
+
+    profile: str
+    column: str
+    """Avg, or the only benchmark."""
+    benchmarks: tuple[str, ...]
+    questions: int
+    samples: int
+    temperature: float
+    prompt_style: str
+    hash: str
+    """Of the questions' names."""
+
+    @property
+    def title(self) -> str:
+        """In one line."""
+        answers = f"{self.samples} answer{'s' if self.samples > 1 else ''} each at temperature {self.temperature:g}"
+        return (
+            f"Profile {self.profile}, {', '.join(map(column_title, self.benchmarks))}: {self.questions} questions, "
+            f"{answers}, prompt style {self.prompt_style} (questions {self.hash})"
+        )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One variant of one model."""
+
+    exam: Exam
+    model: str
+    agent: str
+    """The model's name in the group: two copies of one model have two."""
+    variant: str
+    models: str
+    mean: float
+    low: float
+    high: float
+    sampled_tokens: float
+    """For this agent while training, mean over runs."""
+    seconds: float | None
+    """On the clock, from the first model loaded to the last answer; mean over runs; None where nothing was noted."""
+    seeds: tuple[int, ...]
+    studies: tuple[str, ...]
+    machines: tuple[str, ...]
+    commits: tuple[str, ...]
+    trials: tuple[str, ...]
+    """Hashes: two studies that share trials have one entry."""
+
+
+def collect(studies: Sequence[StudyFrames]) -> tuple[Entry, ...]:
+    """Entries of all studies, comparable ones together, best first; each study's intervals are its own."""
+    found: dict[tuple[str, str, tuple[str, ...]], Entry] = {}
+    for frames in studies:
+        for entry in _entries(frames):
+            key = (entry.agent, entry.exam.hash, entry.trials)
+            known = found.get(key)
+            studies_of = (*known.studies, *entry.studies) if known else entry.studies
+            found[key] = dataclasses.replace(known or entry, studies=tuple(dict.fromkeys(studies_of)))
+    exams = list(dict.fromkeys(entry.exam for entry in found.values()))
+    return tuple(sorted(found.values(), key=lambda item: (exams.index(item.exam), -item.mean, item.agent)))
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """A table for each set of entries that can be compared."""
+    parts = ["# Leaderboard"]
+    exams = list(dict.fromkeys(entry.exam for entry in entries))
+    for exam in exams:
+        mine = [entry for entry in entries if entry.exam == exam]
+        grid = Grid(exam.title, COLUMNS, tuple(map(_line, mine)), heads=("Variant",))
+        parts += [f"**{exam.title}**", pipes(grid)]
+    notes = [
+        "Avg: accuracy in % alone ± half of its 95 % interval. Minutes: on the clock for one run, mean over runs, with "
+        "whatever else the machine did. Whether two rows differ is what the tables of a study test.",
+    ]
+    if len(exams) > 1:
+        notes.append(
+            "The tables differ in questions, wording or number of answers: averages cannot be compared across."
+        )
+    return "\n\n".join([*parts, *notes]) + "\n"
+
+
+def comma_separated(entries: Sequence[Entry]) -> str:
+    """A line per entry; accuracies as shares of 1, several machines or commits joined by `; `."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [field.name for field in dataclasses.fields(Entry) if field.name != "exam"]
+    writer.writerow(["profile", "benchmarks", "questions", "exam", *names])
+    for entry in entries:
+        exam = [entry.exam.profile, "; ".join(entry.exam.benchmarks), entry.exam.questions, entry.exam.hash]
+        writer.writerow([*exam, *(_plain(getattr(entry, name)) for name in names)])
+    return text.getvalue()
+
+
+def as_json(entries: Sequence[Entry]) -> str:
+    """A list of entries."""
+    return json.dumps([dataclasses.asdict(entry) for entry in entries], indent=1, ensure_ascii=False) + "\n"
+
+
+RENDERERS: dict[str, Callable[[Sequence[Entry]], str]] = {"md": markdown, "csv": comma_separated, "json": as_json}
+
+
+def renderer(path: Path) -> Callable[[Sequence[Entry]], str]:
+    """By the file's ending; raises ConfigurationError for another one."""
+    suffix = path.suffix.removeprefix(".")
+    if suffix not in RENDERERS:
+        raise ConfigurationError(f"--out {path}: name a file that ends in .{', .'.join(RENDERERS)}")
+    return RENDERERS[suffix]
+
+
+def _entries(frames: StudyFrames) -> list[Entry]:
+    columns = find_columns(frames)
+    if not columns.all:
+        raise StoreError(f"{frames.folder}: no agent was scored alone here")
+    accuracies, rows, column = Accuracies(frames, columns), find_rows(frames), columns.headline
+    entries = []
+    for section in dict.fromkeys(row.section for row in rows):
+        mine = [row for row in rows if row.section == section and row.same_as is None]
+        runs = accuracies.run_variance(mine, column)
+        for row in mine:
+            cell = accuracies.cell(row, column, runs)
+            if cell is None:
+                continue
+            seconds, machines = _timing(frames, row)
+            commits = [frames.results[place].versions.get("commit", "unknown") for place in row.folders]
+            trials = frames.trials[frames.trials["folder"].isin(row.folders) & (frames.trials["agent"] == row.agent)]
+            trials = trials[trials["variant"] == row.variant]
+            entries.append(
+                Entry(
+                    exam=_exam(frames, accuracies, row, column, columns.benchmarks(column)),
+                    model=row.section,
+                    agent=row.agent,
+                    variant=row.variant,
+                    models=row.models,
+                    mean=cell.interval.mean,
+                    low=cell.interval.low,
+                    high=cell.interval.high,
+                    sampled_tokens=float(trials["sampled_tokens"].mean()),
+                    seconds=seconds,
+                    seeds=cell.seeds,
+                    studies=(frames.folder.resolve().name,),
+                    machines=machines,
+                    commits=tuple(
+                        dict.fromkeys(frames.results[place].versions.get("commit", "unknown") for place in row.folders)
+                    ),
+                    trials=tuple(trials["hash"]),
+                )
+            )
+    return entries
+
+
+def _exam(frames: StudyFrames, accuracies: Accuracies, row: Row, column: str, benchmarks: tuple[str, ...]) -> Exam:
+    config = frames.configs[row.folders[0]]
+    answers = accuracies.answers(row, column)
+    index = () if answers is None else answers.index
+    names = sorted({(str(benchmark), str(question)) for benchmark, question, _, _ in index})
+    evaluation = config.evaluation
+    return Exam(
+        profile=frames.study.profile,
+        column=column,
+        benchmarks=benchmarks,
+        questions=len(names),
+        samples=evaluation.samples,
+        temperature=evaluation.temperature,
+        prompt_style=config.prompt_style,
+        hash=content_hash(names),
+    )
+
+
+def _timing(frames: StudyFrames, row: Row) -> tuple[float | None, tuple[str, ...]]:
+    """Mean seconds of a run, and the machines that the runs were on."""
+    seconds, machines = [], []
+    for place in row.folders:
+        path = frames.folder / place / "timing.jsonl"
+        if not path.exists():
+            continue
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            seconds.append(sum(line["seconds"] for line in lines if line["stage"] == "total"))
+        except (ValueError, KeyError) as error:
+            raise StoreError(f"{path}: not a file of timings ({error}); delete it to go on without") from error
+        machines += [line["machine"] for line in lines if "machine" in line]
+    return (sum(seconds) / len(seconds) if seconds else None), tuple(dict.fromkeys(machines))
+
+
+def _line(entry: Entry) -> Line:
+    texts = (
+        f"{100 * entry.mean:.1f} ±{50 * (entry.high - entry.low):.1f}",
+        entry.agent,
+        entry.models,
+        f"{entry.sampled_tokens / 1000:,.0f}",
+        NOTHING if entry.seconds is None else f"{entry.seconds / 60:.1f}",
+        str(len(entry.seeds)),
+        ", ".join(entry.studies),
+        "; ".join(entry.machines) or NOTHING,
+        ", ".join(entry.commits),
+    )
+    return Line(entry.variant, entry.variant, tuple(Value(text, "amount") for text in texts))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return "; ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else value

@@ -1,0 +1,102 @@
+"""Studies side by side: comparable ones together, with what they cost and where they ran."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from synthetic_study import MATHS, write_synthetic_study
+from typer.testing import CliRunner
+
+from ilr_bench.cli import app
+from reports.frames import load
+from reports.leaderboard import Entry, as_json, collect, comma_separated, markdown
+
+BENCHMARKS = MATHS[:2]
+MACHINE = "Fast 9000, 2 cores, 8 GiB"
+
+
+def timed(study: Path) -> Path:
+    """Leaves timings as a trial does: 90 seconds each, the second half on another machine."""
+    for trial in study.glob("trials/*"):
+        lines = [
+            {"step": 0, "stage": "total", "seconds": 60.0, "memory": 1, "machine": MACHINE},
+            {"step": 1, "stage": "sharing", "seconds": 20.0, "tokens": 5},
+            {"step": 1, "stage": "total", "seconds": 30.0, "memory": 1, "machine": "Slow 1, 1 cores, 2 GiB"},
+        ]
+        (trial / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return study
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Two studies that share a trial, and one with other questions."""
+    root = tmp_path_factory.mktemp("studies")
+    options = {"seeds": (0, 1), "steps": 1, "benchmarks": BENCHMARKS}
+    first = timed(write_synthetic_study(root / "first", ("base", "grpo"), questions=12, **options))
+    second = write_synthetic_study(root / "second", ("base", "ilr"), questions=12, **options)
+    other = write_synthetic_study(root / "other", ("base", "ilr"), questions=8, **options)
+    return first, second, other
+
+
+@pytest.fixture(scope="module")
+def entries(studies: tuple[Path, Path, Path]) -> tuple[Entry, ...]:
+    return collect([load(folder) for folder in studies])
+
+
+def test_shared_trials_are_listed_once_and_questions_kept_apart(entries: tuple[Entry, ...]) -> None:
+    assert [len([item for item in entries if item.exam.questions == count]) for count in (24, 16)] == [6, 4]
+    base = next(item for item in entries if (item.variant, item.model, item.exam.questions) == ("base", "A", 24))
+    assert base.studies == ("first", "second")
+    first = [item.mean for item in entries if item.exam == entries[0].exam]
+    assert first == sorted(first, reverse=True)
+    assert len({item.exam for item in entries}) == 2
+
+
+def test_entries_hold_tokens_time_machines_and_commits(entries: tuple[Entry, ...]) -> None:
+    grpo = next(item for item in entries if (item.variant, item.model) == ("grpo", "A"))
+    assert grpo.sampled_tokens == pytest.approx(210_450)
+    assert grpo.seconds == pytest.approx(90)
+    assert grpo.machines == (MACHINE, "Slow 1, 1 cores, 2 GiB")
+    assert grpo.commits == ("0" * 12,)
+    assert grpo.low < grpo.mean < grpo.high
+    ilr = next(item for item in entries if item.variant == "ilr")
+    assert (ilr.seconds, ilr.machines) == (None, ())
+
+
+def test_formats_hold_the_same_entries(entries: tuple[Entry, ...]) -> None:
+    text = markdown(entries)
+    assert text.count("\n| base ") + text.count("\n| grpo ") + text.count("\n| ilr ") == len(entries)
+    assert "averages of two cannot be compared" in text
+    rows = list(csv.DictReader(comma_separated(entries).splitlines()))
+    data = json.loads(as_json(entries))
+    assert [float(row["mean"]) for row in rows] == pytest.approx([item["mean"] for item in data], rel=1e-5)
+    assert {row["questions"] for row in rows} == {"24", "16"}
+
+
+def test_command_leaves_out_what_is_no_study_and_writes_the_file(
+    studies: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "board.csv"
+    found = CliRunner().invoke(app, ["leaderboard", *map(str, studies), str(tmp_path), "--out", str(out)])
+    assert found.exit_code == 0
+    assert "left out: " in found.output
+    assert len(out.read_text().splitlines()) == 11
+    assert CliRunner().invoke(app, ["leaderboard", str(tmp_path)]).exit_code == 4
+    refused = CliRunner().invoke(app, ["leaderboard", str(studies[0]), "--out", str(tmp_path / "board.txt")])
+    assert refused.exit_code == 2
+    assert "ends in .md, .csv, .json" in refused.output
+
+
+def test_copies_of_one_model_have_an_entry_each(tmp_path: Path) -> None:
+    study = write_synthetic_study(tmp_path, ("twins",), seeds=(0,), questions=4, benchmarks=BENCHMARKS, steps=1)
+    assert sorted(item.agent for item in collect([load(study)])) == ["A.1", "A.2"]
+
+
+def test_same_records_give_the_same_board(studies: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "first"
+    shutil.copytree(studies[0], copy)
+    assert markdown(collect([load(copy)])) == markdown(collect([load(studies[0])]))
