@@ -45,14 +45,15 @@ def draw(table: pd.DataFrame) -> Figure:
     sections = list(dict.fromkeys(table["section"]))
     found = looks(ordered(table["variant"].tolist()))
     figure, panels = panel_grid(len(sections), 4.2, 3.2, share_y=True)
-    right = 1.06 * float(table["sampled_tokens"].max()) / 1000
+    apart = float(table["sampled_tokens"].max()) / 1000 / 65
+    right = 0.0
     for place, (section, [axes]) in enumerate(zip(sections, panels, strict=True)):
-        _panel(axes, table[table["section"] == section], found, right / 70)
+        right = max(right, _panel(axes, table[table["section"] == section], found, apart))
         axes.set_title(f"Model {section}")
         axes.set_xlabel("tokens sampled for it while training, thousands")
-        axes.set_xlim(0, right)
         if place % MOST_COLUMNS == 0:
             axes.set_ylabel(f"gain in {table['column'].iloc[0]}, points (95 % interval)")
+    panels[0][0].set_xlim(0, right + 2 * apart)
     handles = [
         Line2D([], [], linestyle="none", marker=look.marker, markersize=7, color=look.colour, label=name)
         for name, look in found.items()
@@ -61,7 +62,8 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, table: pd.DataFrame, found: dict[str, Look], apart: float) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, found: dict[str, Look], apart: float) -> float:
+    """Draws the marks, no two closer than `apart` thousand tokens, and returns the place of the last one."""
     prepare(axes)
     axes.axhline(0, color=SOFT, linewidth=1.2, zorder=1)
     place = -apart
@@ -69,6 +71,7 @@ def _panel(axes: Axes, table: pd.DataFrame, found: dict[str, Look], apart: float
         look, place = found[row.variant], max(row.sampled_tokens / 1000, place + apart)
         axes.plot([place, place], [100 * row.low, 100 * row.high], color=look.colour, linewidth=1.8, zorder=2)
         axes.plot(place, 100 * row.gain, marker=look.marker, markersize=7, color=look.colour, zorder=3)
+    return float(place)
 
 
 REPORT = figure_report(

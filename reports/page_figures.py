@@ -42,8 +42,8 @@ def themed(svg: str, name: str, title: str) -> Markup:
     body = svg[svg.index(">") + 1 :]
     body = re.sub(r"<(metadata|style)\b.*?</\1>", "", body, flags=re.DOTALL)
     body = re.sub(r'\b(id="|href="#|url\(#)', lambda found: f"{found[1]}{name}-", body).replace("xlink:href", "href")
-    # Drawing in hundredths of a point is fine enough, and makes the page a third smaller.
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)
+    # Drawing in hundredths of a point is fine enough, and makes the page a third smaller. Words stay as they are.
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), body)
     body = re.sub(r"\n\s*", "\n", body)
     for colour, variable in COLOURS.items():
         body = body.replace(colour, variable)

@@ -13,7 +13,7 @@ from synthetic_training import HOSTILE, add_training
 
 import ablations
 from ilr_bench.profiles import MICRO
-from reports import Settings, dialogues, get, page
+from reports import Settings, dialogues, get, page, page_figures
 from reports.frames import StudyFrames, load
 from reports.page_facts import settings, variant_configs
 from reports.page_words import describe
@@ -88,6 +88,13 @@ def test_drawings_take_the_colours_of_the_page(text: str) -> None:
     assert "#1b1f24" not in drawn
     assert "var(--ink)" in drawn
     assert "var(--paper)" in drawn
+
+
+def test_drawings_keep_their_words_and_lose_only_digits_that_nobody_sees() -> None:
+    svg = '<svg x="1"><path d="M 1.23456 2.5"/><text>0.005</text><metadata>x</metadata></svg>'
+    drawn = page_figures.themed(svg, "name", 'a "b" <c>')
+    assert '<path d="M 1.23 2.5"/><text>0.005</text></svg>' in drawn
+    assert 'aria-label="a &#34;b&#34; &lt;c&gt;"' in drawn
 
 
 def test_what_models_write_cannot_leave_its_place(text: str, outline: Outline) -> None:
