@@ -138,7 +138,7 @@ class HarnessLM(AgentLM):
     def _options(self, arguments: dict[str, Any]) -> SamplingOptions:
         tokenizer = self._agent.tokenizer
         given: dict[str, Any] = dict(normalize_gen_kwargs(arguments, LIMIT))
-        until = handle_stop_sequences(given.pop("until", None), eos=tokenizer.decode(tokenizer.eos_token_id))
+        until = handle_stop_sequences(given.pop("until", None), eos=tokenizer.decode([tokenizer.eos_token_id]))
         limit, temperature = given.pop("max_gen_toks"), given.pop("temperature", 0.0)
         sampled = given.pop("do_sample")
         unknown = [key for key in given if sampled or key not in _SAMPLING_ONLY]
