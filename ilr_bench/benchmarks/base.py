@@ -52,9 +52,11 @@ class Benchmark:
     max_new_tokens: int | None = None
     """Longest answer in the model's own tokens; None takes the profile's limit."""
     exceptions: Mapping[str, str] = field(default_factory=dict)
-    """Question id -> why its gold answer is not accepted; scored as it is."""
+    """Question id -> why its gold answer is not accepted, or another one is; scored as it is."""
     data: tuple[Dataset, ...] = ()
     """The public data sets that it is read from; none where its rows are made here."""
+    size: int | None = None
+    """Number of rows, where it is not that of its data sets."""
 
 
 BENCHMARKS: Registry[Benchmark] = Registry(
@@ -99,6 +101,19 @@ def get(name: str) -> Benchmark:
 def names() -> tuple[str, ...]:
     """Names of all benchmarks, groups not among them."""
     return BENCHMARKS.names()
+
+
+def groups_of(name: str) -> tuple[str, ...]:
+    """Names of the groups that a benchmark belongs to."""
+    return tuple(group for group, members in GROUPS.items() if name in members)
+
+
+def row_count(benchmark: Benchmark) -> int:
+    """How many rows a benchmark has; those of public data sets are not read for it."""
+    if benchmark.size is not None:
+        return benchmark.size
+    stated = [data.rows for data in benchmark.data]
+    return sum(rows or 0 for rows in stated) if stated and None not in stated else len(benchmark.load())
 
 
 def expand(asked: Sequence[str]) -> tuple[str, ...]:

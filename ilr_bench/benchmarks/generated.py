@@ -34,5 +34,6 @@ for task, (column, summary) in _TASKS.items():
             domain="in-domain",
             load=partial(_load, task),
             max_new_tokens=MATHS_TOKENS,
+            size=generated.COUNT,
         )
     )

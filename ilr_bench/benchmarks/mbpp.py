@@ -63,6 +63,7 @@ register(
         domain="out-of-domain",
         load=_load,
         data=(DATA,),
+        size=500,
         max_new_tokens=CODE_TOKENS,
     )
 )

@@ -1,6 +1,10 @@
-"""What there is: variants, benchmarks, models."""
+"""What there is: variants, benchmarks."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from ilr_bench.commands.app import app, say_rows
 from ilr_bench.console import fail_in_one_line
@@ -16,18 +20,28 @@ def variants() -> None:
 
 
 @app.command()
-def benchmarks() -> None:
-    """Lists the benchmarks that a trained model can be scored on."""
-    from ilr_bench import benchmarks as rooms
+def benchmarks(
+    exceptions: Annotated[bool, typer.Option("--exceptions", help="Only the questions graded amiss, and why.")] = False,
+) -> None:
+    """Lists the benchmarks: name, rows, kind, groups, exceptions (gold answers graded amiss), data, what they ask."""
+    from ilr_bench.benchmarks.base import get, groups_of, names, row_count
 
     with fail_in_one_line():
-        say_rows([(name, rooms.get(name).summary) for name in rooms.names()])
-
-
-@app.command()
-def models() -> None:
-    """Lists the models that can be named, and what they are; a local folder, GGUF file or hub name works too."""
-    from ilr_bench.models.base import MODELS
-
-    with fail_in_one_line():
-        say_rows([(name, MODELS.get(name).summary) for name in MODELS.names()])
+        every = [get(name) for name in names()]
+        if exceptions:
+            say_rows([(one.name, place, why) for one in every for place, why in one.exceptions.items()])
+            return
+        heading = ("name", "rows", "kind", "groups", "exceptions", "data: in ILR_BENCH_DATA, on the hub", "about")
+        lines = [
+            (
+                one.name,
+                f"{row_count(one):,}",
+                one.kind,
+                ", ".join(groups_of(one.name)) or "-",
+                str(len(one.exceptions)),
+                "; ".join(f"{data.file}, {data.hub}" for data in one.data) or "made here",
+                one.summary,
+            )
+            for one in every
+        ]
+        say_rows([heading, *lines])
