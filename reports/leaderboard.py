@@ -107,7 +107,7 @@ def markdown(entries: Sequence[Entry]) -> str:
     ]
     if len(exams) > 1:
         notes.append(
-            "The tables differ in questions, wording or number of answers: averages cannot be compared across."
+            "The tables differ in questions, wording or number of answers: averages of two cannot be compared."
         )
     return "\n\n".join([*parts, *notes]) + "\n"
 
@@ -172,9 +172,7 @@ def _entries(frames: StudyFrames) -> list[Entry]:
                     seeds=cell.seeds,
                     studies=(frames.folder.resolve().name,),
                     machines=machines,
-                    commits=tuple(
-                        dict.fromkeys(frames.results[place].versions.get("commit", "unknown") for place in row.folders)
-                    ),
+                    commits=tuple(dict.fromkeys(commits)),
                     trials=tuple(trials["hash"]),
                 )
             )
