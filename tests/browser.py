@@ -112,8 +112,9 @@ class Browser:
         return path
 
     def pdf(self, path: Path) -> Path:
-        """Prints the page."""
-        path.write_bytes(base64.b64decode(self.call("Page.printToPDF")["data"]))
+        """Prints the page on A4."""
+        self.media(kind="print")
+        path.write_bytes(base64.b64decode(self.call("Page.printToPDF", preferCSSPageSize=True)["data"]))
         return path
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
