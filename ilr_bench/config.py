@@ -156,6 +156,18 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True)
+class WarmStartSettings:
+    """Supervised steps on worked solutions before anything else; all weights are trained, once for all seeds."""
+
+    steps: int = 0
+    """0: the models as they come."""
+    questions: int = 256
+    """How many training questions are taken, the first of the source's; they must have worked solutions."""
+    rows_per_step: int = 16
+    learning_rate: float = 1e-5
+
+
+@dataclass(frozen=True)
 class UpdateSettings:
     """The GRPO update of one agent (TRL's loss, names as in TRL's GRPOConfig)."""
 
@@ -231,7 +243,7 @@ class RunConfig:
     """Models that variants with more agents may add, in this order."""
     seed: int = 0
     prompt_style: str = "micro"
-    """Wording of the prompts (`ilr_bench.prompts`)."""
+    """Wording of the prompts (`ilr_bench.prompts`): one for all agents, or one per agent as `chat+fewshot`."""
     questions: QuestionSettings = field(default_factory=QuestionSettings)
     difficulty: DifficultySettings = field(default_factory=DifficultySettings)
     interaction: InteractionSettings = field(default_factory=InteractionSettings)
@@ -242,6 +254,7 @@ class RunConfig:
     pooling: PoolingSettings = field(default_factory=PoolingSettings)
     critic: CriticSettings = field(default_factory=CriticSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
     update: UpdateSettings = field(default_factory=UpdateSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -255,6 +268,12 @@ class RunConfig:
         for place, name in enumerate(short):
             names.append(f"{name}.{short[: place + 1].count(name)}" if short.count(name) > 1 else name)
         return tuple(names)
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Every agent's prompt style."""
+        named = tuple(self.prompt_style.split("+"))
+        return named * len(self.models) if len(named) == 1 else named
 
     def samples_of(self, agent: int) -> int:
         """How many answers one agent samples (n), by its place."""

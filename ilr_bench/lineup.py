@@ -13,6 +13,7 @@ from ilr_bench.models.loading import LoadedModel, load_model, load_twins
 from ilr_bench.policy_update import PolicyUpdater
 from ilr_bench.ppo import PpoUpdater
 from ilr_bench.prompts import STYLES
+from ilr_bench.warm_start import warmed
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,19 @@ class Seat:
 
 def seat_agents(config: RunConfig) -> list[Seat]:
     """The agents in their order; with LoRA, agents of one model share its base weights."""
-    return [Seat(seat(name, loaded, config), loaded) for name, loaded in zip(config.agents, _load(config), strict=True)]
+    return [
+        Seat(seat(name, loaded, config, place), loaded)
+        for place, (name, loaded) in enumerate(zip(config.agents, _load(config), strict=True))
+    ]
 
 
-def seat(name: str, loaded: LoadedModel, config: RunConfig) -> Agent:
-    """One agent around a loaded model."""
+def seat(name: str, loaded: LoadedModel, config: RunConfig, place: int = 0) -> Agent:
+    """One agent around a loaded model, with the prompt style of the agent at `place`."""
     engine = TransformersEngine(
         loaded.model, loaded.end_ids, loaded.pad_id, lambda ids: str(loaded.tokenizer.decode(list(ids)))
     )
-    return Agent(
-        name, loaded.model, loaded.tokenizer, STYLES.get(config.prompt_style), engine, config.sampling.max_prompt_tokens
-    )
+    style = STYLES.get(config.styles[place])
+    return Agent(name, loaded.model, loaded.tokenizer, style, engine, config.sampling.max_prompt_tokens)
 
 
 def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdater]:
@@ -56,6 +59,7 @@ def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdate
 
 
 def _load(config: RunConfig) -> list[LoadedModel]:
+    models = [warmed(model, place, config, seat) for place, model in enumerate(config.models)]
     if config.update.adapter == "lora":
-        return load_twins(config.models, config.agents, config.update, config.seed)
-    return [load_model(model) for model in config.models]
+        return load_twins(models, config.agents, config.update, config.seed)
+    return [load_model(model) for model in models]

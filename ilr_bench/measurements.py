@@ -116,7 +116,7 @@ def _key(kind: str, agent: Agent, fingerprint: str, questions: Sequence[Question
         "kind": kind,
         "model": fingerprint,
         "questions": content_hash([[question.text, question.answer] for question in questions]),
-        "style": config.prompt_style,
+        "style": agent.style.name,
         "prompt_tokens": agent.max_prompt_tokens,
         "code": code[:12],
     }

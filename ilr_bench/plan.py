@@ -103,7 +103,8 @@ def _check_names(config: RunConfig) -> None:
     """Finds what a trial would look up by name, some of it hours later only."""
     expand(config.evaluation.benchmarks)
     SOURCES.get(config.questions.source)
-    STYLES.get(config.prompt_style)
+    for style in config.styles:
+        STYLES.get(style)
     for model in config.models:
         if "/" not in model and not model.endswith(".gguf") and not Path(model).is_dir():
             MODELS.get(model)

@@ -118,7 +118,7 @@ class PolicyUpdater:
         self._prepare(batches, inputs)
         losses, norms = [], []
         self.loss.metrics.clear()
-        with _training(self.model, self.settings.gradient_checkpointing):
+        with training_mode(self.model, self.settings.gradient_checkpointing):
             for _ in range(self.settings.iterations):
                 losses.append(self._accumulate(batches, inputs, rows, tokens, step))
                 norms.append(self._optimizer_step(step))
@@ -302,7 +302,8 @@ class TrlLoss:
 
 
 @contextmanager
-def _training(model: Any, checkpointing: bool) -> Iterator[None]:
+def training_mode(model: Any, checkpointing: bool) -> Iterator[None]:
+    """Within it the model trains, forward and backward; `checkpointing` keeps the layers' inputs only."""
     before = model.training
     model.train()
     try:

@@ -227,7 +227,7 @@ class Study:
     trials: tuple[TrialEntry, ...]
 
 
-Record = TypeVar("Record", SampleRecord, InferenceRecord, StepRecord, DialogueRecord)
+Record = TypeVar("Record", SampleRecord, InferenceRecord, WarmStartRecord, StepRecord, DialogueRecord)
 
 
 def to_line(record: Any) -> str:

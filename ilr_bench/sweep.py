@@ -9,7 +9,7 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -119,10 +119,10 @@ def _measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> l
     jobs: dict[object, Job] = {}
     for trial in trials:
         config = trial.config
-        for model in config.models:
-            what = (model, config.questions, config.difficulty, config.prompt_style)
+        for model, style in zip(config.models, config.styles, strict=True):
+            what = (model, config.questions, config.difficulty, style, config.warm_start)
             name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
-            jobs.setdefault(what, Job(name, measure_agent, (model, config, artifacts)))
+            jobs.setdefault(what, Job(name, measure_agent, (model, replace(config, prompt_style=style), artifacts)))
     return list(jobs.values())
 
 

@@ -39,6 +39,7 @@ from ilr_bench.store import (
     write_atomic,
 )
 from ilr_bench.timing import Stopwatch
+from ilr_bench.warm_start import write_log
 
 
 def run_trial(
@@ -64,6 +65,7 @@ def run_trial(
     with Grader() as grader:
         with stopwatch.watch("models"):
             seats = seat_agents(config)
+        write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
         room, measured = open_classroom(config, seats, artifacts, grader, stopwatch)
         _train(config, folder, room, watch)
         _evaluate(config, folder, room, measured.ability, partial(watch, config.training.steps))

@@ -11,6 +11,10 @@ def validate(config: RunConfig) -> RunConfig:
     discussion, sampling, training = config.discussion, config.sampling, config.training
     if not config.models:
         raise ConfigurationError("models: at least one model is needed")
+    if len(config.styles) != len(config.models):
+        raise ConfigurationError(
+            f"prompt_style: {len(config.styles)} styles for {len(config.models)} agents; name one for all, or one each"
+        )
     positive = {
         "sampling.samples": sampling.samples, "training.questions_per_step": training.questions_per_step,
         "difficulty.shuffles": config.difficulty.shuffles, "difficulty.samples": config.difficulty.samples,
@@ -20,6 +24,9 @@ def validate(config: RunConfig) -> RunConfig:
         "training.checkpoint_every": training.checkpoint_every, "evaluation.samples": config.evaluation.samples,
         "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
         "sampling.samples_per_agent": min(sampling.samples_per_agent or (1,)), "training.steps": training.steps + 1,
+        "warm_start.steps": config.warm_start.steps + 1, "warm_start.questions": config.warm_start.questions,
+        "warm_start.rows_per_step": config.warm_start.rows_per_step,
+        "warm_start.learning_rate": config.warm_start.learning_rate,
         "sampling.max_new_tokens": sampling.max_new_tokens, "sampling.rows_per_call": sampling.rows_per_call,
         "update.rows_per_micro_batch": config.update.rows_per_micro_batch, "sampling.temperature": sampling.temperature,
         "questions.validation": config.questions.validation,

@@ -50,7 +50,7 @@ def load_model(name_or_path: str) -> LoadedModel:
 
     Raises MissingInputError where it cannot be had, ConfigurationError for a name that is none of these.
     """
-    folder, fingerprint = _locate(name_or_path)
+    folder, fingerprint = locate(name_or_path)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
@@ -123,7 +123,7 @@ def folder_hash(folder: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _locate(name_or_path: str) -> tuple[Path, str]:
+def locate(name_or_path: str) -> tuple[Path, str]:
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path, folder_hash(path)
