@@ -189,7 +189,7 @@ def is_sealed(folder: Path, key: str) -> bool:
     label = _label(folder)
     if label != {"trial": key}:
         return False
-    return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"] == _lasting(folder))
+    return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("files") == _lasting(folder))
 
 
 def publish_copy(source: Path, target: Path, key: str, finish: Callable[[Path], None]) -> None:
