@@ -1,0 +1,225 @@
+"""Logs of answers, ours and other programs', as one kind of value: who answered which question how well.
+
+Read are: a folder of our records (`ilr-bench evaluate --out`, or a trial's `eval/<agent>`), what lm-eval writes with
+`--log_samples` (`samples_<task>_<date>.jsonl`), and EvalPlus's `*eval_results.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from ilr_bench.errors import StoreError
+from ilr_bench.records import SampleRecord, Verdict, read
+
+Key = Literal["document", "id", "text"]
+KEYS: tuple[Key, ...] = ("document", "id", "text")
+"""By what questions are joined, in the order in which it is tried: lm-eval's hash of the whole row, the question's
+name, the wording of the question."""
+ACCURACY = "accuracy"
+PASS = "pass"
+OURS = "lm_eval:"
+"""Prefix of our records of lm-eval's own tasks."""
+QUESTION_FIELDS = ("question", "problem", "prompt", "Question", "Problem", "query", "text", "input")
+NAME_FIELDS = ("task_id", "unique_id", "id", "question_id", "idx")
+_FILE = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[^_]+)\.jsonl")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All samples of one question."""
+
+    keys: Mapping[Key, str]
+    prompt: str | None
+    """Hash of the prompt; equal hashes mean equal prompts within one `Log.hashing`."""
+    samples: int
+    scores: Mapping[str, tuple[float, ...]]
+    """Measure -> a score per sample, or a single one for all of them."""
+    question: str | None
+    gold: str | None
+    said: str
+    """The (first) answer, as it was extracted where it was."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One benchmark's answers by one model."""
+
+    benchmark: str
+    kind: Literal["ours", "lm-eval", "EvalPlus"]
+    path: Path
+    hashing: str
+    """Which prompts can be told apart: logs of another hashing say nothing about each other's prompts."""
+    answers: tuple[Answer, ...]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What every answer was scored by."""
+        first = self.answers[0].scores
+        return tuple(name for name in first if all(name in answer.scores for answer in self.answers))
+
+
+def read_logs(path: Path) -> dict[str, Log]:
+    """Benchmark -> log; raises StoreError where the path holds no answers, several agents' or several runs'."""
+    if not path.exists():
+        raise StoreError(f"{path} does not exist; name a folder of records, lm-eval's samples or EvalPlus's results")
+    if path.is_file():
+        logs = [_evalplus(path)] if path.suffix == ".json" else [[_samples_file(path)]]
+        return {log.benchmark: log for log in logs[0]}
+    if (path / "study.json").exists():
+        found = ", ".join(sorted(str(item.relative_to(path)) for item in path.glob("trials/*/eval/*"))[:4])
+        raise StoreError(f"{path} is a whole study; name one agent of one trial in it, such as {found or 'trials/…'}")
+    samples = sorted(path.rglob("samples_*.jsonl"))
+    results = sorted(path.glob("*eval_results.json"))
+    if samples:
+        return _one_run_each(path, [_samples_file(item) for item in samples])
+    if results:
+        return _one_run_each(path, [log for item in results for log in _evalplus(item)])
+    return _ours(_agent_folder(path))
+
+
+def with_texts(log: Log, texts: Callable[[str], Mapping[str, str]]) -> Log:
+    """Our log with the questions' wording, which records do not hold; `texts(benchmark)`: question id -> wording."""
+    if log.kind != "ours" or "id" not in log.answers[0].keys:
+        return log
+    known = texts(log.benchmark)
+    answers = tuple(_worded(answer, known.get(answer.keys["id"])) for answer in log.answers)
+    return Log(log.benchmark, log.kind, log.path, log.hashing, answers)
+
+
+def _worded(answer: Answer, text: str | None) -> Answer:
+    if text is None:
+        return answer
+    keys: dict[Key, str] = {**answer.keys, "text": normal(text)}
+    return Answer(keys, answer.prompt, answer.samples, answer.scores, text, answer.gold, answer.said)
+
+
+def normal(text: str) -> str:
+    """A wording without what printing adds: runs of white space are one space."""
+    return " ".join(text.split())
+
+
+def _one_run_each(path: Path, logs: Iterable[Log]) -> dict[str, Log]:
+    found: dict[str, Log] = {}
+    for log in logs:
+        if log.benchmark in found:
+            both = f"{found[log.benchmark].path} and {log.path}"
+            raise StoreError(f"{path} holds {log.benchmark} more than once ({both}); name one of the files")
+        found[log.benchmark] = log
+    return found
+
+
+def _agent_folder(path: Path) -> Path:
+    agents = sorted(item for item in path.glob("eval/*") if item.is_dir())
+    if len(agents) > 1:
+        raise StoreError(f"{path} holds several agents; name one: {', '.join(map(str, agents))}")
+    return agents[0] if agents else path
+
+
+def _ours(folder: Path) -> dict[str, Log]:
+    logs: dict[str, Log] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.name == "timing.jsonl" or path.name.endswith(".part.jsonl"):
+            continue
+        records = list(read(path, SampleRecord))
+        agents = sorted({record.agent for record in records})
+        if len(agents) > 1:
+            raise StoreError(f"{path} holds answers of several agents ({', '.join(agents)})")
+        for name, mine in groupby(records, key=_benchmark):
+            answers = tuple(_our_answer(list(group)) for _, group in groupby(mine, key=lambda item: item.question_id))
+            logs[name] = Log(name, "ours", path, _hashing(records[0]), answers)
+    if not logs:
+        raise StoreError(
+            f"{folder} holds no answers: neither records (*.jsonl of ilr-bench evaluate), nor lm-eval's "
+            "samples_*.jsonl, nor EvalPlus's *eval_results.json"
+        )
+    return logs
+
+
+def _benchmark(record: SampleRecord) -> str:
+    """A group of lm-eval's tasks is logged there task by task."""
+    return record.question_id.rpartition("/")[0] if record.benchmark.startswith(OURS) else record.benchmark
+
+
+def _hashing(record: SampleRecord) -> str:
+    return "lm-eval" if record.benchmark.startswith(OURS) else "ours"
+
+
+def _our_answer(records: list[SampleRecord]) -> Answer:
+    first = records[0]
+    keys: dict[Key, str] = {"id": first.question_id}
+    if first.doc_hash is not None:
+        keys = {"document": first.doc_hash}
+    scores = {ACCURACY: tuple(float(item.verdict is Verdict.CORRECT) for item in records)}
+    if first.metrics is not None:
+        scores = {name: tuple(float((item.metrics or {})[name]) for item in records) for name in first.metrics}
+    said = first.answer if first.answer is not None else first.completion
+    return Answer(keys, first.prompt_hash, len(records), scores, None, first.gold, said)
+
+
+def _samples_file(path: Path) -> Log:
+    name = _FILE.fullmatch(path.name)
+    task = name["task"] if name else path.stem.removeprefix("samples_")
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        rows.sort(key=lambda row: int(row["doc_id"]))
+        answers = tuple(_harness_answer(list(group)) for _, group in groupby(rows, key=lambda row: int(row["doc_id"])))
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is not what lm-eval writes with --log_samples ({type(error).__name__}: {error}); "
+            "name such a file, a folder of ours, or EvalPlus's results"
+        ) from error
+    if not answers:
+        raise StoreError(f"{path} holds no samples")
+    return Log(task, "lm-eval", path, "lm-eval", answers)
+
+
+def _harness_answer(rows: list[dict[str, Any]]) -> Answer:
+    """One question; a row for each of the task's filters."""
+    first, document = rows[0], rows[0]["doc"]
+    fields = document if isinstance(document, dict) else {}
+    keys: dict[Key, str] = {"document": first["doc_hash"]}
+    names = [fields[field] for field in NAME_FIELDS if isinstance(fields.get(field), (str, int))]
+    if names:
+        keys["id"] = str(names[0])
+    question = next((fields[field] for field in QUESTION_FIELDS if isinstance(fields.get(field), str)), None)
+    if question is not None:
+        keys["text"] = normal(question)
+    scores = {
+        f"{metric},{row['filter']}": (float(row[metric]),)
+        for row in rows
+        for metric in row["metrics"]
+        if isinstance(row[metric], (bool, int, float))
+    }
+    said = first["filtered_resps"][0]
+    return Answer(
+        keys, first["prompt_hash"], len(first["resps"][0]), scores, question, str(first["target"]),
+        said if isinstance(said, str) else json.dumps(said, ensure_ascii=False),
+    )  # fmt: skip
+
+
+def _evalplus(path: Path) -> list[Log]:
+    """The base tests, and base and extra tests together, as two benchmarks."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        tasks: dict[str, list[dict[str, Any]]] = data["eval"]
+        name = next(iter(tasks)).partition("/")[0].lower()
+        logs = [Log(name, "EvalPlus", path, f"EvalPlus {data['hash']}", tuple(_solutions(tasks, ("base_status",))))]
+        if all(item["plus_status"] is not None for items in tasks.values() for item in items):
+            answers = tuple(_solutions(tasks, ("base_status", "plus_status")))
+            logs.append(Log(f"{name}_plus", "EvalPlus", path, f"EvalPlus {data['hash']}", answers))
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        raise StoreError(f"{path} is not a result of EvalPlus ({type(error).__name__}: {error})") from error
+    return logs
+
+
+def _solutions(tasks: Mapping[str, list[dict[str, Any]]], needed: tuple[str, ...]) -> Iterator[Answer]:
+    for task, items in tasks.items():
+        scores = tuple(float(all(item[status] == PASS for status in needed)) for item in items)
+        # EvalPlus asks what its data set says, whose hash it notes.
+        yield Answer({"id": task}, "", len(items), {ACCURACY: scores}, None, None, items[0]["solution"])
