@@ -22,6 +22,7 @@ from ilr_bench.errors import IlrError
 from ilr_bench.executor import Failure, Job, run_jobs
 from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS, cache_folder
+from ilr_bench.models.licences import AcceptLicence, accept
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, read_study, write_study
 from ilr_bench.sharing import neighbours, take_over
@@ -170,9 +171,11 @@ def sweep(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials and stop.")] = False,
+    accept_licence: AcceptLicence = None,
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
     with fail_in_one_line():
+        accept(accept_licence)
         groups = [split(group) for group in models or ()]
         plan = plan_study(profile, split(variants), groups, _integers(seeds), parse_overrides(overrides or ()))
         if dry_run:
