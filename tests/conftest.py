@@ -21,6 +21,24 @@ hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=
 hypothesis.settings.load_profile("reproducible")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real rows are left out where there are none."""
+    if not os.environ.get("ILR_BENCH_DATA"):
+        for item in items:
+            if item.get_closest_marker("data") is not None:
+                item.add_marker(pytest.mark.skip(reason="needs the benchmarks' rows in ILR_BENCH_DATA"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many real rows each test saw, as it said by `record_property("rows", count)`."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    seen = {one.nodeid: dict(one.user_properties).get("rows") for one in reports if "data" in one.keywords}
+    if seen:
+        terminalreporter.section("rows seen")
+        for test, rows in seen.items():
+            terminalreporter.write_line(f"{'-' if rows is None else format(rows, ','):>8}  {test}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`ILR_BENCH_CACHE` of this session, shared by all workers of pytest-xdist, so that a model is made once."""
