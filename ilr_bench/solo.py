@@ -154,6 +154,8 @@ def _exam(name: str, agent: Agent, config: RunConfig, run: SoloRun, grader: Grad
 
 def _answers_for(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> dict[str, Any]:
     """All that decides the records. Benchmarks may be added to a folder, so they are no part of it."""
+    evaluation = asdict(config.evaluation)
+    del evaluation["benchmarks"]
     return {
         "model": loaded.fingerprint,
         "style": config.prompt_style,
@@ -161,5 +163,5 @@ def _answers_for(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> dict[s
         "dtype": run.dtype,
         "jail": run.jail,
         "chat_template": run.chat_template,
-        **asdict(replace(config.evaluation, benchmarks=())),
+        **evaluation,
     }

@@ -46,8 +46,13 @@ def _measured(
 ) -> list[str]:
     questions, count = values.shape
     clusters = np.repeat(np.arange(questions), count)
-    found = interval(values.ravel(), clusters=clusters)
-    cells = [title, str(questions), f"{100 * found.mean:.1f} %", f"{100 * found.low:.1f} - {100 * found.high:.1f} %"]
+    cells = [title, str(questions), f"{100 * values.mean():.1f} %"]
+    if 0 < values.mean() < 1 and np.ptp(values.mean(axis=1)) == 0:
+        # Questions that all have the same share of right answers say nothing about how questions differ.
+        cells.append("-")
+    else:
+        found = interval(values.ravel(), clusters=clusters)
+        cells.append(f"{100 * found.low:.1f} - {100 * found.high:.1f} %")
     if most > 1 and count < most:
         cells += ["-", "-"]
     elif most > 1:
