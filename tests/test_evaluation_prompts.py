@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ilr_bench.benchmarks import get
+from ilr_bench.benchmarks.base import GROUPS
 from ilr_bench.benchmarks.code import extract_code
 from ilr_bench.prompts import STYLES, Kind, solo_forms
 from ilr_bench.prompts.worked import CHOICES, FORMULAS, PROGRAMS
@@ -137,3 +141,14 @@ def test_examples_are_right() -> None:
 def test_a_few_shot_program_needs_no_fence() -> None:
     completion = "def double(x):\n    return 2 * x"
     assert extract_code(completion, "double") == completion
+
+
+def test_the_page_states_every_benchmarks_limit() -> None:
+    page = (Path(__file__).parent.parent / "docs/evaluation.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    stated = {name.strip(): cells[3].split()[0] for cells in rows if len(cells) == 6 for name in cells[1].split(",")}
+    for group in ("paper-v4", "generated"):
+        for name in GROUPS[group]:
+            assert stated[name] == str(get(name).max_new_tokens)
+    for name in ("mbpp_plus", "humaneval", "humaneval_plus"):
+        assert stated[name] == str(get(name).max_new_tokens)
