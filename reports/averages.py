@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.accuracy import AVERAGE, Accuracies, Cell, Comparison, Row, find_columns, find_rows
+from reports.accuracy import Accuracies, Cell, Comparison
 from reports.frames import StudyFrames
+from reports.rows import Row, find_columns, find_rows
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Averages:
 def averages(frames: StudyFrames) -> Averages:
     """Accuracy of every row with its interval, as in the tables, and its paired difference from `base`."""
     columns = find_columns(frames)
-    headline = AVERAGE if columns.maths else columns.code[0]
+    headline = columns.headline
     accuracies = Accuracies(frames, columns)
     cells: dict[Row, Cell] = {}
     gains: dict[Row, Comparison] = {}
@@ -31,13 +32,20 @@ def averages(frames: StudyFrames) -> Averages:
     for section in dict.fromkeys(row.section for row in rows):
         mine = [row for row in rows if row.section == section and row.same_as is None]
         runs = accuracies.run_variance(mine, headline)
-        base = next((row for row in mine if row.variant == "base"), None)
         for row in mine:
+            base = _base_of(row, mine)
             if cell := accuracies.cell(row, headline, runs):
                 cells[row] = cell
             if base and row != base and (gain := accuracies.compare(row, base, headline, runs)):
                 gains[row] = gain
     return Averages(headline, cells, gains)
+
+
+def _base_of(row: Row, section: Sequence[Row]) -> Row | None:
+    """The untrained model; where a sweep varied settings, the one with the row's own if there is one."""
+    found = [other for other in section if other.stem == "base"]
+    same = [other for other in found if other.variant.partition(" ")[2] == row.variant.partition(" ")[2]]
+    return next(iter(same or found), None)
 
 
 def model_of(frames: StudyFrames, row: Row) -> str:

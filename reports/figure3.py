@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ilr_bench.config import IDEA3_STAGES, InteractionSettings, RunConfig
-from reports.accuracy import Row
 from reports.averages import Averages, averages
 from reports.figure_report import figure_report
 from reports.figures import INK, PALETTE, SOFT, points, prepare
 from reports.frames import StudyFrames
 from reports.panels import MOST_COLUMNS, panel_grid
+from reports.rows import Row
 from reports.training_effects import effects
 
 KINDS = {
@@ -37,10 +37,10 @@ def shares(frames: StudyFrames) -> pd.DataFrame:
     rows = _members(frames, found)
     table = []
     for row in found.cells:
-        if row not in rows and not (row.variant == "base" and _has_section(row, rows)):
+        if row not in rows and not (row.stem == "base" and _has_section(row, rows)):
             continue
         cell, config = found.cells[row].interval, frames.configs[row.folders[0]]
-        rule = "base" if row.variant == "base" else config.interaction.rule
+        rule = "base" if row.stem == "base" else config.interaction.rule
         counted = effects(frames, row).cooperation if rule != "base" else None
         table.append(
             {

@@ -37,8 +37,8 @@ def sizes(frames: StudyFrames) -> pd.DataFrame:
     for row, cell in found.cells.items():
         config = frames.configs[row.folders[0]]
         kind = None
-        if row.variant in ("base", *ALONE):
-            kind = "base" if row.variant == "base" else "alone"
+        if row.stem in ("base", *ALONE):
+            kind = "base" if row.stem == "base" else "alone"
         elif talking is not None and _apart_from_models(config) == talking:
             kind = "twins" if config.models.count(model_of(frames, row)) > 1 else "group"
         if kind is not None:

@@ -17,7 +17,7 @@ from reports.averages import averages
 from reports.figure_report import FigureReport
 from reports.frames import StudyFrames
 from reports.page_figures import page_figure
-from reports.page_words import GLOSSARY, counted, describe
+from reports.page_words import GLOSSARY, between, counted, describe
 from reports.registry import REPORTS, Report, Settings
 from reports.rows import column_title
 from reports.table_report import TableReport
@@ -115,10 +115,10 @@ def introduction(frames: StudyFrames) -> list[str]:
             "changed a little so that what earned more becomes likelier."
         )
     if trained:
-        config = trained[0]
+        steps = sorted({config.training.steps for config in trained})
+        asked = sorted({config.training.questions_per_step for config in trained})
         sentences.append(
-            f"A run takes {counted(config.training.steps, 'step')} of "
-            f"{counted(config.training.questions_per_step, 'question')} each. "
+            f"A run takes {between(steps, 'step')} of {between(asked, 'question')} each. "
             f"Every variant was run with {counted(seeds, 'seed')}: runs that differ in nothing but chance."
         )
     if not frames.samples.empty:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ilr_bench.config import IDEA3_STAGES, RunConfig
 
 TRAINED = {
@@ -108,3 +110,9 @@ def _discussion(config: RunConfig) -> str:
 def counted(number: int, word: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def between(numbers: Sequence[int], word: str) -> str:
+    """`30 steps`, or `10 to 30 steps` where there are several numbers in rising order."""
+    most = counted(numbers[-1], word)
+    return most if len(numbers) == 1 else f"{numbers[0]:,} to {most}"

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.accuracy import find_rows
 from reports.frames import StudyFrames
+from reports.rows import find_rows
 
 MOST_COLUMNS = 3
 

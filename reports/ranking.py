@@ -45,7 +45,8 @@ def ranked(frames: StudyFrames) -> pd.DataFrame:
 
 def applies(frames: StudyFrames) -> str | None:
     """Whether there is anything to rank."""
-    return None if frames.trials["variant"].nunique() > 1 else "one variant only: nothing to rank"
+    asked = frames.samples["variant"].nunique()
+    return None if asked > 1 else "fewer than two variants whose models were asked alone"
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -192,3 +192,12 @@ def test_study_of_untrained_models_has_a_page_without_dialogues(tmp_path: Path) 
     made = page.render(load(folder), Settings())
     assert "has recorded a dialogue" in made
     assert json.loads(re.search(r'id="data">(.*?)</script>', made)[1]) == []
+
+
+def test_study_of_untrained_models_that_answer_together_has_a_page(tmp_path: Path) -> None:
+    folder = write_synthetic_study(
+        tmp_path, ("infer_single", "infer_debate"), seeds=(0,), questions=4, benchmarks=("micro_ood",)
+    )
+    outline = Outline(page.render(load(folder), Settings()))
+    assert "table4" in outline.ids
+    assert "svg" not in outline.elements
