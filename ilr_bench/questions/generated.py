@@ -56,8 +56,13 @@ def _generator(task: str) -> Any:
             f"the generated benchmarks need reasoning-gym: python -m pip install --no-deps reasoning-gym=={VERSION}"
         )
     sys.modules.setdefault("reasoning_gym", module_from_spec(spec))
-    for room in _ROOMS:
-        importlib.import_module(room)
+    try:
+        for room in _ROOMS:
+            importlib.import_module(room)
+    except ImportError as error:
+        raise MissingInputError(
+            f"reasoning-gym cannot be loaded ({error}): python -m pip install pytz python-dateutil pyyaml sympy"
+        ) from error
     return importlib.import_module("reasoning_gym.factory").create_dataset(task, seed=SEED, size=2 * COUNT)
 
 
