@@ -118,6 +118,13 @@ def data(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def statistics(session: nox.Session) -> None:
+    """Thousands of tables whose truth is known: do the tests and intervals keep what they promise?"""
+    prepare(session)
+    run(session, "python", "-m", "bench.statistics", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def laboratory(session: nox.Session) -> None:
     """What the untrained micro models know, and what the two modes mean to them (docs/results/micro.md)."""
     prepare(session)
