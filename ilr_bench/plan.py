@@ -17,7 +17,7 @@ from ilr_bench.config import RunConfig, change, setting
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.identity import trial_hash
 from ilr_bench.models.base import MODELS
-from ilr_bench.profiles import profile
+from ilr_bench.profiles import MODEL_GROUPS, profile
 from ilr_bench.prompts import STYLES
 from ilr_bench.questions import SOURCES
 from ilr_bench.records import TrialEntry
@@ -60,14 +60,16 @@ def plan_study(
 ) -> Plan:
     """Variants x groups of models x seeds x overrides of a profile.
 
-    A variant that matches another one's tokens brings that one along. Trials that compute the same are run
-    once, under the first name given. Raises ConfigurationError before anything runs.
+    A group may be the name of one of the paper's, such as `group1`. A variant that matches another one's tokens
+    brings that one along. Trials that compute the same are run once, under the first name given. Raises
+    ConfigurationError before anything runs.
     """
     start = profile(profile_name)
     grid = overrides or {}
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
-    for group, seed, extra in itertools.product(model_groups or (start.models,), seeds, _grid(grid)):
+    groups = [_members(group) for group in model_groups] or [start.models]
+    for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
         bare = change(replace(start, models=group, seed=seed), extra)
         made = {name: _make(name, bare) for name in variants}
         _check_taken(extra, bare, made)
@@ -86,6 +88,10 @@ def plan_study(
         _check_names(trial.config)
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
+
+
+def _members(group: tuple[str, ...]) -> tuple[str, ...]:
+    return MODEL_GROUPS.get(group[0], group) if len(group) == 1 else group
 
 
 def _make(name: str, bare: RunConfig) -> RunConfig:
