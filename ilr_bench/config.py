@@ -219,6 +219,8 @@ class EvaluationSettings:
     rows_per_call: int = 512
     batch_tokens: int | None = None
     """Most tokens in one batch, each row counted as the longest prompt and the longest answer."""
+    jail: bool = True
+    """Whether model-written programs run in a jail; without one they can do whatever you can."""
 
 
 @dataclass(frozen=True)
