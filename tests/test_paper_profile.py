@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from ilr_bench.benchmarks import expand
 from ilr_bench.plan import plan_study
 from ilr_bench.profiles import MODEL_GROUPS, profile
 from ilr_bench.questions import SOURCES, math
-from ilr_bench.questions.data import data_path
 from ilr_bench.records import DialogueRecord, SampleRecord, StepRecord, read, read_result
 
 SMALLER = {
@@ -53,13 +53,15 @@ def test_the_profile_states_the_papers_data_and_benchmarks() -> None:
 
 @pytest.mark.slow
 @pytest.mark.data
-@pytest.mark.skipif(data_path(math.MATH500.file) is None, reason="needs MATH in ILR_BENCH_DATA")
-def test_a_whole_trial_on_real_questions_with_tiny_checkpoints(tmp_path: Path) -> None:
+def test_a_whole_trial_on_real_questions_with_tiny_checkpoints(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     plan = plan_study("paper", ["ilr"], [tiny_checkpoints(tmp_path)], [0], SMALLER)
     (trial,) = plan.trials
     run_plan(plan, tmp_path / "study")
     folder = tmp_path / "study" / trial.folder
     training, _ = SOURCES.get("math").load(16, 4)
+    record_property("rows", len(training) + 2 * len(expand(["paper"])))
     dialogues = list(read(folder / "dialogues.jsonl", DialogueRecord))
     assert {record.question_id for record in dialogues} <= {question.id for question in training}
     steps = list(read(folder / "train.jsonl", StepRecord))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,7 @@ import pytest
 
 from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.questions import SOURCES, math
-from ilr_bench.questions.data import data_path, read_rows
-
-needs_math = pytest.mark.skipif(data_path(math.MATH500.file) is None, reason="needs MATH in ILR_BENCH_DATA")
+from ilr_bench.questions.data import read_rows
 
 
 @pytest.mark.parametrize(
@@ -60,12 +59,14 @@ def test_texts_that_are_tested_or_occur_twice_never_validate(tmp_path: Path, mon
 
 
 @pytest.mark.data
-@needs_math
-def test_the_published_rows_split_as_in_the_paper_without_math_500() -> None:
+def test_the_published_rows_split_as_in_the_paper_without_math_500(
+    record_property: Callable[[str, object], None],
+) -> None:
     training, validation = SOURCES.get("math").load(11_000, 1_000)
     tested = {math.normalised(row["problem"]) for row in read_rows(math.MATH500)}
     rows = sum(len(read_rows(data)) for data in math.files())
     seen = [{math.normalised(question.text) for question in part} for part in (training, validation)]
+    record_property("rows", rows + len(tested))
     assert (rows, len(tested), len(training), len(validation)) == (12_500, 500, 11_000, 1_000)
     assert not tested & (seen[0] | seen[1])
     assert not seen[0] & seen[1]
@@ -74,7 +75,7 @@ def test_the_published_rows_split_as_in_the_paper_without_math_500() -> None:
 
 
 @pytest.mark.data
-@needs_math
-def test_boxes_hold_the_answers_that_math_500_states() -> None:
+def test_boxes_hold_the_answers_that_math_500_states(record_property: Callable[[str, object], None]) -> None:
     rows = read_rows(math.MATH500)
+    record_property("rows", len(rows))
     assert [math.last_box(row["solution"]) for row in rows] == [row["answer"] for row in rows]
