@@ -6,6 +6,7 @@ program's own is ever asked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,7 @@ def _close(output: Any, expected: Any, atol: float) -> bool:
         return False
     try:
         ours, theirs = np.asarray(output), np.asarray(expected)
-        if np.broadcast_shapes(ours.shape, theirs.shape) and max(ours.size, theirs.size) > _LARGEST_TABLE:
+        if math.prod(np.broadcast_shapes(ours.shape, theirs.shape)) > _LARGEST_TABLE:
             return False
         return bool(np.allclose(ours, theirs, rtol=RELATIVE_TOLERANCE, atol=atol))
     except (TypeError, ValueError, OverflowError):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 
 LONGEST_COMPLETION = 100_000
 """Characters; nothing is looked for behind them."""
-_MOST_LINES = 400
+_MOST_LINES = 200
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 

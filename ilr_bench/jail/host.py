@@ -162,7 +162,9 @@ class Run:
         """Waits until the program's process is there."""
         self._control, self._channel = control, channel
         self._heard = bytearray()
-        self._process = _Clock(self._pid())
+        self.pid = self._pid()
+        """Process id of the program, as seen from here."""
+        self._process = _Clock(self.pid)
         self.cpu_seconds = 0.0
         """CPU time of the step before."""
         content = marshal.dumps(asdict(request))

@@ -1,0 +1,77 @@
+"""What the jail adds to a program: `python -m bench.jail`.
+
+The same programs judged in the jail, in a process without walls (`jail=False`), and run right here.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ilr_bench.benchmarks.code import CodeJudge
+from ilr_bench.records import Verdict
+
+PROGRAMS = 60
+MOST_ADDED = 0.030
+"""Seconds that the jail may add to a program."""
+PROGRAM = "def f(n):\n    return sorted(str(k) for k in range(n))\n"
+PROBLEM: dict[str, Any] = {
+    "task_id": "Bench/0", "prompt": "", "entry_point": "f", "canonical_solution": PROGRAM,
+    "base_input": [[size] for size in range(10)], "plus_input": [], "atol": 0,
+}  # fmt: skip
+
+
+def measure() -> list[dict[str, Any]]:
+    """One row: seconds per program with and without walls, and what is added to running it here."""
+    here = _typical(_run_here)
+    with CodeJudge() as jailed, CodeJudge(jail=False) as free:
+        seconds = [_typical(partial(_judge, judge)) for judge in (jailed, free)]
+        protection = jailed.protection
+    return [
+        {
+            "what": f"judging a program of ten tests, {protection}, against limits only",
+            "ours": seconds[0],
+            "other": seconds[1],
+            "ratio": seconds[1] / seconds[0],
+            "added": seconds[0] - here,
+        }
+    ]
+
+
+def _judge(judge: CodeJudge) -> None:
+    if judge.judge(PROGRAM, PROBLEM) is not Verdict.CORRECT:
+        raise AssertionError("the canonical solution is judged wrong")
+
+
+def _run_here() -> None:
+    names: dict[str, Any] = {}
+    exec(PROGRAM, names)
+    for arguments in PROBLEM["base_input"]:
+        names["f"](*arguments)
+
+
+def _typical(call: Callable[[], object]) -> float:
+    """Median seconds after one warm-up."""
+    call()
+    seconds = []
+    for _ in range(PROGRAMS):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    """Prints the row; fails where the jail adds more than it may."""
+    (row,) = measure()
+    print(f"{row['what']}: {row['ours'] * 1000:.1f} ms, other {row['other'] * 1000:.1f} ms")
+    print(f"added to a program: {row['added'] * 1000:.1f} ms (at most {MOST_ADDED * 1000:.0f})")
+    if row["added"] > MOST_ADDED:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
