@@ -112,7 +112,6 @@ def save(figure: Figure, path: Path) -> Path:
     """Writes the figure as PNG to `path`, and as SVG and PDF beside it; raises StoreError where the disk is full."""
     for kind in _METADATA:
         write_atomic(path.with_suffix(f".{kind}"), _rendered(figure, kind))
-        figure.set_layout_engine("none")  # laid out once: finding room takes longer than drawing
     return path
 
 
