@@ -92,7 +92,8 @@ def compare(a: Path, b: Path, options: Options, texts: Texts) -> Compared:
     left, right = read_logs(a), read_logs(b)
     lines: list[Line] = []
     refused: list[str] = []
-    for one, other in _pairs(left, right, options):
+    pairs = _pairs(left, right, options)
+    for one, other in pairs:
         try:
             lines += _lines(one, other, options, texts)
         except NotComparableError as reason:
@@ -102,9 +103,12 @@ def compare(a: Path, b: Path, options: Options, texts: Texts) -> Compared:
     adjust = statistics.holm if options.correction == "holm" else statistics.benjamini_hochberg
     adjusted = adjust([line.result.pvalue for line in lines])
     done = tuple(replace(line, adjusted=float(value)) for line, value in zip(lines, adjusted, strict=True))
-    seen = {line.benchmark.partition(" ")[0] for line in lines}
-    alone = [f"{name}: only in {path}" for path, logs in ((a, left), (b, right)) for name in logs if name not in seen]
-    return Compared(a, b, done, (*refused, *(text for text in alone if options.pairs == ())), options.correction)
+    if not options.pairs:
+        paired = {log.benchmark for pair in pairs for log in pair}
+        refused += [
+            f"{name}: only in {path}" for path, logs in ((a, left), (b, right)) for name in logs if name not in paired
+        ]
+    return Compared(a, b, done, tuple(refused), options.correction)
 
 
 def _pairs(left: Mapping[str, Log], right: Mapping[str, Log], options: Options) -> list[tuple[Log, Log]]:

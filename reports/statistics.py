@@ -127,7 +127,11 @@ def interval(
     ratio of normal to t quantile (Korn and Graubard 1998), so that it stays inside [0, 1] and tends to
     mean +- t * standard error. Raises ValueError on incomplete tables and values outside [0, 1].
     """
-    table = arrange(values, clusters, seeds, strata)
+    return interval_of(arrange(values, clusters, seeds, strata), level, runs)
+
+
+def interval_of(table: Answers, level: float = 0.95, runs: SeedVariance | None = None) -> Interval:
+    """`interval` of a table."""
     questions, count = table.means.shape
     # Rounding must not carry a mean of 1 above it.
     mean = round(float(table.weights @ table.means.mean(axis=1)), 12)
