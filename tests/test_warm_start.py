@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tiny_models import END, VOCABULARY, tiny_model, tiny_tokenizer
+from tiny_trials import run_plan, tiny_checkpoints, tiny_plan
 
 from ilr_bench.config import RunConfig, SamplingSettings, UpdateSettings, WarmStartSettings
 from ilr_bench.errors import ConfigurationError, NumericalError
@@ -15,7 +16,7 @@ from ilr_bench.models.loading import save_prepared
 from ilr_bench.profiles import profile
 from ilr_bench.prompts import STYLES
 from ilr_bench.questions import SOURCES, Question
-from ilr_bench.records import WarmStartRecord, read
+from ilr_bench.records import WarmStartRecord, read, read_result
 from ilr_bench.validation import validate
 from ilr_bench.warm_start import LOG, completion_ids, worked, write_log
 
@@ -107,3 +108,21 @@ def test_every_agent_has_the_prompt_style_that_is_named_for_it(config: RunConfig
     assert replace(mixed, prompt_style="chat").styles == ("chat", "chat")
     with pytest.raises(ConfigurationError, match="prompt_style: 3 styles for 2 agents"):
         validate(replace(mixed, prompt_style="chat+chat+fewshot"))
+
+
+def test_a_trial_measures_trains_and_logs_what_was_warmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path / "cache"))
+    models = tiny_checkpoints(tmp_path)
+    warm = {"warm_start__steps": "2", "warm_start__questions": "4", "warm_start__rows_per_step": "2"}
+    plan = tiny_plan(models, "base", "ilr", **warm)
+    run_plan(plan, tmp_path / "study")
+    plain = tiny_plan(models, "base")
+    run_plan(plain, tmp_path / "study")
+    folders = {trial.config.variant: tmp_path / "study" / trial.folder for trial in plan.trials}
+    logs = [(folder / LOG).read_bytes() for folder in folders.values()]
+    assert logs[0] == logs[1]
+    assert {record.agent for record in read(folders["ilr"] / LOG, WarmStartRecord)} == {"first", "second"}
+    assert not (tmp_path / "study" / plain.trials[0].folder / LOG).exists()
+    measured = [read_result(tmp_path / "study" / trial.folder).artifacts for trial in (*plan.trials, *plain.trials)]
+    assert measured[0] == measured[1]
+    assert not set(measured[0].values()) & set(measured[2].values())
