@@ -120,7 +120,7 @@ def _write_trial(
 def _number(agent: str) -> int:
     """The same for a model in every group; copies of one model differ."""
     name, _, copy = agent.partition(".")
-    return "ABC".find(name) % 4 + 4 * (int(copy or 1) - 1)
+    return "ABC".find(name) % 4 + 4 * (copy == "2")
 
 
 def _chances(agent: str, column: int, benchmark: str, questions: int, gain: float) -> np.ndarray:
