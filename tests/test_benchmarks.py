@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,11 +12,11 @@ import pytest
 import torch
 from scripted import scripted_agent
 
-from ilr_bench.benchmarks import Benchmark, Row, evaluate, expand, get, names, register
+from ilr_bench.benchmarks import Benchmark, Row, evaluate, expand, get, register
 from ilr_bench.benchmarks.base import GROUPS
 from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
-from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.errors import ConfigurationError
 from ilr_bench.grading import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.questions.micro import FAMILIES, benchmark_questions
@@ -109,21 +108,14 @@ def test_programs_are_scored(say: Callable[[Row], str], expected: Verdict, grade
     assert set(verdicts("micro_code", say, grader, count=12)) == {expected}
 
 
-@pytest.mark.parametrize("name", ["sums", "gsm8k"])
-def test_real_models_benchmarks_accept_golds_and_nothing_else(name: str, grader: Grader) -> None:
-    try:
-        get(name).load()
-    except MissingInputError:
-        pytest.skip(f"no data for {name}")
-    gold, other = (
-        (lambda row: row.gold, lambda row: f"{int(row.gold) + 1}")
-        if name == "sums"
-        else (lambda row: f"So it is. The answer is {row.gold}.", lambda row: f"The answer is {int(row.gold) + 1}.")
-    )
-    assert set(verdicts(name, gold, grader, style="fewshot")) == {Verdict.CORRECT}
-    assert set(verdicts(name, other, grader, style="fewshot")) == {Verdict.WRONG}
-    assert set(verdicts(name, lambda row: "", grader, style="fewshot")) == {Verdict.MISSING}
-    assert Verdict.CORRECT not in verdicts(name, lambda row: row.question, grader, style="fewshot")
+def test_sums_in_the_few_shot_style_accept_golds_and_nothing_else(grader: Grader) -> None:
+    def say(completion: Callable[[Row], str]) -> set[Verdict]:
+        return set(verdicts("sums", completion, grader, style="fewshot"))
+
+    assert say(lambda row: row.gold) == {Verdict.CORRECT}
+    assert say(lambda row: f"{int(row.gold) + 1}") == {Verdict.WRONG}
+    assert say(lambda row: "") == {Verdict.MISSING}
+    assert Verdict.CORRECT not in say(lambda row: row.question)
 
 
 def test_records_tell_what_was_asked_said_and_earned(tmp_path: Path, grader: Grader) -> None:
@@ -195,30 +187,3 @@ def test_listing_benchmarks_imports_neither_torch_nor_lm_eval() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
-
-
-OUTSIDE = """
-from ilr_bench.benchmarks import Benchmark, Row
-
-BENCHMARK = Benchmark(
-    name="doubles",
-    column="Doubles",
-    summary="twice a number",
-    kind="answer",
-    domain="out-of-domain",
-    load=lambda: tuple(Row(f"double-{n}", f"{n}*2=?", str(2 * n)) for n in range(10)),
-)
-"""
-
-
-def test_a_benchmark_is_added_from_outside_in_one_file(tmp_path: Path) -> None:
-    (tmp_path / "outside.py").write_text(OUTSIDE)
-    metadata = tmp_path / "outside-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[ilr_bench.benchmarks]\ndoubles = outside:BENCHMARK\n")
-    code = "from ilr_bench import benchmarks as b; print(b.names()[-1], len(b.get('doubles').load()))"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert ran.stdout.strip() == "doubles 10"
-    assert "doubles" not in names()

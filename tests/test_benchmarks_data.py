@@ -36,9 +36,11 @@ def rows() -> Callable[[str], tuple[Row, ...]]:
     return lambda name: read.setdefault(name, get(name).load())
 
 
-def accepted(name: str, rows: tuple[Row, ...], say: Callable[[Row], str], grader: Grader) -> set[str]:
-    """Ids of the rows whose completion is scored as correct, in the chat style's words."""
-    with Scorer(get(name), scripted_agent("A", lambda prompt, sample: "", style="chat"), grader) as scorer:
+def accepted(
+    name: str, rows: tuple[Row, ...], say: Callable[[Row], str], grader: Grader, style: str = "chat"
+) -> set[str]:
+    """Ids of the rows whose completion is scored as correct."""
+    with Scorer(get(name), scripted_agent("A", lambda prompt, sample: "", style=style), grader) as scorer:
         judged = scorer.score_all(rows, [[say(row)] for row in rows])
     return {row.id for row, (one,) in zip(rows, judged, strict=True) if one.verdict is Verdict.CORRECT}
 
@@ -60,6 +62,16 @@ def test_gold_answers_pass(
     failed = ids(asked) - accepted(name, asked, lambda row: rf"Hence it is $\boxed{{{row.gold}}}$.", grader)
     assert failed <= set(get(name).exceptions)
     assert len(get(name).exceptions) <= 0.02 * len(asked)
+
+
+def test_gold_answers_of_gsm8k_pass_in_the_few_shot_style_and_others_do_not(
+    rows: Callable[[str], tuple[Row, ...]], grader: Grader, record_property: RowsSeen
+) -> None:
+    asked = rows("gsm8k")
+    record_property("rows", len(asked))
+    assert accepted("gsm8k", asked, lambda row: f"So it is. The answer is {row.gold}.", grader, "fewshot") == ids(asked)
+    assert not accepted("gsm8k", asked, lambda row: f"The answer is {int(row.gold) + 1}.", grader, "fewshot")
+    assert not accepted("gsm8k", asked, lambda row: row.question, grader, "fewshot")
 
 
 CHEATS: dict[str, Callable[[Row], str]] = {
