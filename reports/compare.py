@@ -59,7 +59,8 @@ class Line:
     a: float
     b: float
     result: PairedDifference
-    detectable: float
+    detectable: float | None
+    """None where the two agree on every question."""
     won: int
     """Questions that A answers better."""
     lost: int
@@ -134,7 +135,7 @@ def _lines(one: Log, other: Log, options: Options, texts: Texts) -> list[Line]:
     prompts, left, right = _same_prompts(name, one, other, left, right, options)
     left, right = _same_samples(name, left, right, options)
     return [
-        _with_examples(_line(name, key, prompts, left, right, pair), key, left, right, pair, options.examples)
+        _with_examples(_line(name, key, prompts, left, right, pair), left, right, pair, options.examples)
         for pair in _measures(name, one, other, options)
     ]
 
@@ -262,7 +263,7 @@ def _line(
         a=float(a.mean()),
         b=float(b.mean()),
         result=result,
-        detectable=statistics.detectable_difference(result),
+        detectable=statistics.detectable_difference(result) if result.standard_error else None,
         won=int((change > 0).sum()),
         lost=int((change < 0).sum()),
         won_examples=(),
@@ -270,16 +271,14 @@ def _line(
     )
 
 
-def _with_examples(
-    line: Line, key: Key, left: list[Answer], right: list[Answer], measures: tuple[str, str], count: int
-) -> Line:
+def _with_examples(line: Line, left: list[Answer], right: list[Answer], measures: tuple[str, str], count: int) -> Line:
     won: list[Example] = []
     lost: list[Example] = []
     for a, b in zip(left, right, strict=True):
         change = float(np.mean(a.scores[measures[0]]) - np.mean(b.scores[measures[1]]))
         if change:
             example = Example(
-                name=a.keys.get("id") or b.keys.get("id") or a.keys[key],
+                name=a.name,
                 question=a.question or b.question,
                 gold=a.gold or b.gold,
                 a=a.said,

@@ -118,7 +118,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         _pvalue(line.adjusted),
         str(line.won),
         str(line.lost),
-        f"{100 * line.detectable:.1f}",
+        "-" if line.detectable is None else f"{100 * line.detectable:.1f}",
     )
 
 

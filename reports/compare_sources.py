@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,8 @@ _FILE = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[^_]+)\.jsonl
 class Answer:
     """All samples of one question."""
 
+    name: str
+    """As people find it again: the question's name, or its place in the log."""
     keys: Mapping[Key, str]
     prompt: str | None
     """Hash of the prompt; equal hashes mean equal prompts within one `Log.hashing`."""
@@ -88,15 +90,14 @@ def with_texts(log: Log, texts: Callable[[str], Mapping[str, str]]) -> Log:
     if log.kind != "ours" or "id" not in log.answers[0].keys:
         return log
     known = texts(log.benchmark)
-    answers = tuple(_worded(answer, known.get(answer.keys["id"])) for answer in log.answers)
-    return Log(log.benchmark, log.kind, log.path, log.hashing, answers)
+    return replace(log, answers=tuple(_worded(answer, known.get(answer.keys["id"])) for answer in log.answers))
 
 
 def _worded(answer: Answer, text: str | None) -> Answer:
     if text is None:
         return answer
     keys: dict[Key, str] = {**answer.keys, "text": normal(text)}
-    return Answer(keys, answer.prompt, answer.samples, answer.scores, text, answer.gold, answer.said)
+    return replace(answer, keys=keys, question=text)
 
 
 def normal(text: str) -> str:
@@ -159,7 +160,7 @@ def _our_answer(records: list[SampleRecord]) -> Answer:
     if first.metrics is not None:
         scores = {name: tuple(float((item.metrics or {})[name]) for item in records) for name in first.metrics}
     said = first.answer if first.answer is not None else first.completion
-    return Answer(keys, first.prompt_hash, len(records), scores, None, first.gold, said)
+    return Answer(first.question_id, keys, first.prompt_hash, len(records), scores, None, first.gold, said)
 
 
 def _samples_file(path: Path) -> Log:
@@ -198,8 +199,8 @@ def _harness_answer(rows: list[dict[str, Any]]) -> Answer:
     }
     said = first["filtered_resps"][0]
     return Answer(
-        keys, first["prompt_hash"], len(first["resps"][0]), scores, question, str(first["target"]),
-        said if isinstance(said, str) else json.dumps(said, ensure_ascii=False),
+        keys.get("id", f"document {first['doc_id']}"), keys, first["prompt_hash"], len(first["resps"][0]), scores,
+        question, str(first["target"]), said if isinstance(said, str) else json.dumps(said, ensure_ascii=False),
     )  # fmt: skip
 
 
@@ -222,4 +223,4 @@ def _solutions(tasks: Mapping[str, list[dict[str, Any]]], needed: tuple[str, ...
     for task, items in tasks.items():
         scores = tuple(float(all(item[status] == PASS for status in needed)) for item in items)
         # EvalPlus asks what its data set says, whose hash it notes.
-        yield Answer({"id": task}, "", len(items), {ACCURACY: scores}, None, None, items[0]["solution"])
+        yield Answer(task, {"id": task}, "", len(items), {ACCURACY: scores}, None, None, items[0]["solution"])

@@ -16,7 +16,7 @@ from toy_harness import ROWS, run_harness, write_task
 from ilr_bench.errors import ConfigurationError, MissingInputError, StoreError
 from ilr_bench.records import SampleRecord, Verdict, to_line
 from reports import compare_formats
-from reports.compare import Compared, NotComparableError, Options, compare
+from reports.compare import NotComparableError, Options, compare
 from reports.compare_sources import read_logs
 
 LOGS = Path(__file__).parent / "logs" / "lm_eval"
