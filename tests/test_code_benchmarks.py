@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -43,9 +43,12 @@ def rejected(judge: CodeJudge, rows: tuple[Row, ...]) -> set[str]:
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["humaneval", "mbpp"])
-def test_reference_solutions_of_some_rows_pass(judge: CodeJudge, name: str) -> None:
+def test_reference_solutions_of_some_rows_pass(
+    judge: CodeJudge, name: str, record_property: Callable[[str, object], None]
+) -> None:
     benchmark = get(name)
     rows = benchmark.load()
+    record_property("rows", len(rows[::25]))
     assert len(rows) == NAMES[name]
     assert rejected(judge, rows[::25]) <= set(benchmark.exceptions)
 
@@ -53,9 +56,12 @@ def test_reference_solutions_of_some_rows_pass(judge: CodeJudge, name: str) -> N
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_reference_solutions_pass_but_for_the_listed_exceptions(judge: CodeJudge, name: str) -> None:
+def test_reference_solutions_pass_but_for_the_listed_exceptions(
+    judge: CodeJudge, name: str, record_property: Callable[[str, object], None]
+) -> None:
     benchmark = get(name)
     rows = benchmark.load()
+    record_property("rows", len(rows))
     assert len(rows) == NAMES[name]
     assert rejected(judge, rows) == set(benchmark.exceptions)
     assert len(benchmark.exceptions) <= 0.02 * len(rows)
@@ -64,8 +70,10 @@ def test_reference_solutions_pass_but_for_the_listed_exceptions(judge: CodeJudge
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_cheats_fail(judge: CodeJudge, name: str) -> None:
-    for row in get(name).load():
+def test_cheats_fail(judge: CodeJudge, name: str, record_property: Callable[[str, object], None]) -> None:
+    rows = get(name).load()
+    record_property("rows", len(rows))
+    for row in rows:
         assert row.problem is not None
         # What fails the base tests fails with the others as well, only later.
         base = Row(row.id, row.question, row.gold, {**row.problem, "plus_input": []})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import run_python
 
-from ilr_bench.jail import host, kernel, landlock, plain
+from ilr_bench.jail import host, kernel, landlock, namespaces, plain
 from ilr_bench.jail.host import Ended, Jail, JailError, Request
 from ilr_bench.jail.plain import DEEPEST, decode, encode
 from ilr_bench.jail.program import THREADS
@@ -143,6 +144,24 @@ def test_a_kernel_that_refuses_is_named_with_both_ways_out(monkeypatch: pytest.M
     with pytest.raises(JailError, match=r"user namespace: EPERM.*user.max_user_namespaces.*--no-jail") as caught:
         _ = Jail().protection
     assert caught.value.exit_status == 3
+
+
+def test_a_refusal_after_the_program_has_its_process_stops_the_run() -> None:
+    control, keeper = socket.socketpair()
+    channel, program = socket.socketpair()
+    with control, channel, program:
+        with keeper:
+            keeper.sendall(b"pid %d\nrefused seccomp filter: EINVAL\n" % os.getpid())
+            run = host.Run(control, channel, Request("", "f", ()))
+        with pytest.raises(JailError, match="seccomp filter: EINVAL"):
+            run.end()
+
+
+def test_a_library_that_nobody_can_read_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with pytest.raises(OSError, match=rf"cannot read {tmp_path}"):
+        namespaces.require_readable(65534, ["/nowhere", str(tmp_path)])
+    namespaces.require_readable(os.geteuid() or 1, [str(tmp_path)])
 
 
 def test_a_call_that_the_kernel_refuses_is_named() -> None:

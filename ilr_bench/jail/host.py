@@ -161,6 +161,7 @@ class Run:
     def __init__(self, control: socket.socket, channel: socket.socket, request: Request) -> None:
         """Waits until the program's process is there."""
         self._control, self._channel = control, channel
+        self._keeper = control.makefile("rb")
         self._heard = bytearray()
         self.pid = self._pid()
         """Process id of the program, as seen from here."""
@@ -183,14 +184,12 @@ class Run:
         """Kills the program and waits until nothing of it is left; raises JailError where it never started."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
-        said = b""
-        while part := self._control.recv(4096):
-            said += part
+        said = self._keeper.read()
         if said.startswith(b"refused "):
             raise refusal(said.removeprefix(b"refused ").decode().strip())
 
     def _pid(self) -> int:
-        word, _, rest = self._control.makefile("rb").readline().decode().partition(" ")
+        word, _, rest = self._keeper.readline().decode().partition(" ")
         if word != "pid":
             raise refusal(rest.strip() or "its launcher ended without a word")
         return int(rest)

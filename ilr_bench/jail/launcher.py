@@ -51,6 +51,7 @@ def main(settings: str) -> None:
             _require_architecture()
             user = namespaces.separate()
             library = [path for path in sys.path if path != chosen["root"]]
+            namespaces.require_readable(user, [*library, *chosen["packages"]])
             namespaces.build_root(library, chosen["packages"])
         except OSError as error:
             line.sendall(json.dumps({"missing": str(error)}).encode() + b"\n")

@@ -25,6 +25,13 @@ _HIDDEN = ("python*/site-packages", "python*/dist-packages", "site-packages")
 _CONSTRUCTION = "/dev"
 
 
+def require_readable(user: int, folders: list[str]) -> None:
+    """Raises OSError where a program, which does not run as root, could not read the library that it is shown."""
+    for folder in folders:
+        if user == _NOBODY and Path(folder).is_dir() and Path(folder).stat().st_mode & 0o5 != 0o5:
+            raise OSError(f"programs run as nobody, who cannot read {folder} (`chmod -R o+rX` on it would do)")
+
+
 def separate() -> int:
     """Gives this process file systems of its own to arrange; the user id that programs are to run under.
 

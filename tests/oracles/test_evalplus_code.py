@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from multiprocessing import Array, Value
 from pathlib import Path
@@ -152,6 +152,7 @@ def test_reference_solutions_and_hundreds_of_mutants_get_evalplus_verdicts(
     judge: CodeJudge, evalplus: EvalPlus
 ) -> None:
     rows = [*humaneval_rows(plus=True), *mbpp_rows(plus=True)]
+    record_property("rows", len(rows) // 2)
     wrong, differing = 0, set()
     for place, row in enumerate(rows):
         assert row.problem is not None
@@ -182,9 +183,10 @@ WRAPPINGS = [
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_programs_are_found_as_evalplus_finds_them() -> None:
+def test_programs_are_found_as_evalplus_finds_them(record_property: Callable[[str, object], None]) -> None:
     sanitize = pytest.importorskip("evalplus.sanitize").sanitize
     rows = [*humaneval_rows(plus=False)[::8], *mbpp_rows(plus=False)[::12], *get("mbpp").load()[::16]]
+    record_property("rows", len(rows))
     for place, row in enumerate(rows):
         assert row.problem is not None
         name = row.problem["entry_point"]
