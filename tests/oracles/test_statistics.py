@@ -187,14 +187,6 @@ def test_family_wise_error_of_null_tables_with_run_effects() -> None:
     assert _family_wise_error(150, seeds=3, spread=0.02) <= 0.1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [3, 5])
-@pytest.mark.parametrize("spread", [0.0, 0.02, 0.04])
-def test_family_wise_error_is_at_most_six_percent(seeds: int, spread: float) -> None:
-    # 2,000 tables have a standard error of half a point.
-    assert _family_wise_error(2000, seeds, spread) <= 0.06
-
-
 @pytest.mark.parametrize("questions", [30, 272])
 def test_binomial_coverage_over_a_grid_of_accuracies(questions: int) -> None:
     rates = np.linspace(0.005, 0.995, 199)
