@@ -148,8 +148,8 @@ def test_tasks_about_sets_get_evalplus_verdicts(judge: CodeJudge, evalplus: Eval
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_reference_solutions_and_hundreds_of_mutants_get_evalplus_verdicts(
-    judge: CodeJudge, evalplus: EvalPlus
+def test_references_and_hundreds_of_mutants_get_evalplus_verdicts(
+    judge: CodeJudge, evalplus: EvalPlus, record_property: Callable[[str, object], None]
 ) -> None:
     rows = [*humaneval_rows(plus=True), *mbpp_rows(plus=True)]
     record_property("rows", len(rows) // 2)
