@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ilr_bench.commands.app import app, say_rows
-from ilr_bench.console import fail_in_one_line, say
+from ilr_bench.console import fail_in_one_line, note
 
 
 @app.command()
@@ -21,7 +21,5 @@ def models() -> None:
             state = "downloaded" if is_downloaded(model.name) else "not downloaded"
             rows.append((model.name, model.summary, "the hub", model.licence, state))
         say_rows(rows)
-        say(
-            "\nAny folder that from_pretrained reads, .gguf file or hub name (owner/model) works in their place.\n"
-            f"Prepared models are kept in {cache_folder()}; ILR_BENCH_CACHE names another folder."
-        )
+        note("any folder that from_pretrained reads, .gguf file or hub name (owner/model) works in their place")
+        note(f"prepared models are kept in {cache_folder()}; ILR_BENCH_CACHE names another folder")
