@@ -93,6 +93,7 @@ def solo_config(run: SoloRun, loaded: LoadedModel) -> RunConfig:
         samples=run.samples,
         temperature=run.temperature,
         token_limit=run.max_new_tokens,
+        jail=run.jail,
     )
     sampling = base.sampling
     if named is None:
@@ -149,7 +150,7 @@ def _exam(name: str, agent: Agent, config: RunConfig, run: SoloRun, grader: Grad
         from ilr_bench.benchmarks.lm_eval_tasks import HarnessExam
 
         return HarnessExam(name.removeprefix(LM_EVAL), agent, config.evaluation, run.seed, run.chat_template)
-    return BenchmarkExam(get(name), agent, config.evaluation, run.seed, grader, run.jail)
+    return BenchmarkExam(get(name), agent, config.evaluation, run.seed, grader)
 
 
 def _answers_for(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> dict[str, Any]:
@@ -161,7 +162,6 @@ def _answers_for(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> dict[s
         "style": config.prompt_style,
         "seed": run.seed,
         "dtype": run.dtype,
-        "jail": run.jail,
         "chat_template": run.chat_template,
         **evaluation,
     }

@@ -228,7 +228,7 @@ def test_records_written_before_there_were_more_fields_can_be_read(tmp_path: Pat
 
 def exam(benchmark: Benchmark, settings: EvaluationSettings, grader: Grader, say: Callable[[str, int], str]) -> Any:
     agent = scripted_agent("A", say, style="chat")
-    return agent, BenchmarkExam(benchmark, agent, settings, 0, grader, jail=False)
+    return agent, BenchmarkExam(benchmark, agent, replace(settings, jail=False), 0, grader)
 
 
 CHOICES = Benchmark(
@@ -303,7 +303,7 @@ def test_answers_as_long_as_the_context_are_refused(grader: Grader, tmp_path: Pa
 def test_long_prompts_leave_room_for_the_answer(grader: Grader, tmp_path: Path) -> None:
     agent = replace(tiny_agent(tmp_path / "notes"), max_prompt_tokens=10_000)
     long = replace(CHOICES, load=lambda: (Row("q", "why " * 400, "A"),))
-    one = BenchmarkExam(long, agent, EvaluationSettings(token_limit=24), 0, grader, jail=False)
+    one = BenchmarkExam(long, agent, EvaluationSettings(token_limit=24), 0, grader)
     run_exams([one], agent, tmp_path, 0)
     (record,) = read(tmp_path / "letters.jsonl", SampleRecord)
     assert 600 < record.cut_prompt < 640  # 1,602 tokens, of which 1,000 fit

@@ -149,6 +149,17 @@ def test_votes_are_counted_for_answers_and_not_for_programs(tmp_path: Path) -> N
     assert sums[2] == "50.0 %"
 
 
+def test_the_papers_average_is_printed_where_its_five_benchmarks_are(tmp_path: Path) -> None:
+    names = ["gsm8k", "math500", "minerva", "olympiadbench", "aime"]
+    for place, name in enumerate(names):
+        right = [Verdict.CORRECT if n < place else Verdict.WRONG for n in range(10 + place)]
+        written(tmp_path, name, [sample(name, n, 0, verdict) for n, verdict in enumerate(right)])
+    assert len(solo_table(tmp_path, names[1:])) == 5
+    *_, average = solo_table(tmp_path, names)
+    expected = 100 * sum(place / (10 + place) for place in range(5)) / 5
+    assert average[:3] == ("Avg", "60", f"{expected:.1f} %")
+
+
 def test_every_metric_of_lm_evals_tasks_has_a_line(tmp_path: Path) -> None:
     metrics = {"exact_match,strict-match": 1.0, "exact_match,flexible-extract": 0.0}
     written(

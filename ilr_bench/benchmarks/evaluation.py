@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.base import Benchmark, Row, expand, get
+from ilr_bench.benchmarks.metrics import mean_at_k, sample_table
 from ilr_bench.benchmarks.progress import Watcher, watching
 from ilr_bench.benchmarks.scoring import Judgement, Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
@@ -46,18 +47,14 @@ def evaluate(
     folder: Path,
     seed: int,
     grader: Grader,
-    *,
-    jail: bool = True,
-    lines: bool = False,
-    stopwatch: Stopwatch | None = None,
 ) -> dict[str, float]:
     """Benchmark -> mean accuracy in [0, 1], groups resolved.
 
-    `jail`: whether programs of `code` benchmarks run in one. Raises MissingInputError before anything is sampled where
-    data are missing, or where this machine allows no jail. See `run_exams` for the rest.
+    Raises MissingInputError where data are missing, and JailError where this machine allows no jail that is needed,
+    before anything is sampled. See `run_exams` for the rest.
     """
-    exams = [BenchmarkExam(get(name), agent, settings, seed, grader, jail) for name in expand(benchmark_names)]
-    return run_exams(exams, agent, folder, seed, lines, stopwatch)
+    exams = [BenchmarkExam(get(name), agent, settings, seed, grader) for name in expand(benchmark_names)]
+    return run_exams(exams, agent, folder, seed)
 
 
 def run_exams(
@@ -93,7 +90,7 @@ def run_exams(
                     stopwatch.write(place)
             else:
                 watcher.answered(len(wanted), 0)
-            accuracy[exam.name] = fmean(record.verdict is Verdict.CORRECT for record in records)
+            accuracy[exam.name] = float(mean_at_k(sample_table(records)[0]).mean())
     return accuracy
 
 
@@ -113,7 +110,7 @@ class BenchmarkExam:
     """A registered benchmark; its rows are loaded when it is made."""
 
     def __init__(
-        self, benchmark: Benchmark, agent: Agent, settings: EvaluationSettings, seed: int, grader: Grader, jail: bool
+        self, benchmark: Benchmark, agent: Agent, settings: EvaluationSettings, seed: int, grader: Grader
     ) -> None:
         """The token limit is the settings' own, else the benchmark's, else the settings' general one.
 
@@ -132,7 +129,7 @@ class BenchmarkExam:
         self._agent = replace(agent, max_prompt_tokens=min(agent.max_prompt_tokens, room))
         self._benchmark, self._seed = benchmark, seed
         self._rows = benchmark.load()[: settings.limit]
-        self._scorer = Scorer(benchmark, agent, grader, jail)
+        self._scorer = Scorer(benchmark, agent, grader, settings.jail)
         with self._scorer:
             # Where the kernel refuses a jail, it says so now rather than after hours of sampling.
             self._protection = self._scorer.protection

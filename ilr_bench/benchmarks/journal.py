@@ -25,7 +25,7 @@ class Spoken:
 
 
 class Journal:
-    """The batches of one list of prompts; `path` is gone again after `remove`."""
+    """The batches of one list of prompts, in a file that its owner deletes once the records are written."""
 
     def __init__(self, path: Path, key: str) -> None:
         """Takes up the batches that were noted for the same `key` (a hash of all that decides them).
@@ -59,10 +59,6 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         self.done[number] = list(completions)
-
-    def remove(self) -> None:
-        """The records are written, so nothing is left to continue."""
-        self._path.unlink(missing_ok=True)
 
 
 def _line(data: dict[str, Any]) -> bytes:

@@ -12,7 +12,8 @@ from ilr_bench.benchmarks import BENCHMARKS
 from ilr_bench.benchmarks.evaluation import record_file
 from ilr_bench.benchmarks.metrics import majority_at_k, pass_at_k, sample_table
 from ilr_bench.records import SampleRecord, Verdict, read
-from reports.statistics import interval
+from reports.rows import AVERAGE, PAPER_MATHS
+from reports.statistics import Interval, interval
 
 
 def solo_table(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -26,7 +27,24 @@ def solo_table(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     for name, records in found.items():
         for title, values in _scores(name, records).items():
             rows.append((*_measured(name, title, values, records, most), *_counts(records)))
+    if set(PAPER_MATHS) <= found.keys():
+        rows.append(_average({name: _scores(name, found[name])[name] for name in PAPER_MATHS}, len(head)))
     return rows
+
+
+def _average(columns: dict[str, NDArray[np.float64]], width: int) -> tuple[str, ...]:
+    """The paper's Avg: the plain mean of its five maths benchmarks."""
+    tables = columns.values()
+    strata = np.concatenate([np.full(table.size, place) for place, table in enumerate(tables)])
+    questions = np.concatenate([np.repeat(np.arange(len(table)), table.shape[1]) for table in tables])
+    clusters = [f"{stratum}/{question}" for stratum, question in zip(strata, questions, strict=True)]
+    found = interval(np.concatenate([table.ravel() for table in tables]), clusters=clusters, strata=strata)
+    cells = [AVERAGE, str(sum(map(len, tables))), f"{100 * found.mean:.1f} %", _range(found)]
+    return (*cells, *[""] * (width - len(cells)))
+
+
+def _range(found: Interval) -> str:
+    return f"{100 * found.low:.1f} - {100 * found.high:.1f} %"
 
 
 def _scores(name: str, records: Sequence[SampleRecord]) -> dict[str, NDArray[np.float64]]:
@@ -51,8 +69,7 @@ def _measured(
         # Questions that all have the same share of right answers say nothing about how questions differ.
         cells.append("-")
     else:
-        found = interval(values.ravel(), clusters=clusters)
-        cells.append(f"{100 * found.low:.1f} - {100 * found.high:.1f} %")
+        cells.append(_range(interval(values.ravel(), clusters=clusters)))
     if most > 1 and count < most:
         cells += ["-", "-"]
     elif most > 1:
