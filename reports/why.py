@@ -105,16 +105,13 @@ def _origins(numbers: Numbers, row: Row) -> list[str]:
 
 def _configuration(frames: StudyFrames, rows: Sequence[Row], row: Row) -> list[str]:
     """Settings that differ from the untrained row of the same model, or from the profile where there is none."""
-    own = frames.configs[row.folders[0]]
+    config = frames.configs[row.folders[0]]
     bases = [other for other in rows if other.section == row.section and other.stem == "base" and other != row]
-    base = frames.configs[bases[0].folders[0]] if bases else profile(own.profile)
-    name = f"the variant {bases[0].label}" if bases else f"the profile {own.profile}"
+    own = _flat(config)
+    base = _flat(frames.configs[bases[0].folders[0]] if bases else profile(config.profile))
+    name = f"the variant {bases[0].label}" if bases else f"the profile {config.profile}"
     lines = [f"Configuration ({row.folders[0]}/config.json), where it differs from {name}"]
-    different = [
-        f"  {key} = {_plain(value)} ({_plain(_flat(base)[key])})"
-        for key, value in _flat(own).items()
-        if _flat(base)[key] != value
-    ]
+    different = [f"  {key} = {_plain(value)} ({_plain(base[key])})" for key, value in own.items() if base[key] != value]
     return [*lines, *(different or ["  nowhere"])]
 
 
