@@ -43,7 +43,11 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> StudyFrames:
 
 
 @pytest.mark.parametrize(
-    ("name", "correction"), [*((name, "auto") for name in TABLES), ("table2", "holm"), ("table2", "bh")]
+    ("name", "correction"),
+    [
+        *((name, "auto") for name in TABLES),
+        *(pytest.param("table2", correction, marks=pytest.mark.slow) for correction in ("holm", "bh")),
+    ],
 )
 def test_arithmetic_from_the_records_ends_in_every_printed_cell(
     frames: StudyFrames, name: str, correction: Correction
