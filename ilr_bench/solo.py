@@ -110,14 +110,15 @@ def solo_config(run: SoloRun, loaded: LoadedModel) -> RunConfig:
 
 def claim(out: Path, what: dict[str, Any]) -> None:
     """Notes what a folder of records answers for; raises ConfigurationError where it answers for something else."""
-    note, text = out / "evaluation.json", json.dumps(what, indent=1) + "\n"
-    if note.exists() and note.read_text(encoding="utf-8") != text:
+    note = out / "evaluation.json"
+    if note.exists():
         earlier = json.loads(note.read_text(encoding="utf-8"))
         other = sorted(key for key in what.keys() | earlier.keys() if what.get(key) != earlier.get(key))
-        raise ConfigurationError(
-            f"{out} holds answers of another model or other settings ({', '.join(other)}); choose another --out"
-        )
-    write_atomic(note, text)
+        if other:
+            raise ConfigurationError(
+                f"{out} holds answers of another model or other settings ({', '.join(other)}); choose another --out"
+            )
+    write_atomic(note, json.dumps(what, indent=1) + "\n")
 
 
 def use_all_cores(model: Any) -> None:
