@@ -34,5 +34,7 @@ def _load_code() -> tuple[Row, ...]:
 for family, column, domain, summary in _FAMILIES:
     register(Benchmark(f"micro_{family}", column, summary, "answer", domain, partial(_load, family)))
 register(
-    Benchmark("micro_code", "Code", "one-line functions, scored as EvalPlus does", "function", "out-of-domain", _load_code)
+    Benchmark(
+        "micro_code", "Code", "one-line functions, scored as EvalPlus does", "function", "out-of-domain", _load_code
+    )
 )
