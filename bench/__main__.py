@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench import engine, step, update
+from bench import engine, grading, jail, step, update
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     step.add_options(parser)
     arguments = parser.parse_args()
     steps = step.measure_all(arguments)
-    parts = [*engine.measure(), *update.measure()]
+    parts = [*engine.measure(), *update.measure(), *grading.measure(), *jail.measure()]
     print(f"{'ours against the library we could have used':62} {'ours':>8} {'other':>8} {'ratio':>6}")
     for row in parts:
         print(f"{row['what']:62} {row['ours']:7.3f}s {row['other']:7.3f}s {row['ratio']:6.2f}")

@@ -28,7 +28,7 @@ __all__ = ["CodeJudge", "extract_code"]
 
 TEST_SECONDS, REFERENCE_FACTOR, PROGRAM_SECONDS = 1.0, 4.0, 60.0
 """EvalPlus's: least limit of one test, its multiple of the canonical solution's time, limit of all tests together."""
-STATED_SECONDS = 5.0
+STATED_SECONDS = 15.0
 """Limit of one test that states its result, where no canonical solution is run."""
 LOAD_SECONDS = 5.0
 _CANONICAL_SECONDS = 120.0
