@@ -121,12 +121,12 @@ def _found(world: World, tables: int) -> list[tuple[str, float, float]]:
     pairs = (("v1", "base"), ("v1", "v0"))
     rng = np.random.default_rng([3, world.seeds, world.questions])
     alphas = (LEVEL, LEVEL / len(world.pairs))
-    sizes = np.zeros((2, 2))
-    for _ in range(tables // 10):
-        for row, result in enumerate(differences(world, world.table(rng), pairs=pairs)):
-            sizes[row] += [statistics.detectable_difference(result, alpha) for alpha in alphas]
-    sizes /= tables // 10
-    effects = sizes.ravel()
+    pilots = [differences(world, world.table(rng), pairs=pairs) for _ in range(tables // 4)]
+    effects = [
+        float(np.mean([statistics.detectable_difference(pilot[row], alpha) for pilot in pilots]))
+        for row in range(len(pairs))
+        for alpha in alphas
+    ]
     shifted = replace(world, effects=tuple(effects))
     tests = tuple((f"v{place}", against) for place, against in ((1, "base"), (2, "base"), (3, "v0"), (4, "v0")))
     limits = np.array([alphas[0], alphas[1]] * 2)
@@ -136,22 +136,21 @@ def _found(world: World, tables: int) -> list[tuple[str, float, float]]:
     kinds = ("against base, alone", "against base, family (Holm)", "against a trained row, alone",
              "against a trained row, family (Holm)")  # fmt: skip
     found = list(zip(kinds, effects, hits / tables, strict=True))
-    return found + [_found_by_permutation(world, tables, place) for place in (1, 5)]
+    # The critical value is free of scale, so that of fewer tables serves.
+    critical = float(
+        np.mean([permuted(world, world.table(rng), rng, 10 * DRAWS).critical for _ in range(tables // 40)])
+    )
+    for row, place in enumerate((1, 5)):
+        effect = float(np.mean([statistics.detectable_difference(pilot[row], critical=critical) for pilot in pilots]))
+        name = f"{kinds[2 * row].partition(',')[0]}, family (permutation)"
+        found.append((name, effect, _found_by_permutation(replace(world, effects=(effect,)), tables, place)))
+    return found
 
 
-def _found_by_permutation(world: World, tables: int, place: int) -> tuple[str, float, float]:
+def _found_by_permutation(world: World, tables: int, place: int) -> float:
     rng = np.random.default_rng([4, world.seeds, world.questions, place])
-    effect = 0.0
-    for _ in range(tables // 40):
-        table = world.table(rng)
-        critical = permuted(world, table, rng, 10 * DRAWS).critical
-        (result,) = differences(world, table, pairs=(world.pairs[place],))
-        effect += statistics.detectable_difference(result, critical=critical) / (tables // 40)
-    shifted, hits = replace(world, effects=(effect,)), 0
-    for _ in range(tables):
-        hits += permuted(shifted, shifted.table(rng), rng, DRAWS).adjusted[0][place] <= LEVEL
-    kind = "base" if world.pairs[place][1] == "base" else "a trained row"
-    return f"against {kind}, family (permutation)", effect, hits / tables
+    found = [permuted(world, world.table(rng), rng, DRAWS).adjusted[0][place] for _ in range(tables)]
+    return float(np.mean(np.array(found) <= LEVEL))
 
 
 def _found_in_one_run(questions: int, samples: int, tables: int) -> tuple[float, float]:
@@ -173,7 +172,7 @@ def coverage(tables: int, bounds: Bounds) -> None:
         _print_coverage(f"{questions} questions, one answer each, exact", RATES, _binomial(questions), bounds)
     for questions in (30, 272, 1319):
         for name, seeds, samples in (("3 runs", 3, 1), ("5 runs", 5, 1), ("one run, 4 answers each", 1, 4)):
-            count = tables if questions == 30 else tables // 2
+            count = tables if questions == 30 else tables // 4
             found = np.array([_covered(questions, seeds, samples, rate, count) for rate in RUN_RATES])
             _print_coverage(f"{questions} questions, {name}, {count} tables each", RUN_RATES, found, bounds)
 

@@ -26,7 +26,7 @@ def minimum_detectable_effect(
     limit = float(stats.t.ppf(1 - alpha / 2, df)) if critical is None else critical
     # The test's statistic is a normal variable over an independent scale; averaging over quantiles of the scale
     # stays exact where scipy's noncentral t gives NaN (large effects, few degrees of freedom).
-    levels = (np.arange(4_000) + 0.5) / 4_000
+    levels = (np.arange(1_000) + 0.5) / 1_000
     scale = np.sqrt(stats.chi2.ppf(levels, df) / df) if math.isfinite(df) else np.ones(1)
 
     def shortfall(effect: float) -> float:
