@@ -36,6 +36,7 @@ register(
         domain="out-of-domain",
         load=_load,
         data=(DATA,),
+        size=500,
         max_new_tokens=CODE_TOKENS,
         exceptions={"Mbpp/367": "its tests use a class that the function does not name, so that extraction drops it"},
     )
