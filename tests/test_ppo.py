@@ -203,6 +203,8 @@ def test_a_trial_trains_saves_and_records_the_critic(tmp_path: Any) -> None:
     assert contents(folder) == contents(tmp_path / "two" / plan.trials[0].folder)
     for record in read(folder / "train.jsonl", StepRecord):
         assert record.value_loss is not None
-        assert record.value_loss > 0
+        # The head starts at zero, so the first step's loss is the rewards'; tiny random models may earn none.
+        assert record.value_loss >= 0
+        assert record.value_loss > 0 or record.mean_reward == 0
     for path in folder.glob("checkpoints/*/*/optimizer.pt"):
         assert set(torch.load(path, weights_only=True)["value_head"]) == {"weight", "bias"}
