@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ilr_bench.config import RewardSettings
-from ilr_bench.grading import Grader
+from ilr_bench.grading import Grader, own_answer
 from ilr_bench.prompts import PromptStyle
 from ilr_bench.questions.base import Question
 from ilr_bench.records import Verdict
@@ -39,7 +39,7 @@ class Score:
 
 def score(answers: Sequence[Answer], style: PromptStyle, settings: RewardSettings, grader: Grader) -> list[Score]:
     """Verdict and reward of each answer."""
-    finals = [style.extract_answer(answer.text) for answer in answers]
+    finals = [own_answer(style.extract_answer(answer.text), answer.question.text) for answer in answers]
     verdicts = grader.grade([(final, answer.question.answer) for final, answer in zip(finals, answers, strict=True)])
     return [
         Score(verdict, reward(verdict, answer, settings)) for verdict, answer in zip(verdicts, answers, strict=True)

@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilr_bench.config import RewardSettings
+from ilr_bench.grading import Grader
+from ilr_bench.prompts import STYLES
 from ilr_bench.questions.base import Question
 from ilr_bench.records import Verdict
-from ilr_bench.rewards import Answer, reward, right_steps
+from ilr_bench.rewards import Answer, reward, right_steps, score
 
 QUESTION = Question("q", "3+5-2", "6", ("3+5=8", "8-2=6"))
 GRADED, VERIFIED = RewardSettings(kind="graded"), RewardSettings(kind="verified")
@@ -46,3 +48,12 @@ def test_no_answer_that_is_not_right_earns_as_much_as_a_right_one(verdict, text,
     assert (
         verdict is Verdict.CORRECT or earned < reward(Verdict.CORRECT, answer(text, finished), GRADED) or earned <= 0.6
     )
+
+
+def test_a_question_copied_into_the_box_is_no_answer():
+    copied = Question("q", "Simplify $\\sqrt{16}$.", "4")
+    with Grader(workers=1) as grader:
+        said = [Answer(copied, f"\\boxed{{{text}}}", True) for text in (copied.text, "4")]
+        scores = score(said, STYLES.get("chat"), VERIFIED, grader)
+    assert [item.verdict for item in scores] == [Verdict.MISSING, Verdict.CORRECT]
+    assert scores[0].reward == 0

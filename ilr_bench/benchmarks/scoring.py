@@ -11,7 +11,7 @@ from types import TracebackType
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.base import Benchmark, Row
 from ilr_bench.benchmarks.code import CodeJudge, extract_code
-from ilr_bench.grading import Grader
+from ilr_bench.grading import Grader, own_answer
 from ilr_bench.programs import ProgramRunner, extract_program
 from ilr_bench.prompts import solo_forms
 from ilr_bench.records import Verdict
@@ -70,9 +70,7 @@ class Scorer:
             return extract_program(completion)
         if self._kind == "code" and row.problem is not None:
             return extract_code(completion, row.problem["entry_point"])
-        answer = self._forms.extract_as(completion, self._kind)
-        # math-verify would find in "Simplify $\sqrt{242}$." what the gold answer is equal to.
-        return None if answer is not None and row.question in answer else answer
+        return own_answer(self._forms.extract_as(completion, self._kind), row.question)
 
     def _verdicts(self, rows: Sequence[Row], answers: Sequence[str | None]) -> list[Verdict]:
         if self._kind == "function":
