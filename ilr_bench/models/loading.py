@@ -124,6 +124,7 @@ def folder_hash(folder: Path) -> str:
 
 
 def locate(name_or_path: str) -> tuple[Path, str]:
+    """The prepared folder behind a name or path, and the fingerprint of what lies in it; raises as `load_model`."""
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path, folder_hash(path)
