@@ -19,7 +19,7 @@ from reports.frames import load
 pytestmark = pytest.mark.visual
 VARIANTS = (
     "base", "grpo", "grpo_matched", "di_only", "pc_only", "ilr", "random_matched", "cooperation_0.0", "cooperation_0.4",
-    "cooperation_1.0", "agents_3", "twins",
+    "cooperation_1.0", "agents_3", "twins", "infer_single", "infer_debate", "infer_idea3",
 )  # fmt: skip
 WIDTHS = (390, 768, 1280, 1920)
 LARGEST = 2_000_000
