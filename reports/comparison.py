@@ -161,11 +161,16 @@ def _pairs(rows: Sequence[Row], references: Sequence[str]) -> list[tuple[Row, Ro
 
 
 def _reference(row: Row, reference: str, rows: Sequence[Row]) -> Row | None:
-    """The reference of the same model: with the same settings and in the same group, where there is such a one."""
+    """The reference of the same model: with the same settings, in the same group and place, where there is one."""
     found = [other for other in rows if other.section == row.section and other.stem == reference]
     settings = row.variant.removeprefix(row.stem)
     ranks = [
-        (other.variant.removeprefix(reference) != settings, row.models not in (other.models, *other.also))
+        (
+            other.variant.removeprefix(reference) != settings,
+            row.models not in (other.models, *other.also),
+            # Twins of one model are trained apart: each is compared with the one in its own place.
+            row.agent != other.agent,
+        )
         for other in found
     ]
     usable = [pair for pair in zip(ranks, found, strict=True) if not pair[0][0] or pair[1].variant == reference]

@@ -258,3 +258,16 @@ def test_unknown_report_and_full_disk_are_one_line(
 def test_every_report_of_the_package_loads() -> None:
     for name in REPORTS.names():
         assert isinstance(get(name), Report)
+
+
+def test_twins_are_compared_with_the_reference_in_their_own_place(tmp_path: Path) -> None:
+    study = write_synthetic_study(
+        tmp_path, ("base", "grpo_matched", "ilr"), models=("A", "A"), seeds=(0, 1), questions=8, benchmarks=BENCHMARKS
+    )
+    numbers = get("table2").numbers(load(study), Settings())
+    trained = [row for row in numbers.rows if row.variant == "ilr"]
+    assert [row.agent for row in trained] == ["A.1", "A.2"]
+    for row in trained:
+        comparison = numbers.comparison(row, "grpo_matched")
+        assert comparison is not None
+        assert comparison.against.agent == row.agent
