@@ -13,7 +13,7 @@ from pathlib import Path
 from ilr_bench.config import content_hash
 from ilr_bench.errors import ConfigurationError, StoreError
 from reports.accuracy import Accuracies
-from reports.frames import StudyFrames
+from reports.frames import StudyFrames, load
 from reports.rows import Row, column_title, find_columns, find_rows
 from reports.tables import NOTHING, Column, Grid, Line, Value, pipes
 
@@ -140,10 +140,16 @@ def renderer(path: Path) -> Callable[[Sequence[Entry]], str]:
     return RENDERERS[suffix]
 
 
+def load_scored(folder: Path) -> StudyFrames:
+    """The records of a study; raises StoreError where there are none of agents that answered alone."""
+    frames = load(folder)
+    if frames.samples.empty:
+        raise StoreError(f"{folder}: no agent was scored alone here")
+    return frames
+
+
 def _entries(frames: StudyFrames) -> list[Entry]:
     columns = find_columns(frames)
-    if not columns.all:
-        raise StoreError(f"{frames.folder}: no agent was scored alone here")
     accuracies, rows, column = Accuracies(frames, columns), find_rows(frames), columns.headline
     entries = []
     for section in dict.fromkeys(row.section for row in rows):

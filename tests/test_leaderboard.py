@@ -100,3 +100,12 @@ def test_same_records_give_the_same_board(studies: tuple[Path, Path, Path], tmp_
     copy = tmp_path / "first"
     shutil.copytree(studies[0], copy)
     assert markdown(collect([load(copy)])) == markdown(collect([load(studies[0])]))
+
+
+def test_a_study_in_which_nobody_answers_alone_is_left_out(studies: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    together = write_synthetic_study(tmp_path / "together", ("infer_debate",), seeds=(0,), questions=8)
+    found = CliRunner().invoke(app, ["leaderboard", str(studies[0]), str(together)])
+    assert found.exit_code == 0
+    assert "left out: " in found.output
+    assert "no agent was scored alone" in found.output
+    assert "grpo" in found.output

@@ -19,15 +19,14 @@ def leaderboard(
     """Lists the variants of several studies: accuracy, tokens, wall time, machine, commit; comparable ones together."""
     from ilr_bench.errors import StoreError
     from ilr_bench.files import write_atomic
-    from reports.frames import load
-    from reports.leaderboard import collect, markdown, renderer
+    from reports.leaderboard import collect, load_scored, markdown, renderer
 
     with fail_in_one_line():
         render = None if out is None else renderer(out)
         frames, reasons = [], []
         for folder in studies:
             try:
-                frames.append(load(folder))
+                frames.append(load_scored(folder))
             except StoreError as error:
                 reasons.append(str(error))
         if not frames:
