@@ -160,7 +160,7 @@ def split(text: str) -> tuple[str, ...]:
 def sweep(
     variants: Annotated[str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`).")],
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command again continues it.")],
-    profile: Annotated[str, typer.Option(help="micro or small.")] = "micro",
+    profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
     models: Annotated[
         list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
     ] = None,
