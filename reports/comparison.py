@@ -35,14 +35,16 @@ class Spec:
 
 @dataclass(frozen=True)
 class Detectable:
-    """Smallest difference that a comparison in this column finds with a power of 80 %."""
+    """Smallest difference that comparisons of this column with this reference find with a power of 80 %."""
 
     column: str
+    reference: str
     questions: int
     single: float | None
     """At 5 % for one comparison; None where there is nothing to compare."""
     family: float | None
-    """At 5 % divided by the comparisons of the family (Holm's first step); for the column that the family is about."""
+    """In the family, for the column that it is about: at the permutation test's critical value, or at 5 % divided by
+    the number of comparisons (Holm's first step)."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,9 @@ def build(
     }
     family = correct(by_column[columns.headline], correction, accuracies)
     detectable = tuple(
-        _detectable(column, by_column[column], cells, family if column == columns.headline else None)
+        _detectable(column, reference, by_column[column], cells, family if column == columns.headline else None)
         for column in columns.all
+        for reference in spec.references
     )
     return Numbers(spec, frames, columns, rows, cells, family, detectable)
 
@@ -178,16 +181,21 @@ def _reference(row: Row, reference: str, rows: Sequence[Row]) -> Row | None:
 
 
 def _detectable(
-    column: str, comparisons: Sequence[Comparison], cells: Mapping[tuple[Row, str], Cell], family: Family | None
+    column: str,
+    reference: str,
+    comparisons: Sequence[Comparison],
+    cells: Mapping[tuple[Row, str], Cell],
+    family: Family | None,
 ) -> Detectable:
     questions = max((cell.interval.questions for (_, name), cell in cells.items() if name == column), default=0)
+    mine = [item.result for item in comparisons if item.against.stem == reference]
     # A pair of identical rows has no error of its own and says nothing about what could be seen.
-    spread = [item.result for item in comparisons if item.result.standard_error > 0]
+    spread = [result for result in mine if result.standard_error > 0]
     if not spread:
-        return Detectable(column, questions, None, None)
-    single = median(statistics.detectable_difference(item, LEVEL, POWER) for item in spread)
+        return Detectable(column, reference, questions, None, None)
+    single = median(statistics.detectable_difference(result, LEVEL, POWER) for result in spread)
     if family is None:
-        return Detectable(column, questions, single, None)
+        return Detectable(column, reference, questions, single, None)
     alpha = LEVEL / len(family.counted)
-    within = median(statistics.detectable_difference(item, alpha, POWER) for item in spread)
-    return Detectable(column, questions, single, within)
+    within = median(statistics.detectable_difference(result, alpha, POWER, family.critical) for result in spread)
+    return Detectable(column, reference, questions, single, within)

@@ -23,6 +23,8 @@ class Family:
 
     comparisons: tuple[Comparison, ...]
     method: Method
+    critical: float | None = None
+    """What a t statistic must reach in the permutation test, all comparisons taken together; None for the others."""
 
     @property
     def counted(self) -> tuple[Comparison, ...]:
@@ -76,7 +78,7 @@ def _max_t(comparisons: Sequence[Comparison], sections: dict[str, Section]) -> F
         replace(item, adjusted=adjusted, permuted=single)
         for item, (adjusted, single) in zip(comparisons, values, strict=True)
     ]
-    return Family(tuple(done), "max_t")
+    return Family(tuple(done), "max_t", found.critical)
 
 
 def _sections(comparisons: Sequence[Comparison], accuracies: Accuracies) -> dict[str, Section] | None:

@@ -92,12 +92,15 @@ def _detectable(numbers: Numbers) -> str:
     if not known:
         return "Smallest detectable difference: none to state, the compared rows answered alike."
     parts = []
-    for item in known:
-        within = f"; {100 * item.family:.1f} as the first of the family" if item.family is not None else ""
-        parts.append(f"{column_title(item.column)} {100 * (item.single or 0):.1f} ({item.questions} questions{within})")
+    for column in dict.fromkeys(item.column for item in known):
+        mine = [item for item in known if item.column == column]
+        single = ", ".join(f"{100 * (item.single or 0):.1f} vs {item.reference}" for item in mine)
+        family = " and ".join(f"{100 * item.family:.1f}" for item in mine if item.family is not None)
+        within = f"; in the family {family}" if family else ""
+        parts.append(f"{column_title(column)} {single} ({mine[0].questions} questions{within})")
     return (
         "Smallest detectable difference in points (power 80 %, two-sided 5 %, one comparison, median over the "
-        f"comparisons): {', '.join(parts)}."
+        f"comparisons with each reference): {'; '.join(parts)}."
     )
 
 

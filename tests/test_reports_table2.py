@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from reports import Settings, get, names, statistics
 from reports.comparison import Numbers, build
 from reports.frames import load
 from reports.printing import printed
-from reports.rows import find_columns
+from reports.rows import AVERAGE, find_columns
 from reports.table2 import SPEC
 from reports.tables import markdown
 from reports.training_effects import equal_by_theorem
@@ -157,9 +158,24 @@ def test_foot_states_test_family_seeds_and_detectable_difference(written: Path) 
         "shared by all",
     ):
         assert part in text
-    assert re.search(
-        r"Avg \d+\.\d \(300 questions; \d+\.\d as the first of the family\), code \d+\.\d \(60 questions\)", text
-    )
+    each = r"\d+\.\d vs base, \d+\.\d vs grpo_matched"
+    family = r"in the family \d+\.\d and \d+\.\d"
+    assert re.search(rf"Avg {each} \(300 questions; {family}\); code {each} \(60 questions\)", text)
+
+
+def test_detectable_differences_in_the_family_are_those_of_the_permutation_test(written: Path) -> None:
+    numbers = get("table2").numbers(load(written.parent), Settings())
+    assert numbers.family.method == "max_t"
+    assert numbers.family.critical is not None
+    for item in numbers.detectable:
+        if item.column != AVERAGE:
+            assert item.family is None
+            continue
+        results = [found.result for found in numbers.family.comparisons if found.against.stem == item.reference]
+        found = [statistics.detectable_difference(result, critical=numbers.family.critical) for result in results]
+        assert item.family == pytest.approx(median(found))
+        assert item.single is not None
+        assert item.family > item.single
 
 
 def test_csv_and_json_hold_the_same_numbers(written: Path) -> None:
