@@ -60,7 +60,7 @@ def test_completions_get_evalplus_programs_and_verdicts(
     problems = {row.id: (row.gold, row.problem) for row in load(plus=True)}
     said = completions(benchmark, problems)
     record_property("rows", len(said))
-    assert len(said) >= 30
+    assert len(said) >= 15
     passed = 0
     for task, completion in said:
         # Forty tests tell as much about agreement as a thousand.
