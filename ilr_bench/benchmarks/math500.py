@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 from ilr_bench.benchmarks.base import MATHS_TOKENS, Benchmark, Row, register
-from ilr_bench.questions.data import Dataset, read_rows
-
-DATA = Dataset(
-    file="math500/test.jsonl",
-    hub="HuggingFaceH4/MATH-500",
-    configuration="default",
-    split="test",
-    rows=500,
-    sha256="473c52afc365066c5028a513816101d7d1d5f8d31c4bb28c8357711937c5a93f",
-    text=itemgetter("problem", "answer"),
-)
+from ilr_bench.questions.data import read_rows
+from ilr_bench.questions.math import MATH500
 
 
 def _load() -> tuple[Row, ...]:
-    return tuple(Row(row["unique_id"], row["problem"], row["answer"]) for row in read_rows(DATA))
+    return tuple(Row(row["unique_id"], row["problem"], row["answer"]) for row in read_rows(MATH500))
 
 
 register(
@@ -30,7 +19,7 @@ register(
         kind="answer",
         domain="in-domain",
         load=_load,
-        data=(DATA,),
+        data=(MATH500,),
         max_new_tokens=MATHS_TOKENS,
     )
 )
