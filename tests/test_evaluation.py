@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -167,37 +167,67 @@ def test_an_interrupted_evaluation_samples_no_finished_batch_again(
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{NAME}.jsonl", "notes"]
 
 
-def ended(child: int) -> bool:
-    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def evaluate_and_die(folder: Path, die: Callable[[Agent], None]) -> int:
+    """Evaluates in a process that `die` may have killed; returns the process's number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            agent = tiny_agent(folder / "notes")
+            die(agent)
+            with Grader() as own:
+                evaluate(agent, [NAME], SETTINGS, folder, 0, own)
+        finally:
+            os._exit(0)
+    return child
+
+
+def in_batch(number: int, after_sampling: bool) -> Callable[[Agent], None]:
+    """Kills its own process in the batch of that number, counted from 0."""
+
+    def arm(agent: Agent) -> None:
+        sample, calls = agent.engine.sample, count()
+
+        def killing(*arguments: Any) -> list[list[Completion]]:
+            mine = next(calls) == number
+            if mine and not after_sampling:
+                os.kill(os.getpid(), signal.SIGKILL)
+            said = sample(*arguments)
+            if mine:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return said
+
+        agent.engine.sample = killing  # type: ignore[method-assign]
+
+    return arm
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_kill_9_at_any_moment_costs_one_batch_at_most(undisturbed: tuple[bytes, list[str]], tmp_path: Path) -> None:
+def test_kill_9_costs_one_batch_at_most(undisturbed: tuple[bytes, list[str]], tmp_path: Path) -> None:
     expected, seeds = undisturbed
-    notes, rng, kills, halfway = tmp_path / "notes", random.Random(0), 0, 0
-    while not (tmp_path / f"{NAME}.jsonl").exists():
-        child = os.fork()
-        if child == 0:
-            try:
-                with Grader() as own:
-                    evaluate(tiny_agent(notes), [NAME], SETTINGS, tmp_path, 0, own)
-            finally:
-                os._exit(0)
-        begun = len(sampled(notes))
-        # Somewhere within the next batches, or, from the fourth time on, not at all.
-        while kills < 4 and len(sampled(notes)) <= begun and not ended(child):
-            time.sleep(0.0005)
-        if kills < 4:
-            time.sleep(rng.random() * 0.05)
-            os.kill(child, signal.SIGKILL)
-            kills += 1
-        os.waitpid(child, 0)
-        halfway += (tmp_path / f"{NAME}.part.jsonl").exists()
-    assert halfway > 1
+    for batch, after_sampling in ((2, True), (0, True), (1, False), (3, True)):
+        child = evaluate_and_die(tmp_path, in_batch(batch, after_sampling))
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        assert (tmp_path / f"{NAME}.part.jsonl").exists()
+        assert not (tmp_path / f"{NAME}.jsonl").exists()
+    os.waitpid(evaluate_and_die(tmp_path, lambda agent: None), 0)
     assert (tmp_path / f"{NAME}.jsonl").read_bytes() == expected
-    begun_again = [len(list(same)) for _, same in groupby(sorted(sampled(notes)))]
-    assert set(sampled(notes)) == set(seeds)
-    assert sum(begun_again) <= len(seeds) + kills
+    # The kill before sampling notes no batch: three batches were begun twice.
+    assert sorted(sampled(tmp_path / "notes")) == sorted([*seeds, seeds[2], seeds[2], seeds[6]])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_kill_9_at_any_moment_leaves_the_same_bytes(undisturbed: tuple[bytes, list[str]], tmp_path: Path) -> None:
+    expected, seeds = undisturbed
+    rng = random.Random(0)
+    for _ in range(3):
+        child = evaluate_and_die(tmp_path, lambda agent: None)
+        time.sleep(rng.random() * 0.4)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    os.waitpid(evaluate_and_die(tmp_path, lambda agent: None), 0)
+    assert (tmp_path / f"{NAME}.jsonl").read_bytes() == expected
+    assert set(sampled(tmp_path / "notes")) == set(seeds)
+    assert len(sampled(tmp_path / "notes")) <= len(seeds) + 3
 
 
 def test_a_full_disk_is_one_clear_error(grader: Grader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
