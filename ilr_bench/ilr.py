@@ -57,9 +57,13 @@ def train(
     room: Classroom,
     first_step: int,
     finished: Callable[[int, list[StepRecord], list[DialogueRecord]], None],
+    last_step: int | None = None,
 ) -> None:
-    """Runs the steps `first_step` .. `training.steps` (counted from 1); `finished` is told after each of them."""
-    for step in range(first_step, config.training.steps + 1):
+    """Runs the steps `first_step` .. `last_step` (counted from 1); `finished` is told after each of them.
+
+    `last_step` is `training.steps` unless it is given.
+    """
+    for step in range(first_step, (config.training.steps if last_step is None else last_step) + 1):
         table, places = select(config, room, step)
         talk = discuss(config, room, table, places)
         lessons = calibrate(config, talk)

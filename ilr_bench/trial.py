@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ilr_bench import ilr, measurements
+from ilr_bench import ilr, measurements, stopping
 from ilr_bench.benchmarks import evaluate
 from ilr_bench.config import RunConfig, to_dict
 from ilr_bench.difficulty import Rankings, joint_difficulty
@@ -49,14 +49,21 @@ def run_trial(
     artifacts: Artifacts,
     dependency: Path | None = None,
     watch: Callable[[int, float], None] = lambda step, evaluated: None,
-) -> TrialResult:
+    until: int | None = None,
+) -> TrialResult | None:
     """Runs a trial to its end, or continues it, and returns its result.
 
     `key` is the trial's hash, `dependency` the folder of the trial whose sampled tokens it matches, `watch`
-    is told the step done and the share of the solo evaluation.
+    is told the step done and the share of the solo evaluation. With `until` below `training.steps` it trains up to
+    that joint step, saves a checkpoint there, and returns None without evaluating; a later call goes on, and the
+    bytes in which the trial ends do not depend on such stops. Raises Stopped, with everything saved, where this
+    process is asked to stop (see `stopping`).
     """
     if (folder / "result.json").exists():
         return read_result(folder)
+    last = config.training.steps if until is None else min(until, config.training.steps)
+    if last < config.training.steps and _done(folder) >= last:
+        return None
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     config = resolve(config, dependency)
@@ -67,7 +74,9 @@ def run_trial(
             seats = seat_agents(config)
         write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
         room, measured = open_classroom(config, seats, artifacts, grader, stopwatch)
-        _train(config, folder, room, watch)
+        _train(config, folder, room, watch, last)
+        if last < config.training.steps:
+            return None
         _evaluate(config, folder, room, measured.ability, partial(watch, config.training.steps))
         stopwatch.write(config.training.steps + 1)
     result = _result(config, key, folder, room, measured)
@@ -157,7 +166,15 @@ def open_classroom(
     return room, measured
 
 
-def _train(config: RunConfig, folder: Path, room: ilr.Classroom, watch: Callable[[int, float], None]) -> None:
+def _done(folder: Path) -> int:
+    """The step that a trial has been trained to."""
+    latest = latest_checkpoint(folder / "checkpoints")
+    return 0 if latest is None else latest[0]
+
+
+def _train(
+    config: RunConfig, folder: Path, room: ilr.Classroom, watch: Callable[[int, float], None], last: int
+) -> None:
     checkpoints = folder / "checkpoints"
     done = _restore(checkpoints, room)
     for name in ("train.jsonl", "dialogues.jsonl"):
@@ -167,13 +184,16 @@ def _train(config: RunConfig, folder: Path, room: ilr.Classroom, watch: Callable
     def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
         append_records(folder / "train.jsonl", steps)
         append_records(folder / "dialogues.jsonl", dialogues)
-        if step % config.training.checkpoint_every == 0 or step == config.training.steps:
+        asked = stopping.requested()
+        if step % config.training.checkpoint_every == 0 or step == last or asked:
             with room.stopwatch.watch("checkpoint"):
                 save_checkpoint(checkpoints, step, lambda target: _save(target, room))
         room.stopwatch.write(step)
         watch(step, 0.0)
+        if asked:
+            stopping.stop_here(f"step {step} of {folder.name}")
 
-    ilr.train(config, room, done + 1, finished)
+    ilr.train(config, room, done + 1, finished, last)
 
 
 def _evaluate(
