@@ -41,14 +41,13 @@ def trial_hash(config: RunConfig, dependency: str | None = None, fingerprints: S
 
 def versions() -> dict[str, str]:
     """Versions of what determines the numbers; commit and hash of requirements.lock where this is a checkout."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12] if LOCK.exists() else "unknown"
-    return found | {"commit": _commit() or "unknown", "lock": lock, "code": code_hash()}
+    return _packages() | {"commit": _commit() or "unknown", "lock": lock, "code": code_hash()}
+
+
+def determinants() -> dict[str, str]:
+    """The versions that determine numbers: this package's source and the libraries; part of every artifact's key."""
+    return _packages() | {"code": code_hash()}
 
 
 def same_numbers(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
@@ -64,6 +63,16 @@ def code_hash() -> str:
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _that_count(versions: Mapping[str, str]) -> dict[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import math
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from ilr_bench.config import RunConfig, content_hash
 from ilr_bench.difficulty import Rankings, self_rank
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.grading import Grader
+from ilr_bench.identity import determinants
 from ilr_bench.questions.base import Question
 from ilr_bench.store import Artifacts
 
@@ -110,13 +109,14 @@ def ability(
 
 
 def _key(kind: str, agent: Agent, fingerprint: str, questions: Sequence[Question], config: RunConfig) -> dict[str, Any]:
-    makers = (difficulty, ilr, inspect.getmodule(type(agent.style)), inspect.getmodule(type(agent.engine)))
-    code = hashlib.sha256("".join(inspect.getsource(module) for module in makers if module).encode()).hexdigest()
+    """What every measurement of an agent on questions depends on: whatever could move one bit of it."""
     return {
         "kind": kind,
         "model": fingerprint,
-        "questions": content_hash([[question.text, question.answer] for question in questions]),
+        "device": agent.model.device.type,
+        "questions": content_hash([[question.text, question.answer, question.steps] for question in questions]),
         "style": agent.style.name,
         "prompt_tokens": agent.max_prompt_tokens,
-        "code": code[:12],
+        "rows_per_call": config.sampling.rows_per_call,
+        "versions": determinants(),
     }

@@ -22,7 +22,7 @@ from ilr_bench.files import explained
 from ilr_bench.models.adapters import AdapterView, attach_lora
 from ilr_bench.models.base import MODELS, cache_folder
 from ilr_bench.models.gguf import convert_gguf
-from ilr_bench.models.prepared import CONVERSION, file_hash, prepare_once
+from ilr_bench.models.prepared import conversion, file_hash, prepare_once
 from ilr_bench.models.tokenizers import load_tokenizer, write_check
 
 _FULL, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
@@ -131,7 +131,7 @@ def locate(name_or_path: str) -> tuple[Path, str]:
     if path.suffix == ".gguf":
         if not path.is_file():
             raise MissingInputError(f"no GGUF file at {path}; name an existing file")
-        key = f"gguf-{file_hash(path)[:12]}-{CONVERSION}"
+        key = f"gguf-{file_hash(path)[:12]}-{conversion()}"
         prepared = cache_folder() / "models" / key
         return prepare_once(prepared, lambda folder: save_prepared(*convert_gguf(path), folder)), key
     if name_or_path.count("/") == 1 and name_or_path not in MODELS:

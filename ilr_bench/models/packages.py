@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ilr_bench.config import content_hash
 from ilr_bench.errors import MissingInputError
 from ilr_bench.models import licences
 from ilr_bench.models.base import MODELS, ModelEntry, cache_folder
-from ilr_bench.models.prepared import CONVERSION, file_hash
+from ilr_bench.models.prepared import conversion, file_hash
 
 TURNS = (
     "{{ bos_token }}{% for message in messages %}<start_of_turn>"
@@ -41,8 +42,9 @@ class Packaged:
 
     @property
     def fingerprint(self) -> str:
-        """The file's hash and the conversion's number; neither the package nor torch is needed."""
-        return f"{self.name}-{self.sha256[:12]}-{CONVERSION}"
+        """The hashes of the file and of what becomes of it; neither the package nor torch is needed."""
+        added = content_hash([conversion(), self.chat_template, self.turn_end])
+        return f"{self.name}-{self.sha256[:12]}-{added}"
 
     @property
     def folder(self) -> Path:

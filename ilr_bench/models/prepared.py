@@ -6,15 +6,14 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
 
+from ilr_bench.config import content_hash
 from ilr_bench.files import explained
-
-CONVERSION = 2
-"""Raised whenever the conversion from GGUF files changes what it writes (a test pins the bytes)."""
 
 
 def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -37,6 +36,14 @@ def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+@cache
+def conversion() -> str:
+    """Content hash of what turns GGUF files into model folders: our code, and the libraries under it."""
+    code = file_hash(Path(__file__).with_name("gguf.py"))
+    libraries = {name: version(name) for name in ("torch", "transformers", "tokenizers", "gguf", "safetensors")}
+    return content_hash([code, libraries])
 
 
 def file_hash(path: Path) -> str:
