@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from ilr_bench.files import explained
 from ilr_bench.machine import machine
@@ -21,18 +22,21 @@ class Stopwatch:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seconds: dict[str, float] = defaultdict(float)
+        self._cpu: dict[str, float] = defaultdict(float)
         self._tokens: dict[str, int] = defaultdict(int)
         self._lap = time.perf_counter()
+        self._cpu_lap = time.process_time()
         self._written = False
 
     @contextmanager
     def watch(self, stage: str) -> Iterator[None]:
         """Times what runs inside as part of a stage; stages are not nested."""
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
             self._seconds[stage] += time.perf_counter() - start
+            self._cpu[stage] += time.process_time() - cpu
 
     def count(self, stage: str, tokens: int) -> None:
         """Tokens that a stage sampled or trained on."""
@@ -41,30 +45,42 @@ class Stopwatch:
     def write(self, step: int) -> None:
         """One line per stage, and `total`: everything since the last call, with the peak memory in MiB.
 
+        `seconds` are those on the clock, `cpu` those that this process computed (its children's are not among them).
         The first `total` of a process names the machine: a trial may be continued on another one.
         """
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.process_time()
         lines = [
-            {"step": step, "stage": stage, "seconds": round(seconds, 6), "tokens": self._tokens[stage]}
+            {
+                "step": step,
+                "stage": stage,
+                "seconds": round(seconds, 6),
+                "cpu": round(self._cpu[stage], 6),
+                "tokens": self._tokens[stage],
+            }
             for stage, seconds in self._seconds.items()
         ]
-        total = {"step": step, "stage": "total", "seconds": round(now - self._lap, 6), "memory": peak_memory()}
+        spent = {"seconds": round(now - self._lap, 6), "cpu": round(cpu - self._cpu_lap, 6)}
+        total = {"step": step, "stage": "total", **spent, "memory": peak_memory()}
         lines.append(total if self._written else total | {"machine": machine()})
         with explained(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._written = True
         self._seconds.clear()
+        self._cpu.clear()
         self._tokens.clear()
-        self._lap = time.perf_counter()
+        self._lap, self._cpu_lap = time.perf_counter(), time.process_time()
 
 
-def stage_seconds(paths: Iterable[Path]) -> dict[str, float]:
-    """Seconds by stage over several `timing.jsonl`, `total` included; a missing file counts as empty."""
+def stage_seconds(paths: Iterable[Path], clock: Literal["seconds", "cpu"] = "seconds") -> dict[str, float]:
+    """Seconds by stage over several `timing.jsonl`, `total` included; a missing file counts as empty.
+
+    `cpu`: seconds of computing instead of those on the clock; lines of older versions do not hold them and count 0.
+    """
     seconds: dict[str, float] = defaultdict(float)
     for path in paths:
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             entry = json.loads(line)
-            seconds[entry["stage"]] += entry["seconds"]
+            seconds[entry["stage"]] += entry.get(clock, 0.0)
     return dict(seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from ilr_bench.machine import machine
@@ -37,3 +38,19 @@ def test_each_process_names_its_machine_once(tmp_path: Path) -> None:
     assert [line["step"] for line in lines if "machine" in line] == [0, 2]
     assert {line["stage"] for line in lines if "machine" in line} == {"total"}
     assert set(stage_seconds([path, tmp_path / "missing"])) == {"sharing", "total"}
+
+
+def test_computing_and_waiting_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "timing.jsonl"
+    watch = Stopwatch(path)
+    with watch.watch("waiting"):
+        time.sleep(0.2)
+    with watch.watch("computing"):
+        until = time.process_time() + 0.2
+        while time.process_time() < until:
+            pass
+    watch.write(1)
+    clock, cpu = stage_seconds([path]), stage_seconds([path], "cpu")
+    assert clock["waiting"] >= 0.2 > 0.1 > cpu["waiting"]
+    assert cpu["computing"] >= 0.2
+    assert cpu["total"] >= cpu["computing"] + cpu["waiting"]
