@@ -8,38 +8,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ilr_bench import ilr, measurements, stopping
+from ilr_bench.base_evaluations import evaluate_untrained
 from ilr_bench.benchmarks import evaluate
+from ilr_bench.checkpoints import latest_checkpoint
 from ilr_bench.config import RunConfig, to_dict
 from ilr_bench.difficulty import Rankings, joint_difficulty
-from ilr_bench.files import explained
+from ilr_bench.files import explained, write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.identity import versions
 from ilr_bench.inference import infer
 from ilr_bench.interaction import cooperates
 from ilr_bench.lineup import Seat, make_updaters, seat_agents
-from ilr_bench.models.loading import load_weights, save_weights
 from ilr_bench.questions import SOURCES, Question
 from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, read_result
 from ilr_bench.seeds import derive_seed
-from ilr_bench.store import (
-    Artifacts,
-    append_records,
-    latest_checkpoint,
-    save_checkpoint,
-    seal,
-    truncate_after,
-    write_atomic,
-)
+from ilr_bench.store import RESULT, Artifacts, is_finished, reopen, seal
 from ilr_bench.timing import Stopwatch
+from ilr_bench.training_state import TrainingState
 from ilr_bench.warm_start import write_log
+
+_log = logging.getLogger(__name__)
 
 
 def run_trial(
@@ -50,20 +46,23 @@ def run_trial(
     dependency: Path | None = None,
     watch: Callable[[int, float], None] = lambda step, evaluated: None,
     until: int | None = None,
+    keep: int = 1,
 ) -> TrialResult | None:
     """Runs a trial to its end, or continues it, and returns its result.
 
     `key` is the trial's hash, `dependency` the folder of the trial whose sampled tokens it matches, `watch`
     is told the step done and the share of the solo evaluation. With `until` below `training.steps` it trains up to
     that joint step, saves a checkpoint there, and returns None without evaluating; a later call goes on, and the
-    bytes in which the trial ends do not depend on such stops. Raises Stopped, with everything saved, where this
-    process is asked to stop (see `stopping`).
+    bytes in which the trial ends do not depend on such stops. `keep` checkpoints stay, and the best by validation.
+    Raises Stopped, with everything saved, where this process is asked to stop (see `stopping`).
     """
-    if (folder / "result.json").exists():
+    if is_finished(folder, key):
         return read_result(folder)
     last = config.training.steps if until is None else min(until, config.training.steps)
     if last < config.training.steps and _done(folder) >= last:
         return None
+    if (folder / RESULT).exists():
+        _log.warning("%s: %s changed since it finished; that is made anew", folder, ", ".join(reopen(folder, key)))
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     config = resolve(config, dependency)
@@ -74,14 +73,14 @@ def run_trial(
             seats = seat_agents(config)
         write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
         room, measured = open_classroom(config, seats, artifacts, grader, stopwatch)
-        _train(config, folder, room, watch, last)
+        state = TrainingState(folder, room, {seat.agent.name: seat.loaded.fingerprint for seat in seats})
+        _train(config, state, watch, last, keep)
         if last < config.training.steps:
             return None
-        _evaluate(config, folder, room, measured.ability, partial(watch, config.training.steps))
+        _evaluate(config, folder, room, measured.ability, seats, artifacts, partial(watch, config.training.steps))
         stopwatch.write(config.training.steps + 1)
     result = _result(config, key, folder, room, measured)
-    seal(folder, key)
-    write_atomic(folder / "result.json", json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+    seal(folder, key, json.dumps(dataclasses.asdict(result), indent=1) + "\n")
     return result
 
 
@@ -172,65 +171,51 @@ def _done(folder: Path) -> int:
     return 0 if latest is None else latest[0]
 
 
-def _train(
-    config: RunConfig, folder: Path, room: ilr.Classroom, watch: Callable[[int, float], None], last: int
-) -> None:
-    checkpoints = folder / "checkpoints"
-    done = _restore(checkpoints, room)
-    for name in ("train.jsonl", "dialogues.jsonl"):
-        truncate_after(folder / name, done)
+def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float], None], last: int, keep: int) -> None:
+    room, every = state.room, config.training.checkpoint_every
+    done = state.restore()
     room.stopwatch.write(done)
 
+    def is_regular(step: int) -> bool:
+        return step % every == 0 or step == config.training.steps
+
     def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
-        append_records(folder / "train.jsonl", steps)
-        append_records(folder / "dialogues.jsonl", dialogues)
+        state.note(step, steps, dialogues)
         asked = stopping.requested()
-        if step % config.training.checkpoint_every == 0 or step == last or asked:
+        if is_regular(step) or step in (last, state.best.get("step")) or asked:
             with room.stopwatch.watch("checkpoint"):
-                save_checkpoint(checkpoints, step, lambda target: _save(target, room))
+                state.save(step, keep, is_regular)
         room.stopwatch.write(step)
         watch(step, 0.0)
         if asked:
-            stopping.stop_here(f"step {step} of {folder.name}")
+            stopping.stop_here(f"step {step} of {state.folder.name}")
 
     ilr.train(config, room, done + 1, finished, last)
 
 
 def _evaluate(
-    config: RunConfig, folder: Path, room: ilr.Classroom, ability: Sequence[float], watch: Callable[[float], None]
+    config: RunConfig,
+    folder: Path,
+    room: ilr.Classroom,
+    ability: Sequence[float],
+    seats: Sequence[Seat],
+    artifacts: Artifacts,
+    watch: Callable[[float], None],
 ) -> None:
     """Every agent alone, or all of them together where the configuration names a method for that."""
     if config.inference.method != "none":
         with room.stopwatch.watch("evaluation"):
             infer(room.agents, ability, config, folder, room.grader, watch)
         return
-    for place, agent in enumerate(room.agents):
+    for place, (agent, seat) in enumerate(zip(room.agents, seats, strict=True)):
         with room.stopwatch.watch("evaluation"):
             seed = derive_seed(config.seed, "evaluation", agent.name)
             settings, target = config.evaluation, folder / "eval" / agent.name
-            evaluate(agent, settings.benchmarks, settings, target, seed, room.grader)
+            if config.training.steps:
+                evaluate(agent, settings.benchmarks, settings, target, seed, room.grader)
+            else:
+                evaluate_untrained(agent, seat.loaded.fingerprint, settings, artifacts, target, seed, room.grader)
         watch((place + 1) / len(room.agents))
-
-
-def _save(target: Path, room: ilr.Classroom) -> None:
-    (target / "state.json").write_text(json.dumps({"ability": room.ability.tolist()}))
-    for agent, updater in zip(room.agents, room.updaters, strict=True):
-        place = target / agent.name
-        place.mkdir()
-        save_weights(agent.model, place)
-        torch.save(updater.state_dict(), place / "optimizer.pt")
-
-
-def _restore(checkpoints: Path, room: ilr.Classroom) -> int:
-    latest = latest_checkpoint(checkpoints)
-    if latest is None:
-        return 0
-    step, source = latest
-    room.ability = np.array(json.loads((source / "state.json").read_text())["ability"])
-    for agent, updater in zip(room.agents, room.updaters, strict=True):
-        load_weights(agent.model, source / agent.name)
-        updater.load_state_dict(torch.load(source / agent.name / "optimizer.pt", weights_only=True))
-    return step
 
 
 def _result(config: RunConfig, key: str, folder: Path, room: ilr.Classroom, measured: Measured) -> TrialResult:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
@@ -16,12 +19,13 @@ from ilr_bench.benchmarks.progress import Watcher, watching
 from ilr_bench.benchmarks.scoring import Judgement, Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.files import write_atomic
+from ilr_bench.files import as_noted, write_noted
 from ilr_bench.grading import Grader
 from ilr_bench.records import SampleRecord, Verdict, read, to_line
 from ilr_bench.seeds import derive_seed
 from ilr_bench.timing import Stopwatch
 
+_log = logging.getLogger(__name__)
 UNKNOWN_CONTEXT = 2048
 """Tokens; for a model that does not say how many it can see."""
 
@@ -83,7 +87,7 @@ def run_exams(
                 journal = path.with_suffix(".part.jsonl")
                 with nullcontext() if stopwatch is None else stopwatch.watch(exam.name):
                     records = exam.sit(journal, watcher)
-                    write_atomic(path, "".join(f"{to_line(record)}\n" for record in records))
+                    write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
                     journal.unlink(missing_ok=True)
                 if stopwatch is not None:
                     stopwatch.count(exam.name, sum(record.tokens for record in records))
@@ -137,6 +141,19 @@ class BenchmarkExam:
     def wanted(self) -> list[tuple[str, int]]:
         """See `Exam.wanted`."""
         return [(row.id, sample) for row in self._rows for sample in range(self._settings.samples)]
+
+    def decided_by(self) -> dict[str, Any]:
+        """All that decides the records but model, device and code, as JSON data; the agent's name labels them only."""
+        rows = [[row.id, row.question, row.gold, row.problem] for row in self._rows]
+        return {
+            "benchmark": self.name,
+            "rows": hashlib.sha256(json.dumps(rows, sort_keys=True, default=repr).encode()).hexdigest(),
+            "settings": asdict(self._settings) | {"benchmarks": None},
+            "seed": self._seed,
+            "style": self._agent.style.name,
+            "prompt_tokens": self._agent.max_prompt_tokens,
+            "jail": self._protection,
+        }
 
     def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
         """See `Exam.sit`."""
@@ -194,6 +211,9 @@ def _earlier(
 ) -> list[SampleRecord] | None:
     """The records of a run that asked for the same samples, if there was one."""
     if not path.exists():
+        return None
+    if not as_noted(path):
+        _log.warning("%s changed since it was written; its benchmark is run again", path)
         return None
     records = list(read(path, SampleRecord))
     found = [(record.question_id, record.sample) for record in records]

@@ -1,0 +1,92 @@
+"""Solo evaluations of untrained agents: artifacts, since trials that train nothing answer alike.
+
+The records of such a trial are those of every other one that asks the same model the same, but for two labels: the
+agent's name and the seed, which decides nothing where answers are greedy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ilr_bench.agent import Agent
+from ilr_bench.benchmarks import expand, get
+from ilr_bench.benchmarks.evaluation import BenchmarkExam, run_exams
+from ilr_bench.benchmarks.progress import Watcher
+from ilr_bench.config import EvaluationSettings, content_hash
+from ilr_bench.files import write_atomic
+from ilr_bench.grading import Grader
+from ilr_bench.identity import determinants
+from ilr_bench.records import SampleRecord, read, to_line
+from ilr_bench.store import Artifacts
+
+RECORDS = "records.jsonl"
+NOBODY = "the base model"
+"""The agent in an artifact's records."""
+
+
+def evaluate_untrained(
+    agent: Agent,
+    fingerprint: str,
+    settings: EvaluationSettings,
+    artifacts: Artifacts,
+    folder: Path,
+    seed: int,
+    grader: Grader,
+) -> None:
+    """Leaves the records that `benchmarks.evaluate` would, computed once per model and settings.
+
+    `fingerprint` is the model's. Raises what `evaluate` raises.
+    """
+    names = expand(settings.benchmarks)
+    exams = [SharedExam(name, agent, fingerprint, settings, artifacts, seed, grader) for name in names]
+    run_exams(exams, agent, folder, seed)
+
+
+class SharedExam:
+    """One benchmark whose records are an artifact; see `benchmarks.evaluation.Exam`."""
+
+    def __init__(
+        self,
+        name: str,
+        agent: Agent,
+        fingerprint: str,
+        settings: EvaluationSettings,
+        artifacts: Artifacts,
+        seed: int,
+        grader: Grader,
+    ) -> None:
+        self.name = name
+        self._agent, self._seed, self._artifacts = agent.name, seed, artifacts
+        drawn = seed if settings.temperature > 0 else 0
+        self._exam = BenchmarkExam(get(name), replace(agent, name=NOBODY), settings, drawn, grader)
+        self._key: dict[str, Any] = self._exam.decided_by() | {
+            "kind": "evaluation",
+            "model": fingerprint,
+            "device": agent.model.device.type,
+            "versions": determinants(),
+        }
+
+    def wanted(self) -> list[tuple[str, int]]:
+        """See `Exam.wanted`."""
+        return self._exam.wanted()
+
+    def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
+        """See `Exam.sit`; the journal lies with the artifacts, so that whoever comes next goes on with it."""
+        del journal
+        shared = self._artifacts.root / f".{content_hash(self._key)}.part.jsonl"
+        sat = False
+
+        def make(folder: Path) -> None:
+            nonlocal sat
+            sat = True
+            lines = (to_line(record) for record in self._exam.sit(shared, watcher))
+            write_atomic(folder / RECORDS, "".join(f"{line}\n" for line in lines))
+
+        folder = self._artifacts.get(self._key, make)
+        if sat:
+            shared.unlink(missing_ok=True)
+        else:
+            watcher.answered(len(self.wanted()), 0)
+        return [replace(record, agent=self._agent, seed=self._seed) for record in read(folder / RECORDS, SampleRecord)]

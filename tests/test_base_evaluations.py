@@ -1,0 +1,82 @@
+"""Untrained agents answer a benchmark once; every trial that asks the same gets the bytes of its own cold run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tiny_trials import SETTINGS, contents, run_plan, tiny_checkpoints
+
+from ilr_bench.benchmarks.evaluation import BenchmarkExam
+from ilr_bench.plan import Plan, plan_study
+from ilr_bench.records import SampleRecord, read
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return tiny_checkpoints(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def sat(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each benchmark was really answered."""
+    count: Counter[str] = Counter()
+    sit = BenchmarkExam.sit
+
+    def counting(exam: BenchmarkExam, *arguments: object) -> list[SampleRecord]:
+        count[exam.name] += 1
+        return sit(exam, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BenchmarkExam, "sit", counting)
+    return count
+
+
+def base(groups: list[tuple[str, ...]], seeds: tuple[int, ...] = (0,), **changes: str) -> Plan:
+    chosen = {"evaluation.benchmarks": "micro_short_chain"} | changes
+    settings = {key: (value,) for key, value in (SETTINGS | chosen).items() if key != "training.steps"}
+    return plan_study("micro", ["base"], groups, seeds, settings)
+
+
+def trials(plan: Plan, out: Path) -> dict[str, bytes]:
+    run_plan(plan, out)
+    return contents(out / "trials")
+
+
+def test_greedy_answers_are_shared_by_seeds_and_groups_and_leave_the_bytes_of_a_cold_run(
+    models: tuple[str, str], sat: Counter[str], tmp_path: Path
+) -> None:
+    groups = [models, models[:1]]
+    shared = trials(base(groups, (0, 1)), tmp_path / "one")
+    assert sat["micro_short_chain"] == 2  # once per model
+    cold = {}
+    for number, (group, seed) in enumerate((group, seed) for group in groups for seed in (0, 1)):
+        cold |= trials(base([group], (seed,)), tmp_path / f"cold{number}")
+    assert shared == cold
+    for path in (tmp_path / "one").glob("trials/*/eval/*/*.jsonl"):
+        assert {record.agent for record in read(path, SampleRecord)} == {path.parent.name}
+    assert not list((tmp_path / "one" / "artifacts").glob(".*.part.jsonl"))
+
+
+def test_sampled_answers_are_shared_by_those_with_the_same_seed_only(
+    models: tuple[str, str], sat: Counter[str], tmp_path: Path
+) -> None:
+    sampled = {"evaluation.temperature": "1.0"}
+    warm = trials(base([models[:1], models], (0, 1), **sampled), tmp_path / "one")
+    assert sat["micro_short_chain"] == 4  # two models, two seeds; the first model's answers serve both groups
+    cold = {}
+    for seed in (0, 1):
+        cold |= trials(base([models], (seed,), **sampled), tmp_path / f"cold{seed}")
+    assert {name: content for name, content in warm.items() if name in cold} == cold
+    records = [text for name, text in cold.items() if name.endswith("eval/first/micro_short_chain.jsonl")]
+    assert len(records) == 2
+    assert records[0] != records[1]
+
+
+@pytest.mark.parametrize("key, value", [("evaluation.limit", "1"), ("evaluation.max_new_tokens", "4")])
+def test_other_settings_are_other_artifacts(
+    models: tuple[str, str], sat: Counter[str], tmp_path: Path, key: str, value: str
+) -> None:
+    trials(base([models[:1]]), tmp_path / "one")
+    trials(base([models[:1]], **{key: value}), tmp_path / "one")
+    assert sat["micro_short_chain"] == 2
