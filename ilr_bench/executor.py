@@ -1,24 +1,21 @@
-"""Runs a study's jobs on persistent local worker processes, one thread each."""
+"""Jobs, who hands them out, who runs them, and the one loop between the two.
+
+A *source* names the jobs that may start now (a list of jobs with needs is the simplest one), an *executor* runs
+them somewhere else, and `run_jobs` passes jobs one way and news the other. What may succeed at another attempt (a
+worker that died, hung or ran out of memory) is started again; trials continue from their last checkpoint.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from ilr_bench.errors import IlrError
+from ilr_bench.interrupt import Interrupt
+from ilr_bench.stopping import Stopped
 
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""Two OpenMP threads of one tiny model on a busy machine are slower than one, by up to two hundred times."""
+RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -27,18 +24,13 @@ class Job:
 
     name: str
     function: Callable[..., None]
+    """Of a module: workers look it up by its name."""
     arguments: tuple[Any, ...]
     needs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Event:
-    """News of a job: `done` of `total` units of work, or its end (`error` empty where it succeeded)."""
-
-    job: str
-    done: float = 0.0
-    ended: bool = False
-    error: str = ""
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """What a cluster has to hold ready beside one core: `memory` in bytes, `gpus`."""
+    heeds_stop: bool = True
+    """Whether it ends soon after a request to stop; else it is killed, which must lose nothing but its own time."""
 
 
 @dataclass(frozen=True)
@@ -48,120 +40,155 @@ class Failure:
     message: str
     status: int | None
     """Exit status of its error; None where it was not run because another one failed."""
+    passing: bool = False
+    """Whether another attempt may succeed."""
+    tail: str = ""
+    """Last lines of its log, where the message alone does not say what happened."""
 
 
-ATTEMPTS = 2
-DIED = "its worker process died (killed, or out of memory); run the same command again to continue from its checkpoint"
+@dataclass(frozen=True)
+class Event:
+    """News of a job: `done` of `total` units of work, a new attempt, or its end (`error` empty if it succeeded)."""
 
-_events: SimpleQueue[Event] | None = None
+    job: str
+    done: float = 0.0
+    ended: bool = False
+    error: str = ""
+    failure: Failure | None = None
+    """Of the attempt that is over: the job starts `again`, or has `ended`."""
+    again: bool = False
 
 
-def tell(event: Event) -> None:
-    """Called in a worker: passes news on to the process that shows progress."""
-    if _events is not None:
-        _events.put(event)
+@dataclass(frozen=True)
+class Ended:
+    """What an executor says of a job that it no longer runs."""
+
+    job: str
+    failure: Failure | None = None
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, watch: Callable[[Event], None]) -> dict[str, Failure]:
-    """Runs every job whose needs succeeded, in the order given; returns job -> failure for those that failed.
+class Executor(Protocol):
+    """Runs jobs somewhere else than in this thread."""
 
-    A job whose worker died is started once more; trials continue from their checkpoints.
+    @property
+    def slots(self) -> int:
+        """Jobs that it takes at a time."""
+
+    def start(self, job: Job) -> None:
+        """Takes a job; called at most `slots` times more than jobs have ended."""
+
+    def wait(self, interrupt: Interrupt | None) -> Sequence[Event | Ended]:
+        """Blocks until there is news, which may be none, or until `interrupt` comes."""
+
+    def stop(self) -> None:
+        """Asks what runs to end where everything is saved; kills jobs that do not heed that."""
+
+    def close(self) -> None:
+        """Ends all workers at once."""
+
+
+class Source(Protocol):
+    """Hands out jobs while others run."""
+
+    def ready(self) -> list[Job]:
+        """New jobs that may start now; called first of all, and after every end."""
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """Takes note of a job that succeeded, or failed for good."""
+
+
+class Listed:
+    """A source for jobs that are all known: each starts when those it needs have succeeded, in the order given."""
+
+    def __init__(self, jobs: Iterable[Job], skip: Callable[[Job, Failure], None]) -> None:
+        """`skip` is told the jobs that are not run because another one failed."""
+        self._waiting = list(jobs)
+        self._skip = skip
+        self._done: set[str] = set()
+        self._failed: set[str] = set()
+
+    def ready(self) -> list[Job]:
+        """See Source."""
+        while lost := [job for job in self._waiting if not self._failed.isdisjoint(job.needs)]:
+            for job in lost:
+                culprit = next(need for need in job.needs if need in self._failed)
+                self._failed.add(job.name)
+                self._waiting.remove(job)
+                self._skip(job, Failure(f"not run, because {culprit} failed", None))
+        ready = [job for job in self._waiting if self._done.issuperset(job.needs)]
+        self._waiting = [job for job in self._waiting if job not in ready]
+        return ready
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """See Source."""
+        (self._done if failure is None else self._failed).add(job.name)
+
+
+def run_jobs(
+    jobs: Sequence[Job] | Source,
+    executor: Executor,
+    watch: Callable[[Event], None],
+    retries: int = RETRIES,
+    interrupt: Interrupt | None = None,
+) -> dict[str, Failure]:
+    """Runs jobs until nothing runs and the source has nothing ready; returns job -> failure for those that failed.
+
+    A passing failure costs a job one of its `retries`. After `interrupt` no job starts, those that run are asked to
+    stop, and Stopped is raised when the last one has ended.
     """
-    context = multiprocessing.get_context("spawn")
-    queue: SimpleQueue[Event] = context.SimpleQueue()
-    waiting, failed, done = list(jobs), dict[str, Failure](), set[str]()
+    failed: dict[str, Failure] = {}
+
+    def lose(job: Job, failure: Failure) -> None:
+        failed[job.name] = failure
+        watch(Event(job.name, ended=True, error=failure.message, failure=failure))
+
+    source = Listed(jobs, lose) if isinstance(jobs, Sequence) else jobs
+    waiting = deque(source.ready())
+    running: dict[str, Job] = {}
     attempts: Counter[str] = Counter()
-    running: dict[Future[None], Job] = {}
-
-    def new_pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue,))
-
-    with _environment(THREADS):
-        pool = new_pool()
-        try:
-            while waiting or running:
-                for job in [job for job in waiting if any(need in failed for need in job.needs)]:
-                    culprit = next(need for need in job.needs if need in failed)
-                    failed[job.name] = Failure(f"not run, because {culprit} failed", None)
-                    waiting.remove(job)
-                broken = False
-                for job in [job for job in waiting if done.issuperset(job.needs)][: workers - len(running)]:
-                    try:
-                        running[pool.submit(job.function, *job.arguments)] = job
-                    except BrokenProcessPool:  # a worker died since the last look
-                        broken = True
-                        break
-                    attempts[job.name] += 1
-                    waiting.remove(job)
-                ended, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                for event in _drain(queue):
-                    watch(event)
-                for future in ended:
-                    job, error = running.pop(future), future.exception()
-                    broken |= isinstance(error, BrokenProcessPool)
-                    if isinstance(error, BrokenProcessPool) and attempts[job.name] < ATTEMPTS:
-                        waiting.insert(0, job)
-                        continue
-                    if error is None:
-                        done.add(job.name)
-                    else:
-                        failed[job.name] = _describe(error)
-                    watch(Event(job.name, ended=True, error=failed[job.name].message if job.name in failed else ""))
-                if broken:
-                    # Every job of a broken pool is lost with it, also those of the workers that lived.
-                    waiting[:0] = [job for job in running.values() if attempts[job.name] < ATTEMPTS]
-                    failed |= {
-                        job.name: Failure(DIED, IlrError.exit_status)
-                        for job in running.values()
-                        if attempts[job.name] >= ATTEMPTS
-                    }
-                    running.clear()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    pool = new_pool()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    stopping = False
+    while running or (waiting and not stopping):
+        while waiting and not stopping and len(running) < executor.slots:
+            job = waiting.popleft()
+            running[job.name] = job
+            attempts[job.name] += 1
+            executor.start(job)
+        for news in executor.wait(interrupt):
+            if isinstance(news, Event):
+                watch(news)
+                continue
+            job, failure = running.pop(news.job), news.failure
+            if failure is not None and failure.passing:
+                if stopping:
+                    continue
+                if attempts[job.name] <= retries:
+                    watch(Event(job.name, error=failure.message, failure=failure, again=True))
+                    waiting.appendleft(job)
+                    continue
+            if failure is None:
+                watch(Event(job.name, ended=True))
+            else:
+                lose(job, failure)
+            source.ended(job, failure)
+            waiting.extend(source.ready())
+        if interrupt is not None and interrupt.signal is not None and not stopping:
+            stopping = True
+            executor.stop()
+    if interrupt is not None and interrupt.signal is not None:
+        raise Stopped(f"stopped by {interrupt.signal.name}; what has been done is saved", interrupt.signal)
     return failed
 
 
-def _describe(error: BaseException) -> Failure:
-    if isinstance(error, BrokenProcessPool):
-        return Failure(DIED, IlrError.exit_status)
-    if isinstance(error, IlrError):
-        return Failure(str(error), error.exit_status)
-    return Failure("".join(traceback.format_exception(error)), IlrError.exit_status)
+_listener: Callable[[Event], None] | None = None
 
 
-def _start(queue: SimpleQueue[Event]) -> None:
-    global _events
-    _events = queue
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def tell(event: Event) -> None:
+    """Called where a job runs: passes news on to the process that shows progress."""
+    if _listener is not None:
+        _listener(event)
 
 
-def _end_with_parent() -> None:
-    """Ends this worker when the process that started it dies.
-
-    With that process the study's lock is gone: a worker that went on would write beside the next sweep's.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _drain(queue: SimpleQueue[Event]) -> Iterator[Event]:
-    while not queue.empty():
-        yield queue.get()
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
+def listen(listener: Callable[[Event], None]) -> None:
+    """Has the news of the jobs in this process passed to `listener`."""
+    global _listener
+    _listener = listener

@@ -9,6 +9,7 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,9 @@ from ilr_bench.benchmarks import get as get_benchmark
 from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import Failure, Job, run_jobs
+from ilr_bench.executors.local import Local
 from ilr_bench.files import explained
+from ilr_bench.interrupt import interruptible
 from ilr_bench.models.base import MODELS, cache_folder
 from ilr_bench.models.licences import AcceptLicence, accept
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
@@ -75,17 +78,18 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str, f
         search = GridSearch(plan)
         if left:
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
-        for phase, jobs, amounts in (
-            ("models", _model_jobs(left), {}),
-            ("measurements", _measurement_jobs(left, artifacts), {}),
-            ("trials", _trial_jobs(plan, left, out, artifacts), {trial.folder: units(trial) for trial in left}),
-        ):
-            start = time.perf_counter()
-            if failed:
-                break
-            with SweepProgress(phase, {job.name: amounts.get(job.name, 1.0) for job in jobs}) as progress:
-                failed |= run_jobs(jobs, workers, progress)
-            seconds[phase] = time.perf_counter() - start
+        with interruptible() as interrupt, closing(Local(workers, out / "logs")) as executor:
+            for phase, jobs, amounts in (
+                ("models", _model_jobs(left), {}),
+                ("measurements", _measurement_jobs(left, artifacts), {}),
+                ("trials", _trial_jobs(plan, left, out, artifacts), {trial.folder: units(trial) for trial in left}),
+            ):
+                start = time.perf_counter()
+                if failed:
+                    break
+                with SweepProgress(phase, {job.name: amounts.get(job.name, 1.0) for job in jobs}) as progress:
+                    failed |= run_jobs(jobs, executor, progress, interrupt=interrupt)
+                seconds[phase] = time.perf_counter() - start
         search.conclude(out)
     with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"workers": workers, "trials": len(left)} | seconds) + "\n")

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 
-from ilr_bench import executor
+import pytest
+
 from ilr_bench.errors import MissingInputError, NumericalError
 from ilr_bench.executor import Event, Failure, Job, run_jobs, tell
+from ilr_bench.executors.local import Local
 
 
 def touch(path: Path) -> None:
@@ -50,12 +51,17 @@ def report_progress() -> None:
     tell(Event("progress", done=3.0))
 
 
-def run(jobs, workers=2):
-    events = []
-    return run_jobs(jobs, workers, events.append), events
+@pytest.fixture
+def run(tmp_path):
+    def run(jobs, workers=2, **options):
+        events = []
+        with closing(Local(workers, tmp_path / "logs")) as executor:
+            return run_jobs(jobs, executor, events.append, **options), events
+
+    return run
 
 
-def test_a_job_starts_after_what_it_needs_and_workers_have_one_thread(tmp_path):
+def test_a_job_starts_after_what_it_needs_and_workers_have_one_thread(run, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     failed, events = run([Job("b", follow, (second, first), ("a",)), Job("a", touch, (first,))])
     assert failed == {}
@@ -63,7 +69,7 @@ def test_a_job_starts_after_what_it_needs_and_workers_have_one_thread(tmp_path):
     assert [event.job for event in events if event.ended] == ["a", "b"]
 
 
-def test_a_failure_is_one_line_and_what_needs_it_is_not_run(tmp_path):
+def test_a_failure_is_one_line_and_what_needs_it_is_not_run(run, tmp_path):
     other = tmp_path / "other"
     failed, _ = run(
         [Job("bad", fail, ()), Job("after", touch, (tmp_path / "x",), ("bad",)), Job("other", touch, (other,))]
@@ -75,45 +81,28 @@ def test_a_failure_is_one_line_and_what_needs_it_is_not_run(tmp_path):
     assert other.exists()
 
 
-def test_a_job_whose_worker_was_killed_is_started_once_more(tmp_path):
+def test_a_job_whose_worker_was_killed_is_started_once_more(run, tmp_path):
     other = tmp_path / "other"
     failed, _ = run([Job("killed", die_once, (tmp_path / "marker",)), Job("other", touch, (other,))])
     assert failed == {}
     assert other.exists()
 
 
-def test_a_job_that_kills_its_worker_every_time_fails_and_the_rest_goes_on(tmp_path):
+def test_a_job_that_kills_its_worker_every_time_fails_and_the_rest_goes_on(run, tmp_path):
     other = tmp_path / "other"
     failed, _ = run([Job("killer", die, ()), Job("other", touch, (other,), ())], workers=1)
-    assert "worker process died" in failed["killer"].message
+    assert "killed by SIGKILL" in failed["killer"].message
     assert other.exists()
 
 
-def test_progress_told_in_a_worker_reaches_the_watcher():
+def test_progress_told_in_a_worker_reaches_the_watcher(run):
     _, events = run([Job("progress", report_progress, ())])
     assert Event("progress", done=3.0) in events
 
 
-def test_a_loss_that_is_not_finite_is_one_line_that_names_agent_and_step():
+def test_a_loss_that_is_not_finite_is_one_line_that_names_agent_and_step(run):
     failed, _ = run([Job("trial", diverge, ())])
     assert failed == {"trial": Failure("agent A, step 3: the loss is nan; lower update.learning_rate", 5)}
-
-
-def test_a_pool_found_broken_when_a_job_is_handed_over_is_made_anew(monkeypatch, tmp_path):
-    refused = []
-
-    class Broken(ProcessPoolExecutor):
-        def submit(self, *arguments, **options):
-            if not refused:
-                refused.append(True)
-                raise BrokenProcessPool
-            return super().submit(*arguments, **options)
-
-    monkeypatch.setattr(executor, "ProcessPoolExecutor", Broken)
-    failed, _ = run([Job("a", touch, (tmp_path / "a",)), Job("b", touch, (tmp_path / "b",))])
-    assert failed == {}
-    assert (tmp_path / "a").exists()
-    assert (tmp_path / "b").exists()
 
 
 def test_workers_end_with_the_process_that_started_them(tmp_path):
@@ -121,8 +110,9 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     clock = tmp_path / "clock"
     code = (
         "import sys; from pathlib import Path; from test_executor import tick; "
-        "from ilr_bench.executor import Job, run_jobs; "
-        "run_jobs([Job('tick', tick, (Path(sys.argv[1]),))], 1, lambda event: None)"
+        "from ilr_bench.executor import Job, run_jobs; from ilr_bench.executors.local import Local; "
+        "clock = Path(sys.argv[1]); local = Local(1, clock.parent / 'logs'); "
+        "run_jobs([Job('tick', tick, (clock,))], local, lambda event: None)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     parent = subprocess.Popen([sys.executable, "-c", code, str(clock)], env=environment)

@@ -105,7 +105,7 @@ def test_artifacts_are_copied_before_they_are_computed(models, runs):
 
 def asked_jobs(monkeypatch, plan, out, **options):
     jobs = []
-    monkeypatch.setattr(sweep, "run_jobs", lambda given, workers, watch: jobs.extend(given) or {})
+    monkeypatch.setattr(sweep, "run_jobs", lambda given, *rest, **options: jobs.extend(given) or {})
     sweep.run_sweep(plan, "micro", out, 1, "test", **options)
     return [job.name for job in jobs]
 
