@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -81,3 +82,26 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         sync(path.parent)
+
+
+def write_noted(path: Path, data: str) -> None:
+    """As `write_atomic`, with a hidden note of the file's digest beside it, by which `as_noted` knows it again.
+
+    The note comes first: a kill in between leaves a file that is taken for a damaged one, and is made anew.
+    """
+    write_atomic(note_name(path), hashlib.sha256(data.encode()).hexdigest())
+    write_atomic(path, data)
+
+
+def as_noted(path: Path) -> bool:
+    """Whether a file is what its note says; one without a note, which was at least written whole, is trusted."""
+    note = note_name(path)
+    if not note.exists():
+        return True
+    with path.open("rb") as file:
+        return note.read_bytes() == hashlib.file_digest(file, "sha256").hexdigest().encode()
+
+
+def note_name(path: Path) -> Path:
+    """Where the note on a file lies."""
+    return path.with_name(f".{path.name}.sha256")

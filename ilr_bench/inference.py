@@ -21,7 +21,7 @@ from ilr_bench.benchmarks.base import Benchmark, Row, expand, get
 from ilr_bench.benchmarks.scoring import Judgement, Scorer
 from ilr_bench.config import RunConfig, content_hash
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.files import write_atomic
+from ilr_bench.files import as_noted, write_noted
 from ilr_bench.grading import Grader
 from ilr_bench.idea3 import Table, Turn, Turns, analyse, fuse, share, speak
 from ilr_bench.interaction import cooperation
@@ -30,6 +30,7 @@ from ilr_bench.prompts.rivals import rival_wordings
 from ilr_bench.questions.base import Question
 from ilr_bench.records import JOINT, InferenceRecord, Verdict, read, to_line
 from ilr_bench.seeds import derive_seed
+from ilr_bench.stopping import stop_here
 
 KINDS: tuple[Kind, ...] = ("answer", "choice")
 
@@ -54,7 +55,7 @@ def infer(
             f"evaluation.benchmarks: none of {', '.join(config.evaluation.benchmarks)} asks for an answer, and "
             "agents that answer together write no programs; name another benchmark"
         )
-    earlier = list(read(path, InferenceRecord)) if path.exists() else []
+    earlier = list(read(path, InferenceRecord)) if path.exists() and as_noted(path) else []
     records: list[InferenceRecord] = []
     for place, benchmark in enumerate(benchmarks):
         rows = benchmark.load()[: config.evaluation.limit]
@@ -62,8 +63,10 @@ def infer(
         if len(known) != len(rows) * (len(agents) + 1):
             known = _answer(benchmark, rows, agents, ability, config, grader)
         records += known
-        write_atomic(path, "".join(f"{to_line(record)}\n" for record in records))
+        write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
         watch((place + 1) / len(benchmarks))
+        if place + 1 < len(benchmarks):
+            stop_here(f"{benchmark.name} in {path}")
 
 
 def converse(table: Table, method: str, rounds: int) -> list[Turns]:

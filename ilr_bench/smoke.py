@@ -17,6 +17,7 @@ import torch
 import typer
 
 from ilr_bench.benchmarks import evaluate
+from ilr_bench.checkpoints import latest_checkpoint
 from ilr_bench.config import RunConfig
 from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.errors import StoreError
@@ -28,7 +29,7 @@ from ilr_bench.plan import PlannedTrial, plan_study
 from ilr_bench.questions.data import data_path
 from ilr_bench.questions.gsm8k import TEST, TRAIN
 from ilr_bench.records import SampleRecord, StepRecord, Study, Verdict, read, write_study
-from ilr_bench.store import Artifacts, latest_checkpoint, lock_study
+from ilr_bench.store import Artifacts, lock_study
 from ilr_bench.trial import run_trial
 
 COMMAND = "python -m ilr_bench.smoke"

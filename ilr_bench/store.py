@@ -1,7 +1,6 @@
-"""The folders of a study: records that only grow, joint checkpoints, artifacts under their content hash.
+"""The folders of a study: records that only grow, artifacts under their content hash, seals of finished trials.
 
-Whatever a killed run leaves behind is either whole or known to be torn: a folder is filled under a hidden
-name, its manifest (a SHA-256 of every file) is written last, and a rename publishes it.
+Whatever a killed run leaves behind is either whole or known to be torn.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,34 +20,31 @@ from filelock import FileLock, Timeout
 
 from ilr_bench.config import content_hash
 from ilr_bench.errors import StoreError
-from ilr_bench.files import explained, sync, write_atomic
+from ilr_bench.files import as_noted, explained, note_name, sync, write_atomic
+from ilr_bench.folders import (
+    MANIFEST,
+    copy_content,
+    digests,
+    is_intact,
+    publish,
+    read_manifest,
+    remove,
+    write_manifest,
+)
 from ilr_bench.records import to_line
 
-__all__ = [
-    "Artifacts",
-    "append_records",
-    "is_sealed",
-    "latest_checkpoint",
-    "lock_study",
-    "publish_copy",
-    "save_checkpoint",
-    "seal",
-    "truncate_after",
-    "write_atomic",
-]
-
-MANIFEST = "manifest.json"
+RESULT = "result.json"
 _log = logging.getLogger(__name__)
 
 
-def append_records(path: Path, records: Iterable[Any]) -> None:
+def append_records(path: Path, records: Iterable[Any]) -> bytes:
     """Adds one line of JSON per record (a dataclass) and flushes them to the disk; makes the file if needed.
 
-    A write that is cut short leaves a torn last line, which `truncate_after` removes on resume. Raises StoreError.
+    Returns what was added. A write that is cut short leaves a torn last line. Raises StoreError.
     """
     lines = "".join(to_line(record) + "\n" for record in records).encode()
     if not lines:
-        return
+        return lines
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
@@ -60,30 +54,52 @@ def append_records(path: Path, records: Iterable[Any]) -> None:
             os.fsync(file.fileno())
         if is_new:
             sync(path.parent)
+    return lines
 
 
-def truncate_after(path: Path, step: int) -> None:
-    """Drops the lines whose `step` is larger, and a torn last line; a missing file stays missing.
+class RecordFile:
+    """Records that only grow, with a running digest of what was written, so that no later change goes unseen."""
 
-    Raises StoreError where a line that was written whole is no record with a step.
-    """
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    *whole, _torn = content.split(b"\n")
-    kept = [line for number, line in enumerate(whole, start=1) if _step_of(path, number, line) <= step]
-    wanted = b"".join(line + b"\n" for line in kept)
-    if wanted != content:
-        write_atomic(path, wanted)
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._bytes = 0
+        self._digest = hashlib.sha256()
+
+    def append(self, records: Iterable[Any]) -> None:
+        """See `append_records`."""
+        lines = append_records(self._path, records)
+        self._bytes += len(lines)
+        self._digest.update(lines)
+
+    def noted(self) -> dict[str, Any]:
+        """What has been written, for a checkpoint to keep: JSON data."""
+        return {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
+
+    def begins_with(self, noted: Mapping[str, Any]) -> bool:
+        """Whether the file still begins with what was written when `noted` was taken."""
+        return bool(_digest_of(self._path, noted["bytes"]).hexdigest() == noted["sha256"])
+
+    def return_to(self, noted: Mapping[str, Any] | None) -> None:
+        """Drops what was added after `noted` was taken, or everything. Raises StoreError."""
+        with explained(self._path):
+            if noted is None or not noted["bytes"]:
+                self._path.unlink(missing_ok=True)
+                self._bytes, self._digest = 0, hashlib.sha256()
+                return
+            os.truncate(self._path, noted["bytes"])
+            sync(self._path)
+        self._bytes, self._digest = noted["bytes"], _digest_of(self._path, noted["bytes"])
 
 
-def _step_of(path: Path, number: int, line: bytes) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(
-            f"{path}, line {number}: damaged ({error!r}); delete the trial's folder to run it again"
-        ) from error
+def _digest_of(path: Path, size: int) -> Any:
+    """SHA-256 over the first `size` bytes of a file, or over all where it is shorter; of a missing one, over none."""
+    digest = hashlib.sha256()
+    if path.exists():
+        with path.open("rb") as file:
+            while size and (part := file.read(min(size, 2**20))):
+                digest.update(part)
+                size -= len(part)
+    return digest
 
 
 @dataclass(frozen=True)
@@ -102,55 +118,32 @@ class Artifacts:
         """
         plain = json.loads(json.dumps(key))
         folder = self.root / content_hash(plain)
-        if _intact(folder, plain):
+        if is_intact(folder, plain):
             return folder
         with explained(folder):
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / f".{folder.name}.lock"):
-                if not _intact(folder, plain):
+                if not is_intact(folder, plain):
                     if folder.exists():
                         _log.warning("%s does not match its manifest; it is made anew", folder)
-                    ready = [other / folder.name for other in self.others if _intact(other / folder.name, plain)]
-                    _publish(folder, plain, partial(_copy, ready[0]) if ready else make)
+                    ready = [other / folder.name for other in self.others if is_intact(other / folder.name, plain)]
+                    publish(folder, plain, partial(copy_content, ready[0]) if ready else make)
         return folder
 
     def adopt(self, name: str) -> bool:
         """Copies the artifact with a content hash from another study; False where nobody holds it whole."""
         for other in (self.root, *self.others):
-            key = _label(other / name)
-            if key is not None and content_hash(key) == name and _intact(other / name, key):
-                self.get(key, partial(_copy, other / name))
+            manifest = read_manifest(other / name)
+            if manifest is not None and is_artifact(other / name):
+                self.get(manifest[0], partial(copy_content, other / name))
                 return True
         return False
 
 
-def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], keep: int = 1) -> Path:
-    """Saves what `write(empty folder)` writes as the checkpoint of `step`: all of it or nothing.
-
-    Older checkpoints go once the new one is safe, all but the newest `keep`; so do later ones, which can only stem
-    from a run that this one does not continue. Raises StoreError, and whatever `write` raises.
-    """
-    if keep < 1:
-        raise ValueError("keep: at least the new checkpoint has to stay")
-    place = folder / f"step-{step:08d}"
-    with explained(place):
-        folder.mkdir(parents=True, exist_ok=True)
-        _publish(place, {"step": step}, write)
-        found = _checkpoints(folder)
-        stays = [path for number, path in found if number <= step][:keep]
-        for _, path in found:
-            if path not in stays:
-                _remove(path)
-    return place
-
-
-def latest_checkpoint(folder: Path) -> tuple[int, Path] | None:
-    """Step and folder of the newest checkpoint that matches its manifest, or None; changes nothing on the disk."""
-    for step, path in _checkpoints(folder):
-        if _intact(path, {"step": step}):
-            return step, path
-        _log.warning("%s does not match its manifest; an earlier checkpoint is used if there is one", path)
-    return None
+def is_artifact(folder: Path) -> bool:
+    """Whether a folder is an artifact as it was made, under its own name."""
+    manifest = read_manifest(folder)
+    return manifest is not None and content_hash(manifest[0]) == folder.name and is_intact(folder, manifest[0])
 
 
 @contextmanager
@@ -171,111 +164,96 @@ def lock_study(folder: Path) -> Iterator[None]:
     try:
         write_atomic(holder, str(os.getpid()))
         for leftover in list(folder.rglob(".*.tmp")):
-            _remove(leftover)
+            remove(leftover)
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
 
 
-def seal(folder: Path, key: str) -> None:
-    """Notes what a finished trial's files are, all but those outside the promise of equal bytes."""
-    manifest = {"key": {"trial": key}, "files": _lasting(folder)}
-    write_atomic(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+def seal(folder: Path, key: str, result: str) -> None:
+    """Ends a trial: notes what its files are, all but those outside the promise of equal bytes, and writes its result.
+
+    `result` is the text of `result.json`, which is written last. Raises StoreError.
+    """
+    files = _lasting(folder) | {RESULT: hashlib.sha256(result.encode()).hexdigest()}
+    write_manifest(folder, {"trial": key}, dict(sorted(files.items())))
+    write_atomic(folder / RESULT, result)
 
 
 def is_sealed(folder: Path, key: str) -> bool:
     """Whether a trial's folder holds exactly what its seal says."""
-    label = _label(folder)
-    if label != {"trial": key}:
-        return False
-    return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("files") == _lasting(folder))
+    return damage(folder, key) == []
+
+
+def is_finished(folder: Path, key: str) -> bool:
+    """Whether a trial has its result, and everything is as it was when that was written."""
+    return (folder / RESULT).exists() and is_sealed(folder, key)
+
+
+def require_sealed(folder: Path, key: str) -> None:
+    """Raises StoreError where a finished trial's records are not what they were when it finished.
+
+    Weights are left out: they may be large, no report reads them, and their own manifest is read before they are used.
+    """
+    found = damage(folder, key, weights=False)
+    if found:
+        raise StoreError(
+            f"{folder}: {', '.join(found)} changed since the trial finished (see {MANIFEST} there); "
+            "run the sweep's command again, which makes what is damaged anew"
+        )
+
+
+def damage(folder: Path, key: str, weights: bool = True) -> list[str]:
+    """Names of the files that a trial's seal does not know as they are, or misses; the seal's own if it is broken."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest[0] != {"trial": key}:
+        return [MANIFEST]
+    sealed, found = manifest[1], _lasting(folder, weights)
+    if RESULT not in sealed:  # sealed before results were
+        found.pop(RESULT, None)
+    names = [name for name in sealed.keys() | found.keys() if weights or not _is_weight(name)]
+    return sorted(name for name in names if sealed.get(name) != found.get(name))
+
+
+def reopen(folder: Path, key: str) -> list[str]:
+    """Makes a damaged finished trial an unfinished one: drops its result, its seal, and what cannot be trusted.
+
+    Answers go that neither the seal nor the note beside them knows; steps are held against the checkpoint when the
+    trial goes on. Returns what was damaged. Raises StoreError.
+    """
+    found = damage(folder, key)
+    with explained(folder):
+        for path in [*(folder / "eval").rglob("*.jsonl"), folder / "inference.jsonl"]:
+            name = path.relative_to(folder).as_posix()
+            if (found == [MANIFEST] or name in found) and not (note_name(path).exists() and as_noted(path)):
+                path.unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        (folder / RESULT).unlink(missing_ok=True)
+    return found
 
 
 def publish_copy(source: Path, target: Path, key: str, finish: Callable[[Path], None]) -> None:
     """Copies a trial's folder, all of it or nothing, and seals it once `finish(copy)` has changed what it wants to."""
 
     def fill(folder: Path) -> None:
-        _copy(source, folder)
+        copy_content(source, folder)
         finish(folder)
 
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _publish(target, {"trial": key}, fill, _lasting)
+        publish(target, {"trial": key}, fill, _lasting)
 
 
-def _copy(source: Path, target: Path) -> None:
-    def left_out(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if name.startswith(".") or (name == MANIFEST and Path(folder) == source)]
-
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=left_out)
+def _lasting(folder: Path, weights: bool = True) -> dict[str, str]:
+    """Digests of a trial's files that equal runs leave equal."""
+    return digests(folder, lambda name: _lasts(name) and (weights or not _is_weight(name)))
 
 
-def _lasting(folder: Path) -> dict[str, str]:
-    """Digests of a trial's files that equal runs leave equal, its result apart, which is written after them."""
-    return {
-        name: digest
-        for name, digest in _digests(folder).items()
-        if Path(name).name != "timing.jsonl" and name != "result.json" and not Path(name).name.startswith(".")
-    }
+def _lasts(name: str) -> bool:
+    own = name.rsplit("/", 1)[-1]
+    return own != "timing.jsonl" and not own.startswith(".")
 
 
-def _label(folder: Path) -> Any:
-    try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["key"]
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _publish(
-    folder: Path,
-    label: Mapping[str, Any],
-    fill: Callable[[Path], None],
-    digests: Callable[[Path], dict[str, str]] | None = None,
-) -> None:
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    _remove(temporary)
-    try:
-        temporary.mkdir()
-        fill(temporary)
-        for path in temporary.rglob("*"):
-            sync(path)
-        manifest = {"key": label, "files": (digests or _digests)(temporary)}
-        write_atomic(temporary / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
-        _remove(folder)
-        temporary.rename(folder)
-        sync(folder.parent)
-    finally:
-        _remove(temporary)
-
-
-def _intact(folder: Path, label: Mapping[str, Any]) -> bool:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(manifest == {"key": label, "files": _digests(folder)})
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    digests = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path != folder / MANIFEST:
-            with path.open("rb") as file:
-                digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
-
-
-def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Newest first; torn ones among them."""
-    if not folder.is_dir():
-        return []
-    names = ((re.fullmatch(r"step-(\d+)", path.name), path) for path in folder.iterdir())
-    return sorted(((int(match[1]), path) for match, path in names if match), reverse=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _is_weight(name: str) -> bool:
+    return name.startswith("checkpoints/")

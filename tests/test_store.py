@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import contents, run_python
 
+from ilr_bench.checkpoints import save_checkpoint
 from ilr_bench.errors import StoreError
+from ilr_bench.files import write_atomic
 from ilr_bench.store import (
     Artifacts,
+    RecordFile,
     append_records,
-    latest_checkpoint,
     lock_study,
-    save_checkpoint,
-    truncate_after,
-    write_atomic,
 )
 
 
@@ -55,7 +51,9 @@ LIMITED = """
     import resource, sys
     from pathlib import Path
     from ilr_bench import store
-    from ilr_bench.errors import StoreError
+    from ilr_bench.checkpoints import save_checkpoint
+from ilr_bench.errors import StoreError
+from ilr_bench.files import write_atomic
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     try:
         {call}
@@ -67,26 +65,11 @@ LIMITED = """
 def test_a_write_that_does_not_fit_on_the_disk_leaves_the_earlier_file_intact(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_atomic(path, "earlier")
-    process = run_python(LIMITED.format(call="store.write_atomic(Path(sys.argv[1]), 'x' * 5000)"), str(path))
+    process = run_python(LIMITED.format(call="files.write_atomic(Path(sys.argv[1]), 'x' * 5000)"), str(path))
     output, errors = process.communicate(timeout=60)
     assert output.count("\n") == 1, errors
     assert f"cannot write {path}" in output
     assert contents(tmp_path) == {"result.json": b"earlier"}
-
-
-def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_earlier_one(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 1, write_weights("a"))
-    before = contents(tmp_path)
-    code = """
-    import numpy as np
-    from safetensors.numpy import save_file
-    def write(folder):
-        save_file({"w": np.zeros(5000)}, folder / "w.safetensors")
-    """ + LIMITED.format(call="store.save_checkpoint(Path(sys.argv[1]), 2, write)")
-    output, errors = run_python(code, str(tmp_path)).communicate(timeout=60)
-    assert output.count("\n") == 1, errors
-    assert "cannot write" in output
-    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -112,152 +95,52 @@ def test_a_file_where_a_folder_is_needed_is_one_clear_line(tmp_path: Path, call)
 
 
 @given(
-    steps=st.lists(st.integers(0, 5), max_size=12).map(sorted),
-    text=st.text(st.characters(exclude_categories=["Cs"])),
-    limit=st.integers(-1, 6),
+    before=st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3), max_size=4),
+    after=st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3),
+    torn=st.binary(max_size=5),
 )
 @settings(max_examples=40, deadline=None)
-def test_truncation_keeps_exactly_the_lines_up_to_a_step(tmp_path_factory, steps, text, limit) -> None:
+def test_records_return_to_what_was_noted_and_go_on_from_there(tmp_path_factory, before, after, torn) -> None:
     path = tmp_path_factory.mktemp("records") / "train.jsonl"
-    for step in steps:
-        append_records(path, [Line(step, text)])
-    truncate_after(path, limit)
-    kept = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
-    assert kept == [{"step": step, "text": text} for step in steps if step <= limit]
+    written = RecordFile(path)
+    for step, texts in enumerate(before):
+        written.append([Line(step, text) for text in texts])
+    noted, wanted = written.noted(), path.read_bytes() if path.exists() else b""
+    written.append([Line(9, text) for text in after])
+    if path.exists():
+        path.write_bytes(path.read_bytes() + torn)
+
+    resumed = RecordFile(path)
+    assert resumed.begins_with(noted)
+    resumed.return_to(noted)
+    assert (path.read_bytes() if path.exists() else b"") == wanted
+    assert resumed.noted() == noted
+    resumed.append([Line(9, text) for text in after])
+    assert resumed.noted() == written.noted()
 
 
-def test_truncation_at_every_byte_leaves_the_whole_lines_and_appending_goes_on(tmp_path: Path) -> None:
+def test_records_with_any_byte_flipped_or_cut_are_not_what_was_noted(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
-    append_records(path, [Line(1, "ä"), Line(2, "b"), Line(3, "c")])
-    whole = path.read_bytes()
-    ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
-    for cut in range(len(whole) + 1):
-        path.write_bytes(whole[:cut])
-        truncate_after(path, 9)
-        assert path.read_bytes() == whole[: max([end for end in ends if end <= cut], default=0)]
-        append_records(path, [Line(7)])
-        assert path.read_bytes().endswith(b'{"step":7,"text":""}\n')
+    written = RecordFile(path)
+    written.append([Line(1, "ä"), Line(2, "b")])
+    noted, whole = written.noted(), path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert not RecordFile(path).begins_with(noted)
+        path.write_bytes(whole[:place])
+        assert not RecordFile(path).begins_with(noted)
+    path.unlink()
+    assert not RecordFile(path).begins_with(noted)
 
 
-def test_a_damaged_line_before_the_last_one_is_an_error_that_names_it(tmp_path: Path) -> None:
-    path = tmp_path / "train.jsonl"
-    path.write_text('{"step":1}\n{"st\n{"step":3}\n')
-    with pytest.raises(StoreError, match="line 2"):
-        truncate_after(path, 3)
-
-
-def test_truncating_a_file_that_was_never_written_makes_none(tmp_path: Path) -> None:
-    truncate_after(tmp_path / "train.jsonl", 3)
+def test_records_that_return_to_nothing_leave_no_file(tmp_path: Path) -> None:
+    written = RecordFile(tmp_path / "train.jsonl")
+    nothing = written.noted()
+    written.append([Line(1)])
+    written.return_to(nothing)
     assert contents(tmp_path) == {}
-
-
-# --- checkpoints -----------------------------------------------------------------------------------------------------
-
-
-def test_the_newest_checkpoint_is_found_and_older_ones_are_dropped(tmp_path: Path) -> None:
-    assert latest_checkpoint(tmp_path / "none") is None
-    for step in (1, 2, 10):
-        saved = save_checkpoint(tmp_path, step, write_weights(str(step)), keep=2)
-    assert latest_checkpoint(tmp_path) == (10, saved)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000010"]
-
-
-def test_a_checkpoint_with_any_byte_flipped_or_cut_anywhere_is_not_used(tmp_path: Path) -> None:
-    saved = save_checkpoint(tmp_path, 1, write_weights("a"))
-    for name, data in contents(saved).items():
-        for place in range(len(data)):
-            if not data[place : place + 1].isspace():  # white space in the manifest carries nothing
-                (saved / name).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-                assert latest_checkpoint(tmp_path) is None, (name, place)
-        for cut in range(len(data) - 2):
-            (saved / name).write_bytes(data[:cut])
-            assert latest_checkpoint(tmp_path) is None, (name, cut)
-        (saved / name).write_bytes(data)
-        assert latest_checkpoint(tmp_path) == (1, saved)
-
-
-@pytest.mark.parametrize("damage", ["cut", "flip", "missing", "manifest", "added"])
-def test_a_torn_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage: str, caplog) -> None:
-    earlier = save_checkpoint(tmp_path, 1, write_weights("a"), keep=2)
-    torn = save_checkpoint(tmp_path, 2, write_weights("b"), keep=2)
-    weights = torn / "B" / "weights"
-    data = weights.read_bytes()
-    match damage:
-        case "cut":
-            weights.write_bytes(data[:-1])
-        case "flip":
-            weights.write_bytes(data[:50] + b"c" + data[51:])
-        case "missing":
-            weights.unlink()
-        case "manifest":
-            (torn / "manifest.json").unlink()
-        case "added":
-            (torn / "A" / "adapter").write_text("")
-    assert latest_checkpoint(tmp_path) == (1, earlier)
-    assert "step-00000002" in caplog.text
-    again = save_checkpoint(tmp_path, 2, write_weights("b"), keep=2)
-    assert latest_checkpoint(tmp_path) == (2, again)
-
-
-def test_saving_an_earlier_step_drops_the_later_ones_of_an_abandoned_run(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 20, write_weights("b"))
-    (tmp_path / "step-00000020" / "manifest.json").unlink()
-    saved = save_checkpoint(tmp_path, 15, write_weights("c"))
-    assert list(tmp_path.iterdir()) == [saved]
-
-
-def test_a_checkpoint_under_the_name_of_another_step_is_not_used(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 1, write_weights("a")).rename(tmp_path / "step-00000003")
-    assert latest_checkpoint(tmp_path) is None
-
-
-SAVES_UNTIL_KILLED = """
-    import itertools, sys
-    from pathlib import Path
-    from ilr_bench.store import save_checkpoint
-    def write(folder):
-        for agent in ("A", "B"):
-            (folder / agent).mkdir()
-            with (folder / agent / "weights").open("w") as file:
-                for _ in range(50):
-                    file.write(f"{step} " * 20)
-                    file.flush()
-    for step in itertools.count(1):
-        save_checkpoint(Path(sys.argv[1]), step, write)
-        print(step, flush=True)
-    """
-
-
-def test_a_kill_at_any_moment_of_saving_leaves_one_whole_joint_checkpoint(tmp_path: Path) -> None:
-    for attempt in range(8):
-        folder = tmp_path / str(attempt)
-        process = run_python(SAVES_UNTIL_KILLED, str(folder))
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(0.0037 * attempt)
-        process.send_signal(signal.SIGKILL)
-        printed, _ = process.communicate(timeout=60)
-        reported = int(printed.split()[-1]) if printed.split() else 1
-        found = latest_checkpoint(folder)
-        assert found is not None
-        step, place = found
-        assert step in (reported, reported + 1)
-        expected = (f"{step} " * 1000).encode()
-        assert {name: data for name, data in contents(place).items() if name != "manifest.json"} == {
-            "A/weights": expected,
-            "B/weights": expected,
-        }
-
-
-def test_a_half_written_checkpoint_is_ignored_and_swept_up_by_the_next_holder(tmp_path: Path) -> None:
-    checkpoints = tmp_path / "trials" / "ilr" / "checkpoints"
-    saved = save_checkpoint(checkpoints, 1, write_weights("a"))
-    half = checkpoints / ".step-00000002.tmp"
-    half.mkdir()
-    (half / ".manifest.json.1.tmp").write_text("")
-    assert latest_checkpoint(checkpoints) == (1, saved)
-    with lock_study(tmp_path):
-        assert list(checkpoints.iterdir()) == [saved]
+    written.return_to(None)
+    assert written.noted() == nothing
 
 
 # --- locks -----------------------------------------------------------------------------------------------------------
@@ -267,7 +150,9 @@ def test_a_second_process_on_a_study_is_told_who_holds_it(tmp_path: Path) -> Non
     code = """
     import sys
     from pathlib import Path
-    from ilr_bench.errors import StoreError
+    from ilr_bench.checkpoints import save_checkpoint
+from ilr_bench.errors import StoreError
+from ilr_bench.files import write_atomic
     from ilr_bench.store import lock_study
     try:
         with lock_study(Path(sys.argv[1])):

@@ -16,6 +16,7 @@ from ilr_bench.benchmarks.journal import Journal, Spoken
 from ilr_bench.config import content_hash
 from ilr_bench.generation.base import Engine, SamplingOptions
 from ilr_bench.seeds import derive_seed
+from ilr_bench.stopping import stop_here
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def complete(
     """`asked[i].samples` completions of every prompt; batches noted in the file `journal` are not sampled again.
 
     The longest prompts go first, so that a lack of memory shows at once. `answered` is told how many completions are
-    there and how many tokens were sampled for them now. Raises StoreError where the journal cannot be written.
+    there and how many tokens were sampled for them now. Raises StoreError where the journal cannot be written, and
+    Stopped after a batch that is noted.
     """
     batches = plan_batches(asked, batch_tokens)
     notes = None if journal is None else Journal(journal, _key(asked, batches, seed))
@@ -77,6 +79,7 @@ def complete(
         done[number] = _sample(engine, asked, batches[number], derive_seed(seed, "batch", number))
         if notes is not None:
             notes.add(number, done[number])
+            stop_here(f"a batch noted in {journal}")
         answered(len(batches[number]), sum(len(said.token_ids) for said in done[number]))
     spoken: list[list[Spoken]] = [[] for _ in asked]
     for number, batch in enumerate(batches):

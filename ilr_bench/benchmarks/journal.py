@@ -1,11 +1,13 @@
 """Finished batches of an evaluation, so that an interrupted one generates none of them twice.
 
-The first line names what the batches answer, each further line holds one batch. A line is on the disk before the next
-batch begins; what a kill or a power cut leaves of a half-written one is cut off when the journal is opened again.
+The first line names what the batches answer, each further line holds one batch; a line begins with its own digest. It
+is on the disk before the next batch begins; when the journal is opened again, it is cut off before the first line that
+a kill left half-written or that was altered since.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -62,15 +64,18 @@ class Journal:
 
 
 def _line(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(data, separators=(",", ":")).encode()
+    return _digest(text) + b" " + text + b"\n"
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest()[:16].encode()
 
 
 def _batch(line: bytes) -> tuple[int, list[Spoken]] | None:
-    """What a line notes, or None where it was not written to its end."""
-    if not line.endswith(b"\n"):
+    """What a line notes, or None where it is not as it was written."""
+    digest, _, text = line.partition(b" ")
+    if not text.endswith(b"\n") or digest != _digest(text[:-1]):
         return None
-    try:
-        data = json.loads(line)
-        return int(data["batch"]), [Spoken(tuple(ids), bool(finished)) for ids, finished in data["spoken"]]
-    except (ValueError, TypeError, KeyError):
-        return None
+    data = json.loads(text)
+    return int(data["batch"]), [Spoken(tuple(ids), bool(finished)) for ids, finished in data["spoken"]]
