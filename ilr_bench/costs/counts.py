@@ -1,0 +1,102 @@
+"""How many turns a trial samples, by plain arithmetic on its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ilr_bench.benchmarks.base import Benchmark, expand, get, row_count
+from ilr_bench.config import RunConfig, Stage
+
+SPOKEN: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
+"""Stages of a training step."""
+TOGETHER = ("answer", "choice")
+"""Kinds of benchmarks that untrained agents answer together (`ilr_bench.inference`)."""
+TRAINED: dict[str, tuple[Stage, ...]] = {
+    "fusion": ("fusion",),
+    "sharing": ("sharing",),
+    "both": ("sharing", "fusion"),
+    "all": SPOKEN,
+}
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Turns of one agent in one stage."""
+
+    count: int
+    limit: int
+    """Most tokens that one of them may take."""
+    prompts: int
+    """Prompts that they complete; several turns may share one."""
+
+
+def ranking_turns(config: RunConfig) -> Turns:
+    """What one agent is asked to measure difficulty, once for all trials that share it."""
+    settings, questions = config.difficulty, config.questions.train
+    if settings.source == "solve_rate":
+        return Turns(questions * settings.samples, config.sampling.max_new_tokens, questions)
+    batches = settings.shuffles * max(1, questions // settings.batch_size)
+    return Turns(batches, config.sampling.max_ranking_tokens, batches)
+
+
+def ability_turns(config: RunConfig) -> Turns:
+    """Greedy answers of one agent to the held-out questions, once for all trials that share them."""
+    return Turns(config.questions.validation, config.sampling.max_new_tokens, config.questions.validation)
+
+
+def step_turns(config: RunConfig, samples: int) -> dict[Stage, Turns]:
+    """One agent's turns in one step by stage, with `samples` answers to each question."""
+    questions, dialogues = config.training.questions_per_step, config.discussion.dialogues_per_question
+    trained = TRAINED[config.discussion.trained_turns]
+    long, short = config.sampling.max_new_tokens, config.sampling.max_analysis_tokens
+    ideas = samples if "sharing" in trained else dialogues
+    turns: dict[Stage, Turns] = {"sharing": Turns(questions * ideas, long, questions)}
+    if "fusion" in config.discussion.stages:
+        answers = samples // dialogues if "fusion" in trained else 1
+        turns["analysis"] = Turns(questions * dialogues, short, questions * dialogues)
+        turns["fusion"] = Turns(questions * dialogues * answers, long, questions * dialogues)
+    return turns
+
+
+def trained_turns(config: RunConfig, samples: int) -> int:
+    """Turns that one agent is trained on in one step, those without an advantage and borrowed ones apart."""
+    spoken = step_turns(config, samples)
+    return sum(spoken[stage].count for stage in TRAINED[config.discussion.trained_turns])
+
+
+def validations(config: RunConfig, first_step: int = 1) -> int:
+    """How often held-out questions are asked from `first_step` on: every few steps, and after the last."""
+    every, last = config.training.validate_every, config.training.steps
+    return sum(1 for step in range(first_step, last + 1) if every and (step % every == 0 or step == last))
+
+
+def checkpoints(config: RunConfig, first_step: int = 1) -> int:
+    """How often the agents are saved from `first_step` on."""
+    every, last = config.training.checkpoint_every, config.training.steps
+    return sum(1 for step in range(first_step, last + 1) if step % every == 0 or step == last)
+
+
+def exams(config: RunConfig) -> Iterator[tuple[Benchmark, int]]:
+    """The benchmarks that a trial answers at its end, and how many questions of each.
+
+    Raises MissingInputError where the number of a benchmark's questions is only in data that are not here.
+    """
+    settings = config.evaluation
+    for name in expand(settings.benchmarks):
+        benchmark = get(name)
+        if config.inference.method == "none" or benchmark.kind in TOGETHER:
+            rows = row_count(benchmark)
+            yield benchmark, rows if settings.limit is None else min(rows, settings.limit)
+
+
+def answer_turns(config: RunConfig, benchmark: Benchmark, rows: int) -> Turns:
+    """One agent's answers to a benchmark alone."""
+    settings = config.evaluation
+    limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
+    return Turns(rows * settings.samples, limit, rows)
+
+
+def rounds(config: RunConfig) -> int:
+    """How often every agent speaks on a benchmark's question where they answer together; 0 where they do not."""
+    return {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(SPOKEN)}[config.inference.method]

@@ -1,0 +1,237 @@
+"""Peak memory of one trial as a sum of terms that can be checked one by one; and what it leaves on the disk.
+
+What is there for the whole run stands once: the interpreter with its libraries, weights, optimizer states. On top
+comes the largest of the phases: sampling a stage (keys, values, logits) or an update (gradients, activations,
+attention, logits of the largest micro-batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ilr_bench.config import RunConfig, Stage
+from ilr_bench.costs.architecture import Architecture, architecture
+from ilr_bench.costs.counts import (
+    TRAINED,
+    Turns,
+    ability_turns,
+    answer_turns,
+    exams,
+    ranking_turns,
+    rounds,
+    step_turns,
+)
+from ilr_bench.plan import PlannedTrial
+
+MIB = 2**20
+BASE = 830 * MIB
+"""Python, torch, transformers, TRL, PEFT and lm-eval in one process before any model (measured, see the tests)."""
+FLOAT, HALF = 4, 2
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How long one agent's turns of a kind are."""
+
+    prompt: int
+    """Longest prompt in tokens."""
+    tokens: float
+    """Mean completion."""
+
+
+Extents = Mapping[str, Extent]
+"""`sharing`, `ranking`, `evaluation/NAME`, ... -> how long; a kind that is missing is as long as the settings allow."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by term."""
+
+    base: int
+    """Of the process, whatever it trains; never on a GPU."""
+    resident: Mapping[str, int]
+    """There from the first step to the last."""
+    phases: Mapping[str, Mapping[str, int]]
+    """Phase -> its terms; one phase at a time."""
+
+    @property
+    def largest(self) -> str:
+        """The phase that needs most; empty without any."""
+        return max(self.phases, key=lambda phase: sum(self.phases[phase].values()), default="")
+
+    @property
+    def models(self) -> int:
+        """All but the process: what a GPU has to hold."""
+        most = sum(self.phases[self.largest].values()) if self.phases else 0
+        return sum(self.resident.values()) + most
+
+    @property
+    def peak(self) -> int:
+        """Resident memory of the process at its largest, on a machine without a GPU."""
+        return self.base + self.models
+
+
+def peak_memory(trial: PlannedTrial) -> int:
+    """Bytes that one trial needs at its largest, by its settings alone; 0 where a model's size is not known here."""
+    needed = trial_memory(trial.config)
+    return 0 if needed is None else needed.peak
+
+
+def trial_memory(
+    config: RunConfig, extents: tuple[Extents, ...] = (), samples: tuple[int, ...] = (), base: int = BASE
+) -> Memory | None:
+    """The terms of a trial; None where the size of one of its models is not known here.
+
+    `extents` by agent, from a timing run; `samples` by agent where they are not the configuration's.
+    """
+    found = [architecture(model) for model in config.models]
+    shapes = [shape for shape in found if shape is not None]
+    if len(shapes) < len(found):
+        return None
+    phases: dict[str, Mapping[str, int]] = {}
+    for place, shape in enumerate(shapes):
+        own = extents[place] if extents else {}
+        n = samples[place] if samples else config.samples_of(place)
+        for phase, terms in _phases(config, shape, own, n):
+            if sum(terms.values()) > sum(phases.get(phase, {}).values()):
+                phases[phase] = terms
+    return Memory(base, _resident(config, shapes), phases)
+
+
+def disk_bytes(config: RunConfig, keep: int = 1) -> int | None:
+    """What a trial writes: checkpoints (one more than are kept while a new one is written) and its records."""
+    shapes = [architecture(model) for model in config.models]
+    if any(shape is None for shape in shapes):
+        return None
+    weights = sum(_trained(config, shape) for shape in shapes if shape is not None)
+    saved = (keep + 1) * weights * (FLOAT + 2 * FLOAT) if config.training.steps else 0
+    turns = config.training.steps * sum(
+        turns.count * (200 + 4 * turns.limit)
+        for place in range(len(config.models))
+        for turns in step_turns(config, config.samples_of(place)).values()
+    )
+    answers = sum(
+        rows * config.evaluation.samples * (600 + 4 * answer_turns(config, benchmark, rows).limit)
+        for benchmark, rows in exams(config)
+    )
+    return saved + turns + answers * len(config.models)
+
+
+def sampling(shape: Architecture, rows: int, prompts: int, longest: int, limit: int) -> dict[str, int]:
+    """A batch of `rows` completions of at most `limit` tokens, on `prompts` prompts of at most `longest` tokens."""
+    pair = 2 * shape.key_size * shape.layers * FLOAT
+    layer = shape.query_size + 2 * shape.key_size + 2 * shape.hidden + 2 * shape.intermediate
+    return {
+        "keys and values of prompts": prompts * longest * pair,
+        "keys and values of turns": rows * limit * pair,
+        # Logits, log-probabilities, and the distribution and its running sum in double precision.
+        "logits of one token each": rows * shape.vocabulary * (2 * FLOAT + 2 * 2 * FLOAT),
+        # One layer's activations while prompts are read, or one layer's scores while a token is added.
+        "one layer": max(prompts * longest * layer * FLOAT, 3 * rows * shape.heads * (longest + limit) * FLOAT),
+    }
+
+
+def update(
+    config: RunConfig, shape: Architecture, prompt_tokens: float, turn_tokens: float, longest: float
+) -> dict[str, int]:
+    """One micro-batch: `turn_tokens` tokens of turns behind `prompt_tokens` tokens of different prompts.
+
+    `longest`: tokens that a turn's last token sees.
+    """
+    half = config.update.precision == "bf16"
+    width = HALF if half else FLOAT
+    trained = _trained(config, shape)
+    kept = activations(shape, width, config.update.adapter == "lora")
+    scores = shape.heads * longest * 2 * FLOAT
+    layers = shape.layers
+    tokens = prompt_tokens + turn_tokens
+    if config.update.gradient_checkpointing:
+        stays, layers = tokens * shape.layers * shape.hidden * FLOAT, 1
+    else:
+        stays = 0.0
+    return {
+        "gradients": FLOAT * trained,
+        "weights in half precision": HALF * shape.parameters if half else 0,
+        "activations": int(stays + tokens * layers * kept),
+        "attention scores": int(turn_tokens * layers * scores),
+        # As the model gives them, as float, their logarithms, and their gradient.
+        "logits": int(turn_tokens * shape.vocabulary * (HALF + 3 * FLOAT if half else 3 * FLOAT)),
+    }
+
+
+def activations(shape: Architecture, width: int, lora: bool) -> int:
+    """Bytes that one layer keeps of one token for the way back.
+
+    Two norms keep their input, its normalised form and their output in single precision; attention keeps queries,
+    keys and values twice (as they come, and arranged by prompt) and its output; the gated layer keeps four vectors.
+    """
+    hidden, query, key, middle = shape.hidden, shape.query_size, shape.key_size, shape.intermediate
+    norms = 6 * hidden * FLOAT + (2 * hidden * width if width != FLOAT else 0)
+    inside = (2 * (query + 2 * key) + query + 4 * middle) * width
+    # Each of the seven adapters keeps its input in the precision that it computes in.
+    adapters = (5 * hidden + query + middle) * width if lora else 0
+    return norms + inside + adapters
+
+
+def _trained(config: RunConfig, shape: Architecture) -> int:
+    return shape.lora_parameters(config.update.lora_rank) if config.update.adapter == "lora" else shape.parameters
+
+
+def _resident(config: RunConfig, shapes: list[Architecture]) -> dict[str, int]:
+    trains = config.training.steps > 0
+    lora = config.update.adapter == "lora"
+    bases = dict(zip(config.models, shapes, strict=True)).values() if lora else shapes
+    trained = sum(_trained(config, shape) for shape in shapes)
+    reference = bool(config.update.beta) and not lora
+    return {
+        "weights": FLOAT * sum(shape.parameters for shape in bases),
+        "adapters": FLOAT * trained if lora else 0,
+        "reference policy": FLOAT * sum(shape.parameters for shape in shapes) if reference else 0,
+        "Adam's two moments": 2 * FLOAT * trained if trains else 0,
+    }
+
+
+def _phases(config: RunConfig, shape: Architecture, extents: Extents, samples: int) -> list[tuple[str, dict[str, int]]]:
+    sampled, evaluation, longest = config.sampling, config.evaluation, config.sampling.max_prompt_tokens
+
+    def extent(kind: str, limit: int) -> Extent:
+        return extents.get(kind, Extent(longest, limit))
+
+    spoken = step_turns(config, samples) if config.training.steps else {}
+    turns = [("ranking", ranking_turns(config)), ("ability", ability_turns(config)), *spoken.items()]
+    phases = []
+    for kind, asked in turns:
+        rows = min(asked.count, sampled.rows_per_call)
+        prompts = -(-rows * asked.prompts // asked.count)
+        phases.append((kind, sampling(shape, rows, prompts, extent(kind, asked.limit).prompt, asked.limit)))
+    for benchmark, count in exams(config):
+        asked = answer_turns(config, benchmark, count)
+        longest_prompt = extent(f"evaluation/{benchmark.name}", asked.limit).prompt
+        rows = min(asked.count, evaluation.rows_per_call)
+        if evaluation.batch_tokens is not None and not rounds(config):
+            rows = max(1, min(rows, evaluation.batch_tokens // (longest_prompt + asked.limit)))
+        prompts = min(rows, count)
+        phases.append(("evaluation", sampling(shape, rows, prompts, longest_prompt, asked.limit)))
+    if spoken:
+        phases.append(("update", _largest_update(config, shape, spoken, extent)))
+    return phases
+
+
+def _largest_update(
+    config: RunConfig, shape: Architecture, spoken: Mapping[Stage, Turns], extent: Callable[[str, int], Extent]
+) -> dict[str, int]:
+    """Turns are laid together by the length of their prompts, so the longest ones share a micro-batch."""
+    room = config.update.rows_per_micro_batch
+    stages = sorted(TRAINED[config.discussion.trained_turns], key=lambda stage: -extent(stage, 0).prompt)
+    prompts = tokens = longest = 0.0
+    rows = 0
+    for stage in stages:
+        turns, limit = spoken[stage], spoken[stage].limit
+        taken = min(room - rows, turns.count)
+        said = extent(stage, limit)
+        prompts += -(-taken * turns.prompts // turns.count) * said.prompt
+        tokens += taken * said.tokens
+        longest = max(longest, said.prompt + limit) if taken else longest
+        rows += taken
+    return update(config, shape, prompts, tokens, longest)
