@@ -73,7 +73,7 @@ def test_sampled_answers_are_shared_by_those_with_the_same_seed_only(
     assert records[0] != records[1]
 
 
-@pytest.mark.parametrize("key, value", [("evaluation.limit", "1"), ("evaluation.max_new_tokens", "4")])
+@pytest.mark.parametrize(("key", "value"), [("evaluation.limit", "1"), ("evaluation.max_new_tokens", "4")])
 def test_other_settings_are_other_artifacts(
     models: tuple[str, str], sat: Counter[str], tmp_path: Path, key: str, value: str
 ) -> None:
