@@ -1,0 +1,101 @@
+"""What a search leaves beside its trials: `search.json` with every point, and `optuna.db` for Optuna's dashboard.
+
+Both are made anew from the trials' records whenever the search's command runs. Of `search.json` only the rules are
+ever read, to keep two searches out of one folder; `optuna.db` is never read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from ilr_bench.console import note
+from ilr_bench.errors import ConfigurationError, StoreError
+from ilr_bench.files import explained, write_atomic
+from ilr_bench.records import Study, TrialEntry, write_study
+from ilr_bench.search.rounds import Point, Search
+
+FILE, STORAGE = "search.json", "optuna.db"
+NAME = "search"
+"""Of the Optuna study; Hyperband chooses brackets by it."""
+
+
+def claim(out: Path, rules: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where the folder holds another search, or a study that is no search."""
+    path = out / FILE
+    if not path.exists():
+        if (out / "study.json").exists():
+            raise ConfigurationError(f"{out} holds a study that is no search; choose another --out")
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))["rules"]
+    except (ValueError, KeyError, TypeError):
+        note(f"{path} is torn; it is made anew from the trials' records")
+        return
+    plain = json.loads(json.dumps(rules))
+    other = sorted(key for key in plain.keys() | earlier.keys() if plain.get(key) != earlier.get(key))
+    if other:
+        raise ConfigurationError(f"{out} holds another search (other {', '.join(other)}); choose another --out")
+
+
+def publish(out: Path, search: Search, rules: Mapping[str, Any], profile: str, command: str) -> None:
+    """Writes `search.json`, and a `study.json` with the trials of all points that have not been given up."""
+    best = [point.number for point in search.best()]
+    text = json.dumps(
+        {
+            "rules": rules,
+            "command": command,
+            "objectives": search.rules.objectives,
+            "points": [_row(point) for point in search.points],
+            "best": best,
+        },
+        ensure_ascii=False,
+        indent=1,
+    )
+    write_atomic(out / FILE, text + "\n")
+    write_study(out, Study(profile, command, tuple(_entries(search.points))))
+
+
+def write_storage(study: optuna.Study, storage: BaseStorage, out: Path) -> None:
+    """Writes the Optuna study as an SQLite file; says so where that fails, since nothing depends on it."""
+    target = out / STORAGE
+    temporary = out / f".{STORAGE}.tmp"
+    try:
+        with explained(target):
+            temporary.unlink(missing_ok=True)
+            optuna.copy_study(
+                from_study_name=study.study_name, from_storage=storage, to_storage=f"sqlite:///{temporary}"
+            )
+            temporary.replace(target)
+    except (StoreError, optuna.exceptions.StorageInternalError) as error:
+        note(f"{target} is left out ({error}); nothing depends on it")
+
+
+def _row(point: Point) -> dict[str, Any]:
+    return {
+        "number": point.number,
+        "settings": point.settings,
+        "state": point.state,
+        "reason": point.reason,
+        "accuracy": point.accuracy,
+        "tokens": point.tokens,
+        "curve": [[step, value] for step, value in point.curve.items()],
+        "trials": [trial.folder for trial in point.trials],
+    }
+
+
+def _entries(points: Sequence[Point]) -> list[TrialEntry]:
+    entries: dict[str, TrialEntry] = {}
+    for point in points:
+        if point.state in ("running", "complete"):
+            for trial in point.trials:
+                config = trial.config
+                label = f"{config.variant} #{point.number}"
+                entry = TrialEntry(label, config.models, config.agents, config.seed, trial.hash, trial.folder)
+                entries.setdefault(trial.hash, entry)
+    return list(entries.values())

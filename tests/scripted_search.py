@@ -1,0 +1,104 @@
+"""Searches whose trials are closed forms: what a world says of a point comes from a function, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+
+from ilr_bench.config import content_hash
+from ilr_bench.executor import Job
+from ilr_bench.plan import PlannedTrial
+from ilr_bench.profiles import MICRO
+from ilr_bench.search.points import Goal, Measurement
+from ilr_bench.search.rounds import DIRECTIONS, Rules, Search
+
+
+def nothing() -> None:
+    """What the scripted jobs do."""
+
+
+class ScriptedWorld:
+    """Remembers what was run, as a study's folder does: a second search in the same world repeats nothing."""
+
+    def __init__(
+        self,
+        accuracy: Callable[[Mapping[str, Any], int, int], float],
+        tokens: Callable[[Mapping[str, Any]], int] = lambda settings: 100,
+        seeds: Sequence[int] = (0,),
+    ) -> None:
+        """`accuracy(settings, seed, step)` in [0, 1] is that of both agents."""
+        self._accuracy, self._tokens, self._seeds = accuracy, tokens, seeds
+        self.settings: dict[str, Mapping[str, Any]] = {}
+        self.reached: dict[str, int] = {}
+        self.ran: list[tuple[str, int | None]] = []
+        self.published = 0
+
+    def plan(self, settings: Mapping[str, Any]) -> tuple[tuple[PlannedTrial, ...], tuple[PlannedTrial, ...]]:
+        trials = []
+        for seed in self._seeds:
+            key = content_hash([dict(settings), seed])
+            self.settings[key] = settings
+            trials.append(PlannedTrial(replace(MICRO, seed=seed), key, None))
+        return tuple(trials), ()
+
+    def prepare(self, trials: Sequence[PlannedTrial]) -> Iterator[list[Job]]:
+        yield []
+
+    def job(self, goal: Goal) -> Job:
+        return Job(goal.trial.folder, nothing, (goal,))
+
+    def run(self, job: Job) -> None:
+        [goal] = job.arguments
+        self.ran.append((goal.trial.hash, goal.until))
+        self.reached[goal.trial.hash] = goal.until or goal.trial.config.training.steps
+
+    def measure(self, goal: Goal) -> Measurement | None:
+        key, config = goal.trial.hash, goal.trial.config
+        step = goal.until or config.training.steps
+        if self.reached.get(key, 0) < step:
+            return None
+        value = self._accuracy(self.settings[key], config.seed, step)
+        return Measurement((value, value), None if goal.until else self._tokens(self.settings[key]))
+
+    def publish(self, search: Search) -> None:
+        self.published += 1
+
+
+def search_in(
+    world: ScriptedWorld,
+    suggest: Callable[[optuna.Trial], dict[str, Any]],
+    rules: Rules,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> Search:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name="search",
+        directions=[DIRECTIONS[name] for name in rules.objectives],
+        sampler=sampler or optuna.samplers.TPESampler(seed=0),
+        pruner=pruner or optuna.pruners.NopPruner(),
+    )
+    return Search(study, suggest, rules, world)
+
+
+def drive(search: Search, world: ScriptedWorld, last_first: bool = False, jobs: int | None = None) -> Search:
+    """Runs a search to its end, or until so many `jobs` have been run."""
+    waiting = search.ready()
+    while waiting and jobs != 0:
+        job = waiting.pop(-1 if last_first else 0)
+        world.run(job)
+        search.ended(job, None)
+        waiting += search.ready()
+        jobs = None if jobs is None else jobs - 1
+    return search
+
+
+def told(search: Search) -> list[dict[str, Any]]:
+    """What a search has come to, for comparisons."""
+    return [
+        {"settings": point.settings, "state": point.state, "accuracy": point.accuracy, "curve": point.curve}
+        for point in search.points
+    ]
