@@ -1,0 +1,174 @@
+"""Training curves in TensorBoard, trackio and wandb are the records, each step once."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study_folders import both, finish, lines, step_record, write_steps, write_trial
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.following import Follower
+from ilr_bench.watchers import make_loggers
+from ilr_bench.watchers.scalars import step_scalars
+from ilr_bench.watchers.study_log import StudyLog
+
+
+def events(study: Path, trial: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> (step, value) as TensorBoard reads them."""
+    found = EventAccumulator(str(study / "events" / trial.name), size_guidance={"scalars": 0})
+    found.Reload()
+    return {tag: [(one.step, one.value) for one in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def expected(steps: range, questions: int = 16) -> dict[str, list[tuple[int, float]]]:
+    curves = defaultdict(list)
+    for step in steps:
+        for record in both(step, 0.25 if step == 2 else None):
+            for tag, value in step_scalars(record, questions).items():
+                curves[tag].append((step, pytest.approx(value, rel=1e-6)))
+    return dict(curves)
+
+
+def train(folder: Path, steps: range) -> None:
+    for step in steps:
+        write_steps(folder, both(step, 0.25 if step == 2 else None))
+
+
+def test_event_files_hold_the_records_of_every_agent_and_step(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path)
+    with StudyLog(tmp_path, make_loggers(["tensorboard"])) as log:
+        train(folder, range(1, 3))
+        log.look()
+        train(folder, range(3, 5))
+        finish(folder)
+        log.look()
+    solo = {"A/solo/micro_ood": [(4, 0.5)], "B/solo/micro_ood": [(4, 0.0)]}
+    found = events(tmp_path, folder)
+    assert found == expected(range(1, 5)) | solo
+    assert found["A/loss"][2] == (3, pytest.approx(-0.03))
+    assert found["A/sharing_length"][0] == (1, 64 / (8 * 16))
+    assert found["B/validation_accuracy"] == [(2, 0.25)]
+
+
+def test_a_trial_that_is_resumed_at_its_checkpoint_shows_no_step_twice(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path)
+    with StudyLog(tmp_path, make_loggers(["tensorboard"])) as log:
+        train(folder, range(1, 4))
+        log.look()
+        (folder / "train.jsonl").write_bytes(lines([*both(1), *both(2, 0.25)]))  # back to the checkpoint
+        log.look()
+        train(folder, range(3, 5))
+    assert events(tmp_path, folder) == expected(range(1, 5))
+
+
+def test_a_sweep_after_a_killed_one_shows_no_step_twice(tmp_path: Path) -> None:
+    folder, whole = write_trial(tmp_path), write_trial(tmp_path, "grpo")
+    train(whole, range(1, 5))
+    finish(whole)
+    train(folder, range(1, 4))
+    killed = StudyLog(tmp_path, make_loggers(["tensorboard"]))
+    killed.look()  # and never closed
+    (torn,) = (tmp_path / "events" / folder.name).iterdir()
+    torn.write_bytes(torn.read_bytes()[:-5])
+    before = {path: path.read_bytes() for path in (tmp_path / "events" / whole.name).iterdir()}
+    with StudyLog(tmp_path, make_loggers(["tensorboard"])):
+        train(folder, range(4, 5))
+    assert events(tmp_path, folder) == expected(range(1, 5))
+    assert {path: path.read_bytes() for path in (tmp_path / "events" / whole.name).iterdir()} == before
+
+
+def test_half_written_steps_wait_for_their_other_half(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path)
+    first, second = both(1)
+    content = lines([first, second])
+    cut = len(lines([first]))
+    with StudyLog(tmp_path, make_loggers(["tensorboard"])) as log:
+        for end in (10, cut, cut + 10, len(content)):
+            (folder / "train.jsonl").write_bytes(content[:end])
+            log.look()
+    assert events(tmp_path, folder) == expected(range(1, 2))
+
+
+class Tracker(types.ModuleType):
+    """Stands in for a tracker's module: the runs that were made of it, and what they were told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = types.SimpleNamespace(name=name)  # type: ignore[assignment]
+        self.asked: list[dict[str, Any]] = []
+        self.told: list[tuple[str, int, dict[str, float]]] = []
+        self.finished: list[str] = []
+
+    def init(self, **options: Any) -> Any:
+        self.asked.append(options)
+        name = options["name"]
+        return types.SimpleNamespace(
+            log=lambda values, step: self.told.append((name, step, values)), finish=lambda: self.finished.append(name)
+        )
+
+
+@pytest.mark.parametrize("name", ["trackio", "wandb"])
+def test_a_tracker_gets_each_step_once_over_all_sweeps(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = Tracker(name)
+    monkeypatch.setitem(sys.modules, name, tracker)
+    folder = write_trial(tmp_path)
+    for steps in (range(1, 3), range(3, 5)):
+        with StudyLog(tmp_path, make_loggers([name])):
+            train(folder, steps)
+    finish(folder)
+    for _ in range(2):
+        with StudyLog(tmp_path, make_loggers([name])):
+            pass
+    assert [(run, step) for run, step, _ in tracker.told] == [(folder.name, step) for step in (1, 2, 3, 4, 4)]
+    first = {tag: value for record in both(1) for tag, value in step_scalars(record, 16).items()}
+    assert tracker.told[0][2] == first
+    assert tracker.told[-1][2] == {"A/solo/micro_ood": 0.5, "B/solo/micro_ood": 0.0}
+    assert len(tracker.asked) == len(tracker.finished) == 3
+    assert all(asked["resume"] == "allow" and asked["config"]["seed"] == 0 for asked in tracker.asked)
+
+
+def test_several_loggers_are_told_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = Tracker("wandb")
+    monkeypatch.setitem(sys.modules, "wandb", tracker)
+    folder = write_trial(tmp_path)
+    train(folder, range(1, 3))
+    with StudyLog(tmp_path, make_loggers(["tensorboard", "wandb"])):
+        pass
+    assert events(tmp_path, folder) == expected(range(1, 3))
+    assert [step for _, step, _ in tracker.told] == [1, 2]
+    assert json.loads((tmp_path / "events" / "wandb.json").read_text())[folder.name]["step"] == 2
+
+
+def test_a_logger_that_is_missing_or_unknown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean tensorboard"):
+        make_loggers(["tensorbord"])
+    with pytest.raises(ConfigurationError, match="choose from tensorboard, trackio, wandb"):
+        make_loggers(["x"])
+    monkeypatch.setattr("ilr_bench.watchers.find_spec", lambda name: None)
+    with pytest.raises(MissingInputError, match=r"pip install 'ilr-bench\[watch\]'"):
+        make_loggers(["tensorboard"])
+
+
+def test_nothing_is_written_where_no_logger_is_asked_for(tmp_path: Path) -> None:
+    train(write_trial(tmp_path), range(1, 3))
+    with StudyLog(tmp_path, ()) as log:
+        log(None)
+    assert not (tmp_path / "events").exists()
+
+
+def test_a_follower_passes_over_lines_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    follower = Follower(path)
+    assert follower.new() == []
+    path.write_bytes(lines([step_record(1, "A")]) + b'{"step": 2}\nno JSON\n' + lines([step_record(3, "A")]) + b'{"st')
+    assert [record.step for record in follower.new()] == [1, 3]
+    assert follower.new() == []
