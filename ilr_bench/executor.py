@@ -153,7 +153,7 @@ def run_jobs(
             running[job.name] = job
             attempts[job.name] += 1
             executor.start(job)
-        for news in executor.wait(interrupt):
+        for news in executor.wait(None if stopping else interrupt):
             if isinstance(news, Event):
                 watch(news)
                 continue
@@ -170,7 +170,8 @@ def run_jobs(
             else:
                 lose(job, failure)
             source.ended(job, failure)
-            waiting.extend(source.ready())
+            if not stopping:
+                waiting.extend(source.ready())
         if interrupt is not None and interrupt.signal is not None and not stopping:
             stopping = True
             executor.stop()

@@ -30,10 +30,6 @@ class Interrupt:
         self.signal = signal.Signals(number)
         os.write(self._writer, b".")
 
-    def acknowledge(self) -> None:
-        """Makes the descriptor unreadable again."""
-        os.read(self._reader, 1)
-
     def close(self) -> None:
         """Gives the descriptors back."""
         os.close(self._reader)

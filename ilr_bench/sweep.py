@@ -1,4 +1,4 @@
-"""`python -m ilr_bench.sweep`: variants x models x seeds, on local worker processes.
+"""`python -m ilr_bench.sweep`: variants x models x seeds, on local worker processes or a Ray cluster.
 
 The study's folder is the record: the same command again continues, and repeats nothing that has finished.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
+import textwrap
 import time
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,20 +21,23 @@ import typer
 from ilr_bench.benchmarks import expand
 from ilr_bench.benchmarks import get as get_benchmark
 from ilr_bench.console import fail_in_one_line, note, say
+from ilr_bench.crew import hired
 from ilr_bench.errors import IlrError
-from ilr_bench.executor import Failure, Job, run_jobs
-from ilr_bench.executors.local import Local
+from ilr_bench.executor import RETRIES, Failure, Job
+from ilr_bench.executors.choice import Execution
+from ilr_bench.executors.local import PATIENCE
+from ilr_bench.executors.process import log_name
 from ilr_bench.files import explained
-from ilr_bench.interrupt import interruptible
-from ilr_bench.models.base import MODELS, cache_folder
+from ilr_bench.models.base import cache_folder
 from ilr_bench.models.licences import AcceptLicence, accept
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, read_study, write_study
 from ilr_bench.sharing import neighbours, take_over
+from ilr_bench.stopping import Stopped
 from ilr_bench.store import Artifacts, lock_study
 from ilr_bench.sweep_progress import SweepProgress
 from ilr_bench.timing import stage_seconds
-from ilr_bench.work import make_model, measure_agent, run_planned, units
+from ilr_bench.work import measurement_jobs, model_jobs, trial_job, units
 
 EXAMPLES = """Examples:
 
@@ -52,19 +57,27 @@ class Outcome:
 
     failed: dict[str, Failure]
     """Job -> why."""
-    seconds: dict[str, float]
-    """Phase -> seconds on the clock."""
+    seconds: float
+    """On the clock."""
 
 
-def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str, fresh: bool = False) -> Outcome:
-    """Runs what is left of a plan: models first, then measurements, then trials.
+def run_sweep(
+    plan: Plan,
+    profile: str,
+    out: Path,
+    workers: int,
+    command: str,
+    fresh: bool = False,
+    execution: Execution | None = None,
+) -> Outcome:
+    """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
 
-    Takes over what the studies beside this one have finished, unless it is to start `fresh`.
+    Takes over what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
+    of how jobs are run than the number of local `workers`. Raises Stopped where a signal has asked to stop, and
+    everything is saved.
     """
-    from ilr_bench.grid_search import GridSearch
-
-    seconds: dict[str, float] = {}
-    failed: dict[str, Failure] = {}
+    out = out.resolve()  # workers may run in another folder
+    start = time.perf_counter()
     load_benchmarks(plan)
     with lock_study(out):
         write_study(out, extended_study(out, Study(profile, command, plan.entries)))
@@ -75,24 +88,15 @@ def run_sweep(plan: Plan, profile: str, out: Path, workers: int, command: str, f
         artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
         taken = take_over(left, out, beside, artifacts)
         left = [trial for trial in left if trial.hash not in taken]
-        search = GridSearch(plan)
         if left:
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
-        with interruptible() as interrupt, closing(Local(workers, out / "logs")) as executor:
-            for phase, jobs, amounts in (
-                ("models", _model_jobs(left), {}),
-                ("measurements", _measurement_jobs(left, artifacts), {}),
-                ("trials", _trial_jobs(plan, left, out, artifacts), {trial.folder: units(trial) for trial in left}),
-            ):
-                start = time.perf_counter()
-                if failed:
-                    break
-                with SweepProgress(phase, {job.name: amounts.get(job.name, 1.0) for job in jobs}) as progress:
-                    failed |= run_jobs(jobs, executor, progress, interrupt=interrupt)
-                seconds[phase] = time.perf_counter() - start
-        search.conclude(out)
-    with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"workers": workers, "trials": len(left)} | seconds) + "\n")
+        jobs = study_jobs(plan, left, out, artifacts)
+        progress = SweepProgress("jobs", {job.name: units(job) for job in jobs})
+        with hired(out, execution or Execution(workers=workers)) as crew, progress:
+            failed = crew.run(jobs, progress)
+        seconds = time.perf_counter() - start
+        with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"workers": workers, "trials": len(left), "seconds": seconds}) + "\n")
     return Outcome(failed, seconds)
 
 
@@ -115,29 +119,14 @@ def extended_study(out: Path, study: Study) -> Study:
     )
 
 
-def _model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
-    models = dict.fromkeys(model for trial in trials for model in trial.config.models if model in MODELS)
-    return [Job(model, make_model, (model,)) for model in models]
-
-
-def _measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> list[Job]:
-    jobs: dict[object, Job] = {}
-    for trial in trials:
-        config = trial.config
-        for model, style in zip(config.models, config.styles, strict=True):
-            what = (model, config.questions, config.difficulty, style, config.warm_start)
-            name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
-            jobs.setdefault(what, Job(name, measure_agent, (model, replace(config, prompt_style=style), artifacts)))
-    return list(jobs.values())
-
-
-def _trial_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path, artifacts: Artifacts) -> list[Job]:
-    jobs = []
+def study_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path, artifacts: Artifacts) -> list[Job]:
+    """What is left to do, the trials in the order of the plan."""
+    measurements, needed = measurement_jobs(left, artifacts)
+    jobs = [*model_jobs(left), *measurements]
     for trial in left:
-        needed = None if trial.dependency is None else plan.by_hash(trial.dependency)
-        needs = (needed.folder,) if needed in left and needed is not None else ()
-        folder = None if needed is None else out / needed.folder
-        jobs.append(Job(trial.folder, run_planned, (trial, out, artifacts, folder), needs))
+        dependency = None if trial.dependency is None else plan.by_hash(trial.dependency)
+        after = [dependency.folder] if dependency is not None and dependency in left else []
+        jobs.append(trial_job(trial, out, artifacts, dependency, needed[trial.hash] + after))
     return jobs
 
 
@@ -169,10 +158,19 @@ def sweep(
         list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Training seeds, with commas.")] = "0",
-    workers: Annotated[int, typer.Option(help="Worker processes, one thread each.", min=1)] = 2,
+    workers: Annotated[int, typer.Option(help="Jobs at a time, one thread each.", min=1)] = 2,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=V1,V2: a setting, or a grid over its values; repeatable.")
     ] = None,
+    executor: Annotated[str, typer.Option(help="local: worker processes of this machine; ray: a cluster.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster (auto: this machine's); without it one is started here.")
+    ] = None,
+    gpus_per_trial: Annotated[int, typer.Option(help="GPUs that a trial has to itself; 0: all see all.", min=0)] = 0,
+    retries: Annotated[
+        int, typer.Option(help="Further attempts where a worker died, hung or ran out of memory.", min=0)
+    ] = RETRIES,
+    patience: Annotated[float, typer.Option(help="Seconds of silence after which a worker hangs.", min=1)] = PATIENCE,
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials and stop.")] = False,
     accept_licence: AcceptLicence = None,
@@ -186,8 +184,19 @@ def sweep(
             say(describe(plan))
             return
         command = recorded_command(profile, variants, models or (), seeds, overrides or ())
-        outcome = run_sweep(plan, profile, out, workers, command, fresh)
+        execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address)
+        with how_to_continue():
+            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution)
         finish(plan, out, outcome)
+
+
+@contextmanager
+def how_to_continue() -> Iterator[None]:
+    """Adds this process's own command to what a stop has to say."""
+    try:
+        yield
+    except Stopped as stop:
+        raise Stopped(f"{stop}; to continue: {shlex.join(sys.orig_argv)}", stop.exit_status - 128) from stop
 
 
 def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: str, overrides: Sequence[str]) -> str:
@@ -199,10 +208,12 @@ def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: 
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
     """Says how a sweep ended; raises IlrError if any job failed, with the failures' own exit status if it is one."""
-    note("seconds on the clock: " + ", ".join(f"{phase} {value:.0f}" for phase, value in outcome.seconds.items()))
+    note(f"seconds on the clock: {outcome.seconds:.0f}")
     note("seconds of the workers: " + _work_split(out, plan))
     for job, failure in outcome.failed.items():
         note(f"{job}: {failure.message}")
+        if failure.tail:
+            note(f"its log ends ({out / 'logs' / log_name(job)}):\n{textwrap.indent(failure.tail, '  | ')}")
     if outcome.failed:
         error = IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
         statuses = {failure.status for failure in outcome.failed.values()} - {None}

@@ -1,20 +1,27 @@
-"""What a worker process does: make a model, measure an agent, run a trial.
+"""What a worker process does: make a model, measure an agent, run a trial; and the jobs that name it.
 
 The process that schedules imports this module to name the functions; torch is only loaded inside them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from ilr_bench.config import RunConfig
-from ilr_bench.executor import Event, tell
+from ilr_bench.executor import Event, Job, tell
+from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS
 from ilr_bench.plan import PlannedTrial
 from ilr_bench.store import Artifacts
 
 EVALUATION_UNITS = 10.0
 """Progress that the solo evaluation of all agents counts for, in training steps."""
+MEASUREMENT_UNITS = 5.0
+"""Progress that rankings and ability of one model count for."""
 
 
 def make_model(name: str) -> None:
@@ -32,16 +39,57 @@ def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     measure_model(model, config, artifacts)
 
 
-def run_planned(trial: PlannedTrial, study: Path, artifacts: Artifacts, dependency: Path | None) -> None:
-    """Runs one trial of a study to its end."""
+def run_planned(
+    trial: PlannedTrial, study: Path, artifacts: Artifacts, dependency: Path | None, until: int | None = None
+) -> None:
+    """Runs one trial of a study to its end, or `until` a step."""
     from ilr_bench.trial import run_trial
 
     def watch(step: int, evaluated: float) -> None:
         tell(Event(trial.folder, done=step + EVALUATION_UNITS * evaluated))
 
-    run_trial(trial.config, trial.hash, study / trial.folder, artifacts, dependency, watch)
+    folder = study / trial.folder
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A worker that was given up on another machine may live for a moment beside the one that takes its place.
+        lock = FileLock(folder.with_name(f".{folder.name}.lock")).acquire()
+    with lock:
+        run_trial(trial.config, trial.hash, folder, artifacts, dependency, watch, until)
 
 
-def units(trial: PlannedTrial) -> float:
-    """Units of progress that a trial counts for."""
-    return trial.config.training.steps + EVALUATION_UNITS
+def model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
+    """A job per model that has to be made, unpacked or loaded down."""
+    models = dict.fromkeys(model for trial in trials for model in trial.config.models if model in MODELS)
+    return [Job(model, make_model, (model,), heeds_stop=False) for model in models]
+
+
+def measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> tuple[list[Job], dict[str, list[str]]]:
+    """A job per model and what is to be known of it before training, and trial hash -> names of those it needs."""
+    jobs: dict[object, Job] = {}
+    needed: dict[str, list[str]] = {}
+    for trial in trials:
+        config = trial.config
+        for model, style in zip(config.models, config.styles, strict=True):
+            what = (model, config.questions, config.difficulty, style, config.warm_start)
+            name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
+            arguments = (model, replace(config, prompt_style=style), artifacts)
+            needs = (model,) if model in MODELS else ()
+            job = jobs.setdefault(what, Job(name, measure_agent, arguments, needs, heeds_stop=False))
+            needed.setdefault(trial.hash, []).append(job.name)
+    return list(jobs.values()), needed
+
+
+def trial_job(
+    trial: PlannedTrial, study: Path, artifacts: Artifacts, dependency: PlannedTrial | None, needs: Sequence[str]
+) -> Job:
+    """The job of a trial, which matches the tokens of `dependency`."""
+    folder = None if dependency is None else study / dependency.folder
+    return Job(trial.folder, run_planned, (trial, study, artifacts, folder), tuple(needs))
+
+
+def units(job: Job) -> float:
+    """Units of progress that a job counts for: training steps, or as long as some of them take."""
+    if job.function is run_planned:
+        trial: PlannedTrial = job.arguments[0]
+        return trial.config.training.steps + EVALUATION_UNITS
+    return MEASUREMENT_UNITS if job.function is measure_agent else 1.0

@@ -7,6 +7,7 @@ import pytest
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
 from ilr_bench import sweep
+from ilr_bench.crew import Crew
 from ilr_bench.records import Study, read_result, write_study
 from ilr_bench.sharing import neighbours, take_over
 from ilr_bench.store import Artifacts
@@ -105,7 +106,7 @@ def test_artifacts_are_copied_before_they_are_computed(models, runs):
 
 def asked_jobs(monkeypatch, plan, out, **options):
     jobs = []
-    monkeypatch.setattr(sweep, "run_jobs", lambda given, *rest, **options: jobs.extend(given) or {})
+    monkeypatch.setattr(Crew, "run", lambda self, given, watch: jobs.extend(given) or {})
     sweep.run_sweep(plan, "micro", out, 1, "test", **options)
     return [job.name for job in jobs]
 

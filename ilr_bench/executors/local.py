@@ -57,8 +57,6 @@ class Local:
         patience = min(worker.heard for worker in busy.values()) + self._patience - time.monotonic()
         heard = wait([*busy, *([] if interrupt is None else [interrupt.fileno()])], max(0.0, patience))
         news: list[Event | Ended] = []
-        if interrupt is not None and interrupt.fileno() in heard:
-            interrupt.acknowledge()
         for connection, worker in busy.items():
             if connection in heard:
                 news += worker.news()

@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ilr_bench import executor, heartbeat, stopping
 from ilr_bench.errors import IlrError
-from ilr_bench.executor import Ended, Failure, Job
+from ilr_bench.executor import Ended, Event, Failure, Job
 
 BEAT_SECONDS = 1.0
 
@@ -30,12 +32,17 @@ def main(descriptor: int) -> None:
     connection: Connection[Any, Any] = Connection(descriptor)
     letters: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, letters), daemon=True).start()
-    executor.listen(connection.send)
     heartbeat.listen(_Beat(connection))
     while True:
-        log, job = letters.get()
+        log, letter = letters.get()
         _print_to(log)
-        connection.send(_run(pickle.loads(job)))
+        job: Job = pickle.loads(letter)
+        executor.listen(partial(_pass_on, connection, job.name))
+        connection.send(_run(job))
+
+
+def _pass_on(connection: Connection[Any, Any], job: str, event: Event) -> None:
+    connection.send(replace(event, job=job))
 
 
 def _receive(connection: Connection[Any, Any], letters: queue.SimpleQueue[tuple[str, bytes]]) -> None:
