@@ -35,3 +35,9 @@ class NumericalError(IlrError):
     """A loss, gradient or weight is not finite; names agent and step."""
 
     exit_status = 5
+
+
+class MemoryShortageError(IlrError):
+    """Not even a single row fits into this machine's memory."""
+
+    exit_status = 6

@@ -7,7 +7,7 @@ returns turns by agent, question and number: `turns[agent][question][k]`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -48,6 +48,18 @@ class Table:
     """Seed of this step."""
     hears: Literal["peers", "itself"] = "peers"
     """Whose ideas an agent analyses."""
+    first: int = 0
+    """Questions of the step that stand before these, where several processes share them."""
+
+    def part(self, places: range) -> Table:
+        """Neighbouring questions of this table by themselves; what is said of them is what it would be among all."""
+        kept = slice(places.start, places.stop)
+        return replace(
+            self,
+            questions=self.questions[kept],
+            cooperation=self.cooperation[:, kept],
+            first=self.first + places.start,
+        )
 
     def mode(self, agent: int, question: int) -> Mode:
         """The agent's mode on a question."""
@@ -119,6 +131,7 @@ def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], 
                 [counts[number]] * len(flat),
                 options(table.sampling, stage, agent.style.stop_strings()),
                 derive_seed(table.seed, stage, number),
+                first=table.first * (len(flat) // max(1, len(texts))),
             )
         )
         turns.append(

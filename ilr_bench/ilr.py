@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig, Stage
+from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.idea3 import Table, Turns, analyse, fuse, share
@@ -50,6 +51,8 @@ class Classroom:
     """(agents,) gamma, replaced in every step where ability is estimated online."""
     grader: Grader
     stopwatch: Stopwatch
+    ranks: Ranks = ALONE
+    """The processes that share this run's work."""
 
 
 def train(
@@ -91,7 +94,8 @@ def select(config: RunConfig, room: Classroom, step: int) -> tuple[Table, NDArra
 
 
 def discuss(config: RunConfig, room: Classroom, table: Table, places: NDArray[np.int64]) -> Discussion:
-    """Share, analyse, fuse, and score what ends in an answer."""
+    """Share, analyse, fuse, and score what ends in an answer; of several processes, each on its own questions."""
+    own = table.part(room.ranks.share(len(places)))
     dialogues, stages = config.discussion.dialogues_per_question, config.discussion.stages
     samples = [config.samples_of(agent) for agent in range(len(table.agents))]
     trained = TRAINED_STAGES[config.discussion.trained_turns]
@@ -99,21 +103,22 @@ def discuss(config: RunConfig, room: Classroom, table: Table, places: NDArray[np
     answers = [n // dialogues if "fusion" in trained else 1 for n in samples]
     turns: dict[Stage, Turns] = {}
     with room.stopwatch.watch("sharing"):
-        turns["sharing"] = share(table, ideas)
+        turns["sharing"] = share(own, ideas)
     if "fusion" in stages:
         with room.stopwatch.watch("analysis"):
-            turns["analysis"] = analyse(table, turns["sharing"], dialogues)
+            turns["analysis"] = analyse(own, turns["sharing"], dialogues)
         with room.stopwatch.watch("fusion"):
-            turns["fusion"] = fuse(table, turns["sharing"], turns["analysis"], answers)
-    for stage, spoken in turns.items():
-        room.stopwatch.count(stage, sampled_tokens(spoken))
+            turns["fusion"] = fuse(own, turns["sharing"], turns["analysis"], answers)
     with room.stopwatch.watch("grading"):
         scores: dict[Stage, Scores] = {
-            stage: score_turns(table, spoken, config.reward, room.grader)
+            stage: score_turns(own, spoken, config.reward, room.grader)
             for stage, spoken in turns.items()
             if stage != "analysis"
         }
-    return Discussion(table, places, turns, scores)
+    talk = Discussion(table, places, room.ranks.whole(turns), room.ranks.whole(scores))
+    for stage, spoken in talk.turns.items():
+        room.stopwatch.count(stage, sampled_tokens(spoken))
+    return talk
 
 
 def calibrate(config: RunConfig, talk: Discussion) -> dict[Stage, list[Lesson]]:
@@ -152,9 +157,18 @@ def update(
     reports = []
     for number, updater in enumerate(room.updaters):
         taught = [
-            TrainedTurn(turn.prompt.ids, turn.completion.token_ids, turn.completion.logprobs, float(advantage))
+            TrainedTurn(
+                turn.prompt.ids,
+                turn.completion.token_ids,
+                turn.completion.logprobs,
+                float(advantage),
+                question.id,
+                stage,
+            )
             for stage, by_agent in lessons.items()
-            for group, advantages in zip(talk.turns[stage][number], by_agent[number].advantages, strict=True)
+            for question, group, advantages in zip(
+                talk.table.questions, talk.turns[stage][number], by_agent[number].advantages, strict=True
+            )
             for turn, advantage in zip(group, advantages, strict=True)
         ]
         with room.stopwatch.watch("update"):
@@ -171,18 +185,26 @@ def estimate_ability(config: RunConfig, room: Classroom, talk: Discussion) -> No
 
 
 def validate(config: RunConfig, room: Classroom, step: int) -> list[float | None]:
-    """Solo accuracy on held-out questions, every few steps and after the last."""
+    """Solo accuracy on held-out questions, every few steps and after the last; the processes share them."""
     due = config.training.validate_every and (
         step % config.training.validate_every == 0 or step == config.training.steps
     )
     if not due:
         return [None] * len(room.agents)
+    questions = room.ranks.part(room.validation)
     with room.stopwatch.watch("validation"):
-        return [solo_accuracy(agent, room.validation, config, room.grader) for agent in room.agents]
+        right = [solo_answers(agent, questions, config, room.grader) for agent in room.agents]
+        by_agent = zip(*room.ranks.gather(right), strict=True)
+        return [float(np.mean([item for part in parts for item in part])) for parts in by_agent]
 
 
 def solo_accuracy(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> float:
     """Share of questions that an agent answers rightly, alone and greedily; gamma when taken before training."""
+    return float(np.mean(solo_answers(agent, questions, config, grader)))
+
+
+def solo_answers(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> list[bool]:
+    """Which questions an agent answers rightly, alone and greedily."""
     options = SamplingOptions(
         config.sampling.max_new_tokens, 0.0, config.sampling.rows_per_call, agent.style.stop_strings()
     )
@@ -193,7 +215,7 @@ def solo_accuracy(agent: Agent, questions: Sequence[Question], config: RunConfig
         for question, turn in zip(questions, turns, strict=True)
     ]
     scores = score(answers, agent.style, config.reward, grader)
-    return float(np.mean([item.verdict is Verdict.CORRECT for item in scores]))
+    return [item.verdict is Verdict.CORRECT for item in scores]
 
 
 def step_questions(count: int, per_step: int, step: int, seed: int) -> NDArray[np.int64]:

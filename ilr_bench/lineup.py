@@ -8,6 +8,7 @@ from functools import partial
 
 from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig
+from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.models.loading import LoadedModel, load_model, load_twins
 from ilr_bench.policy_update import PolicyUpdater
@@ -41,8 +42,8 @@ def seat(name: str, loaded: LoadedModel, config: RunConfig, place: int = 0) -> A
     return Agent(name, loaded.model, loaded.tokenizer, style, engine, config.sampling.max_prompt_tokens)
 
 
-def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdater]:
-    """One optimizer per agent."""
+def make_updaters(seats: Sequence[Seat], config: RunConfig, ranks: Ranks = ALONE) -> list[PolicyUpdater]:
+    """One optimizer per agent; `ranks`: the processes that share its updates."""
     longest = max(config.sampling.max_new_tokens, config.sampling.max_analysis_tokens)
     make = PolicyUpdater if config.critic.kind == "none" else partial(PpoUpdater, critic=config.critic)
     return [
@@ -53,6 +54,7 @@ def make_updaters(seats: Sequence[Seat], config: RunConfig) -> list[PolicyUpdate
             config.training.steps,
             longest,
             config.sampling.temperature,
+            ranks,
         )
         for seat in seats
     ]

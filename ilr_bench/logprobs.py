@@ -7,7 +7,7 @@ tables and back; everything else of the model computes each token once and never
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +49,11 @@ class MicroBatch:
     """(groups x width,) completion tokens by slot, none in an empty one."""
 
     @property
+    def rows(self) -> int:
+        """Turns, empty slots apart."""
+        return int((self.turn_of_slot >= 0).sum())
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest completion."""
         return max(len(completion) for completion in self.completions)
@@ -84,6 +89,20 @@ def micro_batches(turns: Sequence[TurnTokens], most_rows: int) -> list[MicroBatc
             current = []
         current.append((prompt, places))
     return [*batches, _arrange(turns, current)] if current else batches
+
+
+def smaller(
+    batch: MicroBatch, turns: Sequence[TurnTokens], most_rows: int
+) -> list[tuple[MicroBatch, NDArray[np.int64]]]:
+    """The turns of one micro-batch, its places among `turns` kept, in batches of at most `most_rows`.
+
+    With each, where in `batch` its slots lay, (slots,); -1 for an empty slot.
+    """
+    filled = np.flatnonzero(batch.turn_of_slot >= 0)
+    parts = micro_batches([turns[place] for place in batch.turn_of_slot[filled]], most_rows)
+    # -1, an empty slot, finds the -1 at the end of both.
+    before, places = np.append(filled, -1), np.append(batch.turn_of_slot[filled], -1)
+    return [(replace(part, turn_of_slot=places[part.turn_of_slot]), before[part.turn_of_slot]) for part in parts]
 
 
 class LaidEndToEnd:

@@ -1,37 +1,38 @@
-"""The GRPO update of one agent: turns with advantages in, optimizer steps out. The one room that knows TRL.
+"""The GRPO update of one agent: turns with advantages in, optimizer steps out.
 
-The loss is TRL's own `_compute_loss`. The log-probabilities that it is given come from our forward, which
-encodes a prompt once for all turns that share it. Left out of TRL's trainer: its sampling, data loading,
-logging, and the patches that it applies to the model.
+The loss is TRL's (`trl_loss`); the log-probabilities that it is given come from our forward, which encodes a prompt
+once for all turns that share it.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib.metadata import version
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from packaging.specifiers import SpecifierSet
 from torch import Tensor
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from ilr_bench.config import UpdateSettings
-from ilr_bench.errors import MissingInputError, NumericalError
+from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.generation.shared_prefix import shared_prefix_attention
-from ilr_bench.logprobs import MicroBatch, micro_batches, turn_logprobs
+from ilr_bench.logprobs import MicroBatch, micro_batches, smaller, turn_logprobs
+from ilr_bench.recovery import BrokenBatchError, halving
+from ilr_bench.trl_loss import TrlLoss
 
-SUPPORTED_TRL = ">=1.16,<1.17"
-LEARNED_ON = ("_compute_loss", "_get_per_token_logps_and_entropies")
-"""The two private methods of TRL's trainer that are used here: one called, one replaced."""
+VALUE_LOSS = "value_loss"
+"""Where a critic's loss on a micro-batch is noted, beside what TRL measures of it."""
+BROKEN_MODEL = "the model's log-probabilities are not finite"
+UNTOUCHED = "the weights were left as they are; lower update.learning_rate or update.max_grad_norm and run again"
+
+T = TypeVar("T")
+Work = tuple[MicroBatch, dict[str, Tensor]]
+"""A micro-batch and what TRL's loss reads of it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class TrainedTurn:
     """(len(completion_ids),) under the policy that sampled it, at temperature 1; None for another agent's text, whose
     importance ratio starts from this agent's own policy as it stands before the update."""
     advantage: float
+    question: str = ""
+    """Id of the question it speaks of; all turns on one are trained by one process."""
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,9 @@ class UpdateReport:
 class PolicyUpdater:
     """The optimizer of one agent."""
 
+    values = False
+    """Whether a critic is trained with the policy."""
+
     def __init__(
         self,
         model: Any,
@@ -74,18 +81,21 @@ class PolicyUpdater:
         total_steps: int,
         max_completion_length: int,
         temperature: float,
+        ranks: Ranks = ALONE,
         head: Sequence[dict[str, Any]] = (),
     ) -> None:
         """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.
 
         total_steps: joint steps of the run, which bound the warm-up. temperature: the one turns are sampled at.
-        head: groups of weights beside the model's, each with a learning rate `rate` of its own.
+        ranks: the processes that share each update. head: groups of weights beside the model's, each with a learning
+        rate `rate` of its own.
         """
         self.agent = agent
         self.settings = settings
         # TRL divides the logits by it as well; greedy turns have no distribution to train, so they count as 1.
         self.temperature = temperature or 1.0
         self.total_steps = total_steps
+        self.ranks = ranks
         self.warmup = min(settings.warmup_steps, total_steps * settings.iterations)
         self.optimizer_steps = 0
         self.loss = TrlLoss(settings, max_completion_length)
@@ -105,32 +115,38 @@ class PolicyUpdater:
     def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
         """Takes `settings.iterations` optimizer steps on one batch of turns.
 
-        Raises NumericalError, before the weights change, where a loss or gradient is not finite, or where the
-        weights that sampled the turns gave no finite log-probabilities.
+        Of several processes, which are all given all turns, each computes the gradients of its own questions' turns,
+        and all end with the same weights. A micro-batch that does not fit into memory is halved, and its pass begun
+        anew. Raises BrokenBatchError, before the weights change, where a loss or gradient is not finite, or where the
+        weights that sampled the turns gave no finite log-probabilities; MemoryShortageError where one row does not fit.
         """
         # Answers of a broken model are all wrong alike, so no loss would ever be computed from them.
-        if not all(np.isfinite(turn.logprobs).all() for turn in turns if turn.logprobs is not None):
-            raise self._broken(step)
+        broken = [turn for turn in turns if turn.logprobs is not None and not np.isfinite(turn.logprobs).all()]
+        if broken:
+            raise self._broken(broken, step, f"{BROKEN_MODEL}; lower update.learning_rate and run again")
         taught = [turn for turn in turns if turn.completion_ids and self._teaches(turn)]
-        batches = micro_batches(taught, self.settings.rows_per_micro_batch)
+        own = self._own(turns, taught)
         rows, tokens = len(turns), sum(len(turn.completion_ids) for turn in turns)
-        inputs = [self._inputs(batch, taught, tokens) for batch in batches]
-        self._prepare(batches, inputs)
-        losses, norms = [], []
-        self.loss.metrics.clear()
+        whole = min(self.settings.rows_per_micro_batch, len(own))
+        work = self._halving(whole, step, lambda most: self._arrange(own, tokens, most))
+        self._normalise([given for _, given in work])
+        sums, norms = [], []
         with training_mode(self.model, self.settings.gradient_checkpointing):
             for _ in range(self.settings.iterations):
-                losses.append(self._accumulate(batches, inputs, rows, tokens, step))
-                norms.append(self._optimizer_step(step))
+                sums.append(self._pass(work, own, rows, tokens, step))
+                norms.append(self._optimizer_step(turns, step))
         if step == self.total_steps:
             self._check(turns, step)
+        trained = sum(len(turn.completion_ids) for turn in taught)
+        loss, kl, value_loss = np.mean(sums, axis=0)
         return UpdateReport(
-            loss=float(np.mean(losses)),
+            loss=float(loss),
             gradient_norm=float(np.mean(norms)),
             learning_rate=self.optimizer.param_groups[0]["lr"],
-            kl=self.loss.mean_kl(inputs) if self.settings.beta else None,
-            trained_tokens=sum(len(turn.completion_ids) for turn in taught),
+            kl=float(kl) / max(1, trained) if self.settings.beta else None,
+            trained_tokens=trained,
             skipped_turns=rows - len(taught),
+            value_loss=float(value_loss) if self.values else None,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -146,21 +162,41 @@ class PolicyUpdater:
         """Whether a turn has any gradient."""
         return turn.advantage != 0 or self.settings.beta != 0
 
-    def _prepare(self, batches: Sequence[MicroBatch], inputs: Sequence[dict[str, Tensor]]) -> None:
+    def _own(self, turns: Sequence[TrainedTurn], taught: Sequence[TrainedTurn]) -> list[TrainedTurn]:
+        """The turns that this process trains: those on its share of the questions."""
+        questions = set(self.ranks.part(list(dict.fromkeys(turn.question for turn in turns))))
+        return [turn for turn in taught if turn.question in questions]
+
+    def _halving(self, rows: int, step: int, attempt: Callable[[int], T]) -> T:
+        return halving(rows, attempt, f"agent {self.agent}, step {step}: update", "update.rows_per_micro_batch")
+
+    def _arrange(self, turns: Sequence[TrainedTurn], tokens: int, most: int) -> list[Work]:
+        """Micro-batches of at most `most` rows, with all that is known of them before the first optimizer step."""
+        work = [(batch, self._inputs(batch, turns, tokens)) for batch in micro_batches(turns, most)]
+        for batch, given in work:
+            self._prepare(batch, given)
+        return work
+
+    def _prepare(self, batch: MicroBatch, given: dict[str, Tensor]) -> None:
+        """What is computed from a micro-batch before the first optimizer step; for those who extend this class."""
+
+    def _normalise(self, inputs: Sequence[dict[str, Tensor]]) -> None:
         """What is computed from all turns before the first optimizer step; for those who extend this class."""
 
     def _check(self, turns: Sequence[TrainedTurn], step: int) -> None:
-        """Raises NumericalError where the weights of the last update, from which nothing is sampled, are broken."""
-        shown = micro_batches([turn for turn in turns if turn.completion_ids][:1], 1)
+        """Raises BrokenBatchError where the weights of the last update, from which nothing is sampled, are broken."""
+        shown = [turn for turn in turns if turn.completion_ids][:1]
         with torch.no_grad():
-            if not all(bool(self._logprobs(self.model, batch).isfinite().all()) for batch in shown):
-                raise self._broken(step, " after its last update")
+            if not all(bool(self._logprobs(self.model, batch).isfinite().all()) for batch in micro_batches(shown, 1)):
+                raise self._broken(
+                    turns, step, f"{BROKEN_MODEL} after its last update; lower update.learning_rate and run again"
+                )
 
-    def _broken(self, step: int, when: str = "") -> NumericalError:
-        return NumericalError(
-            f"agent {self.agent}, step {step}: the model's log-probabilities are not finite{when}; "
-            "lower update.learning_rate and run again"
-        )
+    def _broken(self, turns: Sequence[TrainedTurn], step: int, what: str) -> BrokenBatchError:
+        """`turns`: those in which the numbers broke."""
+        self.optimizer.zero_grad()
+        batch = {"agent": self.agent, "step": step, "what": what, "turns": [_as_json(turn) for turn in turns]}
+        return BrokenBatchError(f"agent {self.agent}, step {step}: {what}", f"step-{step:08d}-{self.agent}.json", batch)
 
     def _inputs(self, batch: MicroBatch, turns: Sequence[TrainedTurn], tokens: int) -> dict[str, Tensor]:
         """What TRL's loss reads; prompts are empty there, since the forward is ours."""
@@ -184,19 +220,52 @@ class PolicyUpdater:
                 inputs["ref_per_token_logps"] = self._logprobs(reference, batch)
         return inputs
 
+    def _pass(
+        self, work: list[Work], turns: Sequence[TrainedTurn], rows: int, tokens: int, step: int
+    ) -> NDArray[np.float64]:
+        """Leaves the gradients of one pass over all turns of all processes; returns its `_sums`.
+
+        `work` is cut smaller in place where memory is short.
+        """
+
+        def attempt(most: int) -> tuple[NDArray[np.float64], MicroBatch | None]:
+            if any(batch.rows > most for batch, _ in work):
+                work[:] = [part for batch, given in work for part in _smaller(batch, given, turns, most)]
+            return self._accumulate(work, rows, tokens)
+
+        own, broken = self._halving(max((batch.rows for batch, _ in work), default=1), step, attempt)
+        suspects = [] if broken is None else [turns[place] for place in broken.turn_of_slot if place >= 0]
+        parts, found = zip(*self.ranks.gather((own, suspects)), strict=True)
+        sums: NDArray[np.float64] = np.sum(parts, axis=0)
+        if not np.isfinite(sums).all():
+            worst = [turn for part in found for turn in part]
+            raise self._broken(worst, step, f"the loss is {sums[0]}, {UNTOUCHED}")
+        self.ranks.add([weight.grad for weight in self.weights if weight.grad is not None])
+        return sums
+
     def _accumulate(
-        self, batches: list[MicroBatch], inputs: list[dict[str, Tensor]], rows: int, tokens: int, step: int
-    ) -> float:
-        """Gradients of one pass over all micro-batches, equal to those of one batch of all turns; returns the loss."""
-        total = 0.0
+        self, work: Sequence[Work], rows: int, tokens: int
+    ) -> tuple[NDArray[np.float64], MicroBatch | None]:
+        """Gradients of all micro-batches, equal to those of one batch of all turns; `_sums`, and what is not finite."""
+        self.loss.metrics.clear()
         for weight in self.weights:
             # Not None: momentum and weight decay act on a batch without gradient too.
             weight.grad = torch.zeros_like(weight)
-        for batch, given in zip(batches, inputs, strict=True):
+        losses: list[float] = []
+        for batch, given in work:
             loss = self._loss(batch, given, rows, tokens)
-            total += self._finite(loss.detach(), "loss", step)
+            losses.append(float(loss.detach()))
+            if not np.isfinite(losses[-1]):
+                return self._sums(losses, []), batch
             self.accelerator.backward(loss)
-        return total
+        return self._sums(losses, [given for _, given in work]), None
+
+    def _sums(self, losses: Sequence[float], inputs: Sequence[dict[str, Tensor]]) -> NDArray[np.float64]:
+        """Over micro-batches: losses, KL times tokens, value losses."""
+        sizes = [float(given["completion_mask"].sum()) for given in inputs]
+        measured = self.loss.metrics
+        kl = float(np.multiply(measured["kl"], sizes).sum()) if self.settings.beta and inputs else 0.0
+        return np.array([sum(losses), kl, sum(measured[VALUE_LOSS])])
 
     def _loss(self, batch: MicroBatch, given: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
         logprobs = self._logprobs(self.model, batch)
@@ -210,25 +279,16 @@ class PolicyUpdater:
         if missing is not None and bool(missing.any()):
             given["old_per_token_logps"] = torch.where(missing.to(old.device)[:, None], logprobs, old)
 
-    def _optimizer_step(self, step: int) -> float:
-        norm = self.accelerator.clip_grad_norm_(self.weights, self.settings.max_grad_norm)
-        norm = self._finite(norm, "gradient", step)
+    def _optimizer_step(self, turns: Sequence[TrainedTurn], step: int) -> float:
+        norm = float(self.accelerator.clip_grad_norm_(self.weights, self.settings.max_grad_norm))
+        if not np.isfinite(norm):
+            raise self._broken(turns, step, f"the gradient is {norm}, {UNTOUCHED}")
         self.optimizer_steps += 1
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * min(1.0, self.optimizer_steps / max(1, self.warmup))
         self.optimizer.step()
         self.optimizer.zero_grad()
         return norm
-
-    def _finite(self, value: Tensor, what: str, step: int) -> float:
-        number = float(value)
-        if not np.isfinite(number):
-            self.optimizer.zero_grad()
-            raise NumericalError(
-                f"agent {self.agent}, step {step}: the {what} is {number}, the weights were left as they are; "
-                "lower update.learning_rate or update.max_grad_norm and run again"
-            )
-        return number
 
     def _logprobs(self, model: Any, batch: MicroBatch) -> Tensor:
         half = self.settings.precision == "bf16"
@@ -245,60 +305,34 @@ class PolicyUpdater:
                 yield model
 
 
-class TrlLoss:
-    """TRL's GRPO loss on log-probabilities that are already there.
+def _smaller(batch: MicroBatch, given: dict[str, Tensor], turns: Sequence[TrainedTurn], most: int) -> Iterator[Work]:
+    """A micro-batch in parts of at most `most` rows, each with its part of what is known."""
+    for part, slots in smaller(batch, turns, most):
+        places = torch.from_numpy(np.maximum(slots, 0))
+        empty = torch.from_numpy(slots < 0)
+        taken = {}
+        for name, values in given.items():
+            if values.ndim:
+                values = values[places.to(values.device)]
+                values[empty.to(values.device)] = 0
+            taken[name] = values[:, : part.longest] if values.ndim > 1 else values
+        yield part, taken
 
-    TRL's `_compute_loss` reads its settings from the trainer it belongs to. This stands in for the trainer and has
-    what is read and nothing else: a real one seeds the global generators and patches the model's forward.
-    """
 
-    def __init__(self, settings: UpdateSettings, max_completion_length: int) -> None:
-        self.loss_type = settings.loss_type
-        self.beta = settings.beta
-        self.epsilon_low = settings.epsilon
-        self.epsilon_high = settings.epsilon if settings.epsilon_high is None else settings.epsilon_high
-        self.max_completion_length = max_completion_length
-        self.importance_sampling_level = "token"
-        self.top_entropy_quantile = 1.0
-        self.off_policy_mask_threshold = None
-        self.use_vllm = False
-        self.aux_loss_enabled = False
-        self._entropy_bonus_enabled = False
-        # TRL's default: the KL term carries the ratio, so that its gradient is that of the reverse KL, without bias.
-        self.args = SimpleNamespace(delta=None, use_bias_correction_kl=True, steps_per_generation=1)
-        self.model = SimpleNamespace(training=True)
-        self.current_gradient_accumulation_steps = 1
-        self.accelerator = Accelerator(device_placement=False, mixed_precision="no")
-        self._metrics: dict[str, defaultdict[str, list[float]]] = {"train": defaultdict(list)}
-        self._logprobs = torch.empty(0)
+def _as_json(turn: TrainedTurn) -> dict[str, Any]:
+    """Numbers that are not finite become text, which every reader of JSON understands."""
 
-    def __call__(self, logprobs: Tensor, inputs: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
-        """This micro-batch's part of the loss of a batch with `rows` turns and `tokens` completion tokens.
+    def plain(value: float) -> float | str:
+        return float(value) if np.isfinite(value) else str(float(value))
 
-        TRL normalises by what it is shown; the factor turns that into the whole batch's normaliser.
-        """
-        self._logprobs = logprobs
-        compute: Any = GRPOTrainer._compute_loss
-        loss: Tensor = compute(self, None, inputs)
-        if self.loss_type == "dapo":
-            return loss
-        if self.loss_type == "bnpo":
-            return loss * (inputs["completion_mask"].sum() / tokens)
-        return loss * (len(logprobs) / rows)
-
-    @property
-    def metrics(self) -> dict[str, list[float]]:
-        """What TRL measured, a number per call."""
-        return self._metrics["train"]
-
-    def mean_kl(self, inputs: Sequence[dict[str, Tensor]]) -> float:
-        """Mean KL per token over all calls since `metrics` was cleared, which went round and round `inputs`."""
-        sizes = [float(given["completion_mask"].sum()) for given in inputs]
-        values = np.array(self.metrics["kl"]).reshape(-1, len(sizes))
-        return float(np.average(values.mean(axis=0), weights=sizes))
-
-    def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor, None]:
-        return self._logprobs, torch.zeros_like(self._logprobs), None
+    return {
+        "question": turn.question,
+        "stage": turn.stage,
+        "advantage": plain(turn.advantage),
+        "prompt_ids": list(turn.prompt_ids),
+        "completion_ids": list(turn.completion_ids),
+        "logprobs": None if turn.logprobs is None else [plain(value) for value in turn.logprobs],
+    }
 
 
 @contextmanager
@@ -316,16 +350,3 @@ def training_mode(model: Any, checkpointing: bool) -> Iterator[None]:
         if checkpointing:
             model.gradient_checkpointing_disable()
         model.train(before)
-
-
-def require_trl(installed: str) -> None:
-    """Raises MissingInputError where TRL is not a version whose private methods are known here."""
-    known = all(hasattr(GRPOTrainer, name) for name in LEARNED_ON)
-    if not known or installed not in SpecifierSet(SUPPORTED_TRL):
-        raise MissingInputError(
-            f"trl {installed} is installed, but the policy update is made for trl{SUPPORTED_TRL}; "
-            f"install it with `pip install 'trl{SUPPORTED_TRL}'`"
-        )
-
-
-require_trl(version("trl"))

@@ -46,9 +46,9 @@ def pool_successes(config: RunConfig, talk: Discussion, lessons: list[Lesson]) -
             worth = group_advantages(joined, config.advantages.scale)
             own = lesson.advantages.shape[1]
             advantages[place] = worth[:own]
-            prompt = talk.turns["sharing"][number][place][0].prompt.ids
+            prompt, question = talk.turns["sharing"][number][place][0].prompt.ids, talk.table.questions[place].id
             taken += [
-                TrainedTurn(prompt, ids, None, float(advantage))
+                TrainedTurn(prompt, ids, None, float(advantage), question, "sharing")
                 for (ids, _), advantage in zip(texts, worth[own:], strict=True)
             ]
         pooled.append(replace(lesson, advantages=advantages))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ilr_bench.config import CriticSettings, UpdateSettings
+from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.gae import generalised_advantages, whitened
 from ilr_bench.logprobs import MicroBatch
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn, UpdateReport
+from ilr_bench.policy_update import VALUE_LOSS, PolicyUpdater, TrainedTurn
 
 
 class ValueHead(nn.Module):
@@ -41,6 +41,8 @@ class ValueHead(nn.Module):
 class PpoUpdater(PolicyUpdater):
     """The optimizer of one agent and of its value head; a turn's `advantage` is its reward, without any baseline."""
 
+    values = True
+
     def __init__(
         self,
         model: Any,
@@ -49,6 +51,8 @@ class PpoUpdater(PolicyUpdater):
         total_steps: int,
         max_completion_length: int,
         temperature: float,
+        ranks: Ranks = ALONE,
+        *,
         critic: CriticSettings,
     ) -> None:
         """See `PolicyUpdater`."""
@@ -56,16 +60,8 @@ class PpoUpdater(PolicyUpdater):
         self.head = ValueHead(output.in_features).to(model.device)
         self.critic = critic
         group = {"params": list(self.head.parameters()), "weight_decay": 0.0, "rate": critic.learning_rate}
-        super().__init__(model, agent, settings, total_steps, max_completion_length, temperature, [group])
+        super().__init__(model, agent, settings, total_steps, max_completion_length, temperature, ranks, [group])
         self._hidden: list[Tensor] = []
-        self._value_losses: list[float] = []
-
-    def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
-        """See `PolicyUpdater.update`; no turn is skipped."""
-        self._value_losses.clear()
-        report = super().update(turns, step)
-        value_loss = sum(self._value_losses) / self.settings.iterations
-        return replace(report, value_loss=value_loss)
 
     def state_dict(self) -> dict[str, Any]:
         """See `PolicyUpdater.state_dict`; the value head is among it."""
@@ -79,31 +75,35 @@ class PpoUpdater(PolicyUpdater):
     def _teaches(self, turn: TrainedTurn) -> bool:
         return True
 
-    def _prepare(self, batches: Sequence[MicroBatch], inputs: Sequence[dict[str, Tensor]]) -> None:
+    def _prepare(self, batch: MicroBatch, given: dict[str, Tensor]) -> None:
         """Values before the first step, and from them the advantages and returns of every token."""
-        for batch, given in zip(batches, inputs, strict=True):
-            with torch.no_grad():
-                given["old_values"] = self._predict(batch)[1]
-            mask = given["completion_mask"].cpu().numpy()
-            values = given["old_values"].cpu().numpy()
-            rewards = np.zeros_like(mask)
-            lengths = mask.sum(axis=1).astype(int)
-            rewards[lengths > 0, lengths[lengths > 0] - 1] = given["advantages"].cpu().numpy()[lengths > 0]
-            raw = generalised_advantages(rewards, values, mask, self.critic.discount, self.critic.trace)
-            given["returns"] = torch.from_numpy(raw + values).to(given["old_values"])
-            given["advantages"] = torch.from_numpy(raw).to(given["old_values"])
-        if batches:
-            self._whiten(inputs)
+        with torch.no_grad():
+            given["old_values"] = self._predict(batch)[1]
+        mask = given["completion_mask"].cpu().numpy()
+        values = given["old_values"].cpu().numpy()
+        rewards = np.zeros_like(mask)
+        lengths = mask.sum(axis=1).astype(int)
+        rewards[lengths > 0, lengths[lengths > 0] - 1] = given["advantages"].cpu().numpy()[lengths > 0]
+        raw = generalised_advantages(rewards, values, mask, self.critic.discount, self.critic.trace)
+        given["returns"] = torch.from_numpy(raw + values).to(given["old_values"])
+        given["advantages"] = torch.from_numpy(raw).to(given["old_values"])
 
-    def _whiten(self, inputs: Sequence[dict[str, Tensor]]) -> None:
-        flat, mask = (
-            np.concatenate([given[key].cpu().numpy().ravel() for given in inputs])[None]
+    def _normalise(self, inputs: Sequence[dict[str, Tensor]]) -> None:
+        """Whitens the advantages over the tokens of all processes."""
+        own = [
+            np.concatenate([np.empty(0, np.float32), *(given[key].cpu().numpy().ravel() for given in inputs)])
             for key in ("advantages", "completion_mask")
-        )
-        white = torch.from_numpy(whitened(flat, mask)[0])
-        parts = torch.split(white, [given["advantages"].numel() for given in inputs])
-        for given, part in zip(inputs, parts, strict=True):
-            given["advantages"] = part.view_as(given["advantages"]).to(given["old_values"])
+        ]
+        parts = self.ranks.gather(own)
+        flat, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if not flat.size:
+            return
+        start = sum(len(advantages) for advantages, _ in parts[: self.ranks.rank])
+        white = torch.from_numpy(whitened(flat[None], mask[None])[0])[start:]
+        for given in inputs:
+            size = given["advantages"].numel()
+            given["advantages"] = white[:size].view_as(given["advantages"]).to(given["old_values"])
+            white = white[size:]
 
     def _loss(self, batch: MicroBatch, given: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
         logprobs, values = self._predict(batch)
@@ -111,7 +111,7 @@ class PpoUpdater(PolicyUpdater):
         value_loss = clipped_value_loss(
             values, given["old_values"], given["returns"], given["completion_mask"], self.critic.value_clip, tokens
         )
-        self._value_losses.append(float(value_loss.detach()))
+        self.loss.metrics[VALUE_LOSS].append(float(value_loss.detach()))
         return self.loss(logprobs, given, rows, tokens) + self.critic.value_weight * value_loss
 
     def _predict(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,8 @@ from ilr_bench.config import UpdateSettings
 from ilr_bench.errors import MissingInputError, NumericalError
 from ilr_bench.logprobs import micro_batches, turn_logprobs
 from ilr_bench.models.adapters import attach_lora
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn, require_trl
+from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.trl_loss import require_trl
 
 LONGEST = 10
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
@@ -53,7 +54,7 @@ def gradients(model: Any, settings: UpdateSettings, taught: list[TrainedTurn]) -
     copied = copy.deepcopy(model)
     prepared = updater(copied, settings)
     found: dict[str, np.ndarray[Any, Any]] = {}
-    prepared._optimizer_step = lambda step: (
+    prepared._optimizer_step = lambda turns, step: (
         found.update(  # type: ignore[method-assign]
             {name: weight.grad.numpy().copy() for name, weight in copied.named_parameters()}
         )
@@ -198,7 +199,7 @@ def test_a_second_iteration_is_measured_against_the_policy_before_the_first() ->
     expected: list[np.ndarray[Any, Any]] = []
     take = prepared._optimizer_step
 
-    def spy(step: int) -> float:
+    def spy(given: Any, step: int) -> float:
         seen.append(model.lm_head.weight.grad.numpy().copy())
         model.zero_grad()
         terms = []
@@ -207,7 +208,7 @@ def test_a_second_iteration_is_measured_against_the_policy_before_the_first() ->
             terms.append(-torch.minimum(ratio * turn.advantage, ratio.clamp(1 - epsilon, 1 + epsilon) * turn.advantage))
         torch.cat(terms).mean().backward()
         expected.append(model.lm_head.weight.grad.numpy().copy())
-        return take(step)
+        return take(given, step)
 
     prepared._optimizer_step = spy  # type: ignore[method-assign]
     prepared.update(taught, 1)
@@ -342,8 +343,8 @@ def test_a_model_that_its_last_update_breaks_stops_the_run() -> None:
     prepared = updater(model)
     take = prepared._optimizer_step
 
-    def spoil(step: int) -> float:
-        norm = take(step)
+    def spoil(given: Any, step: int) -> float:
+        norm = take(given, step)
         with torch.no_grad():
             model.lm_head.weight[0] = float("inf")
         return norm

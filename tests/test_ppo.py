@@ -32,7 +32,7 @@ LONGEST = 8
 
 def updater(model: Any, settings: UpdateSettings | None = None, **critic: Any) -> PpoUpdater:
     return PpoUpdater(
-        model, "A", settings or UpdateSettings(), 10, LONGEST, 1.0, CriticSettings("value_head", **critic)
+        model, "A", settings or UpdateSettings(), 10, LONGEST, 1.0, critic=CriticSettings("value_head", **critic)
     )
 
 
@@ -134,7 +134,7 @@ def test_the_first_gradient_is_that_of_the_policy_loss_written_out() -> None:
     copied = copy.deepcopy(model)
     prepared = updater(copied, trace=0.9)
     found: dict[str, Any] = {}
-    prepared._optimizer_step = lambda step: (  # type: ignore[method-assign]
+    prepared._optimizer_step = lambda turns, step: (  # type: ignore[method-assign]
         found.update({name: weight.grad.clone() for name, weight in copied.named_parameters()}) or 0.0
     )
     prepared.update(taught, 1)

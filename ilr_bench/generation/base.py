@@ -37,11 +37,17 @@ class Engine(Protocol):
     """Samples from one model's current weights."""
 
     def sample(
-        self, prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions, seed: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: Sequence[int],
+        options: SamplingOptions,
+        seed: int,
+        first: int = 0,
     ) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`, each prompt prefilled once.
 
-        Completion k of prompt i depends on the weights, the prompt, `seed`, i and k, up to floating-point
-        differences between batch shapes; equal calls return equal bytes.
+        Completion k of prompt i depends on the weights, the prompt, `seed`, `first` + i and k, up to floating-point
+        differences between batch shapes; equal calls return equal bytes. `first`: prompts that others sample before
+        these, so that a list cut in parts is sampled as a whole one.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.generation.base import Completion, SamplingOptions
 from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
+from ilr_bench.recovery import halving
 
 REPACK_BELOW = 0.7
 """Share of rows still growing below which the batch is packed anew."""
@@ -42,11 +44,18 @@ class TransformersEngine:
         self.decode = decode
 
     def sample(
-        self, prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions, seed: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: Sequence[int],
+        options: SamplingOptions,
+        seed: int,
+        first: int = 0,
     ) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
 
-        Raises ConfigurationError for an empty prompt and for models that cannot share a prompt.
+        A batch that does not fit into memory is sampled in halves: the same draws, from probabilities that may differ
+        in their last bits. Raises ConfigurationError for an empty prompt and for models that cannot share a prompt,
+        MemoryShortageError where not even one row fits.
         """
         _check(prompts, samples, options)
         results: list[list[Completion]] = [[] for _ in prompts]
@@ -58,21 +67,35 @@ class TransformersEngine:
         with torch.inference_mode(), shared_prefix_attention(self.model, longest):
             try:
                 for rows in _batches(prompts, samples, options.rows_per_call):
-                    for row, completion in zip(rows, self._decode_batch(prompts, rows, options, seed), strict=True):
+                    decode = partial(self._decode_parts, prompts, rows, options, seed, first)
+                    completions = halving(len(rows), decode, f"sampling {len(rows)} rows", "sampling.rows_per_call")
+                    for row, completion in zip(rows, completions, strict=True):
                         results[row.prompt].append(completion)
             finally:
                 self.model.train(training)
         return results
 
+    def _decode_parts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        rows: list[Row],
+        options: SamplingOptions,
+        seed: int,
+        first: int,
+        most: int,
+    ) -> list[Completion]:
+        parts = [rows[start : start + most] for start in range(0, len(rows), most)]
+        return [done for part in parts for done in self._decode_batch(prompts, part, options, seed, first)]
+
     def _decode_batch(
-        self, prompts: Sequence[Sequence[int]], rows: list[Row], options: SamplingOptions, seed: int
+        self, prompts: Sequence[Sequence[int]], rows: list[Row], options: SamplingOptions, seed: int, first: int
     ) -> list[Completion]:
         device, limit = self.model.device, options.max_new_tokens
         places = sorted({row.prompt for row in rows})
         prompt_of_row = np.searchsorted(places, [row.prompt for row in rows])
         prefix = encode(self.model, [prompts[place] for place in places], self.pad_id)
         last = torch.tensor([prompts[row.prompt][-1] for row in rows] + [self.pad_id], device=device)
-        uniforms = torch.from_numpy(_uniforms(rows, limit, seed)).to(device)
+        uniforms = torch.from_numpy(_uniforms(rows, limit, seed, first)).to(device)
         ends = torch.tensor(self.end_ids, device=device)
 
         # One row too many: the slots of finished rows write there, so that no step has to sort them out.
@@ -146,11 +169,11 @@ def _batches(prompts: Sequence[Sequence[int]], samples: Sequence[int], most: int
         yield sorted(batch, key=lambda row: (row.prompt, row.sample))
 
 
-def _uniforms(rows: list[Row], count: int, seed: int) -> NDArray[np.float64]:
+def _uniforms(rows: list[Row], count: int, seed: int, first: int) -> NDArray[np.float64]:
     """(rows + 1, count) numbers in [0, 1), a stream for every row; the last row is spare."""
     numbers = np.zeros((len(rows) + 1, count))
     for place, row in enumerate(rows):
-        key = np.array([seed % 2**64, (row.prompt << 32) + row.sample], dtype=np.uint64)
+        key = np.array([seed % 2**64, (first + row.prompt << 32) + row.sample], dtype=np.uint64)
         numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
     return numbers
 

@@ -66,9 +66,9 @@ def ours(case: Case, settings: UpdateSettings, temperature: float = 1.0) -> tupl
     seen: dict[str, torch.Tensor] = {}
     step = updater._optimizer_step
 
-    def spy(number: int) -> float:
+    def spy(turns: Any, number: int) -> float:
         seen.update(gradients(case.policy))
-        return step(number)
+        return step(turns, number)
 
     updater._optimizer_step = spy  # type: ignore[method-assign]
     report = updater.update(case.turns, step=1)
