@@ -10,10 +10,9 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-from filelock import FileLock
-
 from ilr_bench.config import content_hash
 from ilr_bench.files import explained
+from ilr_bench.locks import held
 
 
 def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -25,7 +24,7 @@ def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
         return folder
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        with held(folder.with_name(f".{folder.name}.lock")):
             if folder.exists():
                 return folder
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
