@@ -13,6 +13,8 @@ from ilr_bench.executors.choice import Execution, open_executor
 from ilr_bench.executors.process import log_name
 from ilr_bench.files import explained
 from ilr_bench.interrupt import Interrupt, interruptible
+from ilr_bench.watchers import make_loggers
+from ilr_bench.watchers.study_log import StudyLog
 
 FAILURES = "failures.jsonl"
 """A line per attempt that failed; outside the promise of equal bytes."""
@@ -21,8 +23,11 @@ FAILURES = "failures.jsonl"
 class Crew:
     """Runs jobs for a study until it is stopped."""
 
-    def __init__(self, out: Path, execution: Execution, executor: Executor, interrupt: Interrupt | None) -> None:
+    def __init__(
+        self, out: Path, execution: Execution, executor: Executor, interrupt: Interrupt | None, log: StudyLog
+    ) -> None:
         self._out, self._execution, self._executor, self._interrupt = out, execution, executor, interrupt
+        self._log = log
 
     @property
     def stopped(self) -> bool:
@@ -36,6 +41,7 @@ class Crew:
             if event.failure is not None:
                 self._note(event, event.failure)
             watch(event)
+            self._log(event)
 
         return run_jobs(jobs, self._executor, note_and_watch, self._execution.retries, self._interrupt)
 
@@ -57,5 +63,9 @@ class Crew:
 def hired(out: Path, execution: Execution) -> Iterator[Crew]:
     """A crew for a study's folder; its workers end with the context. Raises what `open_executor` raises."""
     # In this order: Ray has handlers of its own.
-    with closing(open_executor(execution, out)) as executor, interruptible() as interrupt:
-        yield Crew(out, execution, executor, interrupt)
+    with (
+        closing(open_executor(execution, out)) as executor,
+        interruptible() as interrupt,
+        StudyLog(out, make_loggers(execution.log)) as log,
+    ):
+        yield Crew(out, execution, executor, interrupt, log)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.executor import RETRIES, Executor
 from ilr_bench.executors.local import PATIENCE, Local
+from ilr_bench.watchers import make_loggers
 
 EXECUTORS = ("local", "ray")
 
@@ -29,13 +30,16 @@ class Execution:
     """GPUs that every worker has to itself; 0 leaves the choice of GPUs as it is."""
     ray_address: str | None = None
     """Of a Ray cluster, `auto` for the one of this machine; None starts one."""
+    log: tuple[str, ...] = ()
+    """Loggers that are told of the trials' records (see `watchers`)."""
 
     def __post_init__(self) -> None:
-        """Raises ConfigurationError for what cannot be meant."""
+        """Raises ConfigurationError for what cannot be meant, MissingInputError for a logger that is not installed."""
         if self.executor not in EXECUTORS:
             raise ConfigurationError(f"--executor {self.executor}: choose one of {', '.join(EXECUTORS)}")
         if self.ray_address is not None and self.executor != "ray":
             raise ConfigurationError("--ray-address goes with --executor ray")
+        make_loggers(self.log)
 
 
 def open_executor(execution: Execution, out: Path) -> Executor:
