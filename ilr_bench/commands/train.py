@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,16 @@ def train(
     seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
     profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; repeatable.")] = None,
+    log: Annotated[
+        str, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
+    ] = "",
     accept_licence: AcceptLicence = None,
 ) -> None:
-    """Runs one variant on one group of models: measure, train, score every agent alone."""
+    """Runs one variant on one group of models: measure, train, score every agent alone.
+
+    Under `accelerate launch` the processes share the training (docs/scaling.md).
+    """
+    from ilr_bench.executors.choice import Execution
     from ilr_bench.plan import parse_overrides, plan_study
     from ilr_bench.sweep import finish, recorded_command, run_sweep, split
 
@@ -31,4 +39,10 @@ def train(
         groups = [split(models)] if models else []
         plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))
         command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())
-        finish(plan, out, run_sweep(plan, profile, out, workers=1, command=command))
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from ilr_bench.together import run_together
+
+            run_together(plan, profile, out, command)
+        else:
+            execution = Execution(workers=1, log=split(log))
+        finish(plan, out, run_sweep(plan, profile, out, workers=1, command=command, execution=execution))
