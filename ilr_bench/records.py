@@ -6,6 +6,7 @@ Records hold no seconds: time lies in `timing.jsonl`, outside the promise of equ
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ilr_bench.errors import StoreError
-from ilr_bench.files import write_atomic
+from ilr_bench.files import as_noted, write_atomic
 
 
 class Verdict(StrEnum):
@@ -236,7 +237,12 @@ def to_line(record: Any) -> str:
 
 
 def read(path: Path, kind: type[Record]) -> Iterator[Record]:
-    """The records of one file; raises StoreError naming the line that is torn or of another kind."""
+    """The records of one file.
+
+    Raises StoreError where the file changed since it was written, or naming the line that is torn or of another kind.
+    """
+    if not as_noted(path):
+        raise StoreError(f"{path} changed since it was written; run the same command again, which makes it anew")
     lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a completion may hold U+2028
     for number, line in enumerate(lines if lines != [""] else [], start=1):
         try:
@@ -256,19 +262,33 @@ def _parse(data: dict[str, Any], kind: type[Record]) -> Record:
 
 
 def write_study(folder: Path, study: Study) -> None:
-    """`study.json` in the study's folder."""
-    text = json.dumps(dataclasses.asdict(study), ensure_ascii=False, indent=1)
+    """`study.json` in the study's folder, with a digest of what it says."""
+    data = dataclasses.asdict(study)
+    text = json.dumps(data | {"sha256": _digest(data)}, ensure_ascii=False, indent=1)
     write_atomic(folder / "study.json", text + "\n")
 
 
 def read_study(folder: Path) -> Study:
-    """The study in a folder; raises StoreError where there is none."""
+    """The study in a folder; raises StoreError where there is none, or it changed since it was written."""
     path = folder / "study.json"
     if not path.exists():
         raise StoreError(f"{folder} holds no study (no study.json); name the folder given to `--out`")
     data = _load(path)
-    trials = tuple(TrialEntry(**_tuples(entry)) for entry in data.pop("trials"))
-    return Study(trials=trials, **data)
+    digest = data.pop("sha256", None)
+    try:
+        if digest not in (None, _digest(data)):  # None: written by an earlier version
+            raise ValueError("not what its digest says")
+        trials = tuple(TrialEntry(**_tuples(entry)) for entry in data.pop("trials"))
+        return Study(trials=trials, **data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{path} changed since it was written ({error}); delete it and run the sweep's commands again: they write "
+            "it anew and repeat no trial"
+        ) from error
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 def read_result(folder: Path) -> TrialResult:
@@ -276,12 +296,17 @@ def read_result(folder: Path) -> TrialResult:
     path = folder / "result.json"
     if not path.exists():
         raise StoreError(f"{folder.name} has not finished (no result.json); run the sweep's command again")
-    return TrialResult(**_tuples(_load(path)))
+    try:
+        return TrialResult(**_tuples(_load(path)))
+    except TypeError as error:
+        raise StoreError(f"{path} is no result of a trial ({error}); run the sweep's command again") from error
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError("no object")
     except ValueError as error:
         raise StoreError(f"{path} is torn ({error}); delete it and run the sweep's command again") from error
     return data

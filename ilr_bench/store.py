@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,9 +32,13 @@ from ilr_bench.folders import (
     remove,
     write_manifest,
 )
-from ilr_bench.records import to_line
+from ilr_bench.locks import held
+from ilr_bench.records import read_result, to_line
+from ilr_bench.recovery import BROKEN, EVENTS
 
 RESULT = "result.json"
+PASSING = ("timing.jsonl", "events.jsonl")
+"""Files of a trial that equal runs need not leave equal, beside the batches under `broken/`."""
 _log = logging.getLogger(__name__)
 
 
@@ -122,7 +127,7 @@ class Artifacts:
             return folder
         with explained(folder):
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / f".{folder.name}.lock"):
+            with held(self.root / f".{folder.name}.lock"):
                 if not is_intact(folder, plain):
                     if folder.exists():
                         _log.warning("%s does not match its manifest; it is made anew", folder)
@@ -146,6 +151,12 @@ def is_artifact(folder: Path) -> bool:
     return manifest is not None and content_hash(manifest[0]) == folder.name and is_intact(folder, manifest[0])
 
 
+def require_artifact(folder: Path) -> None:
+    """Raises StoreError where an artifact is not what its manifest says; one without a manifest passes."""
+    if (folder / MANIFEST).exists() and not is_artifact(folder):
+        raise StoreError(f"{folder} does not match its manifest; run the sweep's command again, which makes it anew")
+
+
 @contextmanager
 def lock_study(folder: Path) -> Iterator[None]:
     """Holds a study's folder for this process, and removes what a killed one left half-written in it.
@@ -162,7 +173,7 @@ def lock_study(folder: Path) -> Iterator[None]:
             name = f"process {holder.read_text()}" if holder.exists() else "another process"
             raise StoreError(f"{folder} is in use by {name}; wait for it to end, or name another folder") from error
     try:
-        write_atomic(holder, str(os.getpid()))
+        write_atomic(holder, f"{os.getpid()} on {platform.node()}")
         for leftover in list(folder.rglob(".*.tmp")):
             remove(leftover)
         yield
@@ -186,17 +197,20 @@ def is_sealed(folder: Path, key: str) -> bool:
     return damage(folder, key) == []
 
 
-def is_finished(folder: Path, key: str) -> bool:
-    """Whether a trial has its result, and everything is as it was when that was written."""
-    return (folder / RESULT).exists() and is_sealed(folder, key)
+def is_finished(folder: Path, key: str, artifacts: Artifacts | None = None) -> bool:
+    """Whether a trial has its result, and its files and artifacts are as they were when that was written."""
+    if not (folder / RESULT).exists() or not is_sealed(folder, key):
+        return False
+    used = [artifacts.root / name for name in read_result(folder).artifacts.values()] if artifacts else []
+    return all(is_artifact(path) for path in used if path.exists())
 
 
 def require_sealed(folder: Path, key: str) -> None:
-    """Raises StoreError where a finished trial's records are not what they were when it finished.
+    """Raises StoreError where a finished trial's records are not what its seal says; one without a seal passes.
 
     Weights are left out: they may be large, no report reads them, and their own manifest is read before they are used.
     """
-    found = damage(folder, key, weights=False)
+    found = damage(folder, key, weights=False) if (folder / MANIFEST).exists() else []
     if found:
         raise StoreError(
             f"{folder}: {', '.join(found)} changed since the trial finished (see {MANIFEST} there); "
@@ -252,7 +266,7 @@ def _lasting(folder: Path, weights: bool = True) -> dict[str, str]:
 
 def _lasts(name: str) -> bool:
     own = name.rsplit("/", 1)[-1]
-    return own != "timing.jsonl" and not own.startswith(".")
+    return own not in ("timing.jsonl", EVENTS) and not own.startswith(".") and not name.startswith(f"{BROKEN}/")
 
 
 def _is_weight(name: str) -> bool:

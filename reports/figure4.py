@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ilr_bench.errors import StoreError
 from ilr_bench.interaction import cooperates
 from ilr_bench.records import TrialResult
+from ilr_bench.store import require_artifact
 from reports.figure_report import figure_report
 from reports.figures import INK, PALETTE, SOFT, points, prepare
 from reports.frames import StudyFrames
@@ -135,6 +136,7 @@ def _group(frames: StudyFrames, result: TrialResult) -> Group | None:
         return None
     ranks = {}
     for agent, path in paths.items():
+        require_artifact(path.parent)
         try:
             ranks[agent] = np.array(json.loads(path.read_text(encoding="utf-8"))["difficulty"], dtype=np.float64)
         except (ValueError, KeyError) as error:

@@ -25,6 +25,7 @@ from ilr_bench.records import (
     read_result,
     read_study,
 )
+from ilr_bench.store import require_sealed
 
 INFERENCE = "inference.jsonl"
 KEYS = ("variant", "models", "agent", "seed")
@@ -73,6 +74,7 @@ def load(folder: Path) -> StudyFrames:
         if not (place / "result.json").exists():
             unfinished.append(f"{entry.variant}, {'+'.join(entry.models)}, seed {entry.seed}")
             continue
+        require_sealed(place, entry.hash)
         configs[entry.folder] = _config(place)
         results[entry.folder] = read_result(place)
         trials += _trial_rows(results[entry.folder], entry, configs[entry.folder])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import time
+import ast
 from pathlib import Path
 
 import pytest
@@ -79,42 +78,76 @@ def test_a_checkpoint_under_the_name_of_another_step_is_not_used(tmp_path: Path)
     assert latest_checkpoint(tmp_path) is None
 
 
-SAVES_UNTIL_KILLED = """
-    import itertools, sys
+AT_EVERY_MOMENT = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import shutil
     from pathlib import Path
-    from ilr_bench.checkpoints import save_checkpoint
-    def write(folder):
-        for agent in ("A", "B"):
-            (folder / agent).mkdir()
-            with (folder / agent / "weights").open("w") as file:
-                for _ in range(50):
-                    file.write(f"{step} " * 20)
-                    file.flush()
-    for step in itertools.count(1):
-        save_checkpoint(Path(sys.argv[1]), step, write)
-        print(step, flush=True)
+    from faults import Changes, attempt, die, die_at_byte, full, last_change
+    from processes import contents
+    from ilr_bench.checkpoints import latest_checkpoint, save_checkpoint
+
+    def write(value):
+        def fill(folder):
+            for agent in ("A", "B"):
+                (folder / agent).mkdir()
+                (folder / agent / "weights").write_text(value * 100)
+        return fill
+
+    root = Path(sys.argv[2])
+    old, new = root / "old", root / "new"
+    save_checkpoint(old, 1, write("a"))
+    shutil.copytree(old, new)
+    save_checkpoint(new, 2, write("b"))
+    before, after = contents(old), contents(new)
+
+    def run(arm):
+        folder = root / "now"
+        shutil.copytree(old, folder)
+        how = attempt(lambda: save_checkpoint(folder, 2, write("b")), lambda: arm(folder))
+        step, place = latest_checkpoint(folder)
+        wanted = {f"step-{step:08d}/{name}": data for name, data in contents(place).items()}
+        assert wanted == (before if step == 1 else after), step
+        if how.startswith("StoreError"):
+            assert {name for name in contents(folder) if not name.startswith(".")} <= {*before, *after}
+        save_checkpoint(folder, 2, write("b"))
+        assert contents(folder) == after
+        shutil.rmtree(folder)
+        return how.split("/now")[0].split(":")[0], step
+
+    shutil.copytree(old, root / "now")
+    count = last_change(lambda: save_checkpoint(root / "now", 2, write("b")), root / "now")
+    shutil.rmtree(root / "now")
+    moments = range(1, count + 1)
+    print([run(lambda folder: Changes(folder, number, die)) for number in moments])
+    print([run(lambda folder: Changes(folder, number, full)) for number in moments])
+    print([run(lambda folder: die_at_byte(size)) for size in range(0, 500, 50)])
     """
 
 
-def test_a_kill_at_any_moment_of_saving_leaves_one_whole_joint_checkpoint(tmp_path: Path) -> None:
-    for attempt in range(8):
-        folder = tmp_path / str(attempt)
-        process = run_python(SAVES_UNTIL_KILLED, str(folder))
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(0.0037 * attempt)
-        process.send_signal(signal.SIGKILL)
-        printed, _ = process.communicate(timeout=60)
-        reported = int(printed.split()[-1]) if printed.split() else 1
-        found = latest_checkpoint(folder)
-        assert found is not None
-        step, place = found
-        assert step in (reported, reported + 1)
-        expected = (f"{step} " * 1000).encode()
-        assert {name: data for name, data in contents(place).items() if name != "manifest.json"} == {
-            "A/weights": expected,
-            "B/weights": expected,
-        }
+@pytest.fixture(scope="module")
+def moments(tmp_path_factory) -> list[list[tuple[str, int]]]:
+    """How a second checkpoint's saving ended, and which step was there then: killed and refused at every change to
+    the folder, and killed in the middle of writes."""
+    folder = tmp_path_factory.mktemp("moments")
+    output, errors = run_python(AT_EVERY_MOMENT, str(Path(__file__).parent), str(folder)).communicate(timeout=300)
+    assert output.count("\n") == 3, errors
+    return [ast.literal_eval(line) for line in output.splitlines()]
+
+
+def test_a_kill_at_any_change_to_the_disk_leaves_one_whole_joint_checkpoint(moments) -> None:
+    killed, _, cut = moments
+    assert len(killed) > 20
+    assert {how for how, _ in killed} == {"killed"}
+    steps = [step for _, step in killed]
+    assert steps == sorted(steps)  # the old one up to the rename, the new one from it on
+    assert set(steps) == {1, 2}
+    assert ("killed", 1) in cut
+
+
+def test_a_disk_that_is_full_at_any_change_is_a_clear_error_and_leaves_one_whole_joint_checkpoint(moments) -> None:
+    _, refused, _ = moments
+    assert {how for how, _ in refused} == {"StoreError"}
 
 
 def test_a_half_written_checkpoint_is_ignored_and_swept_up_by_the_next_holder(tmp_path: Path) -> None:
