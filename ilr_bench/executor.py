@@ -165,6 +165,7 @@ def run_jobs(
                     watch(Event(job.name, error=failure.message, failure=failure, again=True))
                     waiting.appendleft(job)
                     continue
+            del attempts[job.name]  # a source may name another job like one that has ended
             if failure is None:
                 watch(Event(job.name, ended=True))
             else:

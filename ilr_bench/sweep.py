@@ -46,6 +46,8 @@ EXAMPLES = """Examples:
   python -m ilr_bench.sweep --variants pure_cooperative,pure_competitive,agents_3 --seeds 0 --out runs/modes
 
   python -m ilr_bench.sweep --variants ilr --set training.steps=10,20 --out runs/steps --dry-run
+
+  python -m ilr_bench.sweep --search example --trials 20 --pruner asha --out runs/search
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -91,7 +93,7 @@ def run_sweep(
         if left:
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
         jobs = study_jobs(plan, left, out, artifacts)
-        progress = SweepProgress("jobs", {job.name: units(job) for job in jobs})
+        progress = SweepProgress("jobs", {job.name: units(job) for job in jobs}, out)
         with hired(out, execution or Execution(workers=workers)) as crew, progress:
             failed = crew.run(jobs, progress)
         seconds = time.perf_counter() - start
@@ -151,8 +153,10 @@ def split(text: str) -> tuple[str, ...]:
 
 @app.command(epilog=EXAMPLES)
 def sweep(
-    variants: Annotated[str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`).")],
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command again continues it.")],
+    variants: Annotated[
+        str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`); a search may choose them.")
+    ] = "",
     profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
     models: Annotated[
         list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
@@ -171,6 +175,22 @@ def sweep(
         int, typer.Option(help="Further attempts where a worker died, hung or ran out of memory.", min=0)
     ] = RETRIES,
     patience: Annotated[float, typer.Option(help="Seconds of silence after which a worker hangs.", min=1)] = PATIENCE,
+    search: Annotated[
+        str | None, typer.Option(help="Space to search in place of a grid: a TOML file, or the name of one: example.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Points of a search, each trained with every seed.", min=1)] = 20,
+    sampler: Annotated[str, typer.Option(help="Optuna's: tpe, random, nsgaii, gp, qmc, cmaes, ...")] = "tpe",
+    sampler_seed: Annotated[int, typer.Option(help="Seed of the sampler.", min=0)] = 0,
+    pruner: Annotated[str, typer.Option(help="asha, hyperband, wilcoxon or none.")] = "none",
+    objectives: Annotated[
+        str, typer.Option(help="accuracy (on validation questions), or accuracy,tokens for the Pareto front of both.")
+    ] = "accuracy",
+    round_size: Annotated[
+        int, typer.Option("--round", help="Points asked for at a time, whatever the number of workers.", min=1)
+    ] = 4,
+    log: Annotated[
+        str, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
+    ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials and stop.")] = False,
     accept_licence: AcceptLicence = None,
@@ -179,12 +199,25 @@ def sweep(
     with fail_in_one_line():
         accept(accept_licence)
         groups = [split(group) for group in models or ()]
+        execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))
+        if search is not None:
+            from ilr_bench.search.planned import SearchOptions, describe_search, plan_search
+            from ilr_bench.search.running import conclude, run_search
+
+            asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
+            settings = parse_overrides(overrides or ())
+            planned = plan_search(asked, profile, split(variants), groups, _integers(seeds), settings)
+            if dry_run:
+                say(describe_search(planned))
+                return
+            with how_to_continue():
+                conclude(planned, run_search(planned, out, execution, fresh), out)
+            return
         plan = plan_study(profile, split(variants), groups, _integers(seeds), parse_overrides(overrides or ()))
         if dry_run:
             say(describe(plan))
             return
         command = recorded_command(profile, variants, models or (), seeds, overrides or ())
-        execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address)
         with how_to_continue():
             outcome = run_sweep(plan, profile, out, workers, command, fresh, execution)
         finish(plan, out, outcome)

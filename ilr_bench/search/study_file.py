@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
 
 from ilr_bench.console import note
 from ilr_bench.errors import ConfigurationError, StoreError
@@ -61,16 +60,17 @@ def publish(out: Path, search: Search, rules: Mapping[str, Any], profile: str, c
     write_study(out, Study(profile, command, tuple(_entries(search.points))))
 
 
-def write_storage(study: optuna.Study, storage: BaseStorage, out: Path) -> None:
+def write_storage(study: optuna.Study, out: Path) -> None:
     """Writes the Optuna study as an SQLite file; says so where that fails, since nothing depends on it."""
     target = out / STORAGE
     temporary = out / f".{STORAGE}.tmp"
     try:
         with explained(target):
             temporary.unlink(missing_ok=True)
-            optuna.copy_study(
-                from_study_name=study.study_name, from_storage=storage, to_storage=f"sqlite:///{temporary}"
+            copy = optuna.create_study(
+                study_name=NAME, storage=f"sqlite:///{temporary}", directions=list(study.directions)
             )
+            copy.add_trials(study.trials)
             temporary.replace(target)
     except (StoreError, optuna.exceptions.StorageInternalError) as error:
         note(f"{target} is left out ({error}); nothing depends on it")

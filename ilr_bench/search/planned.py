@@ -1,9 +1,9 @@
-"""`python -m ilr_bench.sweep --search`: from options to a search that can run, and what it says at its end."""
+"""`python -m ilr_bench.sweep --search`: from options to a search that has been checked."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,14 @@ import optuna
 
 from ilr_bench.config import RunConfig, change
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.executor import Job
-from ilr_bench.plan import PlannedTrial
 from ilr_bench.profiles import MODEL_GROUPS, profile
-from ilr_bench.search import study_file
-from ilr_bench.search.measuring import Records
-from ilr_bench.search.points import Goal, Measurement, PointPlanner, check_space, printed
-from ilr_bench.search.pruning import Pruning, check, pruner, rungs
-from ilr_bench.search.rounds import DIRECTIONS, Point, Rules, Search
+from ilr_bench.search.points import PointPlanner, check_space, printed, suggested
+from ilr_bench.search.pruning import NAMES, check, pruner, rungs
+from ilr_bench.search.rounds import DIRECTIONS, Point, Rules
 from ilr_bench.search.samplers import sampler
 from ilr_bench.search.space import Space, load_space
+from ilr_bench.search.study_file import NAME
 from ilr_bench.search.validation import check_apart, parse_objectives
-from ilr_bench.store import Artifacts
-from ilr_bench.work import run_planned
 
 FRESH_SEEDS = 3
 """Fewest seeds that the best point is trained with again."""
@@ -40,7 +35,7 @@ class SearchOptions:
     """Points, each trained with every seed."""
     sampler: str = "tpe"
     sampler_seed: int = 0
-    pruner: Pruning = "none"
+    pruner: str = "none"
     objectives: tuple[str, ...] = ("accuracy",)
     round: int = 4
     """Points asked for at a time; it is part of what the search is, whatever the number of workers."""
@@ -65,6 +60,23 @@ class PlannedSearch:
             "models": planner.models, "seeds": planner.seeds, "set": planner.fixed,
         }  # fmt: skip
 
+    @property
+    def command(self) -> str:
+        """The command that runs the search again. Folder and workers change no number and are left out."""
+        options, planner = self.options, self.planner
+        words = ["--profile", planner.profile, *(["--variants", planner.variant] if planner.variant else [])]
+        words += ["--models", ",".join(planner.models)] if planner.models else []
+        words += ["--seeds", ",".join(map(str, planner.seeds))]
+        words += [word for key, value in planner.fixed.items() for word in ("--set", f"{key}={value}")]
+        words += ["--search", options.space, "--trials", str(options.trials), "--round", str(options.round)]
+        words += ["--sampler", options.sampler, "--sampler-seed", str(options.sampler_seed)]
+        words += ["--pruner", options.pruner, "--objectives", ",".join(options.objectives), "--out", "DIR"]
+        return shlex.join(["python", "-m", "ilr_bench.sweep", *words])
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """One point's settings."""
+        return suggested(self.space, trial)
+
 
 def plan_search(
     options: SearchOptions,
@@ -75,6 +87,10 @@ def plan_search(
     overrides: Mapping[str, Sequence[str]],
 ) -> PlannedSearch:
     """Checks a search before its first trial; raises ConfigurationError, or MissingInputError for missing data."""
+    if options.pruner not in NAMES:
+        raise ConfigurationError(f"--pruner {options.pruner}: choose one of {', '.join(NAMES)}")
+    if min(options.trials, options.round) < 1:
+        raise ConfigurationError("--trials and --round: at least 1")
     for option, given in (("--variants", variants), ("--models", groups)):
         if len(given) > 1:
             raise ConfigurationError(f"{option}: a search takes one; declare the others as choices in its space")
@@ -98,61 +114,18 @@ def plan_search(
     return PlannedSearch(space, planner, Rules(options.trials, options.round, objectives, options.pruner), options)
 
 
-class StudyWorld:
-    """Trials in a study's folder."""
-
-    def __init__(
-        self,
-        planned: PlannedSearch,
-        out: Path,
-        artifacts: Artifacts,
-        prepare: Callable[[Sequence[PlannedTrial], Artifacts], Iterator[list[Job]]],
-        command: str,
-    ) -> None:
-        """`prepare` names the jobs, batch after batch, without which trials cannot run."""
-        self._planned, self._out, self._artifacts, self._prepare = planned, out, artifacts, prepare
-        self._command = command
-        self._needed: dict[str, PlannedTrial] = {}
-        self._records = Records(out)
-
-    def plan(self, settings: Mapping[str, Any]) -> tuple[tuple[PlannedTrial, ...], tuple[PlannedTrial, ...]]:
-        """See `World.plan`."""
-        trials, needed = self._planned.planner.plan(settings)
-        self._needed |= {trial.hash: trial for trial in needed}
-        return trials, needed
-
-    def prepare(self, trials: Sequence[PlannedTrial]) -> Iterator[list[Job]]:
-        """See `World.prepare`."""
-        return self._prepare(trials, self._artifacts)
-
-    def job(self, goal: Goal) -> Job:
-        """See `World.job`."""
-        trial = goal.trial
-        dependency = None if trial.dependency is None else self._out / self._needed[trial.dependency].folder
-        return Job(trial.folder, run_planned, (trial, self._out, self._artifacts, dependency, goal.until))
-
-    def measure(self, goal: Goal) -> Measurement | None:
-        """See `World.measure`."""
-        return self._records.measure(goal)
-
-    def publish(self, search: Search) -> None:
-        """See `World.publish`."""
-        planned = self._planned
-        study_file.publish(self._out, search, planned.identity, planned.planner.profile, self._command)
-
-
 def optuna_study(planned: PlannedSearch) -> optuna.Study:
     """An empty study in memory."""
     options, rules = planned.options, planned.rules
     return optuna.create_study(
-        study_name=study_file.NAME,
+        study_name=NAME,
         directions=[DIRECTIONS[objective] for objective in rules.objectives],
         sampler=sampler(options.sampler, options.sampler_seed, len(rules.objectives)),
-        pruner=pruner(options.pruner, planned.planner.start),
+        pruner=pruner(rules.pruning, planned.planner.start),
     )
 
 
-def describe(planned: PlannedSearch) -> str:
+def describe_search(planned: PlannedSearch) -> str:
     """What a search will do, for a look before it starts: the points of its first round among it."""
     options, planner, rules = planned.options, planned.planner, planned.rules
     steps = planner.start.training.steps
@@ -167,24 +140,8 @@ def describe(planned: PlannedSearch) -> str:
         lines.append(f"a point may be given up after step {between} ({options.pruner})")
     study = optuna_study(planned)
     for _ in range(min(rules.round, rules.trials)):
-        lines.append(f"  {printed(planned.space.suggest(study.ask()))}")
+        lines.append(f"  {printed(planned.suggest(study.ask()))}")
     return "\n".join(lines)
-
-
-def conclusion(planned: PlannedSearch, search: Search, out: Path) -> list[str]:
-    """The best points, and the commands that train them with fresh seeds and score them on the benchmarks."""
-    states = [point.state for point in search.points]
-    counts = {state: states.count(state) for state in dict.fromkeys(states)}
-    lines = [f"{len(states)} points: " + ", ".join(f"{count} {state}" for state, count in counts.items())]
-    for point in search.best():
-        tokens = f", {point.tokens:,.0f} tokens sampled" if "tokens" in planned.rules.objectives else ""
-        lines.append(
-            f"best: point {point.number}, validation accuracy {point.accuracy:.3f}{tokens}: {printed(point.settings)}"
-        )
-        lines.append(f"  {grid_command(planned, point, out, len(search.best()) > 1)}")
-    if search.best():
-        lines.append("these commands train with fresh seeds and score on benchmarks, which the search has not seen")
-    return lines
 
 
 def grid_command(planned: PlannedSearch, point: Point, out: Path, several: bool) -> str:
