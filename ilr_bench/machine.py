@@ -18,11 +18,15 @@ def machine(cpus: Path = CPUS, gpus: Path = GPUS) -> str:
     system) the processor is the architecture and graphics cards are not seen.
     """
     name = re.search(r"^model name\s*:\s*(.+)$", cpus.read_text(), re.MULTILINE) if cpus.exists() else None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parts = [name[1].strip() if name else platform.machine() or "unknown processor", f"{cores} cores"]
+    parts = [name[1].strip() if name else platform.machine() or "unknown processor", f"{cores()} cores"]
     if "SC_PHYS_PAGES" in os.sysconf_names:
         parts.append(f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB")
     for card in sorted(gpus.glob("*/information")):
         model = re.search(r"^Model:\s*(.+)$", card.read_text(), re.MULTILINE)
         parts.append(model[1].strip() if model else "NVIDIA card")
     return ", ".join(parts)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
