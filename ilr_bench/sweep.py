@@ -34,7 +34,7 @@ from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, read_study, write_study
 from ilr_bench.sharing import neighbours, take_over
 from ilr_bench.stopping import Stopped
-from ilr_bench.store import Artifacts, lock_study
+from ilr_bench.store import Artifacts, is_finished, lock_study
 from ilr_bench.sweep_progress import SweepProgress
 from ilr_bench.timing import stage_seconds
 from ilr_bench.work import measurement_jobs, model_jobs, trial_job, units
@@ -83,11 +83,11 @@ def run_sweep(
     load_benchmarks(plan)
     with lock_study(out):
         write_study(out, extended_study(out, Study(profile, command, plan.entries)))
-        left = [trial for trial in plan.trials if not (out / trial.folder / "result.json").exists()]
-        if len(left) < len(plan.trials):
-            note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
         beside = () if fresh else neighbours(out)
         artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
+        left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
+        if len(left) < len(plan.trials):
+            note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
         taken = take_over(left, out, beside, artifacts)
         left = [trial for trial in left if trial.hash not in taken]
         if left:
