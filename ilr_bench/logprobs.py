@@ -23,6 +23,7 @@ from ilr_bench.generation.shared_prefix import (
     prompt_bias,
     shared_prefix_attention,
 )
+from ilr_bench.heartbeat import beat
 
 
 class TurnTokens(Protocol):
@@ -150,6 +151,7 @@ def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
 
     Gradients reach the weights through the completions and through the shared prompts.
     """
+    beat()
     device = model.device
     opened = [
         (*batch.prompts[prompt][-1:], *completion[:-1]) if completion else ()

@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ilr_bench import executor, heartbeat, stopping
-from ilr_bench.errors import IlrError
+from ilr_bench.errors import IlrError, MemoryShortageError
 from ilr_bench.executor import Ended, Event, Failure, Job
+from ilr_bench.recovery import is_out_of_memory
 
 BEAT_SECONDS = 1.0
 
@@ -86,21 +87,14 @@ def _run(job: Job) -> Ended:
         return Ended(job.name, Failure(str(stop), stop.exit_status, passing=True))
     except IlrError as error:
         traceback.print_exc()
-        return Ended(job.name, Failure(str(error), error.exit_status))
+        # Another process may have taken the memory for a while.
+        return Ended(job.name, Failure(str(error), error.exit_status, passing=isinstance(error, MemoryShortageError)))
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         traceback.print_exc()
-        sys.stderr.flush()
         return Ended(job.name, Failure(f"out of memory: {error}", IlrError.exit_status, passing=True))
     return Ended(job.name)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")  # what has not been imported has raised nothing
-    return (torch is not None and isinstance(error, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 if __name__ == "__main__":

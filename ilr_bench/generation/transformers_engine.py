@@ -15,6 +15,7 @@ from torch import Tensor
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.generation.base import Completion, SamplingOptions
 from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
+from ilr_bench.heartbeat import beat
 from ilr_bench.recovery import halving
 
 REPACK_BELOW = 0.7
@@ -111,6 +112,7 @@ class TransformersEngine:
         inputs = last[row_of_slot]
         positions = decoding.prefix.lengths.repeat_interleave(len(slots) // len(groups))
         for step in range(limit):
+            beat()
             decoding.step = step
             logits = self.model(
                 input_ids=inputs[:, None],
