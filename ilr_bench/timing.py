@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -62,8 +63,11 @@ class Stopwatch:
         spent = {"seconds": round(now - self._lap, 6), "cpu": round(cpu - self._cpu_lap, 6)}
         total = {"step": step, "stage": "total", **spent, "memory": peak_memory()}
         lines.append(total if self._written else total | {"machine": machine()})
-        with explained(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        with explained(self._path):
+            if not self._written:
+                _drop_torn_line(self._path)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._written = True
         self._seconds.clear()
         self._cpu.clear()
@@ -72,16 +76,25 @@ class Stopwatch:
 
 
 def stage_seconds(paths: Iterable[Path], clock: Literal["seconds", "cpu"] = "seconds") -> dict[str, float]:
-    """Seconds by stage over several `timing.jsonl`, `total` included; a missing file counts as empty.
+    """Seconds by stage over several `timing.jsonl`, `total` included; a missing file or a torn line counts as empty.
 
     `cpu`: seconds of computing instead of those on the clock; lines of older versions do not hold them and count 0.
     """
     seconds: dict[str, float] = defaultdict(float)
     for path in paths:
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            entry = json.loads(line)
-            seconds[entry["stage"]] += entry.get(clock, 0.0)
+            with suppress(ValueError):  # a kill may have torn it
+                entry = json.loads(line)
+                seconds[entry["stage"]] += entry.get(clock, 0.0)
     return dict(seconds)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Removes what a killed process left of its last line, so that the next one begins a new line."""
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
 
 
 def peak_memory() -> int:

@@ -54,3 +54,14 @@ def test_computing_and_waiting_are_told_apart(tmp_path: Path) -> None:
     assert clock["waiting"] >= 0.2 > 0.1 > cpu["waiting"]
     assert cpu["computing"] >= 0.2
     assert cpu["total"] >= cpu["computing"] + cpu["waiting"]
+
+
+def test_a_line_that_a_kill_tore_is_dropped_by_the_next_process_and_ignored_by_readers(tmp_path):
+    path = tmp_path / "timing.jsonl"
+    Stopwatch(path).write(1)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"step": 2, "stage": "to')
+    assert stage_seconds([path]).keys() == {"total"}
+    Stopwatch(path).write(2)
+    assert path.read_bytes().startswith(whole)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
