@@ -39,7 +39,7 @@ class Worker:
             [sys.executable, "-P", "-m", "ilr_bench.executors.worker", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, **THREADS, "PYTHONPATH": paths, **environment},
+            env={**os.environ, **THREADS, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **environment},
             start_new_session=True,
         )
         theirs.close()
@@ -136,4 +136,4 @@ def explain(status: int) -> Failure:
         if -status == signal.SIGKILL:
             cause += ", as the kernel does where memory runs out"
         return Failure(cause, IlrError.exit_status, passing=True)
-    return Failure(f"its worker process ended with status {status}", IlrError.exit_status)
+    return Failure(f"an error that should not happen ended it (status {status})", IlrError.exit_status)
