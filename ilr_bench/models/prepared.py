@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
+import logging
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
 from ilr_bench.config import content_hash
-from ilr_bench.files import explained
+from ilr_bench.files import explained, sync
+from ilr_bench.folders import digests, remove
 from ilr_bench.locks import held
+
+LISTING = "files.sha256"
+"""Digests of a folder's files, as `sha256sum --check` reads them."""
+_log = logging.getLogger(__name__)
 
 
 def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """`folder`, filled by `make` unless it is there: whole or absent, and made by one process at a time.
 
-    Raises StoreError where the disk is full or cannot be written.
+    One with files that changed since is reported in the log and made anew. Raises StoreError where the disk is full or
+    cannot be written.
     """
-    if folder.exists():
+    if is_whole(folder):
         return folder
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with held(folder.with_name(f".{folder.name}.lock")):
-            if folder.exists():
+            if is_whole(folder):
                 return folder
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            if folder.exists():
+                _log.warning("%s does not match its %s; it is made anew", folder, LISTING)
+            temporary = folder.with_name(f".{folder.name}.tmp")
+            remove(temporary)
+            temporary.mkdir()
             try:
                 make(temporary)
-                temporary.chmod(0o755)
+                listing = "".join(f"{digest}  {name}\n" for name, digest in digests(temporary).items())
+                (temporary / LISTING).write_text(listing, encoding="utf-8")
+                for path in temporary.rglob("*"):
+                    sync(path)
+                remove(folder)
                 temporary.rename(folder)
+                sync(folder.parent)
             finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+                remove(temporary)
     return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a prepared folder is there with its files as they were made; without a list of them it is trusted."""
+    if not (folder / LISTING).exists():
+        return folder.exists()
+    lines = (folder / LISTING).read_text(encoding="utf-8", errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {LISTING}
+    return listed.keys() == names and all(file_hash(folder / name) == listed[name] for name in names)
 
 
 @cache
