@@ -16,10 +16,11 @@ from pathlib import Path
 from ilr_bench.config import LABELS, RunConfig, to_dict
 from ilr_bench.console import note
 from ilr_bench.errors import StoreError
+from ilr_bench.files import write_atomic
 from ilr_bench.identity import same_numbers, versions
 from ilr_bench.plan import PlannedTrial
 from ilr_bench.records import TrialResult, read_result
-from ilr_bench.store import Artifacts, is_sealed, publish_copy, write_atomic
+from ilr_bench.store import Artifacts, is_sealed, publish_copy
 
 
 def neighbours(out: Path) -> tuple[Path, ...]:

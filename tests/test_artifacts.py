@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from processes import contents, run_python
 
-from ilr_bench.store import Artifacts, write_atomic
+from ilr_bench import locks
+from ilr_bench.files import write_atomic
+from ilr_bench.store import Artifacts
 
 
 def test_an_artifact_is_made_once_for_equal_keys(tmp_path: Path) -> None:
@@ -83,6 +85,51 @@ def test_processes_that_ask_at_once_make_an_artifact_once(tmp_path: Path) -> Non
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [output for output, _ in outputs] == ["1\n"] * 3, outputs
     assert (tmp_path / "log").read_text() == "made\n"
+
+
+def test_an_artifact_whose_maker_is_killed_is_left_to_the_next_and_never_read_half_written(tmp_path: Path) -> None:
+    code = """
+    import os, signal, sys
+    from pathlib import Path
+    from ilr_bench.store import Artifacts
+    root = Path(sys.argv[1])
+    def make(folder):
+        first = not (root / "log").exists()
+        with (root / "log").open("a") as log:
+            log.write(f"{os.getpid()}\\n")
+        (folder / "value").write_text("half")
+        if first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        (folder / "value").write_text("whole")
+    print((Artifacts(root / "artifacts").get({"seed": 0}, make) / "value").read_text())
+    """
+    processes = [run_python(code, str(tmp_path)) for _ in range(3)]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    ends = {process.pid: (process.returncode, output) for process, (output, _) in zip(processes, outputs, strict=True)}
+    killed, maker = map(int, (tmp_path / "log").read_text().split())
+    assert ends.pop(killed) == (-9, "")
+    assert maker in ends
+    assert list(ends.values()) == [(0, "whole\n")] * 2, outputs
+    assert sorted(path.name for path in (tmp_path / "artifacts").iterdir() if path.suffix != ".lock") == [
+        Artifacts(tmp_path / "artifacts").get({"seed": 0}, lambda folder: None).name
+    ]
+
+
+def test_who_waits_for_an_artifact_says_that_it_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = threading.Event()
+    monkeypatch.setattr(locks, "SECONDS_BETWEEN_SIGNS", 0.01)
+    monkeypatch.setattr(locks, "beat", alive.set)
+
+    def make(folder: Path) -> None:
+        assert alive.wait(timeout=60)
+        (folder / "value").write_text("1")
+
+    threads = [threading.Thread(target=Artifacts(tmp_path).get, args=({"seed": 0}, make)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert alive.is_set()
 
 
 def test_threads_that_ask_at_once_make_an_artifact_once(tmp_path: Path) -> None:

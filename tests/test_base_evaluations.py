@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_trials import SETTINGS, contents, run_plan, tiny_checkpoints
 
+from ilr_bench import identity
+from ilr_bench.benchmarks import batches
 from ilr_bench.benchmarks.evaluation import BenchmarkExam
+from ilr_bench.benchmarks.journal import Spoken
 from ilr_bench.plan import Plan, plan_study
 from ilr_bench.records import SampleRecord, read
 
@@ -16,6 +19,12 @@ from ilr_bench.records import SampleRecord, read
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return tiny_checkpoints(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials note the commit; here it stays the same whatever happens to the checkout meanwhile."""
+    monkeypatch.setattr(identity, "_commit", lambda: "test")
 
 
 @pytest.fixture
@@ -71,6 +80,28 @@ def test_sampled_answers_are_shared_by_those_with_the_same_seed_only(
     records = [text for name, text in cold.items() if name.endswith("eval/first/micro_short_chain.jsonl")]
     assert len(records) == 2
     assert records[0] != records[1]
+
+
+def test_batches_of_a_trial_that_was_killed_serve_the_next_one(
+    models: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"evaluation.limit": "3", "evaluation.rows_per_call": "1"}
+    cold = trials(base([models[:1]], (1,), **small), tmp_path / "cold")
+    sampled = 0
+    sample = batches._sample
+
+    def dying(*arguments: object) -> list[Spoken]:
+        nonlocal sampled
+        sampled += 1
+        if sampled == 3:
+            raise KeyboardInterrupt
+        return sample(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batches, "_sample", dying)
+    with pytest.raises(KeyboardInterrupt):
+        trials(base([models[:1]], (0,), **small), tmp_path / "one")
+    assert trials(base([models[:1]], (1,), **small), tmp_path / "one").items() >= cold.items()
+    assert sampled == 4  # three batches, and the one that was lost
 
 
 @pytest.mark.parametrize(("key", "value"), [("evaluation.limit", "1"), ("evaluation.max_new_tokens", "4")])

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 from study_folders import both, finish, write_entries, write_steps, write_trial
-from typer.testing import CliRunner
 
-from ilr_bench.commands.app import app
 from ilr_bench.commands.status import status
 from ilr_bench.study_state import TrialState, read_state
 
@@ -155,7 +153,7 @@ def test_watching_ends_when_nothing_runs(
     assert shown[-1]["holder"] is None
 
 
-def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["status", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "holds no study" in result.output
+def test_a_folder_without_a_study_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        status(tmp_path)
+    assert "holds no study" in capsys.readouterr().err
