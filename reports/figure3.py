@@ -55,6 +55,8 @@ def shares(frames: StudyFrames) -> pd.DataFrame:
 
 def applies(frames: StudyFrames) -> str | None:
     """Whether two or more cooperation ratios were run."""
+    if frames.samples.empty:
+        return "no model was asked a benchmark alone"
     ratios = {
         config.interaction.cooperation_ratio for config in frames.configs.values() if config.interaction.rule == "coin"
     }

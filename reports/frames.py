@@ -81,7 +81,7 @@ def load(folder: Path) -> StudyFrames:
         steps += _step_rows(place, entry)
         if (place / INFERENCE).exists():
             inference += _inference_rows(place, entry)
-        else:
+        elif configs[entry.folder].evaluation.benchmarks:  # a search asks none
             samples += _sample_rows(place, entry)
     if not trials:
         raise StoreError(f"{folder}: no trial of this study has finished; run the sweep's command again")

@@ -34,6 +34,8 @@ def gains(frames: StudyFrames) -> pd.DataFrame:
 
 def applies(frames: StudyFrames) -> str | None:
     """Whether there is a trained variant and what to compare it with."""
+    if frames.samples.empty:
+        return "no model was asked a benchmark alone"
     if "base" not in set(frames.trials["variant"]):
         return "no untrained model to compare with (variant base)"
     trained = frames.trials[(frames.trials["sampled_tokens"] > 0)]

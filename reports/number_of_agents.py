@@ -55,6 +55,8 @@ def sizes(frames: StudyFrames) -> pd.DataFrame:
 
 def applies(frames: StudyFrames) -> str | None:
     """Whether groups of different sizes, or twins, were run."""
+    if frames.samples.empty:
+        return "no model was asked a benchmark alone"
     talking = _talking(frames)
     groups = {
         tuple(sorted(config.models))
