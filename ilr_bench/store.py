@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from ilr_bench.config import content_hash
 from ilr_bench.errors import StoreError
-from ilr_bench.files import as_noted, explained, note_name, sync, write_atomic
+from ilr_bench.files import explained, note_name, sync, write_atomic
 from ilr_bench.folders import (
     MANIFEST,
     copy_content,
@@ -185,10 +185,14 @@ def lock_study(folder: Path) -> Iterator[None]:
 def seal(folder: Path, key: str, result: str) -> None:
     """Ends a trial: notes what its files are, all but those outside the promise of equal bytes, and writes its result.
 
-    `result` is the text of `result.json`, which is written last. Raises StoreError.
+    `result` is the text of `result.json`, which is written last. Notes beside single files have served their purpose.
+    Raises StoreError.
     """
     files = _lasting(folder) | {RESULT: hashlib.sha256(result.encode()).hexdigest()}
     write_manifest(folder, {"trial": key}, dict(sorted(files.items())))
+    with explained(folder):
+        for path in _answers(folder):
+            note_name(path).unlink(missing_ok=True)
     write_atomic(folder / RESULT, result)
 
 
@@ -233,14 +237,13 @@ def damage(folder: Path, key: str, weights: bool = True) -> list[str]:
 def reopen(folder: Path, key: str) -> list[str]:
     """Makes a damaged finished trial an unfinished one: drops its result, its seal, and what cannot be trusted.
 
-    Answers go that neither the seal nor the note beside them knows; steps are held against the checkpoint when the
-    trial goes on. Returns what was damaged. Raises StoreError.
+    Answers go that the seal does not know; steps are held against the checkpoint when the trial goes on. Returns what
+    was damaged. Raises StoreError.
     """
     found = damage(folder, key)
     with explained(folder):
-        for path in [*(folder / "eval").rglob("*.jsonl"), folder / "inference.jsonl"]:
-            name = path.relative_to(folder).as_posix()
-            if (found == [MANIFEST] or name in found) and not (note_name(path).exists() and as_noted(path)):
+        for path in _answers(folder):
+            if found == [MANIFEST] or path.relative_to(folder).as_posix() in found:
                 path.unlink(missing_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
         (folder / RESULT).unlink(missing_ok=True)
@@ -257,6 +260,10 @@ def publish_copy(source: Path, target: Path, key: str, finish: Callable[[Path], 
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         publish(target, {"trial": key}, fill, _lasting)
+
+
+def _answers(folder: Path) -> list[Path]:
+    return [*(folder / "eval").rglob("*.jsonl"), folder / "inference.jsonl"]
 
 
 def _lasting(folder: Path, weights: bool = True) -> dict[str, str]:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ilr_bench.errors import IlrError
+
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "open"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -94,7 +96,7 @@ def attempt(work: Callable[[], None], arm: Callable[[], object] = lambda: None) 
             said = "done"
         except BaseException as error:  # noqa: BLE001 (it is told to the parent, whatever it is)
             said = f"{type(error).__name__}: {error}"
-            if type(error).__name__ != "StoreError":
+            if not isinstance(error, IlrError):
                 traceback.print_exc()
         os.write(writer, said.encode()[:4000])
         os._exit(0)

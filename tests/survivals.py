@@ -1,26 +1,34 @@
-"""A tiny trial, killed and refused at stated moments and run again: `python survivals.py FOLDER [NAME...]`.
+"""A tiny trial, disturbed at stated moments and run again: `python survivals.py FOLDER quick|all`.
 
-Prints a line of JSON for each: its name, how the process ended there, how it ended when it was run again, and which
-files differ from those of a trial that nothing disturbed. A process of its own, so that it can fork.
+Prints a line of JSON for each: its name, how every attempt ended, and which files differ in the end from those of a
+trial that nothing disturbed. A process of its own, so that it can fork.
 """
 
 from __future__ import annotations
 
 import json
+import random
+import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faults
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
+import ilr_bench.benchmarks.evaluation
 import ilr_bench.identity
 import ilr_bench.ilr
 import ilr_bench.training_state
 import ilr_bench.trial
+from ilr_bench import stopping
 from ilr_bench.benchmarks.journal import Journal
+from ilr_bench.plan import Plan
 from ilr_bench.policy_update import PolicyUpdater
+from ilr_bench.store import Artifacts
 
 SMALLER = {
     "training__steps": "3",
@@ -28,34 +36,129 @@ SMALLER = {
     "evaluation__benchmarks": "micro_ood",
     "sampling__samples": "2",
 }
-KILLS: dict[str, Callable[[Path], object]] = {
-    "sampling the last step": lambda out: faults.die_at_call(ilr_bench.ilr, "fuse", 3),
-    "between the updates of two agents": lambda out: faults.die_at_call(PolicyUpdater, "update", 6),
-    "between the records of a step": lambda out: faults.die_at_call(ilr_bench.training_state, "save_checkpoint", 2),
-    "in the middle of a file of weights": lambda out: faults.die_at_byte(60_000),
-    "in an evaluation": lambda out: faults.die_at_call(Journal, "add", 2, after=True),
-    "before the result": lambda out: faults.die_at_call(ilr_bench.trial, "seal", 1),
+KILLS: dict[str, Callable[[], object]] = {
+    "sampling the last step": lambda: faults.die_at_call(ilr_bench.ilr, "fuse", 3),
+    "between the updates of two agents": lambda: faults.die_at_call(PolicyUpdater, "update", 6),
+    "between a step's records and its checkpoint": lambda: faults.die_at_call(
+        ilr_bench.training_state, "save_checkpoint", 2
+    ),
+    "in the middle of a file of weights": lambda: faults.die_at_byte(60_000),
+    "in an evaluation": lambda: faults.die_at_call(Journal, "add", 2, after=True),
+    "before the result": lambda: faults.die_at_call(ilr_bench.trial, "seal", 1),
 }
+STOPS: dict[str, tuple[Any, str, int]] = {
+    "in a step": (ilr_bench.ilr, "fuse", 1),
+    "in an evaluation": (Journal, "add", 1),
+}
+UNSEALED = (".lock", "timing.jsonl", "study.json", "/events.jsonl")
+Outcome = tuple[str, list[str], Path]
 
 
-def main(folder: Path, names: list[str]) -> None:
+class Disturbances:
+    """Every way to disturb one plan's trial; each yields its name, how the attempts ended, and the study's folder."""
+
+    def __init__(self, folder: Path, thorough: bool) -> None:
+        self.folder, self.thorough = folder, thorough
+        self.plan: Plan = tiny_plan(tiny_checkpoints(folder), "ilr", **SMALLER)
+        self.calm = folder / "calm"
+        assert self.attempt(self.calm) == "done"
+
+    def attempt(self, out: Path, arm: Callable[[], object] = lambda: None) -> str:
+        return faults.attempt(partial(run_plan, self.plan, out), arm)
+
+    def kills(self) -> Iterator[Outcome]:
+        for name, arm in KILLS.items():
+            out = self.folder / f"kill {name}"
+            yield f"kill {name}", [self.attempt(out, arm), self.attempt(out)], out
+
+    def stops(self) -> Iterator[Outcome]:
+        for name, (owner, function, number) in STOPS.items():
+            out = self.folder / f"stop {name}"
+            yield (
+                f"stop {name}",
+                [self.attempt(out, partial(stop_at_call, owner, function, number)), self.attempt(out)],
+                out,
+            )
+
+    def parts(self) -> Iterator[Outcome]:
+        """Trained up to a step at a time."""
+        out = self.folder / "parts"
+        (trial,) = self.plan.trials
+        folder, artifacts = out / trial.folder, Artifacts(out / "artifacts")
+        shutil.copytree(self.calm, out, ignore=shutil.ignore_patterns("trials", "artifacts"))
+        run = partial(ilr_bench.trial.run_trial, trial.config, trial.hash, folder, artifacts)
+        said = [faults.attempt(partial(run, until=step)) for step in (1, 2)]
+        yield "parts", [*said, self.attempt(out)], out
+
+    def full_disks(self) -> Iterator[Outcome]:
+        changes = faults.last_change(partial(run_plan, self.plan, self.folder / "count"), self.folder / "count")
+        shutil.rmtree(self.folder / "count")
+        share = 40 if self.thorough else 3
+        for number in sorted({1 + (changes - 2) * part // share for part in range(share + 1)}):
+            out = self.folder / f"full {number}"
+            out.mkdir()
+            ended = [self.attempt(out, partial(faults.Changes, out, number, faults.full)), self.attempt(out)]
+            yield f"full disk at change {number} of {changes}", ended, out
+
+    def torn_files(self) -> Iterator[Outcome]:
+        """One byte flipped, or the file cut there, in a finished trial and in one that was killed in its evaluation."""
+        rng = random.Random(4)
+        for state in ("finished", "unfinished"):
+            whole = self.calm if state == "finished" else self.folder / "half"
+            if state == "unfinished":
+                assert self.attempt(whole, KILLS["in an evaluation"]) == "killed"
+            files = [path for path in sorted(whole.rglob("*")) if path.is_file() and path.stat().st_size]
+            files = [path for path in files if not path.name.endswith(UNSEALED)]
+            for path in files if self.thorough else rng.sample(files, 3):
+                for damage in ("flip", "cut"):
+                    name = f"{damage} in {path.relative_to(whole)} of a trial that is {state}"
+                    out = self.folder / name.replace("/", "_")
+                    shutil.copytree(whole, out)
+                    tear(out / path.relative_to(whole), damage, rng)
+                    yield name, [self.attempt(out)], out
+
+
+def tear(path: Path, damage: str, rng: random.Random) -> None:
+    data = path.read_bytes()
+    place = rng.randrange(len(data))
+    flipped = data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :]
+    path.write_bytes(data[:place] if damage == "cut" else flipped)
+
+
+def stop_at_call(owner: Any, name: str, number: int) -> None:
+    """SIGTERM at the n-th call of a function."""
+    stopping.install()
+    function, calls = getattr(owner, name), [0]
+
+    def counted(*given: Any, **named: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == number:
+            signal.raise_signal(signal.SIGTERM)
+        return function(*given, **named)
+
+    setattr(owner, name, counted)
+
+
+def main(folder: Path, thorough: bool) -> None:
     # Commit and code may move on meanwhile.
     ilr_bench.identity.code_hash()
     ilr_bench.trial.versions = lambda: {"commit": "test"}
-    plan = tiny_plan(tiny_checkpoints(folder), "ilr", **SMALLER)
-    calm = folder / "calm"
-    assert faults.attempt(partial(run_plan, plan, calm)) == "done"
-    wanted = contents(calm)
-    for name, arm in KILLS.items():
-        if not names or name in names:
-            out = folder / name
-            first = faults.attempt(partial(run_plan, plan, out), partial(arm, out))
-            again = faults.attempt(partial(run_plan, plan, out))
+    all_of_them = Disturbances(folder, thorough)
+    wanted = contents(all_of_them.calm)
+    for kind in (
+        all_of_them.kills,
+        all_of_them.stops,
+        all_of_them.parts,
+        all_of_them.full_disks,
+        all_of_them.torn_files,
+    ):
+        for name, ended, out in kind():
             found = contents(out)
             other = sorted(file for file in wanted.keys() | found.keys() if wanted.get(file) != found.get(file))
-            sys.stdout.write(json.dumps([name, first, again, other]) + "\n")
+            sys.stdout.write(json.dumps([name, ended, other]) + "\n")
             sys.stdout.flush()
+            shutil.rmtree(out)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2] == "all")
