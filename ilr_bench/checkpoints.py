@@ -33,7 +33,7 @@ def save_checkpoint(
     """
     if keep < 1:
         raise ValueError("keep: at least the new checkpoint has to stay")
-    place = folder / f"step-{step:08d}"
+    place = folder / step_folder(step)
     with explained(place):
         folder.mkdir(parents=True, exist_ok=True)
         publish(place, {"step": step}, write)
@@ -43,6 +43,11 @@ def save_checkpoint(
             if number not in stays:
                 remove(path)
     return place
+
+
+def step_folder(step: int) -> str:
+    """The name of a step's checkpoint."""
+    return f"step-{step:08d}"
 
 
 def latest_checkpoint(folder: Path) -> tuple[int, Path] | None:

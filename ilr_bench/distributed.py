@@ -57,9 +57,9 @@ class Ranks:
             distributed.all_gather_object(given, own)
         return given  # type: ignore[return-value]
 
-    def joined(self, own: Sequence[T]) -> list[T]:
-        """The lists of all processes, one after the other."""
-        return [item for part in self.gather(own) for item in part]
+    def led(self, own: T) -> T:
+        """What the process that leads gives."""
+        return self.gather(own)[0]
 
     def whole(self, own: Mapping[Key, Sequence[Sequence[T]]]) -> dict[Key, list[list[T]]]:
         """By stage, agent and question: what every process has of its questions becomes what there is of all."""
@@ -75,16 +75,6 @@ class Ranks:
             with _explained():
                 for tensor in tensors:
                     distributed.all_reduce(tensor)
-
-    def agree(self, value: T, what: str) -> T:
-        """The value, which all processes must have in common; raises IlrError where they do not."""
-        values = self.gather(value)
-        if any(other != value for other in values):
-            raise IlrError(
-                f"the processes of this trial do not agree on {what}: {', '.join(map(str, values))}; they must see the "
-                "same folders and run the same code; end them all and run the same command again"
-            )
-        return value
 
 
 ALONE = Ranks()

@@ -110,7 +110,8 @@ class PolicyUpdater:
         groups = [{"rate": settings.learning_rate} | group for group in (*groups, *head) if group["params"]]
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.weights = weights + [weight for group in head for weight in group["params"]]
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        # Not DistributedDataParallel: it wants as many backward passes of every process, and one model per trainer.
+        self.model, self.optimizer = model, self.accelerator.prepare(optimizer)
 
     def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
         """Takes `settings.iterations` optimizer steps on one batch of turns.

@@ -34,15 +34,21 @@ def install() -> None:
         signal.signal(number, _note)
 
 
-def requested() -> bool:
-    """Whether this process has been asked to stop."""
-    return _received is not None
+def received() -> int:
+    """The signal that has asked this process to stop; 0 for none."""
+    return 0 if _received is None else int(_received)
+
+
+def stopped(number: int, where: str) -> Stopped:
+    """What to raise after the signal `number`; `where` names what is safe, such as "step 4 of DIR"."""
+    name = signal.Signals(number).name
+    return Stopped(f"stopped by {name} after {where}; run the same command again to continue", number)
 
 
 def stop_here(where: str) -> None:
-    """Raises Stopped if this process has been asked to stop; `where` names what is safe, such as "step 4 of DIR"."""
+    """Raises `stopped` if this process has been asked to stop."""
     if _received is not None:
-        raise Stopped(f"stopped by {_received.name} after {where}; run the same command again to continue", _received)
+        raise stopped(_received, where)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

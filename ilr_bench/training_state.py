@@ -24,6 +24,7 @@ from ilr_bench.records import DialogueRecord, StepRecord
 from ilr_bench.store import RecordFile
 
 STATE = "state.json"
+CHECKPOINTS = "checkpoints"
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +39,7 @@ class TrainingState:
         """Step and mean validation accuracy of the best step so far, the first of equals; empty without any."""
         self._fingerprints = dict(fingerprints)
         self._steps, self._dialogues = RecordFile(folder / "train.jsonl"), RecordFile(folder / "dialogues.jsonl")
-        self._checkpoints = folder / "checkpoints"
+        self._checkpoints = folder / CHECKPOINTS
 
     def note(self, step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
         """Puts a step's records on the disk. Raises StoreError."""
@@ -76,11 +77,8 @@ class TrainingState:
                     f"{self.folder}: the model of {name} is not the one that step {step} was trained from; bring back "
                     "the model's files as they were, or delete the trial's folder to run it again"
                 )
-        self.room.ability = np.array(state["ability"])
+        load_agents(self.room, source)
         self.best = state["best"]
-        for agent, updater in zip(self.room.agents, self.room.updaters, strict=True):
-            load_weights(agent.model, source / agent.name)
-            updater.load_state_dict(torch.load(source / agent.name / "optimizer.pt", weights_only=True))
         self._steps.return_to(state["records"]["steps"])
         self._dialogues.return_to(state["records"]["dialogues"])
 
@@ -97,3 +95,11 @@ class TrainingState:
             place.mkdir()
             save_weights(agent.model, place)
             torch.save(updater.state_dict(), place / "optimizer.pt")
+
+
+def load_agents(room: Classroom, source: Path) -> None:
+    """Abilities, weights and optimizers of a checkpoint."""
+    room.ability = np.array(json.loads((source / STATE).read_text(encoding="utf-8"))["ability"])
+    for agent, updater in zip(room.agents, room.updaters, strict=True):
+        load_weights(agent.model, source / agent.name)
+        updater.load_state_dict(torch.load(source / agent.name / "optimizer.pt", weights_only=True))

@@ -9,18 +9,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ilr_bench import ilr, measurements, stopping
+from ilr_bench import ilr, measurements, recovery, stopping
 from ilr_bench.base_evaluations import evaluate_untrained
 from ilr_bench.benchmarks import evaluate
-from ilr_bench.checkpoints import latest_checkpoint
+from ilr_bench.checkpoints import latest_checkpoint, step_folder
 from ilr_bench.config import RunConfig, to_dict
 from ilr_bench.difficulty import Rankings, joint_difficulty
+from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.files import explained, write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.identity import versions
@@ -32,7 +34,7 @@ from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, rea
 from ilr_bench.seeds import derive_seed
 from ilr_bench.store import RESULT, Artifacts, is_finished, reopen, seal
 from ilr_bench.timing import Stopwatch
-from ilr_bench.training_state import TrainingState
+from ilr_bench.training_state import CHECKPOINTS, TrainingState, load_agents
 from ilr_bench.warm_start import write_log
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ def run_trial(
     watch: Callable[[int, float], None] = lambda step, evaluated: None,
     until: int | None = None,
     keep: int = 1,
+    ranks: Ranks = ALONE,
 ) -> TrialResult | None:
     """Runs a trial to its end, or continues it, and returns its result.
 
@@ -54,25 +57,31 @@ def run_trial(
     is told the step done and the share of the solo evaluation. With `until` below `training.steps` it trains up to
     that joint step, saves a checkpoint there, and returns None without evaluating; a later call goes on, and the
     bytes in which the trial ends do not depend on such stops. `keep` checkpoints stay, and the best by validation.
-    Raises Stopped, with everything saved, where this process is asked to stop (see `stopping`).
+    Of several processes that share a trial, all call this; the one that leads writes, scores the agents and returns
+    the result, the others return None once the training is done. Raises Stopped, with everything saved, where this
+    process is asked to stop (see `stopping`), or another one that shares the trial.
     """
-    if is_finished(folder, key):
+    if is_finished(folder, key, artifacts):
         return read_result(folder)
+    if not ranks.leads:
+        _assist(resolve(config, dependency), folder, artifacts, ranks)
+        return None
     last = config.training.steps if until is None else min(until, config.training.steps)
     if last < config.training.steps and _done(folder) >= last:
         return None
     if (folder / RESULT).exists():
-        _log.warning("%s: %s changed since it finished; that is made anew", folder, ", ".join(reopen(folder, key)))
+        changed = ", ".join(reopen(folder, key)) or "an artifact"
+        _log.warning("%s: %s changed since the trial finished; what is damaged is made anew", folder, changed)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     config = resolve(config, dependency)
     write_atomic(folder / "config.json", json.dumps({"hash": key, "config": to_dict(config)}, indent=1) + "\n")
     stopwatch = Stopwatch(folder / "timing.jsonl")
-    with Grader() as grader:
+    with recovery.watched(folder), Grader() as grader:
         with stopwatch.watch("models"):
             seats = seat_agents(config)
         write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
-        room, measured = open_classroom(config, seats, artifacts, grader, stopwatch)
+        room, measured = open_classroom(config, seats, artifacts, grader, stopwatch, ranks)
         state = TrainingState(folder, room, {seat.agent.name: seat.loaded.fingerprint for seat in seats})
         _train(config, state, watch, last, keep)
         if last < config.training.steps:
@@ -147,33 +156,39 @@ def measure_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
 
 
 def open_classroom(
-    config: RunConfig, seats: Sequence[Seat], artifacts: Artifacts, grader: Grader, stopwatch: Stopwatch
+    config: RunConfig,
+    seats: Sequence[Seat],
+    artifacts: Artifacts,
+    grader: Grader,
+    stopwatch: Stopwatch,
+    ranks: Ranks = ALONE,
 ) -> tuple[ilr.Classroom, Measured]:
-    """Questions, difficulty, abilities and optimizers around seated agents."""
+    """Questions, difficulty, abilities and optimizers around seated agents; `ranks`: the processes that share them."""
     training, validation = load_questions(config)
     measured = measure(config, seats, (training, validation), artifacts, grader)
     room = ilr.Classroom(
         agents=[seat.agent for seat in seats],
-        updaters=make_updaters(seats, config),
+        updaters=make_updaters(seats, config, ranks),
         questions=training,
         validation=validation,
         difficulty=joint_difficulty(measured.rankings),
         ability=np.array(measured.ability),
         grader=grader,
         stopwatch=stopwatch,
+        ranks=ranks,
     )
     return room, measured
 
 
 def _done(folder: Path) -> int:
     """The step that a trial has been trained to."""
-    latest = latest_checkpoint(folder / "checkpoints")
+    latest = latest_checkpoint(folder / CHECKPOINTS)
     return 0 if latest is None else latest[0]
 
 
 def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float], None], last: int, keep: int) -> None:
     room, every = state.room, config.training.checkpoint_every
-    done = state.restore()
+    done = room.ranks.led(state.restore())
     room.stopwatch.write(done)
 
     def is_regular(step: int) -> bool:
@@ -181,16 +196,33 @@ def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float]
 
     def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
         state.note(step, steps, dialogues)
-        asked = stopping.requested()
+        asked = max(room.ranks.gather(stopping.received()))
         if is_regular(step) or step in (last, state.best.get("step")) or asked:
             with room.stopwatch.watch("checkpoint"):
                 state.save(step, keep, is_regular)
         room.stopwatch.write(step)
         watch(step, 0.0)
         if asked:
-            stopping.stop_here(f"step {step} of {state.folder.name}")
+            raise stopping.stopped(asked, f"step {step} of {state.folder.name}")
 
     ilr.train(config, room, done + 1, finished, last)
+
+
+def _assist(config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks) -> None:
+    """Takes this process's part in a training that another one leads; writes nothing but artifacts."""
+    with Grader() as grader:
+        seats = seat_agents(config)
+        room, _ = open_classroom(config, seats, artifacts, grader, Stopwatch(Path(os.devnull)), ranks)
+        done = ranks.led(0)
+        if done:
+            load_agents(room, folder / CHECKPOINTS / step_folder(done))
+
+        def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
+            asked = max(ranks.gather(stopping.received()))
+            if asked:
+                raise stopping.stopped(asked, f"step {step} of {folder.name}")
+
+        ilr.train(config, room, done + 1, finished)
 
 
 def _evaluate(

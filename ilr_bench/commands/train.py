@@ -45,4 +45,4 @@ def train(
             run_together(plan, profile, out, command)
         else:
             execution = Execution(workers=1, log=split(log))
-        finish(plan, out, run_sweep(plan, profile, out, workers=1, command=command, execution=execution))
+            finish(plan, out, run_sweep(plan, profile, out, workers=1, command=command, execution=execution))
