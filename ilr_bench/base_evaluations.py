@@ -13,11 +13,12 @@ from typing import Any
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks import expand, get
 from ilr_bench.benchmarks.evaluation import BenchmarkExam, run_exams
-from ilr_bench.benchmarks.progress import Watcher
-from ilr_bench.config import EvaluationSettings, content_hash
+from ilr_bench.benchmarks.progress import Nobody, Watcher
+from ilr_bench.config import EvaluationSettings, RunConfig, content_hash
 from ilr_bench.files import write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.identity import determinants
+from ilr_bench.lineup import seat_agents
 from ilr_bench.records import SampleRecord, read, to_line
 from ilr_bench.store import Artifacts
 
@@ -42,6 +43,16 @@ def evaluate_untrained(
     names = expand(settings.benchmarks)
     exams = [SharedExam(name, agent, fingerprint, settings, artifacts, seed, grader) for name in names]
     run_exams(exams, agent, folder, seed)
+
+
+def evaluate_alone(model: str, config: RunConfig, artifacts: Artifacts) -> None:
+    """Makes the artifacts of one model's greedy answers, for the trials that leave it untrained."""
+    alone = replace(config, models=(model,), update=replace(config.update, adapter="full"))
+    (seat,) = seat_agents(alone)
+    with Grader() as grader:
+        for name in expand(config.evaluation.benchmarks):
+            exam = SharedExam(name, seat.agent, seat.loaded.fingerprint, config.evaluation, artifacts, 0, grader)
+            exam.records(Nobody())
 
 
 class SharedExam:
@@ -75,6 +86,10 @@ class SharedExam:
     def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
         """See `Exam.sit`; the journal lies with the artifacts, so that whoever comes next goes on with it."""
         del journal
+        return [replace(record, agent=self._agent, seed=self._seed) for record in self.records(watcher)]
+
+    def records(self, watcher: Watcher) -> list[SampleRecord]:
+        """The artifact's records, of nobody in particular."""
         shared = self._artifacts.root / f".{content_hash(self._key)}.part.jsonl"
         sat = False
 
@@ -89,4 +104,4 @@ class SharedExam:
             shared.unlink(missing_ok=True)
         else:
             watcher.answered(len(self.wanted()), 0)
-        return [replace(record, agent=self._agent, seed=self._seed) for record in read(folder / RECORDS, SampleRecord)]
+        return list(read(folder / RECORDS, SampleRecord))

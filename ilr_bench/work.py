@@ -39,6 +39,13 @@ def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     measure_model(model, config, artifacts)
 
 
+def evaluate_base(model: str, config: RunConfig, artifacts: Artifacts) -> None:
+    """One untrained model's answers to the benchmarks, as artifacts that its trials will find."""
+    from ilr_bench.base_evaluations import evaluate_alone
+
+    evaluate_alone(model, config, artifacts)
+
+
 def run_planned(
     trial: PlannedTrial, study: Path, artifacts: Artifacts, dependency: Path | None, until: int | None = None
 ) -> None:
@@ -64,19 +71,31 @@ def model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
 
 
 def measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> tuple[list[Job], dict[str, list[str]]]:
-    """A job per model and what is to be known of it before training, and trial hash -> names of those it needs."""
+    """A job per model and what is to be known of it untrained, and trial hash -> names of those it needs."""
     jobs: dict[object, Job] = {}
     needed: dict[str, list[str]] = {}
     for trial in trials:
         config = trial.config
+        limits = replace(config.sampling, samples=1, samples_per_agent=None, match_tokens_of=None)
         for model, style in zip(config.models, config.styles, strict=True):
-            what = (model, config.questions, config.difficulty, style, config.warm_start)
-            name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
             arguments = (model, replace(config, prompt_style=style), artifacts)
             needs = (model,) if model in MODELS else ()
-            job = jobs.setdefault(what, Job(name, measure_agent, arguments, needs, heeds_stop=False))
-            needed.setdefault(trial.hash, []).append(job.name)
+            what: tuple[object, ...] = (model, config.questions, config.difficulty, style, config.warm_start, limits)
+            name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
+            wanted = [(what, Job(name, measure_agent, arguments, needs, heeds_stop=False))]
+            if shares_answers(config):
+                what = (model, config.questions, config.evaluation, style, config.warm_start, limits)
+                name = f"{model} untrained ({len(jobs) + 2})"
+                wanted.append((what, Job(name, evaluate_base, arguments, needs, heeds_stop=False)))
+            for what, job in wanted:
+                needed.setdefault(trial.hash, []).append(jobs.setdefault(what, job).name)
     return list(jobs.values()), needed
+
+
+def shares_answers(config: RunConfig) -> bool:
+    """Whether a trial's evaluation is that of every trial with the same models, whatever its seed."""
+    greedy = config.evaluation.temperature == 0
+    return config.training.steps == 0 and config.inference.method == "none" and greedy
 
 
 def trial_job(
@@ -92,4 +111,6 @@ def units(job: Job) -> float:
     if job.function is run_planned:
         trial: PlannedTrial = job.arguments[0]
         return trial.config.training.steps + EVALUATION_UNITS
+    if job.function is evaluate_base:
+        return EVALUATION_UNITS
     return MEASUREMENT_UNITS if job.function is measure_agent else 1.0

@@ -14,6 +14,8 @@ from ilr_bench.benchmarks.evaluation import BenchmarkExam
 from ilr_bench.benchmarks.journal import Spoken
 from ilr_bench.plan import Plan, plan_study
 from ilr_bench.records import SampleRecord, read
+from ilr_bench.store import Artifacts
+from ilr_bench.work import evaluate_base, measurement_jobs
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,24 @@ def test_other_settings_are_other_artifacts(
     trials(base([models[:1]]), tmp_path / "one")
     trials(base([models[:1]], **{key: value}), tmp_path / "one")
     assert sat["micro_short_chain"] == 2
+
+
+def test_a_sweep_has_each_model_answer_in_a_job_of_its_own(
+    models: tuple[str, str], sat: Counter[str], tmp_path: Path
+) -> None:
+    plan = base([models, models[:1]], (0, 1))
+    jobs, needed = measurement_jobs(plan.trials, Artifacts(tmp_path / "one" / "artifacts"))
+    answering = [job for job in jobs if job.function is evaluate_base]
+    assert [job.arguments[0] for job in answering] == list(models)
+    assert all(any(job.name in needed[trial.hash] for job in answering) for trial in plan.trials)
+    for job in answering:
+        job.function(*job.arguments)
+    assert sat["micro_short_chain"] == 2
+    trials(plan, tmp_path / "one")
+    assert sat["micro_short_chain"] == 2
+
+
+def test_what_depends_on_the_seed_is_no_job_of_its_own(models: tuple[str, str], tmp_path: Path) -> None:
+    plan = base([models], (0, 1), **{"evaluation.temperature": "1.0"})
+    jobs, _ = measurement_jobs(plan.trials, Artifacts(tmp_path))
+    assert [job for job in jobs if job.function is evaluate_base] == []
