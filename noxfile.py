@@ -123,6 +123,13 @@ def data(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def torture(session: nox.Session) -> None:
+    """A micro sweep killed at random moments, and its files torn; `-- --kills 100`; the same command continues."""
+    prepare(session)
+    run(session, "python", "tests/torture", *completed(session.posargs, [("--out", "runs/torture")]))
+
+
+@nox.session(venv_backend="none")
 def statistics(session: nox.Session) -> None:
     """Thousands of tables whose truth is known: do the tests and intervals keep what they promise?"""
     prepare(session)

@@ -1,7 +1,7 @@
-"""A tiny trial, disturbed at stated moments and run again: `python survivals.py FOLDER quick|all`.
+"""A tiny trial, disturbed at stated moments and run again: `python survivals.py FOLDER quick|all|FIRST-LAST`.
 
 Prints a line of JSON for each: its name, how every attempt ended, and which files differ in the end from those of a
-trial that nothing disturbed. A process of its own, so that it can fork.
+trial that nothing disturbed. FIRST-LAST asks for torn files only, by number. A process of its own, so that it can fork.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,9 @@ Outcome = tuple[str, list[str], Path]
 class Disturbances:
     """Every way to disturb one plan's trial; each yields its name, how the attempts ended, and the study's folder."""
 
-    def __init__(self, folder: Path, thorough: bool) -> None:
-        self.folder, self.thorough = folder, thorough
+    def __init__(self, folder: Path, refusals: int, tears: Sequence[int]) -> None:
+        """`refusals`: how often a write is refused; `tears`: numbers of torn files, each of which names a place."""
+        self.folder, self.refusals, self.tears = folder, refusals, tears
         self.plan: Plan = tiny_plan(tiny_checkpoints(folder), "ilr", **SMALLER)
         self.calm = folder / "calm"
         assert self.attempt(self.calm) == "done"
@@ -93,36 +94,34 @@ class Disturbances:
     def full_disks(self) -> Iterator[Outcome]:
         changes = faults.last_change(partial(run_plan, self.plan, self.folder / "count"), self.folder / "count")
         shutil.rmtree(self.folder / "count")
-        share = 40 if self.thorough else 3
-        for number in sorted({1 + (changes - 2) * part // share for part in range(share + 1)}):
+        for number in sorted({1 + (changes - 2) * part // self.refusals for part in range(self.refusals + 1)}):
             out = self.folder / f"full {number}"
             out.mkdir()
             ended = [self.attempt(out, partial(faults.Changes, out, number, faults.full)), self.attempt(out)]
             yield f"full disk at change {number} of {changes}", ended, out
 
     def torn_files(self) -> Iterator[Outcome]:
-        """One byte flipped, or the file cut there, in a finished trial and in one that was killed in its evaluation."""
-        rng = random.Random(4)
-        for state in ("finished", "unfinished"):
-            whole = self.calm if state == "finished" else self.folder / "half"
-            if state == "unfinished":
-                assert self.attempt(whole, KILLS["in an evaluation"]) == "killed"
+        """One bit flipped, or the file cut there, in a finished trial and in one that was killed in its evaluation."""
+        half = self.folder / "half"
+        assert self.attempt(half, KILLS["in an evaluation"]) == "killed"
+        for number in self.tears:
+            rng = random.Random(f"tear {number}")
+            state, whole = rng.choice([("finished", self.calm), ("unfinished", half)])
             files = [path for path in sorted(whole.rglob("*")) if path.is_file() and path.stat().st_size]
-            files = [path for path in files if not path.name.endswith(UNSEALED)]
-            for path in files if self.thorough else rng.sample(files, 3):
-                for damage in ("flip", "cut"):
-                    name = f"{damage} in {path.relative_to(whole)} of a trial that is {state}"
-                    out = self.folder / name.replace("/", "_")
-                    shutil.copytree(whole, out)
-                    tear(out / path.relative_to(whole), damage, rng)
-                    yield name, [self.attempt(out)], out
+            path = rng.choice([path for path in files if not path.name.endswith(UNSEALED)]).relative_to(whole)
+            out = self.folder / f"tear {number}"
+            shutil.copytree(whole, out)
+            how = tear(out / path, rng)
+            yield f"{how} of {path} of a trial that is {state} ({number})", [self.attempt(out)], out
 
 
-def tear(path: Path, damage: str, rng: random.Random) -> None:
+def tear(path: Path, rng: random.Random) -> str:
+    """Flips one bit of a file, or cuts it somewhere, and says so."""
     data = path.read_bytes()
-    place = rng.randrange(len(data))
+    place, cut = rng.randrange(len(data)), rng.random() < 0.5
     flipped = data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :]
-    path.write_bytes(data[:place] if damage == "cut" else flipped)
+    path.write_bytes(data[:place] if cut else flipped)
+    return f"{'cut' if cut else 'flip'} at byte {place} of {len(data)}"
 
 
 def stop_at_call(owner: Any, name: str, number: int) -> None:
@@ -139,19 +138,19 @@ def stop_at_call(owner: Any, name: str, number: int) -> None:
     setattr(owner, name, counted)
 
 
-def main(folder: Path, thorough: bool) -> None:
+def main(folder: Path, how: str) -> None:
     # Commit and code may move on meanwhile.
     ilr_bench.identity.code_hash()
     ilr_bench.trial.versions = lambda: {"commit": "test"}
-    all_of_them = Disturbances(folder, thorough)
-    wanted = contents(all_of_them.calm)
-    for kind in (
-        all_of_them.kills,
-        all_of_them.stops,
-        all_of_them.parts,
-        all_of_them.full_disks,
-        all_of_them.torn_files,
-    ):
+    if how in ("quick", "all"):
+        one = Disturbances(folder, *((3, range(6)) if how == "quick" else (40, range(60))))
+        kinds = [one.kills, one.stops, one.parts, one.full_disks, one.torn_files]
+    else:
+        first, last = map(int, how.split("-"))
+        one = Disturbances(folder, 0, range(first, last + 1))
+        kinds = [one.torn_files]
+    wanted = contents(one.calm)
+    for kind in kinds:
         for name, ended, out in kind():
             found = contents(out)
             other = sorted(file for file in wanted.keys() | found.keys() if wanted.get(file) != found.get(file))
@@ -161,4 +160,4 @@ def main(folder: Path, thorough: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] == "all")
+    main(Path(sys.argv[1]), sys.argv[2])

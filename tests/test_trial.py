@@ -1,21 +1,28 @@
-"""Whole trials on tiny random checkpoints: the files they leave, resuming after `kill -9`, equal bytes."""
+"""Whole trials on tiny random checkpoints: the files they leave, and equal bytes whatever disturbs them."""
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from tiny_models import tiny_model, tiny_tokenizer
+from tiny_trials import run_plan, tiny_checkpoints
 
+from ilr_bench.errors import StoreError
 from ilr_bench.models.loading import save_prepared
 from ilr_bench.plan import plan_study
 from ilr_bench.records import DialogueRecord, SampleRecord, StepRecord, read, read_result, read_study
+from ilr_bench.store import Artifacts
 from ilr_bench.sweep import run_sweep
-from ilr_bench.trial import resolve, versions
+from ilr_bench.trial import resolve, run_trial, versions
 
 SETTINGS = {
     "training.steps": "6",
@@ -67,10 +74,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(models, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed")
-    plan = plan_study("micro", ["ilr"], [models], [0], {key: (value,) for key, value in SETTINGS.items()})
-    outcome = run_sweep(plan, "micro", out, workers=1, command="test", fresh=True)
-    assert outcome.failed == {}
+    run_plan(study_plan(models, "ilr"), out)
     return out
+
+
+def study_plan(models, *variants):
+    return plan_study("micro", variants, [models], [0], {key: (value,) for key, value in SETTINGS.items()})
 
 
 def trial_folder(out: Path) -> Path:
@@ -99,12 +108,13 @@ def test_a_trial_leaves_the_files_of_the_contract(undisturbed):
 
 def test_weights_have_moved_and_both_agents_are_in_one_checkpoint(undisturbed):
     checkpoints = sorted((trial_folder(undisturbed) / "checkpoints").glob("*/"))
-    assert len(checkpoints) == 1
-    assert len(list(checkpoints[0].glob("*/model.safetensors"))) == 2
+    assert "step-00000006" in [path.name for path in checkpoints]
+    assert all(len(list(path.glob("*/model.safetensors"))) == 2 for path in checkpoints)
 
 
-@pytest.mark.parametrize("lines", [pytest.param(1, marks=pytest.mark.slow), 5, pytest.param(9, marks=pytest.mark.slow)])
-def test_a_killed_trial_continues_and_ends_in_the_same_bytes(lines, models, undisturbed, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [1, 5, 9])
+def test_a_killed_sweep_continues_and_ends_in_the_same_bytes(lines, models, undisturbed, tmp_path):
     process = sweep(models, tmp_path)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -120,17 +130,92 @@ def test_a_killed_trial_continues_and_ends_in_the_same_bytes(lines, models, undi
     assert contents(trial_folder(tmp_path)) == contents(trial_folder(undisturbed))
 
 
+@pytest.fixture(scope="module")
+def survivals(tmp_path_factory):
+    """Name -> how the attempts at a disturbed trial ended, and which files differ in the end (see survivals.py)."""
+    return survived(tmp_path_factory.mktemp("survivals"), "quick")
+
+
+def survived(folder, how):
+    program = Path(__file__).with_name("survivals.py")
+    command = [sys.executable, str(program), str(folder), how]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {name: (ended, other) for name, ended, other in map(json.loads, done.stdout.splitlines())}
+
+
+def check_survivals(found):
+    """Every trial ended in the bytes of the undisturbed one."""
+    assert {name: other for name, (_, other) in found.items() if other} == {}
+    assert {name: ended for name, (ended, _) in found.items() if ended[-1] != "done"} == {}
+    firsts = {name.split()[0]: set() for name in found}
+    for name, (ended, _) in found.items():
+        firsts[name.split()[0]].add(ended[0].split(":")[0])
+    assert firsts.pop("full") <= {"StoreError", "done"}  # where the file is needed no more, nobody writes it
+    assert firsts == {"kill": {"killed"}, "stop": {"Stopped"}, "parts": {"done"}, "flip": {"done"}, "cut": {"done"}}
+
+
+def test_a_killed_stopped_or_torn_trial_ends_in_the_same_bytes(survivals):
+    check_survivals(survivals)
+    assert sum(name.startswith("kill") for name in survivals) >= 5
+
+
+def test_a_full_disk_is_a_clear_error(survivals):
+    said = [ended[0] for name, (ended, _) in survivals.items() if name.startswith("full")]
+    assert all("free some space and run the same command again" in text for text in said)
+
+
+def test_a_stopped_trial_says_where_it_is_and_how_to_go_on(survivals):
+    (in_step, _), (in_evaluation, _) = survivals["stop in a step"], survivals["stop in an evaluation"]
+    assert "stopped by SIGTERM after step 1 of ilr-first+second-0-" in in_step[0]
+    assert "micro_ood.part.jsonl" in in_evaluation[0]
+    assert all("run the same command again to continue" in ended[0] for ended in (in_step, in_evaluation))
+
+
+@pytest.mark.slow
+def test_files_torn_anywhere_and_writes_refused_everywhere_end_in_the_same_bytes(tmp_path):
+    check_survivals(survived(tmp_path, "all"))
+
+
+def test_global_generators_decide_nothing(models, undisturbed, tmp_path):
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    run_plan(study_plan(models, "ilr"), tmp_path)
+    assert contents(trial_folder(tmp_path)) == contents(trial_folder(undisturbed))
+
+
+def test_the_last_checkpoints_stay_and_the_best_by_validation(models, tmp_path):
+    (trial,) = study_plan(models, "ilr").trials
+    run_trial(trial.config, trial.hash, tmp_path / "trial", Artifacts(tmp_path / "artifacts"), keep=2)
+    by_step = {}
+    for record in read(tmp_path / "trial" / "train.jsonl", StepRecord):
+        if record.validation_accuracy is not None:
+            by_step.setdefault(record.step, []).append(record.validation_accuracy)
+    means = {step: sum(values) / len(values) for step, values in by_step.items()}
+    best = max(means, key=lambda step: (means[step], -step))
+    kept = [int(path.name.removeprefix("step-")) for path in (tmp_path / "trial" / "checkpoints").iterdir()]
+    assert sorted(kept) == sorted({4, 6, best})
+    state = json.loads((tmp_path / "trial" / "checkpoints" / "step-00000006" / "state.json").read_text())
+    assert state["best"] == {"step": best, "validation_accuracy": means[best]}
+
+
+def test_a_model_that_changed_under_a_trial_is_refused(tmp_path):
+    models = tiny_checkpoints(tmp_path)
+    (trial,) = study_plan(models, "ilr").trials
+    run = partial(run_trial, trial.config, trial.hash, tmp_path / "trial", Artifacts(tmp_path / "artifacts"))
+    assert run(until=2) is None
+    save_prepared(tiny_model("llama", seed=9), tiny_tokenizer(), Path(models[0]))
+    with pytest.raises(StoreError, match="the model of first is not the one that step 2 was trained from"):
+        run()
+
+
 def test_a_finished_study_is_not_run_again(models, undisturbed):
     before = {path: path.stat().st_mtime_ns for path in trial_folder(undisturbed).rglob("*")}
-    plan = plan_study("micro", ["ilr"], [models], [0], {key: (value,) for key, value in SETTINGS.items()})
-    run_sweep(plan, "micro", undisturbed, workers=1, command="test", fresh=True)
+    run_sweep(study_plan(models, "ilr"), "micro", undisturbed, workers=1, command="test", fresh=True)
     assert {path: path.stat().st_mtime_ns for path in trial_folder(undisturbed).rglob("*")} == before
 
 
 def test_a_matched_trial_samples_about_as_many_tokens_as_the_one_it_matches(models, tmp_path):
-    plan = plan_study("micro", ["grpo_matched"], [models], [0], {key: (value,) for key, value in SETTINGS.items()})
-    outcome = run_sweep(plan, "micro", tmp_path, workers=1, command="test", fresh=True)
-    assert outcome.failed == {}
+    run_plan(study_plan(models, "grpo_matched"), tmp_path)
     matched, other = (
         read_result(next((tmp_path / "trials").glob(f"{name}-*"))).sampled_tokens for name in ("grpo_matched", "ilr")
     )

@@ -77,17 +77,38 @@ class Torture:
             if outcome != "recovered" and self.folder / "cache" in path.parents:
                 self._restore()
 
+    def tear_tiny(self, wanted: int) -> None:
+        """The same to a tiny trial, finished or killed in its evaluation, in forked processes: a second each."""
+        first = len(self.of("tiny tear"))
+        if first >= wanted:
+            return
+        folder = self.folder / "tiny"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        program = Path(__file__).parent.with_name("survivals.py")
+        command = [sys.executable, str(program), str(folder), f"{first}-{wanted - 1}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout or ():
+                name, (ended,), other = json.loads(line)
+                recovered = ended == "done" and not other
+                outcome = "recovered" if recovered else "refused" if ended.startswith("StoreError") else "WRONG"
+                self._note(what="tiny tear", file=name, outcome=outcome, other=other, said=ended)
+        if process.returncode:
+            sys.exit("the tiny trials ended early")
+
     def table(self) -> str:
         """What was done, where it hit, and what became of it."""
         kills, rounds, tears = self.of("kill"), self.of("round"), self.of("tear")
         hits = Counter(note["stage"] for note in kills)
-        wrong = sum(bool(note["other"]) for note in rounds) + sum(note["outcome"] == "WRONG" for note in tears)
+        wrong = sum(bool(note["other"]) for note in rounds)
+        wrong += sum(note["outcome"] == "WRONG" for note in tears + self.of("tiny tear"))
         lines = [f"{len(kills)} kills, each followed by the same commands again, in {len(rounds)} rounds"]
         lines += [f"  {stage:<12}{count:>5}" for stage, count in hits.most_common()]
         lines += [f"  of one worker only: {sum(note['only'] == 'worker' for note in kills)}"]
         lines += [f"  rounds that ended in other bytes: {sum(bool(note['other']) for note in rounds)}"]
-        if tears:
-            lines += [f"{len(tears)} torn files: " + _counted(Counter(note["outcome"] for note in tears))]
+        for name, notes in (("study and its cache", tears), ("trial, by its functions", self.of("tiny tear"))):
+            counts = Counter(note["outcome"] for note in notes)
+            lines += [f"{len(notes)} torn files of a {name}: {_counted(counts)}"] if notes else []
         return "\n".join([*lines, "NOT THE SAME BYTES" if wrong else "the same bytes, every time"])
 
     def _undisturbed(self) -> tuple[dict[str, str], float]:
@@ -192,6 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s torture --", description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="kills in all")
     parser.add_argument("--tears", type=int, default=20, help="torn files in all, through the commands")
+    parser.add_argument("--tiny-tears", type=int, default=300, help="torn files of a tiny trial, by its functions")
     parser.add_argument("--out", type=Path, default=Path("runs/torture"), help="folder; the same one again continues")
     arguments = parser.parse_args()
     folder = arguments.out.resolve()
@@ -199,7 +221,10 @@ def main() -> None:
     torture = Torture(folder)
     torture.kill(arguments.kills)
     torture.tear(arguments.tears)
-    sys.stdout.write(torture.table() + "\n")
+    torture.tear_tiny(arguments.tiny_tears)
+    table = torture.table()
+    sys.stdout.write(table + "\n")
+    sys.exit("NOT" in table)
 
 
 if __name__ == "__main__":
