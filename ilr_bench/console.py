@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ilr_bench.errors import IlrError
@@ -17,6 +17,13 @@ def note(text: str) -> None:
 def say(text: str) -> None:
     """A result on stdout."""
     print(text, flush=True)  # noqa: T201 - this is the one place that prints
+
+
+def say_rows(rows: Sequence[tuple[str, ...]]) -> None:
+    """Columns of equal width, a line per row."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @contextmanager

@@ -21,6 +21,8 @@ import typer
 from ilr_bench.benchmarks import expand
 from ilr_bench.benchmarks import get as get_benchmark
 from ilr_bench.console import fail_in_one_line, note, say
+from ilr_bench.costs.pricing import check_and_keep, price
+from ilr_bench.costs.show import say_cost
 from ilr_bench.crew import hired
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import RETRIES, Failure, Job
@@ -71,12 +73,13 @@ def run_sweep(
     command: str,
     fresh: bool = False,
     execution: Execution | None = None,
+    force: bool = False,
 ) -> Outcome:
     """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
 
     Takes over what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
     of how jobs are run than the number of local `workers`. Raises Stopped where a signal has asked to stop, and
-    everything is saved.
+    everything is saved, and ConfigurationError where this machine has too little memory or disk, unless `force`.
     """
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
@@ -90,6 +93,8 @@ def run_sweep(
             note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
         taken = take_over(left, out, beside, artifacts)
         left = [trial for trial in left if trial.hash not in taken]
+        local = execution is None or execution.executor == "local"
+        check_and_keep(plan, left, workers, out, force or not local)
         if left:
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
         jobs = study_jobs(plan, left, out, artifacts)
@@ -130,20 +135,6 @@ def study_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path, artifacts: A
         after = [dependency.folder] if dependency is not None and dependency in left else []
         jobs.append(trial_job(trial, out, artifacts, dependency, needed[trial.hash] + after))
     return jobs
-
-
-def describe(plan: Plan) -> str:
-    """The trials of a plan, a line each."""
-    lines = [f"{len(plan.trials)} trials for {len(plan.entries)} names:"]
-    for trial in plan.trials:
-        config = trial.config
-        names = [entry.variant for entry in plan.entries if entry.hash == trial.hash]
-        after = f", after {plan.by_hash(trial.dependency).folder}" if trial.dependency else ""
-        lines.append(
-            f"  {trial.folder}  ({', '.join(names)}): {len(config.models)} agents, {config.training.steps} steps of "
-            f"{config.training.questions_per_step} questions{after}"
-        )
-    return "\n".join(lines)
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -192,7 +183,10 @@ def sweep(
         str, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
     ] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trials and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what it will run and cost, as `ilr-bench plan`, and stop.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
@@ -206,20 +200,20 @@ def sweep(
 
             asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
             settings = parse_overrides(overrides or ())
-            planned = plan_search(asked, profile, split(variants), groups, _integers(seeds), settings)
+            planned = plan_search(asked, profile, split(variants), groups, integers(seeds), settings)
             if dry_run:
                 say(describe_search(planned))
                 return
             with how_to_continue():
                 conclude(planned, run_search(planned, out, execution, fresh), out)
             return
-        plan = plan_study(profile, split(variants), groups, _integers(seeds), parse_overrides(overrides or ()))
+        plan = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
         if dry_run:
-            say(describe(plan))
+            say_cost(price(plan, workers, out, fresh), out)
             return
         command = recorded_command(profile, variants, models or (), seeds, overrides or ())
         with how_to_continue():
-            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution)
+            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution, force)
         finish(plan, out, outcome)
 
 
@@ -272,7 +266,8 @@ def _work_split(out: Path, plan: Plan) -> str:
     return ", ".join(f"{name} {seconds:.0f}" for name, seconds in split.items())
 
 
-def _integers(text: str) -> tuple[int, ...]:
+def integers(text: str) -> tuple[int, ...]:
+    """`0,1` -> (0, 1); raises IlrError on anything else."""
     try:
         return tuple(int(part) for part in split(text))
     except ValueError as error:

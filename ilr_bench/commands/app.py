@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ilr_bench.console import say
+from ilr_bench.console import say_rows as say_rows
 
 app = typer.Typer(
     add_completion=False,
@@ -26,10 +25,3 @@ app = typer.Typer(
 """,
 )
 StudyFolder = Annotated[Path, typer.Argument(help="Folder of a study (the `--out` of a sweep).")]
-
-
-def say_rows(rows: Sequence[tuple[str, ...]]) -> None:
-    """Columns of equal width, a line per row."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from ilr_bench.benchmarks.base import Benchmark, expand, get, row_count
 from ilr_bench.config import RunConfig, Stage
@@ -86,7 +87,7 @@ def exams(config: RunConfig) -> Iterator[tuple[Benchmark, int]]:
     for name in expand(settings.benchmarks):
         benchmark = get(name)
         if config.inference.method == "none" or benchmark.kind in TOGETHER:
-            rows = row_count(benchmark)
+            rows = _rows(name)
             yield benchmark, rows if settings.limit is None else min(rows, settings.limit)
 
 
@@ -100,3 +101,9 @@ def answer_turns(config: RunConfig, benchmark: Benchmark, rows: int) -> Turns:
 def rounds(config: RunConfig) -> int:
     """How often every agent speaks on a benchmark's question where they answer together; 0 where they do not."""
     return {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(SPOKEN)}[config.inference.method]
+
+
+@cache
+def _rows(name: str) -> int:
+    """Some benchmarks make their rows to count them."""
+    return row_count(get(name))

@@ -71,6 +71,11 @@ class Memory:
         """Resident memory of the process at its largest, on a machine without a GPU."""
         return self.base + self.models
 
+    @property
+    def least(self) -> int:
+        """What is needed however short the turns are: process, weights, optimizer states, gradients."""
+        return self.base + sum(self.resident.values()) + self.phases.get("update", {}).get("gradients", 0)
+
 
 def peak_memory(trial: PlannedTrial) -> int:
     """Bytes that one trial needs at its largest, by its settings alone; 0 where a model's size is not known here."""
@@ -100,12 +105,12 @@ def trial_memory(
 
 
 def disk_bytes(config: RunConfig, keep: int = 1) -> int | None:
-    """What a trial writes: checkpoints (one more than are kept while a new one is written) and its records."""
+    """What a trial writes: checkpoints (those kept, the best, and the one being written) and its records."""
     shapes = [architecture(model) for model in config.models]
     if any(shape is None for shape in shapes):
         return None
     weights = sum(_trained(config, shape) for shape in shapes if shape is not None)
-    saved = (keep + 1) * weights * (FLOAT + 2 * FLOAT) if config.training.steps else 0
+    saved = (keep + 2) * weights * (FLOAT + 2 * FLOAT) if config.training.steps else 0
     turns = config.training.steps * sum(
         turns.count * (200 + 4 * turns.limit)
         for place in range(len(config.models))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from ilr_bench.config import RunConfig
 from ilr_bench.costs.memory import Memory, disk_bytes
 from ilr_bench.costs.schedule import Task, makespan
-from ilr_bench.costs.state import State, states
+from ilr_bench.costs.state import NEW, State
 from ilr_bench.costs.timings import Request, Timings, requests
 from ilr_bench.costs.trials import (
     RECORDED,
@@ -137,10 +136,13 @@ def all_requests(plan: Plan) -> list[Request]:
 
 
 def study_cost(
-    plan: Plan, timings: Timings, workers: int, out: Path | None = None, fresh: bool = False, keep: int = 1
+    plan: Plan, timings: Timings, workers: int, found: Mapping[str, State] | None = None, keep: int = 1
 ) -> StudyCost:
-    """Prices a plan; without timings its tokens are upper bounds and it has no seconds."""
-    found = states(plan, out, fresh)
+    """Prices a plan; without timings its tokens are upper bounds and it has no seconds.
+
+    `found`: state of every trial by its hash, all new by default. `keep`: checkpoints that stay.
+    """
+    found = found or dict.fromkeys((trial.hash for trial in plan.trials), NEW)
     known = {trial.hash: lengths(trial.config, timings) for trial in plan.trials}
     trials: dict[str, TrialCost] = {}
     for trial in plan.trials:  # a trial comes after the one that it matches
@@ -203,7 +205,7 @@ def _answers_once(config: RunConfig) -> bool:
     return config.training.steps == 0 and config.inference.method == "none"
 
 
-def _shared(trials: Sequence[PlannedTrial], found: dict[str, State], known: dict[str, Lengths]) -> list[Shared]:
+def _shared(trials: Sequence[PlannedTrial], found: Mapping[str, State], known: Mapping[str, Lengths]) -> list[Shared]:
     items: dict[object, Shared] = {}
 
     def need(kind: str, name: str, what: object, cost: Cost, ready: bool) -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,9 +49,9 @@ class Request:
     @property
     def key(self) -> str:
         """Content hash of all that decides what it finds: settings, models, code, libraries and machine."""
-        made = [MODELS.get(model).fingerprint() for model in self.config.models if model in MODELS]
+        made = [_fingerprint(model) for model in self.config.models if model in MODELS]
         data = {"kind": self.kind, "config": to_dict(self.config), "models": made, "files": self._files()}
-        return content_hash(data | {"versions": determinants(), "machine": machine()})
+        return content_hash(data | _here())
 
     def _files(self) -> list[list[Any]]:
         """Of models in folders: their files' names, sizes and times, which are read in no time."""
@@ -193,6 +194,16 @@ def from_json(text: str) -> Timing:
     data = json.loads(text)
     said = tuple({kind: Said(**one) for kind, one in agent.items()} for agent in data["said"])
     return Timing(said, data["seconds"], data["base"])
+
+
+@cache
+def _fingerprint(model: str) -> str:
+    return MODELS.get(model).fingerprint()
+
+
+@cache
+def _here() -> dict[str, Any]:
+    return {"versions": determinants(), "machine": machine()}
 
 
 def _bare(config: RunConfig) -> RunConfig:

@@ -1,0 +1,53 @@
+"""Prices a plan with what is known or can be timed, and leaves the result with the study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ilr_bench.console import note
+from ilr_bench.costs.fits import require, room
+from ilr_bench.costs.gpu_hours import is_large
+from ilr_bench.costs.state import NEW, State, states
+from ilr_bench.costs.study import StudyCost, all_requests, study_cost, to_data
+from ilr_bench.costs.timings import known, measure
+from ilr_bench.errors import MissingInputError
+from ilr_bench.files import explained, write_atomic
+from ilr_bench.plan import Plan, PlannedTrial
+
+PLAN = "plan.json"
+"""What a study was expected to cost, beside its records; outside every hash."""
+
+
+def price(plan: Plan, workers: int, out: Path | None = None, fresh: bool = False, quick: bool = False) -> StudyCost:
+    """Prices a plan after a timing run; without one where `quick`, or where the models cannot be had here.
+
+    Models too large for a timing run are priced by their limits, and in GPU-hours.
+    """
+    wanted = [] if any(is_large(trial.config) for trial in plan.trials) else all_requests(plan)
+    if not quick and len(known(wanted)) < len(wanted):
+        note(f"timing runs: {len(wanted)}, a few seconds each with tiny models, and kept for the next plan")
+        try:
+            measure(wanted)
+        except MissingInputError as error:
+            note(str(error))
+    return study_cost(plan, known(wanted), workers, states(plan, out, fresh))
+
+
+def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: Path, force: bool = False) -> None:
+    """Before a study starts: refuses what does not fit, and notes in `plan.json` what it is expected to cost.
+
+    Timings are used where there are any; none are made. `left`: the trials that are still to be run. Raises
+    ConfigurationError unless `force`.
+    """
+    done = State("finished")
+    found = {trial.hash: NEW if trial in left else done for trial in plan.trials}
+    cost = study_cost(plan, known(all_requests(plan)), workers, found)
+    if not force:
+        require(cost, room(out))
+    path = out / PLAN
+    data = to_data(cost)
+    with explained(path):
+        earlier = json.loads(path.read_text(encoding="utf-8"))["trials"] if path.exists() else {}
+        write_atomic(path, json.dumps(data | {"trials": earlier | data["trials"]}, indent=1) + "\n")
