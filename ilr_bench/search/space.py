@@ -187,6 +187,8 @@ def _kind(key: str, start: RunConfig) -> Any:
             change(start, {key: None})
             raise ConfigurationError("is no setting")
         place = hints[part]
+    if dataclasses.is_dataclass(place):
+        raise ConfigurationError("is a group of settings; name one of them")
     if typing.get_origin(place) is types.UnionType:
         place = next(part for part in typing.get_args(place) if part is not types.NoneType)
     return place
