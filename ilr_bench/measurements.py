@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ilr_bench import difficulty, ilr
 from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig, content_hash
 from ilr_bench.difficulty import Rankings, self_rank
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Completion, Engine, SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.identity import determinants
 from ilr_bench.questions.base import Question
@@ -22,6 +23,27 @@ from ilr_bench.store import Artifacts
 
 SEED = 0
 """Shuffles for ranking are the same for every trial, so that all seeds share one difficulty."""
+
+
+class CountingEngine:
+    """An engine that counts the tokens it samples."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.tokens = 0
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: Sequence[int],
+        options: SamplingOptions,
+        seed: int,
+        first: int = 0,
+    ) -> list[list[Completion]]:
+        """See `Engine.sample`."""
+        completions = self._engine.sample(prompts, samples, options, seed, first)
+        self.tokens += sum(len(one.token_ids) for group in completions for one in group)
+        return completions
 
 
 def rankings(
@@ -43,9 +65,11 @@ def rankings(
         options = SamplingOptions(
             config.sampling.max_ranking_tokens, 0.0, config.sampling.rows_per_call, agent.style.stop_strings()
         )
-        made = self_rank(agent, questions, config.difficulty, options, SEED)
+        counter = CountingEngine(agent.engine)
+        made = self_rank(replace(agent, engine=counter), questions, config.difficulty, options, SEED)
         ranks = [None if math.isnan(rank) else rank for rank in made.difficulty.tolist()]
         data = {"difficulty": ranks, "valid": made.valid, "invalid": made.invalid}
+        data["sampled_tokens"] = counter.tokens
         (folder / "rankings.json").write_text(json.dumps(data))
 
     folder = artifacts.get(key, make)
@@ -76,8 +100,9 @@ def solve_rates(
         options = SamplingOptions(
             sampling.max_new_tokens, sampling.temperature, sampling.rows_per_call, agent.style.stop_strings()
         )
-        rates = difficulty.solve_rates(agent, questions, samples, options, grader, SEED)
-        data = {"difficulty": (1 - rates).tolist(), "samples": samples}
+        counter = CountingEngine(agent.engine)
+        rates = difficulty.solve_rates(replace(agent, engine=counter), questions, samples, options, grader, SEED)
+        data = {"difficulty": (1 - rates).tolist(), "samples": samples, "sampled_tokens": counter.tokens}
         (folder / "solve_rates.json").write_text(json.dumps(data))
 
     folder = artifacts.get(key, make)
@@ -101,8 +126,10 @@ def ability(
     key = _key("ability", agent, fingerprint, questions, config) | {"tokens": config.sampling.max_new_tokens}
 
     def make(folder: Path) -> None:
-        accuracy = ilr.solo_accuracy(agent, questions, config, grader)
-        (folder / "ability.json").write_text(json.dumps({"accuracy": accuracy, "questions": len(questions)}))
+        counter = CountingEngine(agent.engine)
+        accuracy = ilr.solo_accuracy(replace(agent, engine=counter), questions, config, grader)
+        data = {"accuracy": accuracy, "questions": len(questions), "sampled_tokens": counter.tokens}
+        (folder / "ability.json").write_text(json.dumps(data))
 
     folder = artifacts.get(key, make)
     return float(json.loads((folder / "ability.json").read_text())["accuracy"]), folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def test_greedy_answers_are_shared_by_seeds_and_groups_and_leave_the_bytes_of_a_
     for number, (group, seed) in enumerate((group, seed) for group in groups for seed in (0, 1)):
         cold |= trials(base([group], (seed,)), tmp_path / f"cold{number}")
     assert shared == cold
+    for path in (tmp_path / "one" / "artifacts").glob("*/rankings.json"):
+        assert 0 < json.loads(path.read_text())["sampled_tokens"] <= 4 * 6  # shuffles of one batch, tokens of an answer
     for path in (tmp_path / "one").glob("trials/*/eval/*/*.jsonl"):
         assert {record.agent for record in read(path, SampleRecord)} == {path.parent.name}
     assert not list((tmp_path / "one" / "artifacts").glob(".*.part.jsonl"))
