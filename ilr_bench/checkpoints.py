@@ -36,12 +36,14 @@ def save_checkpoint(
     place = folder / step_folder(step)
     with explained(place):
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in list(folder.glob(".step-*.tmp")):  # of a process that was killed
+            remove(leftover)
         publish(place, {"step": step}, write)
         found = _found(folder)
         stays = {step, best, *[number for number, _ in found if number <= step and regular(number)][:keep]}
         for number, path in found:
             if number not in stays:
-                remove(path)
+                _discard(path)
     return place
 
 
@@ -55,6 +57,11 @@ def latest_checkpoint(folder: Path) -> tuple[int, Path] | None:
     return next(intact_checkpoints(folder), None)
 
 
+def torn_checkpoints(folder: Path, before: int) -> list[Path]:
+    """Checkpoints of earlier steps than `before` that do not match their manifest, the newest first."""
+    return [path for step, path in _found(folder) if step < before and not is_intact(path, {"step": step})]
+
+
 def intact_checkpoints(folder: Path) -> Iterator[tuple[int, Path]]:
     """Step and folder of every checkpoint that matches its manifest, the newest first."""
     for step, path in _found(folder):
@@ -62,6 +69,14 @@ def intact_checkpoints(folder: Path) -> Iterator[tuple[int, Path]]:
             yield step, path
         else:
             _log.warning("%s does not match its manifest; an earlier checkpoint is used if there is one", path)
+
+
+def _discard(path: Path) -> None:
+    """Removes a checkpoint in such a way that a kill leaves no torn one under its name."""
+    hidden = path.with_name(f".{path.name}.tmp")
+    remove(hidden)
+    path.rename(hidden)
+    remove(hidden)
 
 
 def _found(folder: Path) -> list[tuple[int, Path]]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ilr_bench.checkpoints import intact_checkpoints, save_checkpoint
+from ilr_bench.checkpoints import intact_checkpoints, save_checkpoint, torn_checkpoints
 from ilr_bench.errors import StoreError
 from ilr_bench.ilr import Classroom
 from ilr_bench.models.loading import load_weights, save_weights
@@ -57,7 +57,8 @@ class TrainingState:
         """Goes back to the newest state that is whole, and returns its step: 0 where there is none.
 
         A state is whole where its checkpoint matches its manifest and the records still begin as they did when it was
-        saved. Records of later steps are dropped. Raises StoreError where an agent's model has changed.
+        saved. Records of later steps are dropped. Raises StoreError where an agent's model has changed, and where an
+        earlier checkpoint that is to stay is torn: nothing but training anew would bring it back.
         """
         for step, source in intact_checkpoints(self._checkpoints):
             state = json.loads((source / STATE).read_text(encoding="utf-8"))
@@ -71,6 +72,11 @@ class TrainingState:
         return 0
 
     def _take_up(self, step: int, source: Path, state: dict[str, Any]) -> None:
+        for path in torn_checkpoints(self._checkpoints, step):
+            raise StoreError(
+                f"{path} does not match its manifest, and nothing that follows needs it: delete that folder to go on "
+                "without it, or the trial's folder to train it again"
+            )
         for name, fingerprint in self._fingerprints.items():
             if state["models"][name] != fingerprint:
                 raise StoreError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from processes import contents, run_python
 
-from ilr_bench.checkpoints import latest_checkpoint, save_checkpoint
+from ilr_bench.checkpoints import latest_checkpoint, save_checkpoint, torn_checkpoints
 from ilr_bench.store import lock_study
 
 
@@ -159,3 +159,21 @@ def test_a_half_written_checkpoint_is_ignored_and_swept_up_by_the_next_holder(tm
     assert latest_checkpoint(checkpoints) == (1, saved)
     with lock_study(tmp_path):
         assert list(checkpoints.iterdir()) == [saved]
+
+
+def test_torn_checkpoints_before_a_step_are_named(tmp_path: Path) -> None:
+    first, second = (save_checkpoint(tmp_path, step, write_weights("a"), keep=2) for step in (1, 2))
+    assert torn_checkpoints(tmp_path, 2) == []
+    for saved in (first, second):
+        (saved / "A" / "weights").write_text("")
+    assert torn_checkpoints(tmp_path, 2) == [first]
+    assert torn_checkpoints(tmp_path, 3) == [second, first]
+
+
+def test_irregular_checkpoints_go_with_the_next_one_and_the_best_stays(tmp_path: Path) -> None:
+    def left() -> list[int]:
+        return sorted(int(path.name.removeprefix("step-")) for path in tmp_path.iterdir())
+
+    for step, best, wanted in ((2, 2, [2]), (3, 2, [2, 3]), (4, 2, [2, 4]), (5, 5, [4, 5]), (6, 5, [5, 6])):
+        save_checkpoint(tmp_path, step, write_weights("a"), best=best, regular=lambda step: step % 2 == 0)
+        assert left() == wanted
