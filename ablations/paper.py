@@ -58,6 +58,17 @@ def pure_competitive(config: RunConfig) -> RunConfig:
     return with_cooperation_ratio(config, 0.0)
 
 
+@register
+def coin(config: RunConfig) -> RunConfig:
+    """A coin in place of the rule, with the probability of cooperation that is set (half, if none is).
+
+    Source: paper, Figure 3, with `--set interaction.cooperation_ratio=0.0,0.2,0.4`
+    """
+    ratio = config.interaction.cooperation_ratio
+    bare = change(config, {"interaction.cooperation_ratio": None})  # only a coin may have one, and ilr has none yet
+    return with_cooperation_ratio(bare, 0.5 if ratio is None else ratio)
+
+
 def with_cooperation_ratio(config: RunConfig, ratio: float) -> RunConfig:
     """The method with a coin in place of the rule: cooperation with probability `ratio`."""
     return change(ilr(config), {"interaction.rule": "coin", "interaction.cooperation_ratio": ratio})

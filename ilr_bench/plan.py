@@ -151,11 +151,20 @@ def _plain(model: str) -> str:
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`KEY=V1,V2` texts to values by key; raises ConfigurationError on another form."""
+    """`KEY=V1,V2` texts to values by key; raises ConfigurationError on another form, and for what is said twice."""
     overrides: dict[str, tuple[str, ...]] = {}
     for text in settings:
-        key, equals, values = text.partition("=")
-        if not equals or not key or not values:
+        key, equals, listed = (part.strip() for part in text.partition("="))
+        if not equals or not key or not listed:
             raise ConfigurationError(f"--set {text}: write KEY=VALUE or KEY=V1,V2, such as training.steps=10,20")
-        overrides[key.strip()] = tuple(value.strip() for value in values.split(","))
+        values = tuple(value.strip() for value in listed.split(","))
+        if key in overrides:
+            both = ",".join(dict.fromkeys((*overrides[key], *values)))
+            raise ConfigurationError(f"--set {key} is given twice; write {key}={both}")
+        for value in values:
+            if not value:
+                raise ConfigurationError(f"--set {text}: an empty value")
+            if values.count(value) > 1:
+                raise ConfigurationError(f"--set {text}: {value} is given twice")
+        overrides[key] = values
     return overrides

@@ -21,7 +21,7 @@ from ilr_bench.validation import validate
 NAMES = tuple(
     """
     base grpo grpo_matched ppo infer_single infer_debate infer_idea3
-    ilr di_only pc_only pure_cooperative pure_competitive
+    ilr di_only pc_only pure_cooperative pure_competitive coin
     cooperation_0.0 cooperation_0.2 cooperation_0.4 cooperation_0.6 cooperation_0.8 cooperation_1.0
     random_matched agents_3 agents_4 twins train_fusion train_sharing
     pooled_baseline no_std batch_scale online_ability solve_rate_difficulty self_reflection peer_pooling
@@ -97,6 +97,7 @@ PPO = {"critic.kind": "value_head", "advantages.scale": "none", "advantages.base
         ("pc_only", SOLO),
         ("pure_cooperative", {**COIN, "interaction.cooperation_ratio": 1.0}),
         ("pure_competitive", {**COIN, "interaction.cooperation_ratio": 0.0}),
+        ("coin", {**COIN, "interaction.cooperation_ratio": 0.5}),
         ("cooperation_0.4", {**COIN, "interaction.cooperation_ratio": 0.4}),
         ("random_matched", {"interaction.rule": "matched_coin"}),
         ("agents_3", {"models": ["A", "B", "C"]}),
