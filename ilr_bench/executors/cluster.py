@@ -29,6 +29,8 @@ LOOK_SECONDS = 0.5
 OBJECT_STORE = 80 * 2**20
 """Bytes; results lie in files, and Ray carries nothing but news."""
 TOKEN = ".cluster-token"
+STARTING = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
+"""Environment of a cluster that is started here: nothing is sent home, and a busy machine may take its time."""
 CARRIED = ("ILR_BENCH_", "HF_", "TRANSFORMERS_", "TOKENIZERS_")
 """Beginnings of the environment variables that workers on other nodes get from this process."""
 
@@ -218,7 +220,8 @@ class Ray:
 
 def _connect(address: str | None, cores: int) -> Any:
     """The `ray` module, connected."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in STARTING.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.util.scheduling_strategies
