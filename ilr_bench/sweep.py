@@ -12,7 +12,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -74,12 +74,14 @@ def run_sweep(
     fresh: bool = False,
     execution: Execution | None = None,
     force: bool = False,
+    keep: int = 1,
 ) -> Outcome:
     """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
 
     Takes over what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
-    of how jobs are run than the number of local `workers`. Raises Stopped where a signal has asked to stop, and
-    everything is saved, and ConfigurationError where this machine has too little memory or disk, unless `force`.
+    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises Stopped where a
+    signal has asked to stop, and everything is saved, and ConfigurationError where this machine has too little memory
+    or disk, unless `force`.
     """
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
@@ -97,7 +99,7 @@ def run_sweep(
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
-        jobs = study_jobs(plan, left, out, artifacts)
+        jobs = study_jobs(plan, left, out, artifacts, keep)
         progress = SweepProgress("jobs", {job.name: units(job) for job in jobs}, out)
         with hired(out, execution or Execution(workers=workers)) as crew, progress:
             failed = crew.run(jobs, progress)
@@ -126,14 +128,15 @@ def extended_study(out: Path, study: Study) -> Study:
     )
 
 
-def study_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path, artifacts: Artifacts) -> list[Job]:
+def study_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path, artifacts: Artifacts, keep: int = 1) -> list[Job]:
     """What is left to do, the trials in the order of the plan."""
     measurements, needed = measurement_jobs(left, artifacts)
     jobs = [*model_jobs(left), *measurements]
     for trial in left:
         dependency = None if trial.dependency is None else plan.by_hash(trial.dependency)
         after = [dependency.folder] if dependency is not None and dependency in left else []
-        jobs.append(trial_job(trial, out, artifacts, dependency, needed[trial.hash] + after))
+        job = trial_job(trial, out, artifacts, dependency, needed[trial.hash] + after)
+        jobs.append(replace(job, arguments=(*job.arguments, None, keep)))
     return jobs
 
 
@@ -182,6 +185,9 @@ def sweep(
     log: Annotated[
         str, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
     ] = "",
+    keep_checkpoints: Annotated[
+        int, typer.Option(help="Newest checkpoints of a trial that stay, beside the best by validation.", min=1)
+    ] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what it will run and cost, as `ilr-bench plan`, and stop.")
@@ -213,7 +219,7 @@ def sweep(
             return
         command = recorded_command(profile, variants, models or (), seeds, overrides or ())
         with how_to_continue():
-            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution, force)
+            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution, force, keep_checkpoints)
         finish(plan, out, outcome)
 
 

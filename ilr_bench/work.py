@@ -47,9 +47,14 @@ def evaluate_base(model: str, config: RunConfig, artifacts: Artifacts) -> None:
 
 
 def run_planned(
-    trial: PlannedTrial, study: Path, artifacts: Artifacts, dependency: Path | None, until: int | None = None
+    trial: PlannedTrial,
+    study: Path,
+    artifacts: Artifacts,
+    dependency: Path | None,
+    until: int | None = None,
+    keep: int = 1,
 ) -> None:
-    """Runs one trial of a study to its end, or `until` a step."""
+    """Runs one trial of a study to its end, or `until` a step; `keep`: checkpoints that stay."""
     from ilr_bench.trial import run_trial
 
     def watch(step: int, evaluated: float) -> None:
@@ -61,7 +66,7 @@ def run_planned(
         # A worker that was given up on another machine may live for a moment beside the one that takes its place.
         lock = FileLock(folder.with_name(f".{folder.name}.lock")).acquire()
     with lock:
-        run_trial(trial.config, trial.hash, folder, artifacts, dependency, watch, until)
+        run_trial(trial.config, trial.hash, folder, artifacts, dependency, watch, until, keep)
 
 
 def model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
