@@ -272,8 +272,9 @@ def _lasting(folder: Path, weights: bool = True) -> dict[str, str]:
 
 
 def _lasts(name: str) -> bool:
-    own = name.rsplit("/", 1)[-1]
-    return own not in ("timing.jsonl", EVENTS) and not own.startswith(".") and not name.startswith(f"{BROKEN}/")
+    parts = name.split("/")
+    hidden = any(part.startswith(".") for part in parts)
+    return parts[-1] not in ("timing.jsonl", EVENTS) and parts[0] != BROKEN and not hidden
 
 
 def _is_weight(name: str) -> bool:

@@ -1,0 +1,209 @@
+"""Files of a study that change after they were written: known, refused by name, or dropped to be made anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ilr_bench.benchmarks.journal import Journal, Spoken
+from ilr_bench.checkpoints import save_checkpoint
+from ilr_bench.errors import StoreError
+from ilr_bench.files import as_noted, write_noted
+from ilr_bench.records import (
+    SampleRecord,
+    Study,
+    TrialEntry,
+    TrialResult,
+    Verdict,
+    read,
+    read_study,
+    to_line,
+    write_study,
+)
+from ilr_bench.store import (
+    Artifacts,
+    append_records,
+    is_artifact,
+    is_finished,
+    is_sealed,
+    reopen,
+    require_artifact,
+    require_sealed,
+    seal,
+)
+
+KEY = "0123456789ab"
+ANSWER = SampleRecord("micro", "A", "q1", 0, "abc", "it is 7", "7", "7", Verdict.CORRECT, 4, 0)
+
+
+def damaged(data: bytes, places: int = 4) -> Iterator[bytes]:
+    """A bit flipped or the rest cut off, at places spread over a file."""
+    rng = random.Random(len(data))
+    for place in sorted({0, len(data) - 1, *rng.sample(range(len(data)), min(places, len(data)))}):
+        yield data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :]
+        yield data[:place]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A study with one artifact and one finished trial."""
+    made = Artifacts(tmp_path / "artifacts").get(
+        {"kind": "ability"}, lambda folder: fill(folder / "ability.json", "0.5")
+    )
+    trial = tmp_path / "trials" / "one"
+    fill(trial / "config.json", '{"hash": "0"}')
+    append_records(trial / "train.jsonl", [ANSWER])
+    write_noted(trial / "eval" / "A" / "micro.jsonl", to_line(ANSWER) + "\n")
+    save_checkpoint(trial / "checkpoints", 1, lambda folder: fill(folder / "weights", "1234"))
+    fill(trial / "timing.jsonl", '{"seconds": 1}\n')
+    result = TrialResult(
+        KEY, "ilr", "micro", ("A",), ("A",), 0, 1, {"A": 4}, {"A": 0.5}, {"A": 0.5}, {}, {"ability/A": made.name}, {}
+    )
+    seal(trial, KEY, json.dumps(dataclasses.asdict(result)))
+    return tmp_path
+
+
+def fill(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def finished(study: Path) -> bool:
+    return is_finished(study / "trials" / "one", KEY, Artifacts(study / "artifacts"))
+
+
+def results_depend_on(study: Path) -> list[Path]:
+    files = [path for path in study.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return sorted(path for path in files if path.name != "timing.jsonl")
+
+
+def test_a_finished_trial_with_any_file_flipped_or_cut_is_not_finished(study: Path) -> None:
+    assert finished(study)
+    places = 0
+    for path in results_depend_on(study):
+        whole = path.read_bytes()
+        for data in damaged(whole):
+            path.write_bytes(data)
+            # White space in a manifest carries nothing.
+            own = path.name == "manifest.json" and path.parent.name != "step-00000001"
+            harmless = own and _same_json(data, whole)
+            assert finished(study) is harmless, (path, data)
+            places += 1
+        path.write_bytes(whole)
+    assert finished(study)
+    assert places > 60
+
+
+def _same_json(one: bytes, other: bytes) -> bool:
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
+
+
+def test_seconds_and_events_may_change(study: Path) -> None:
+    trial = study / "trials" / "one"
+    fill(trial / "timing.jsonl", "")
+    fill(trial / "events.jsonl", "{}\n")
+    fill(trial / "broken" / "batch.json", "{}")
+    fill(trial / "checkpoints" / ".step-00000002.tmp" / "weights", "")
+    assert finished(study)
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "eval/A/micro.jsonl", "result.json", "config.json", "manifest.json"])
+def test_reports_refuse_a_trial_that_changed_and_name_the_file(study: Path, name: str) -> None:
+    trial = study / "trials" / "one"
+    require_sealed(trial, KEY)
+    (trial / name).write_bytes((trial / name).read_bytes()[:-9])
+    with pytest.raises(StoreError, match=name.replace(".", r"\.")) as caught:
+        require_sealed(trial, KEY)
+    assert "run the sweep's command again" in str(caught.value)
+
+
+def test_reports_refuse_a_trial_under_the_name_of_another(study: Path) -> None:
+    with pytest.raises(StoreError, match=r"manifest\.json"):
+        require_sealed(study / "trials" / "one", "ba9876543210")
+
+
+def test_reports_do_not_read_weights(study: Path) -> None:
+    trial = study / "trials" / "one"
+    (trial / "checkpoints" / "step-00000001" / "weights").write_text("4321")
+    require_sealed(trial, KEY)
+    assert not is_sealed(trial, KEY)
+
+
+def test_a_reopened_trial_keeps_the_answers_that_its_seal_knows(study: Path) -> None:
+    trial = study / "trials" / "one"
+    (trial / "result.json").write_text("{}")
+    assert reopen(trial, KEY) == ["result.json"]
+    assert (trial / "eval" / "A" / "micro.jsonl").exists()
+    assert not (trial / "result.json").exists()
+    assert not (trial / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("name", ["eval/A/micro.jsonl", "manifest.json"])
+def test_a_reopened_trial_drops_the_answers_that_nothing_vouches_for(study: Path, name: str) -> None:
+    trial = study / "trials" / "one"
+    (trial / name).write_text("{}")
+    assert reopen(trial, KEY) == [name]
+    assert not (trial / "eval" / "A" / "micro.jsonl").exists()
+
+
+def test_an_artifact_that_changed_is_refused_and_made_anew(study: Path) -> None:
+    (folder,) = (study / "artifacts").glob("[!.]*")
+    require_artifact(folder)
+    (folder / "ability.json").write_text("0.6")
+    with pytest.raises(StoreError, match="run the sweep's command again"):
+        require_artifact(folder)
+    Artifacts(study / "artifacts").get({"kind": "ability"}, lambda folder: fill(folder / "ability.json", "0.5"))
+    assert is_artifact(folder)
+    assert not is_artifact(folder.rename(folder.with_name(KEY)))
+
+
+def test_a_study_with_any_byte_flipped_or_cut_is_refused(tmp_path: Path) -> None:
+    study = Study("micro", "command", (TrialEntry("ilr", ("A", "B"), ("A", "B"), 0, KEY, "trials/ilr"),))
+    write_study(tmp_path, study)
+    path = tmp_path / "study.json"
+    whole = path.read_bytes()
+    for data in damaged(whole, places=40):
+        path.write_bytes(data)
+        if _same_json(data, whole):  # white space carries nothing
+            assert read_study(tmp_path) == study
+        else:
+            with pytest.raises(StoreError, match=r"study\.json"):
+                read_study(tmp_path)
+
+
+def test_a_study_of_an_earlier_version_without_a_digest_is_read(tmp_path: Path) -> None:
+    study = Study("micro", "command", ())
+    fill(tmp_path / "study.json", json.dumps(dataclasses.asdict(study)))
+    assert read_study(tmp_path) == study
+
+
+def test_answers_that_changed_since_they_were_noted_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "micro.jsonl"
+    write_noted(path, to_line(ANSWER) + "\n")
+    assert list(read(path, SampleRecord)) == [ANSWER]
+    path.write_text(path.read_text().replace("it is 7", "it is 8"))
+    assert not as_noted(path)
+    with pytest.raises(StoreError, match="changed since it was written"):
+        list(read(path, SampleRecord))
+
+
+def test_a_journal_ends_before_the_first_line_that_changed(tmp_path: Path) -> None:
+    path = tmp_path / "micro.part.jsonl"
+    spoken = {number: [Spoken((number, 10 + number), True)] for number in range(4)}
+    journal = Journal(path, "key")
+    for number, said in spoken.items():
+        journal.add(number, said)
+    whole = path.read_bytes()
+    header = whole.index(b"\n") + 1
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        kept = 0 if place < header else whole[header:place].count(b"\n")
+        assert Journal(path, "key").done == {number: spoken[number] for number in range(kept)}, place
