@@ -1,0 +1,332 @@
+"""What trials take by arithmetic: turns, memory, operations, time on workers, and whether it fits."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ablations
+from ilr_bench.costs import fits, gpu_hours, peak_memory
+from ilr_bench.costs.architecture import FACTS, Architecture, architecture, from_config
+from ilr_bench.costs.counts import TRAINED, checkpoints, exams, ranking_turns, step_turns, validations
+from ilr_bench.costs.fits import Room, available_memory, refusals
+from ilr_bench.costs.memory import BASE, MIB, Extent, disk_bytes, sampling, trial_memory, update
+from ilr_bench.costs.schedule import Task, makespan
+from ilr_bench.costs.state import State
+from ilr_bench.costs.study import StudyCost, study_cost
+from ilr_bench.difficulty import ranking_batches
+from ilr_bench.ilr import TRAINED_STAGES
+from ilr_bench.plan import plan_study
+from ilr_bench.profiles import MICRO, PAPER, SMALL
+
+LLAMA, QWEN, LARGE_QWEN = (
+    FACTS[name]
+    for name in ("meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-14B-Instruct")
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters"),
+    [(LLAMA, 8_030_261_248), (QWEN, 7_615_616_512), (LARGE_QWEN, 14_770_033_664), (FACTS["smollm2"], 134_515_008)],
+)
+def test_parameters_are_those_that_the_publishers_state(shape: Architecture, parameters: int) -> None:
+    assert shape.parameters == parameters
+
+
+def test_an_architecture_is_read_from_a_models_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "qwen2", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2, '
+        '"num_key_value_heads": 1, "intermediate_size": 176, "vocab_size": 400, "tie_word_embeddings": true}'
+    )
+    assert architecture(str(tmp_path)) == Architecture(64, 3, 2, 1, 32, 176, 400, tied=True, biased=True)
+    assert from_config({"model_type": "mamba"}) is None
+    assert architecture(str(tmp_path / "missing")) is None
+
+
+def test_micro_models_have_as_many_weights_as_are_counted() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = architecture("A")
+    assert shape is not None
+    config = LlamaConfig(
+        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.key_heads,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    assert sum(weights.numel() for weights in LlamaForCausalLM(config).parameters()) == shape.parameters
+
+
+def test_an_adapter_has_two_thin_matrices_on_each_linear_layer() -> None:
+    assert FACTS["smollm2"].lora_parameters(16) == 4_884_480
+
+
+def test_the_stages_that_are_trained_are_those_of_the_loop() -> None:
+    assert TRAINED == TRAINED_STAGES
+
+
+@given(st.integers(2, 300), st.integers(2, 9), st.integers(1, 4))
+def test_rankings_are_counted_as_they_are_dealt(questions: int, size: int, shuffles: int) -> None:
+    config = replace(
+        MICRO,
+        questions=replace(MICRO.questions, train=questions),
+        difficulty=replace(MICRO.difficulty, batch_size=size, shuffles=shuffles),
+    )
+    assert ranking_turns(config).count == len(ranking_batches(questions, config.difficulty, 0))
+
+
+@pytest.mark.parametrize(
+    ("variant", "counts"),
+    [
+        ("ilr", {"sharing": 128, "analysis": 16, "fusion": 128}),
+        ("grpo", {"sharing": 128}),
+        ("train_fusion", {"sharing": 16, "analysis": 16, "fusion": 128}),
+        ("train_sharing", {"sharing": 128, "analysis": 16, "fusion": 16}),
+    ],
+)
+def test_turns_of_a_step(variant: str, counts: dict[str, int]) -> None:
+    config = ablations.get(variant)(MICRO)
+    assert {stage: turns.count for stage, turns in step_turns(config, 8).items()} == counts
+
+
+@given(st.integers(0, 40), st.integers(0, 12), st.integers(1, 12), st.integers(1, 40))
+def test_validations_and_checkpoints_come_every_few_steps_and_after_the_last(
+    steps: int, every: int, saved: int, first: int
+) -> None:
+    training = replace(MICRO.training, steps=steps, validate_every=every, checkpoint_every=saved)
+    config = replace(MICRO, training=training)
+    due = {step for step in range(first, steps + 1) if step == steps or (every and step % every == 0)}
+    assert validations(config, first) == (len(due) if every else 0)
+    kept = {step for step in range(first, steps + 1) if step == steps or step % saved == 0}
+    assert checkpoints(config, first) == len(kept)
+
+
+def test_exams_are_as_long_as_their_benchmarks_or_the_limit() -> None:
+    assert sum(rows for _, rows in exams(MICRO)) == 5 * 220 + 60
+    limited = replace(MICRO, evaluation=replace(MICRO.evaluation, limit=20))
+    assert [rows for _, rows in exams(limited)] == [20] * 6
+    together = ablations.get("infer_debate")(MICRO)
+    assert "micro_code" not in [benchmark.name for benchmark, _ in exams(together)]
+
+
+def test_keys_and_values_of_a_batch() -> None:
+    terms = sampling(LLAMA, rows=16, prompts=2, longest=100, limit=50)
+    # Two tensors of 8 heads of 128 numbers, 32 layers, 4 bytes.
+    assert terms["keys and values of prompts"] == 2 * 100 * (2 * 8 * 128 * 32 * 4)
+    assert terms["keys and values of turns"] == 16 * 50 * (2 * 8 * 128 * 32 * 4)
+    assert terms["logits of one token each"] == 16 * 128_256 * (4 + 4 + 8 + 8)
+
+
+def test_terms_of_an_update() -> None:
+    terms = update(MICRO, LLAMA, prompt_tokens=100, turn_tokens=50, longest=80)
+    assert terms["gradients"] == 4 * LLAMA.parameters
+    assert terms["weights in half precision"] == 0
+    assert terms["attention scores"] == 50 * 32 * 32 * 80 * 2 * 4
+    assert terms["logits"] == 50 * 128_256 * 3 * 4
+    layer = 6 * 4096 + 2 * (4096 + 2 * 1024) + 4096 + 4 * 14_336
+    assert terms["activations"] == 150 * 32 * layer * 4
+
+
+def test_checkpointing_keeps_the_input_of_each_layer_and_one_layer() -> None:
+    kept = update(PAPER, LLAMA, 100, 50, 80)["activations"]
+    plain = update(replace(PAPER, update=replace(PAPER.update, gradient_checkpointing=False)), LLAMA, 100, 50, 80)
+    assert kept == 150 * 32 * 4096 * 4 + plain["activations"] // 32
+
+
+def test_weights_and_adams_moments_stay_and_twins_share_their_base() -> None:
+    full = trial_memory(replace(MICRO, models=("smollm2", "smollm2")))
+    lora = trial_memory(SMALL)
+    weights, adapter = FACTS["smollm2"].parameters, FACTS["smollm2"].lora_parameters(16)
+    assert full is not None
+    assert lora is not None
+    assert full.resident["weights"] == 2 * 4 * weights
+    assert full.resident["Adam's two moments"] == 2 * 8 * weights
+    assert lora.resident["weights"] == 4 * weights
+    assert lora.resident["Adam's two moments"] == 2 * 8 * adapter
+    assert lora.phases["update"]["gradients"] == 4 * adapter
+    assert lora.peak == BASE + sum(lora.resident.values()) + sum(lora.phases[lora.largest].values())
+
+
+def test_memory_grows_with_whatever_it_is_made_of() -> None:
+    start = trial_memory(SMALL)
+    assert start is not None
+    for change in (
+        {"sampling": replace(SMALL.sampling, max_prompt_tokens=1000)},
+        {"update": replace(SMALL.update, rows_per_micro_batch=64)},
+        {"update": replace(SMALL.update, adapter="full")},
+    ):
+        more = trial_memory(replace(SMALL, **change))
+        assert more is not None
+        assert more.peak > start.peak
+
+
+def test_memory_of_the_runs_that_were_measured() -> None:
+    """Peaks of worker processes on one machine: 1,009 to 1,055 MiB (micro, ILR), 5,164 MiB (small, ILR)."""
+    micro = {
+        "sharing": Extent(30, 21),
+        "analysis": Extent(105, 19),
+        "fusion": Extent(140, 21),
+        "ranking": Extent(106, 14),
+    }
+    found = trial_memory(MICRO, (micro, micro))
+    assert found is not None
+    assert found.peak == pytest.approx(1032 * MIB, rel=0.25)
+    prompts = {"sharing": 130, "analysis": 420, "fusion": 560, "ranking": 420, "ability": 130, "evaluation/sums": 130}
+    small = {kind: Extent(prompt, 7) for kind, prompt in prompts.items()}
+    found = trial_memory(SMALL, (small, small))
+    assert found is not None
+    assert found.peak == pytest.approx(5164 * MIB, rel=0.25)
+
+
+def test_a_trials_peak_is_known_by_its_settings_alone() -> None:
+    (trial,) = plan_study("micro", ["ilr"]).trials
+    found = trial_memory(trial.config)
+    assert found is not None
+    assert peak_memory(trial) == found.peak > BASE
+
+
+def test_disk_holds_the_kept_checkpoints_the_best_and_the_next() -> None:
+    config = replace(MICRO, models=("smollm2", "smollm2"))
+    one, two = disk_bytes(config, keep=1), disk_bytes(config, keep=2)
+    assert one is not None
+    assert two is not None
+    assert two - one == 2 * 12 * FACTS["smollm2"].parameters
+
+
+def test_sampling_and_updates_are_counted_in_operations() -> None:
+    weights = LLAMA.parameters - LLAMA.embeddings
+    done = gpu_hours.sampled(LLAMA, turns=8, tokens=100, prompts=1, prompt=200)
+    seen = 4 * 32 * 4096
+    assert done.sampling == 200 * (2 * weights + seen * 100) + 800 * (2 * weights + seen * 250)
+    assert gpu_hours.updated(LLAMA, 8, 100, 1, 200).update == 3 * done.sampling
+
+
+def test_the_range_of_gpu_hours_holds_a_published_step() -> None:
+    """NVIDIA NeMo RL 0.4, performance summary: 97.7 s, 16 H100s, 2,048 answers of 1,060 tokens by Llama-3.1-8B."""
+    step = gpu_hours.sampled(LLAMA, 2048, 1060, 128, 200) + gpu_hours.updated(LLAMA, 2048, 1060, 128, 200)
+    low, high = (step.hours(end) * 3600 / 16 for end in (gpu_hours.CHEAP, gpu_hours.DEAR))
+    assert low < 97.7 < high
+
+
+def test_gpus_hold_sixteen_bytes_per_weight() -> None:
+    assert [gpu_hours.gpus_for(shape) for shape in (LLAMA, QWEN, LARGE_QWEN)] == [2, 2, 4]
+
+
+def test_the_paper_is_priced_without_its_models() -> None:
+    (trial,) = plan_study("paper", ["ilr"], [("group1",)]).trials
+    found = gpu_hours.estimate(trial.config)
+    assert found is not None
+    low, high = found.hours
+    assert 0 < low < high
+    assert found.gpus == (2, 2)
+    steps = replace(trial.config, training=replace(trial.config.training, steps=342))
+    longer = gpu_hours.estimate(steps)
+    assert longer is not None
+    assert 1.5 * low < longer.hours[0] < 2 * low
+
+
+TASKS = st.lists(st.integers(1, 20), min_size=1, max_size=8)
+
+
+@given(TASKS, st.integers(1, 4))
+def test_a_schedule_lies_between_its_bounds(lengths: list[int], workers: int) -> None:
+    found = makespan([Task(str(place), length) for place, length in enumerate(lengths)], workers)
+    assert max(max(lengths), sum(lengths) / workers) <= found <= sum(lengths) / workers + max(lengths)
+
+
+def test_a_schedule_follows_what_needs_what() -> None:
+    chain = [Task("a", 3), Task("b", 4, ("a",)), Task("c", 5, ("b",)), Task("d", 1)]
+    assert makespan(chain, 1) == 13
+    assert makespan(chain, 2) == 12
+    assert makespan([Task("b", 4, ("finished before",))], 2) == 4
+    with pytest.raises(ValueError, match="need each other"):
+        makespan([Task("a", 1, ("b",)), Task("b", 1, ("a",))], 1)
+
+
+def test_a_dependent_task_waits_although_a_worker_is_free() -> None:
+    for order in itertools.permutations([Task("a", 5), Task("b", 2, ("a",)), Task("c", 1)]):
+        assert makespan(order, 3) == 7
+
+
+def test_memory_is_what_the_system_has_left_within_the_groups_limit(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  8000 kB\nMemAvailable:  5000 kB\n")
+    assert available_memory(meminfo, tmp_path / "none") == 5000 * 1024
+    group = tmp_path / "group"
+    group.mkdir()
+    (group / "memory.max").write_text("3000000\n")
+    (group / "memory.current").write_text("1000000\n")
+    assert available_memory(meminfo, group) == 2_000_000
+    (group / "memory.max").write_text("max\n")
+    assert available_memory(meminfo, group) == 5000 * 1024
+
+
+def small_study(workers: int) -> StudyCost:
+    return study_cost(plan_study("small", ["ilr"], seeds=[0, 1, 2]), {}, workers)
+
+
+GIB = 2**30
+
+
+def test_what_fits_is_not_refused() -> None:
+    assert refusals(small_study(2), Room(64 * GIB, (), 1000 * GIB)) == []
+
+
+def test_a_refusal_names_the_number_the_limit_and_what_to_change() -> None:
+    least = small_study(2).trials[0].memory
+    assert least is not None
+    (said,) = refusals(small_study(3), Room(int(2.5 * least.least), (), 1000 * GIB))
+    assert "3 at a time need" in said
+    assert "are available" in said
+    assert "--workers 2" in said
+    (said,) = refusals(small_study(2), Room(GIB // 2, (), 1000 * GIB))
+    assert "smaller models" in said
+
+
+def test_a_card_that_is_too_small_and_a_full_disk_are_refused() -> None:
+    paper = study_cost(plan_study("paper", ["ilr"]), {}, 1)
+    memory, disk = refusals(paper, Room(2000 * GIB, (80 * GIB,), GIB))
+    assert memory.startswith("GPU memory")
+    assert "update.adapter=lora" in memory
+    assert disk.startswith("disk")
+
+
+def test_finished_trials_need_nothing() -> None:
+    plan = plan_study("small", ["ilr"])
+    done = study_cost(plan, {}, 2, {plan.trials[0].hash: State("finished")})
+    assert refusals(done, Room(0, (), 0)) == []
+    assert done.tokens_left == {}
+    assert done.clock == (0.0, 0.0)
+
+
+def test_a_started_trial_counts_with_its_remaining_steps() -> None:
+    plan = plan_study("micro", ["ilr"])
+    whole, rest = (
+        study_cost(plan, {}, 2, {plan.trials[0].hash: state}).tokens_left
+        for state in (State("new"), State("started", step=20))
+    )
+    assert rest["sharing"] == whole["sharing"] / 3
+    assert rest["evaluation"] == whole["evaluation"]
+    assert rest["validation"] == whole["validation"] / 3
+
+
+def test_what_trials_share_is_counted_once() -> None:
+    cost = study_cost(plan_study("micro", ["base", "grpo", "ilr"], [("A", "B"), ("B", "C")], [0, 1]), {}, 2)
+    kinds = [(item.kind, item.name.split()[0], item.trials) for item in cost.shared]
+    assert sorted(kind for kind in kinds if kind[0] == "model") == [
+        ("model", "A", 6),
+        ("model", "B", 12),
+        ("model", "C", 6),
+    ]
+    assert ("difficulty", "B", 12) in kinds
+    assert ("base answers", "B", 4) in kinds
+    assert len(kinds) == 12
+
+
+def test_no_driver_means_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert fits.gpu_memory() == ()
