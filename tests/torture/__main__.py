@@ -17,9 +17,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import warm
 from study import Ended, TorturedStudy
 
 STAGES = ("measuring", "loading", "sampling", "updating", "validating", "saving", "evaluating", "sealing", "reporting")
+COLD = 20
+"""Every so many kills, the commands run in fresh interpreters; else in processes forked from this one."""
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -112,14 +115,14 @@ class Torture:
         return "\n".join([*lines, "NOT THE SAME BYTES" if wrong else "the same bytes, every time"])
 
     def _undisturbed(self) -> tuple[dict[str, str], float]:
-        """Digests of an undisturbed run, made twice to see that they are its own, and its seconds in stages."""
+        """Digests of an undisturbed run, in fresh interpreters and in forked processes alike, and seconds of these."""
         path = self.folder / "calm.json"
         if not path.exists():
             found = []
-            for _ in range(2):
+            for cold in (True, False):
                 shutil.rmtree(self.study.out, ignore_errors=True)
                 start = time.monotonic()
-                ended = self.study.run()
+                ended = self.study.run(cold=cold)
                 if ended.status:
                     sys.exit(f"the undisturbed commands failed:\n{ended.said}")
                 found.append(self.study.digests())
@@ -136,20 +139,22 @@ class Torture:
         """Runs the commands until they are killed (None), or to their end."""
         once = self.folder / "once"
         once.unlink(missing_ok=True)
+        cold = len(self.of("kill")) % COLD == COLD - 1
+        where = " in fresh interpreters" if cold else ""
         if rng.random() < 0.5:
             moment = rng.uniform(0, self.seconds)
-            ended = self.study.run(disturb=lambda seconds: seconds > moment)
+            ended = self.study.run(disturb=lambda seconds: seconds > moment, cold=cold)
             if ended.killed:
-                self._note(what="kill", stage=ended.killed, only="all", how=f"after {moment:.2f} s")
+                self._note(what="kill", stage=ended.killed, only="all", how=f"after {moment:.2f} s{where}")
                 return None
             return ended
         stage, number, seconds = rng.choice(STAGES), rng.randint(1, 4), rng.choice([0.0, 0.0, rng.uniform(0, 0.3)])
         only = rng.choice(["worker", "all"])
         kill = f"{stage} {number} {seconds:.3f} {once}"
-        ended = self.study.run(kill, lambda passed: only == "all" and once.exists())
+        ended = self.study.run(kill, lambda passed: only == "all" and once.exists(), cold)
         if once.exists():
             only = "command" if stage == "reporting" else only
-            self._note(what="kill", stage=stage, only=only, how=f"entry {number}, {seconds:.3f} s later")
+            self._note(what="kill", stage=stage, only=only, how=f"entry {number}, {seconds:.3f} s later{where}")
             # The commands of a study whose worker died go on by themselves.
             return None if ended.killed or ended.status < 0 else ended
         return ended
@@ -218,6 +223,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    warm.preload()
     torture = Torture(folder)
     torture.kill(arguments.kills)
     torture.tear(arguments.tears)

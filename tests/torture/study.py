@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import warm
+
 SETTINGS = {
     "training.steps": "4",
     "training.questions_per_step": "2",
@@ -28,7 +30,8 @@ SETTINGS = {
 }
 PASSING = {"timing.jsonl", "events.jsonl", "failures.jsonl"}
 """Files outside the promise of equal bytes, beside folders of logs and what is hidden."""
-SECONDS = 0.01
+SECONDS = 0.005
+Process = warm.Forked | subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,7 @@ class TorturedStudy:
         self.folder, self.out, self.marks = folder, folder / "study", folder / "marks"
         sweep = ["ilr_bench.sweep", "--variants", "ilr,grpo_matched", "--models", "A,B", "--seeds", "0", "--fresh"]
         settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-        self.commands = [
-            [sys.executable, "-m", *sweep, "--out", str(self.out), *settings],
-            [sys.executable, "-m", "ilr_bench", "report", str(self.out)],
-        ]
+        self.commands = [[*sweep, "--out", str(self.out), *settings], ["ilr_bench", "report", str(self.out)]]
         hooks = str(Path(__file__).parent / "hooks")
         paths = os.pathsep.join(filter(None, [hooks, os.environ.get("PYTHONPATH")]))
         self.environment = {
@@ -62,25 +62,20 @@ class TorturedStudy:
             "PYTHONPATH": paths,
         }
 
-    def run(self, kill: str = "", disturb: Callable[[float], bool] = lambda seconds: False) -> Ended:
+    def run(
+        self, kill: str = "", disturb: Callable[[float], bool] = lambda seconds: False, cold: bool = False
+    ) -> Ended:
         """The study's commands, one after the other, until one fails or is killed.
 
         `kill` is for the hooks (TORTURE_KILL). `disturb(seconds since the first stage began)` is asked often, and says
-        when to kill everything.
+        when to kill everything. `cold`: in fresh interpreters.
         """
         shutil.rmtree(self.marks, ignore_errors=True)
         self.marks.mkdir(parents=True)
         said, began = "", 0.0
         for command in self.commands:
             log = self.folder / "command.log"
-            with log.open("wb") as file:
-                process = subprocess.Popen(
-                    command,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env={**self.environment, "TORTURE_KILL": kill},
-                    start_new_session=True,
-                )
+            process = self._start(command, {**self.environment, "TORTURE_KILL": kill}, log, cold)
             while process.poll() is None:
                 began = began or (time.monotonic() if self.in_stage() else 0.0)
                 if disturb(time.monotonic() - began if began else 0.0):
@@ -92,6 +87,19 @@ class TorturedStudy:
             if process.returncode:
                 return Ended("", process.returncode, said)
         return Ended("", 0, said)
+
+    @staticmethod
+    def _start(command: list[str], environment: dict[str, str], log: Path, cold: bool) -> Process:
+        if not cold:
+            return warm.command(command, environment, log)
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
 
     def in_stage(self) -> str:
         """The last stage that any process noted since it was last between two; empty before the first."""
@@ -131,7 +139,7 @@ def family(process: int) -> list[int]:
     return found
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: Process) -> None:
     """kill -9 of a command and of all that it started; returns once none is left."""
     members = family(process.pid)
     for member in members:

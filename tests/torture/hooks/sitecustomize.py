@@ -17,22 +17,20 @@ STAGES = {
     "ilr_bench.training_state": {"save_checkpoint": "saving"},
     "ilr_bench.store": {"append_records": "saving"},
     "ilr_bench.benchmarks.evaluation": {"run_exams": "evaluating"},
-    "ilr_bench.benchmarks.batches": {"complete": "evaluating"},
+    "ilr_bench.benchmarks.harness": {"complete": "evaluating"},
     "reports.frames": {"load": "reporting"},
     "reports": {"get": "reporting"},
 }
 """Module -> function that is looked up there -> stage."""
 _marks = os.environ["TORTURE_MARKS"]
 _stage, _number, _seconds, _once = (os.environ.get("TORTURE_KILL") or "- 0 0 -").split(" ")
-_entered = 0
-_file = -1
+_entered = {}
+"""By process, since some are forked from others."""
 
 
 def _mark(stage):
-    global _file
-    if _file < 0:
-        _file = os.open(os.path.join(_marks, str(os.getpid())), os.O_WRONLY | os.O_CREAT | os.O_APPEND)  # noqa: PTH118
-    os.write(_file, f"{stage}\n".encode())
+    with open(os.path.join(_marks, str(os.getpid())), "a") as file:  # noqa: PTH118, PTH123 (begins every process)
+        file.write(f"{stage}\n")
 
 
 def _die():
@@ -45,11 +43,11 @@ def _die():
 
 def _staged(function, stage):
     def staged(*given, **named):
-        global _entered
         _mark(stage)
         if stage == _stage:
-            _entered += 1
-            if _entered == int(_number):
+            process = os.getpid()
+            _entered[process] = _entered.get(process, 0) + 1
+            if _entered[process] == int(_number):
                 if float(_seconds):
                     timer = threading.Timer(float(_seconds), _die)
                     timer.daemon = True
@@ -65,6 +63,11 @@ def _staged(function, stage):
     return staged
 
 
+def _patch(module):
+    for function, stage in STAGES[module.__name__].items():
+        setattr(module, function, _staged(getattr(module, function), stage))
+
+
 class _Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -77,12 +80,13 @@ class _Finder:
 
         def exec_module(module):
             run(module)
-            for function, stage in STAGES[name].items():
-                setattr(module, function, _staged(getattr(module, function), stage))
+            _patch(module)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
+for _name in STAGES.keys() & sys.modules.keys():
+    _patch(sys.modules[_name])
 sys.meta_path.insert(0, _Finder)
 _mark("starting")
