@@ -1,0 +1,84 @@
+"""A whole sweep that is interrupted as a terminal does it, and continued by the command that it names."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_trials import SETTINGS, contents, tiny_checkpoints
+
+from ilr_bench.checkpoints import latest_checkpoint
+from ilr_bench.store import lock_study
+
+HOLD = """
+import os, pathlib, time
+from ilr_bench import stopping, timing
+write = timing.Stopwatch.write
+
+def hold(self, step):
+    write(self, step)
+    marker = pathlib.Path(os.environ["HELD"])
+    if step == 1 and not marker.exists():
+        marker.touch()
+        while not stopping.received():
+            time.sleep(0.01)
+
+timing.Stopwatch.write = hold
+"""
+"""Has the first trial wait after its first step until it is asked to stop."""
+
+
+def command(models, out):
+    words = [sys.executable, "-m", "ilr_bench.sweep", "--variants", "pure_competitive", "--models", ",".join(models)]
+    settings = SETTINGS | {"training.steps": "4", "training.checkpoint_every": "4"}
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return [*words, "--workers", "1", "--out", str(out)]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks/sitecustomize.py").write_text(HOLD)
+    return os.environ | {"HELD": str(tmp_path / "held"), "PYTHONPATH": str(tmp_path / "hooks")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_saves_its_step_and_ends_like_an_undisturbed_one(number, tmp_path, environment):
+    models = tiny_checkpoints(tmp_path)
+    out = tmp_path / "interrupted/study"
+    sweep = subprocess.Popen(
+        command(models, out), env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "held").exists() and sweep.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(sweep.pid, number)  # as Ctrl-C in a terminal: to the whole group
+    _, said = sweep.communicate(timeout=300)
+    assert sweep.returncode == 128 + number
+    assert f"stopped by {number.name}" in said
+    named = said.rpartition("to continue: ")[2].strip()
+    assert shlex.split(named)[1:] == command(models, out)[1:]
+    [trial] = (out / "trials").glob("[!.]*")
+    step, _ = latest_checkpoint(trial / "checkpoints")
+    assert step in (1, 2)  # the second where the wish came when the first had been checked
+
+    subprocess.run(shlex.split(named), check=True, capture_output=True)
+    undisturbed = tmp_path / "undisturbed/study"
+    subprocess.run(command(models, undisturbed), check=True, capture_output=True)
+    assert contents(out / "trials") == contents(undisturbed / "trials")
+
+
+def test_a_second_sweep_on_a_folder_says_so_and_stops(tmp_path):
+    out = tmp_path / "study"
+    with lock_study(out):
+        second = subprocess.run(command(("A", "B"), out), capture_output=True, text=True, check=False)
+    assert second.returncode == 4
+    assert second.stderr.strip() == (
+        f"error: {out} is in use by process {os.getpid()}; wait for it to end, or name another folder"
+    )
