@@ -62,7 +62,7 @@ def _add(name: str) -> None:
 
 for _name in (
     "table1", "table2", "table4", "variants", "training_curves", "figure3", "figure4", "ranking", "gain_tokens",
-    "mode_shares", "calibration_effect", "solo_fusion", "number_of_agents", "search", "page",
+    "mode_shares", "calibration_effect", "solo_fusion", "number_of_agents", "search", "costs", "page",
 ):  # fmt: skip
     _add(_name)
 
