@@ -243,8 +243,8 @@ def read(path: Path, kind: type[Record]) -> Iterator[Record]:
     """
     if not as_noted(path):
         raise StoreError(f"{path} changed since it was written; run the same command again, which makes it anew")
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # a completion may hold U+2028
-    for number, line in enumerate(lines if lines != [""] else [], start=1):
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")  # a completion may hold U+2028
+    for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
             yield _parse(json.loads(line), kind)
         except (ValueError, TypeError, KeyError) as error:

@@ -201,11 +201,14 @@ def is_sealed(folder: Path, key: str) -> bool:
     return damage(folder, key) == []
 
 
-def is_finished(folder: Path, key: str, artifacts: Artifacts | None = None) -> bool:
+def is_finished(folder: Path, key: str, artifacts: Artifacts) -> bool:
     """Whether a trial has its result, and its files and artifacts are as they were when that was written."""
     if not (folder / RESULT).exists() or not is_sealed(folder, key):
         return False
-    used = [artifacts.root / name for name in read_result(folder).artifacts.values()] if artifacts else []
+    try:
+        used = [artifacts.root / name for name in read_result(folder).artifacts.values()]
+    except StoreError:  # of a version that said other things of a trial
+        return False
     return all(is_artifact(path) for path in used if path.exists())
 
 

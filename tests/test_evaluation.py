@@ -164,7 +164,7 @@ def test_an_interrupted_evaluation_samples_no_finished_batch_again(
     assert (tmp_path / f"{NAME}.jsonl").read_bytes() == expected
     assert sampled(notes) == seeds
     assert len(seeds) == len(set(seeds)) == 8
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{NAME}.jsonl", "notes"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == [f"{NAME}.jsonl", "notes"]
 
 
 def evaluate_and_die(folder: Path, die: Callable[[Agent], None]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,32 @@ def test_a_file_where_a_folder_is_needed_is_one_clear_line(tmp_path: Path, call)
         call(tmp_path / "taken")
     assert "\n" not in str(caught.value)
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space and run the same command again"),
+        (errno.EDQUOT, "free some space and run the same command again"),
+        (errno.EROFS, "read-only; choose another folder"),
+        (errno.EACCES, "choose a folder that you may write to"),
+        (errno.EIO, "the disk reports an error"),
+    ],
+)
+def test_what_the_disk_refuses_is_one_clear_line_and_leaves_the_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    path = tmp_path / "result.json"
+    write_atomic(path, "earlier")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StoreError, match=advice) as caught:
+        write_atomic(path, "later")
+    assert str(path) in str(caught.value)
+    assert contents(tmp_path) == {"result.json": b"earlier"}
 
 
 # --- records ---------------------------------------------------------------------------------------------------------
