@@ -201,7 +201,7 @@ def sweep(
         groups = [split(group) for group in models or ()]
         execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))
         if search is not None:
-            from ilr_bench.search.planned import SearchOptions, describe_search, plan_search
+            from ilr_bench.search.planned import SearchOptions, describe_search, first_round, plan_search
             from ilr_bench.search.running import conclude, run_search
 
             asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
@@ -209,9 +209,11 @@ def sweep(
             planned = plan_search(asked, profile, split(variants), groups, integers(seeds), settings)
             if dry_run:
                 say(describe_search(planned))
+                say_cost(price(first_round(planned), workers, out, fresh), out)
                 return
             with how_to_continue():
-                conclude(planned, run_search(planned, out, execution, fresh), out)
+                found = run_search(planned, out, execution, fresh, force, keep_checkpoints)
+            conclude(planned, found, out)
             return
         plan = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
         if dry_run:

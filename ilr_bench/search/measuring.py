@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ilr_bench.console import note
 from ilr_bench.errors import StoreError
 from ilr_bench.folders import digests, read_manifest
 from ilr_bench.records import StepRecord, read, read_result
 from ilr_bench.search.points import Goal, Measurement
-from ilr_bench.store import RESULT, RecordFile, is_sealed, reopen
+from ilr_bench.store import Artifacts, RecordFile, is_finished
 
 STATE = "state.json"
 
@@ -19,16 +18,16 @@ STATE = "state.json"
 class Records:
     """The trials of one study."""
 
-    def __init__(self, study: Path) -> None:
-        self._study = study
+    def __init__(self, study: Path, artifacts: Artifacts) -> None:
+        self._study, self._artifacts = study, artifacts
         self._sealed: set[str] = set()
         """Finished trials that have been held against their seal, which takes a while where weights are large."""
 
     def measure(self, goal: Goal) -> Measurement | None:
         """What a trial's records say of it at its goal, or None where it has not got there.
 
-        A finished trial that was changed since is an unfinished one. Raises StoreError where the records of an
-        unfinished one are not those that its checkpoint was saved with.
+        A finished trial that was changed since is an unfinished one, which its next run mends. Raises StoreError where
+        the records of an unfinished one are not those that its checkpoint was saved with.
         """
         folder = self._study / goal.trial.folder
         finished = self._is_finished(folder, goal.trial.hash)
@@ -39,13 +38,9 @@ class Records:
         return _at_step(folder, goal.until, goal.trial.config.agents)
 
     def _is_finished(self, folder: Path, key: str) -> bool:
-        if not (folder / RESULT).exists():
-            return False
-        if key not in self._sealed and not is_sealed(folder, key):
-            note(f"{folder}: {', '.join(reopen(folder, key))} changed since it finished; the trial is mended")
-            return False
-        self._sealed.add(key)
-        return True
+        if key not in self._sealed and is_finished(folder, key, self._artifacts):
+            self._sealed.add(key)
+        return key in self._sealed
 
 
 def _at_end(folder: Path) -> Measurement:

@@ -12,13 +12,14 @@ import optuna
 
 from ilr_bench.config import RunConfig, change
 from ilr_bench.errors import ConfigurationError
+from ilr_bench.plan import Plan, PlannedTrial
 from ilr_bench.profiles import MODEL_GROUPS, profile
 from ilr_bench.search.points import PointPlanner, check_space, printed, suggested
 from ilr_bench.search.pruning import NAMES, check, pruner, rungs
 from ilr_bench.search.rounds import DIRECTIONS, Point, Rules
 from ilr_bench.search.samplers import sampler
 from ilr_bench.search.space import Space, load_space
-from ilr_bench.search.study_file import NAME
+from ilr_bench.search.study_file import NAME, entry
 from ilr_bench.search.validation import check_apart, parse_objectives
 
 FRESH_SEEDS = 3
@@ -126,7 +127,7 @@ def optuna_study(planned: PlannedSearch) -> optuna.Study:
 
 
 def describe_search(planned: PlannedSearch) -> str:
-    """What a search will do, for a look before it starts: the points of its first round among it."""
+    """What a search will do, and the points of its first round."""
     options, planner, rules = planned.options, planned.planner, planned.rules
     steps = planner.start.training.steps
     lines = [
@@ -138,10 +139,24 @@ def describe_search(planned: PlannedSearch) -> str:
     elif options.pruner != "none":
         between = ", ".join(map(str, rungs(planner.start)))
         lines.append(f"a point may be given up after step {between} ({options.pruner})")
-    study = optuna_study(planned)
-    for _ in range(min(rules.round, rules.trials)):
-        lines.append(f"  {printed(planned.suggest(study.ask()))}")
+    lines += ["the first round:", *(f"  {number}: {printed(point)}" for number, point in enumerate(_first(planned)))]
     return "\n".join(lines)
+
+
+def first_round(planned: PlannedSearch) -> Plan:
+    """The trials of the first round's points, as a study to be priced."""
+    trials: dict[str, PlannedTrial] = {}
+    entries = []
+    for number, settings in enumerate(_first(planned)):
+        asked, needed = planned.planner.plan(settings)
+        trials |= {trial.hash: trial for trial in (*needed, *asked)}
+        entries += [entry(trial, f"#{number}") for trial in asked]
+    return Plan(tuple(trials.values()), tuple(entries))
+
+
+def _first(planned: PlannedSearch) -> list[dict[str, Any]]:
+    study = optuna_study(planned)
+    return [planned.suggest(study.ask()) for _ in range(min(planned.rules.round, planned.rules.trials))]
 
 
 def grid_command(planned: PlannedSearch, point: Point, out: Path, several: bool) -> str:

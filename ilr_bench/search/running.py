@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ilr_bench.console import note, say
+from ilr_bench.costs.pricing import check_and_keep
 from ilr_bench.crew import hired
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import Job
 from ilr_bench.executors.choice import Execution
 from ilr_bench.files import explained
-from ilr_bench.plan import PlannedTrial
+from ilr_bench.plan import Plan, PlannedTrial
 from ilr_bench.search import study_file
 from ilr_bench.search.measuring import Records
 from ilr_bench.search.planned import PlannedSearch, grid_command, optuna_study
@@ -31,9 +32,19 @@ from ilr_bench.work import measurement_jobs, model_jobs, trial_job, units
 class StudyWorld:
     """Trials in a study's folder."""
 
-    def __init__(self, planned: PlannedSearch, out: Path, artifacts: Artifacts, progress: SweepProgress) -> None:
+    def __init__(
+        self,
+        planned: PlannedSearch,
+        out: Path,
+        artifacts: Artifacts,
+        progress: SweepProgress,
+        check: Callable[[Sequence[PlannedTrial]], None],
+        keep: int,
+    ) -> None:
+        """`check` raises where trials do not fit this machine; `keep` checkpoints of a trial stay."""
         self._planned, self._out, self._artifacts, self._progress = planned, out, artifacts, progress
-        self._records = Records(out)
+        self._check, self._keep = check, keep
+        self._records = Records(out, artifacts)
         self._needed: dict[str, PlannedTrial] = {}
         self._measured: set[object] = set()
 
@@ -45,6 +56,7 @@ class StudyWorld:
 
     def prepare(self, trials: Sequence[PlannedTrial]) -> Iterator[list[Job]]:
         """Models, then what is to be known of them before training, where no earlier round has asked for the same."""
+        self._check(trials)
         asked = {trial: _measurements(trial) for trial in trials}
         new = [trial for trial, what in asked.items() if what not in self._measured]
         self._measured |= set(asked.values())
@@ -58,7 +70,7 @@ class StudyWorld:
         dependency = None if trial.dependency is None else self._needed[trial.dependency]
         job = trial_job(trial, self._out, self._artifacts, dependency, ())
         self._progress.add({job.name: units(job)})
-        return replace(job, arguments=(*job.arguments, goal.until))
+        return replace(job, arguments=(*job.arguments, goal.until, self._keep))
 
     def measure(self, goal: Goal) -> Measurement | None:
         """See `World.measure`."""
@@ -70,11 +82,14 @@ class StudyWorld:
         study_file.publish(self._out, search, planned.identity, planned.planner.profile, planned.command)
 
 
-def run_search(planned: PlannedSearch, out: Path, execution: Execution, fresh: bool = False) -> Search:
+def run_search(
+    planned: PlannedSearch, out: Path, execution: Execution, fresh: bool = False, force: bool = False, keep: int = 1
+) -> Search:
     """Runs what is left of a search, from the trials' records on.
 
-    Measurements of the studies beside this one are used, unless it is to start `fresh`. Raises Stopped where a signal
-    has asked to stop, ConfigurationError where the folder holds another study.
+    Measurements of the studies beside this one are used, unless it is to start `fresh`; `keep` checkpoints of a trial
+    stay. Raises Stopped where a signal has asked to stop, ConfigurationError where the folder holds another study, and,
+    unless `force`, where a round of points does not fit this machine.
     """
     out = out.resolve()
     start = time.perf_counter()
@@ -83,8 +98,13 @@ def run_search(planned: PlannedSearch, out: Path, execution: Execution, fresh: b
         beside = () if fresh else neighbours(out)
         artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
         study = optuna_study(planned)
+
+        def check(trials: Sequence[PlannedTrial]) -> None:
+            anyhow = force or execution.executor != "local"
+            check_and_keep(Plan(tuple(trials), ()), trials, execution.workers, out, anyhow)
+
         with hired(out, execution) as crew, SweepProgress("jobs", {}, out) as progress:
-            world = StudyWorld(planned, out, artifacts, progress)
+            world = StudyWorld(planned, out, artifacts, progress, check, keep)
             search = Search(study, planned.suggest, planned.rules, world, lambda: crew.stopped)
             try:
                 crew.run(search, progress)

@@ -16,6 +16,7 @@ import optuna
 from ilr_bench.console import note
 from ilr_bench.errors import ConfigurationError, StoreError
 from ilr_bench.files import explained, write_atomic
+from ilr_bench.plan import PlannedTrial
 from ilr_bench.records import Study, TrialEntry, write_study
 from ilr_bench.search.rounds import Point, Search
 
@@ -89,13 +90,17 @@ def _row(point: Point) -> dict[str, Any]:
     }
 
 
+def entry(trial: PlannedTrial, label: str) -> TrialEntry:
+    """A trial of a point under the name `ilr #3`."""
+    config = trial.config
+    name = f"{config.variant} {label}"
+    return TrialEntry(name, config.models, config.agents, config.seed, trial.hash, trial.folder)
+
+
 def _entries(points: Sequence[Point]) -> list[TrialEntry]:
     entries: dict[str, TrialEntry] = {}
     for point in points:
         if point.state in ("running", "complete"):
             for trial in point.trials:
-                config = trial.config
-                label = f"{config.variant} #{point.number}"
-                entry = TrialEntry(label, config.models, config.agents, config.seed, trial.hash, trial.folder)
-                entries.setdefault(trial.hash, entry)
+                entries.setdefault(trial.hash, entry(trial, f"#{point.number}"))
     return list(entries.values())
