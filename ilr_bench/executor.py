@@ -28,7 +28,7 @@ class Job:
     arguments: tuple[Any, ...]
     needs: tuple[str, ...] = ()
     resources: Mapping[str, float] = field(default_factory=dict)
-    """What a cluster has to hold ready beside one core: `memory` in bytes, `gpus`."""
+    """What a cluster has to hold ready beside one core: `memory` in bytes."""
     heeds_stop: bool = True
     """Whether it ends soon after a request to stop; else it is killed, which must lose nothing but its own time."""
 

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 from filelock import FileLock
 
 from ilr_bench.config import RunConfig
+from ilr_bench.costs import peak_memory
 from ilr_bench.executor import Event, Job, tell
 from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS
 from ilr_bench.plan import PlannedTrial
 from ilr_bench.store import Artifacts
 
+GIB = 2.0**30
 EVALUATION_UNITS = 10.0
 """Progress that the solo evaluation of all agents counts for, in training steps."""
 MEASUREMENT_UNITS = 5.0
@@ -108,7 +111,8 @@ def trial_job(
 ) -> Job:
     """The job of a trial, which matches the tokens of `dependency`."""
     folder = None if dependency is None else study / dependency.folder
-    return Job(trial.folder, run_planned, (trial, study, artifacts, folder), tuple(needs))
+    memory = ceil(peak_memory(trial) / GIB) * GIB  # in whole GiB, for which workers can be used again
+    return Job(trial.folder, run_planned, (trial, study, artifacts, folder), tuple(needs), {"memory": memory})
 
 
 def units(job: Job) -> float:

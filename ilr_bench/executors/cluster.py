@@ -29,7 +29,11 @@ LOOK_SECONDS = 0.5
 OBJECT_STORE = 80 * 2**20
 """Bytes; results lie in files, and Ray carries nothing but news."""
 TOKEN = ".cluster-token"
-STARTING = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
+STARTING = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",
+}
 """Environment of a cluster that is started here: nothing is sent home, and a busy machine may take its time."""
 CARRIED = ("ILR_BENCH_", "HF_", "TRANSFORMERS_", "TOKENIZERS_")
 """Beginnings of the environment variables that workers on other nodes get from this process."""
@@ -132,7 +136,9 @@ class Ray:
 
     def start(self, job: Job) -> None:
         """See Executor."""
-        resources = {"num_cpus": 1.0, "num_gpus": float(self._gpus), "memory": job.resources.get("memory", 0.0)}
+        # With a GPU the model lies there, and the host's memory is hardly used.
+        memory = 0.0 if self._gpus else job.resources.get("memory", 0.0)
+        resources = {"num_cpus": 1.0, "num_gpus": float(self._gpus), "memory": memory}
         if not self._fits(resources):
             message = (
                 f"no node of the cluster has what it needs: 1 core, {self._gpus} GPUs, "
