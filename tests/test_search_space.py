@@ -1,5 +1,7 @@
 """What a search may choose, and what is refused before its first trial."""
 
+from pathlib import Path
+
 import optuna
 import pytest
 from hypothesis import given
@@ -151,6 +153,12 @@ def test_a_search_that_cannot_be_is_refused_before_its_first_trial(text, options
 def test_the_space_that_comes_along_can_be_searched(tmp_path):
     assert examples() == ("example",)
     check_space(load_space("example", MICRO), PointPlanner("micro", None, (), (0, 1), {}, MICRO))
+
+
+def test_the_space_that_the_documentation_shows_can_be_searched(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "searching.md").read_text()
+    shown = text.partition("```toml\n")[2].partition("```")[0]
+    assert "interaction.cooperation_ratio" in describe_search(searched(shown, tmp_path))
 
 
 def test_another_package_adds_a_space_as_a_function(monkeypatch):

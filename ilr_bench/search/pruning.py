@@ -8,6 +8,7 @@ improves, and their mean is not the value.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -59,7 +60,9 @@ def pruner(kind: Pruning, start: RunConfig) -> optuna.pruners.BasePruner:
         most = len(rungs(start)) + 1
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=KEPT)
     if kind == "wilcoxon":
-        return optuna.pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)
     return optuna.pruners.NopPruner()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from difflib import get_close_matches
 from importlib.util import find_spec
 
@@ -37,7 +38,9 @@ def sampler(name: str, seed: int, objectives: int) -> optuna.samplers.BaseSample
     package = NEEDS.get(name)
     if package is not None and find_spec(package) is None:
         raise MissingInputError(f"--sampler {name}: needs the package {package}; pip install {package}")
-    made: optuna.samplers.BaseSampler = _classes()[name](seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        made: optuna.samplers.BaseSampler = _classes()[name](seed=seed)
     return made
 
 

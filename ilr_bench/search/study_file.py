@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from sqlalchemy.exc import SQLAlchemyError
 
 from ilr_bench.console import note
 from ilr_bench.errors import ConfigurationError, StoreError
@@ -73,8 +74,8 @@ def write_storage(study: optuna.Study, out: Path) -> None:
             )
             copy.add_trials(study.trials)
             temporary.replace(target)
-    except (StoreError, optuna.exceptions.StorageInternalError) as error:
-        note(f"{target} is left out ({error}); nothing depends on it")
+    except (StoreError, SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        note(f"{target} is left out ({str(error).splitlines()[0]}); nothing depends on it")
 
 
 def _row(point: Point) -> dict[str, Any]:
