@@ -57,9 +57,9 @@ Outcome = tuple[str, list[str], Path]
 class Disturbances:
     """Every way to disturb one plan's trial; each yields its name, how the attempts ended, and the study's folder."""
 
-    def __init__(self, folder: Path, refusals: int, tears: Sequence[int]) -> None:
-        """`refusals`: how often a write is refused; `tears`: numbers of torn files, each of which names a place."""
-        self.folder, self.refusals, self.tears = folder, refusals, tears
+    def __init__(self, folder: Path, most: int, refusals: int, tears: Sequence[int]) -> None:
+        """`most`: kills; `refusals`: refused writes, less one; `tears`: numbers of torn files, which name places."""
+        self.folder, self.most, self.refusals, self.tears = folder, most, refusals, tears
         self.plan: Plan = tiny_plan(tiny_checkpoints(folder), "ilr", **SMALLER)
         self.calm = folder / "calm"
         assert self.attempt(self.calm) == "done"
@@ -68,7 +68,7 @@ class Disturbances:
         return faults.attempt(partial(run_plan, self.plan, out), arm)
 
     def kills(self) -> Iterator[Outcome]:
-        for name, arm in KILLS.items():
+        for name, arm in list(KILLS.items())[: self.most]:
             out = self.folder / f"kill {name}"
             yield f"kill {name}", [self.attempt(out, arm), self.attempt(out)], out
 
@@ -143,11 +143,11 @@ def main(folder: Path, how: str) -> None:
     ilr_bench.identity.code_hash()
     ilr_bench.trial.versions = lambda: {"commit": "test"}
     if how in ("quick", "all"):
-        one = Disturbances(folder, *((3, range(6)) if how == "quick" else (40, range(60))))
+        one = Disturbances(folder, *((5, 1, range(3)) if how == "quick" else (len(KILLS), 40, range(60))))
         kinds = [one.kills, one.stops, one.parts, one.full_disks, one.torn_files]
     else:
         first, last = map(int, how.split("-"))
-        one = Disturbances(folder, 0, range(first, last + 1))
+        one = Disturbances(folder, 0, 0, range(first, last + 1))
         kinds = [one.torn_files]
     wanted = contents(one.calm)
     for kind in kinds:
