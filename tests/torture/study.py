@@ -28,7 +28,9 @@ SETTINGS = {
     "evaluation.limit": "4",
     "evaluation.max_new_tokens": "16",
 }
-PASSING = {"timing.jsonl", "events.jsonl", "failures.jsonl"}
+COSTS = {f"costs.{suffix}" for suffix in ("md", "csv", "tex", "json")}
+"""The one report that holds seconds."""
+PASSING = {"timing.jsonl", "events.jsonl", "failures.jsonl", "plan.json"} | COSTS
 """Files outside the promise of equal bytes, beside folders of logs and what is hidden."""
 SECONDS = 0.005
 Process = warm.Forked | subprocess.Popen[bytes]
