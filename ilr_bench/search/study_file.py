@@ -7,12 +7,14 @@ ever read, to keep two searches out of one folder; `optuna.db` is never read.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.storages import RDBStorage
 
 from ilr_bench.console import note
 from ilr_bench.errors import ConfigurationError, StoreError
@@ -69,12 +71,15 @@ def write_storage(study: optuna.Study, out: Path) -> None:
     try:
         with explained(target):
             temporary.unlink(missing_ok=True)
-            copy = optuna.create_study(
-                study_name=NAME, storage=f"sqlite:///{temporary}", directions=list(study.directions)
-            )
+            # Trial by trial on the disk, Optuna's copy would wait for it several times each.
+            storage = RDBStorage("sqlite://")
+            copy = optuna.create_study(study_name=NAME, storage=storage, directions=list(study.directions))
             copy.add_trials(study.trials)
+            memory: Any = storage.engine.raw_connection().driver_connection
+            with closing(sqlite3.connect(temporary)) as file:
+                memory.backup(file)
             temporary.replace(target)
-    except (StoreError, SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except (StoreError, sqlite3.Error) as error:
         note(f"{target} is left out ({str(error).splitlines()[0]}); nothing depends on it")
 
 
