@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import warm
-from study import Ended, TorturedStudy
+from study import REPORTS, Ended, TorturedStudy
 
 STAGES = ("measuring", "loading", "sampling", "updating", "validating", "saving", "evaluating", "sealing", "reporting")
 COLD = 20
@@ -223,7 +223,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    warm.preload()
+    warm.preload(REPORTS)
     torture = Torture(folder)
     torture.kill(arguments.kills)
     torture.tear(arguments.tears)

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+sys.path.insert(0, str(Path(__file__).parents[2]))  # what a fresh interpreter finds in this folder
 
 import ilr_bench.benchmarks.harness
 import ilr_bench.cli
@@ -64,9 +65,9 @@ class Forked:
             os.kill(self.pid, signal.SIGTERM)
 
 
-def preload() -> None:
-    """What commands import as they go, and what is the same for all of them."""
-    for name in reports.names():
+def preload(names: Sequence[str]) -> None:
+    """What commands import as they go (these reports), and what is the same for all of them."""
+    for name in names:
         reports.get(name)
     ilr_bench.identity.code_hash()
 
