@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from ilr_bench.errors import IlrError
+from ilr_bench.errors import ConfigurationError, IlrError
 
 PATIENCE = timedelta(days=1)
 """How long a process waits for another one that lives: the first of them may be scoring the trial before. One that
@@ -81,9 +81,19 @@ ALONE = Ranks()
 
 
 def launched() -> Ranks:
-    """The processes that `accelerate launch` (or torchrun) started for one trial; else this one alone."""
+    """The processes that `accelerate launch` (or torchrun) started for one trial; else this one alone.
+
+    Raises ConfigurationError where the launch asks for sharded or partitioned models.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
+    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise ConfigurationError(
+                f"{name} was asked for, but the policy update keeps whole models in every process; launch with "
+                "configs/accelerate/gpus.yaml, and lower the memory by update.adapter=lora, "
+                "update.gradient_checkpointing=true or update.rows_per_micro_batch"
+            )
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)

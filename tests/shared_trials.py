@@ -1,0 +1,120 @@
+"""Trials of tiny models with rewards that teach them something, on one process or on two."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tiny_trials import tiny_plan
+
+from ilr_bench import outcomes, policy_update
+from ilr_bench.distributed import ALONE, Ranks, launched, leave
+from ilr_bench.records import TrialResult, Verdict
+from ilr_bench.rewards import Answer, Score
+from ilr_bench.store import Artifacts
+from ilr_bench.trial import run_trial
+
+PATIENCE = 1800
+"""Seconds for two processes, on a machine that has other work."""
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["shared_trials"])
+COMMON = {
+    "questions__train": "8",
+    "training__steps": "3",
+    "training__questions_per_step": "5",
+    "training__checkpoint_every": "1",
+}
+SCENES: dict[str, tuple[str, dict[str, str]]] = {
+    "full": ("ilr", {"update__rows_per_micro_batch": "4"}),
+    "lora": ("twins", {"update__adapter": "lora", "update__beta": "0.1", "advantages__scale": "batch"}),
+    "critic": ("ppo", {"update__iterations": "2"}),
+    "pooled": ("peer_pooling", {}),
+    "few": ("ilr", {"training__questions_per_step": "1", "interaction__ability": "online"}),
+}
+
+
+def odd_lengths_win(answers: Sequence[Answer], *_: Any) -> list[Score]:
+    """Whether a text is right depends on the text alone, and about half of them are."""
+    digests = [hashlib.sha256(answer.text.encode()).digest() for answer in answers]
+    return [
+        Score(Verdict.CORRECT, 1.0) if digest[0] % 2 else Score(Verdict.WRONG, digest[1] / 512) for digest in digests
+    ]
+
+
+def play(scene: str, models: tuple[str, ...], out: Path, ranks: Ranks = ALONE) -> TrialResult | None:
+    """Runs a scene's trial with the rewards of `odd_lengths_win`."""
+    variant, changes = SCENES[scene]
+    (trial,) = tiny_plan(models, variant, **(COMMON | changes)).trials
+    before, outcomes.score = outcomes.score, odd_lengths_win  # type: ignore[attr-defined, assignment]
+    try:
+        return run_trial(trial.config, trial.hash, out / scene, Artifacts(out / "artifacts"), ranks=ranks)
+    finally:
+        outcomes.score = before  # type: ignore[attr-defined]
+
+
+class Process:
+    """One of several processes that play scenes together, and what it said."""
+
+    def __init__(self, said: Path, *given: Any) -> None:
+        self._said = said
+        # Torch is imported once for all processes, by the server that they are forked from.
+        with mock.patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):
+            forkserver.ensure_running()
+        self._process = SERVER.Process(target=_play_together, args=(said, *given), daemon=True)
+        self._process.start()
+
+    def end(self) -> tuple[int | None, str]:
+        """Waits for it; its exit status, and its output."""
+        self._process.join(PATIENCE)
+        return self._process.exitcode, self._said.read_text()
+
+
+def launch(models: tuple[str, ...], out: Path, scenes: Sequence[str], dies: tuple[int, int] = (-1, 0)) -> list[Process]:
+    """Two processes that play scenes together; `dies`: a rank that kills itself, and at which of its updates."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    out.mkdir(parents=True, exist_ok=True)
+    return [Process(out / f"said.{rank}", rank, port, models, out, scenes, dies) for rank in (0, 1)]
+
+
+def _play_together(
+    said: Path,
+    rank: int,
+    port: str,
+    models: tuple[str, ...],
+    out: Path,
+    scenes: Sequence[str],
+    dies: tuple[int, int],
+) -> None:
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    if dies[0] == rank:
+        _die_at_update(dies[1])
+    ranks = launched()
+    for scene in scenes:
+        play(scene, models, out, ranks)
+    leave()
+
+
+def _die_at_update(count: int) -> None:
+    update, left = policy_update.PolicyUpdater.update, [count]
+
+    def deadly(self: Any, *given: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return update(self, *given)
+
+    policy_update.PolicyUpdater.update = deadly  # type: ignore[method-assign]

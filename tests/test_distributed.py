@@ -1,0 +1,173 @@
+"""One trial on several processes: whole questions each, one process's weights and records, and no silent end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DistributedType
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from shared_trials import SCENES, launch, play
+from tiny_models import PAD, tiny_model
+from tiny_trials import tiny_checkpoints
+
+from ilr_bench.config import SamplingSettings
+from ilr_bench.distributed import ALONE, Ranks, launched
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.idea3 import Table
+from ilr_bench.questions.base import Question
+
+CONFIGURATIONS = Path(__file__).parent.parent / "configs" / "accelerate"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return tiny_checkpoints(tmp_path_factory.mktemp("models"))
+
+
+def together(models: tuple[str, ...], out: Path, *scenes: str) -> None:
+    ends = [process.end() for process in launch(models, out, scenes)]
+    assert [status for status, _ in ends] == [0, 0], "\n".join(said for _, said in ends)
+
+
+def compare(one: Path, two: Path) -> None:
+    """Same samples, records equal up to rounding, weights to 1e-5; something was learned."""
+    assert (one / "dialogues.jsonl").read_bytes() == (two / "dialogues.jsonl").read_bytes()
+    alone, shared = (
+        [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()] for folder in (one, two)
+    )
+    assert sum(record["gradient_norm"] for record in alone) > 0.1
+    for first, second in zip(alone, shared, strict=True):
+        for name, value in first.items():
+            expected = pytest.approx(value, rel=1e-4, abs=1e-6) if isinstance(value, float) else value
+            assert second[name] == expected, name
+    weights = sorted(path.relative_to(one) for path in (one / "checkpoints").rglob("*.safetensors"))
+    assert len({path.parent.name for path in weights}) == 2
+    for path in weights:
+        before, after = load_file(one / path), load_file(two / path)
+        for name, tensor in before.items():
+            torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-5)
+    kept = [{str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (one, two)]
+    assert kept[0] == kept[1]
+
+
+# Shares ---------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 200), st.integers(1, 40))
+def test_every_question_has_one_process_and_nobody_takes_two_more_than_another(count: int, size: int) -> None:
+    shares = [Ranks(rank, size).share(count) for rank in range(size)]
+    assert [place for share in shares for place in share] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(1, 4))
+def test_what_was_said_of_a_question_is_put_back_where_it_stood(count: int, size: int, agents: int) -> None:
+    whole = {stage: [[(stage, agent, q) for q in range(count)] for agent in range(agents)] for stage in "ab"}
+    parts = [
+        {stage: [Ranks(rank, size).part(row) for row in rows] for stage, rows in whole.items()} for rank in range(size)
+    ]
+
+    class Gathered(Ranks):
+        def gather(self, own: Any) -> list[Any]:
+            return parts
+
+    assert Gathered(0, size).whole(parts[0]) == whole
+
+
+def test_a_table_in_parts_keeps_modes_and_places() -> None:
+    questions = [Question(str(place), "", "") for place in range(5)]
+    modes = np.array([[True, False, True, True, False]])
+    table = Table([], questions, modes, SamplingSettings(), 0)
+    first, second = (table.part(Ranks(rank, 2).share(5)) for rank in range(2))
+    assert [question.id for question in (*first.questions, *second.questions)] == ["0", "1", "2", "3", "4"]
+    assert np.array_equal(np.concatenate([first.cooperation, second.cooperation], axis=1), modes)
+    assert (first.first, second.first) == (0, 2)
+
+
+def test_a_list_of_prompts_cut_in_parts_is_sampled_as_the_whole_one() -> None:
+    engine = TransformersEngine(tiny_model(scale=0.1), [], PAD, lambda ids: "")
+    prompts, options = [[5, 6, 7], [8, 9], [10, 11, 12, 13]], SamplingOptions(6, 1.0)
+    whole = engine.sample(prompts, [2] * 3, options, seed=4)
+    parts = engine.sample(prompts[:1], [2], options, 4) + engine.sample(prompts[1:], [2, 2], options, 4, first=1)
+    assert [[turn.token_ids for turn in group] for group in parts] == [
+        [turn.token_ids for turn in group] for group in whole
+    ]
+
+
+def test_a_process_that_was_not_launched_with_others_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert launched() is ALONE
+    assert ALONE.leads
+    assert ALONE.gather("own") == ["own"]
+
+
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
+def test_sharded_models_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    with pytest.raises(ConfigurationError, match=f"{name} was asked for.*gpus.yaml"):
+        launched()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("cpu2", DistributedType.MULTI_GPU), ("gpus", DistributedType.MULTI_GPU), ("fsdp", DistributedType.FSDP)],
+)
+def test_accelerate_reads_the_configuration_files(name: str, kind: DistributedType) -> None:
+    found = load_config_from_file(str(CONFIGURATIONS / f"{name}.yaml"))
+    assert found.distributed_type == kind
+    assert found.use_cpu == (name == "cpu2")
+    assert found.num_processes > 1
+    arguments = launch_command_parser().parse_args(["--config_file", str(CONFIGURATIONS / f"{name}.yaml"), "train.py"])
+    validated, _, _ = _validate_launch_command(arguments)
+    assert validated.mixed_precision == "no"
+    assert validated.multi_gpu == (kind == DistributedType.MULTI_GPU)
+    assert validated.use_fsdp == (kind == DistributedType.FSDP)
+
+
+# Two processes --------------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_give_the_weights_and_records_of_one(models: tuple[str, ...], tmp_path: Path) -> None:
+    together(models, tmp_path / "two", "full")
+    play("full", models, tmp_path / "one")
+    compare(tmp_path / "one" / "full", tmp_path / "two" / "full")
+
+
+@pytest.mark.slow
+def test_so_they_do_with_adapters_critics_pooled_ideas_and_a_process_without_questions(
+    models: tuple[str, ...], tmp_path: Path
+) -> None:
+    scenes = [scene for scene in SCENES if scene != "full"]
+    together(models, tmp_path / "two", *scenes)
+    for scene in scenes:
+        play(scene, models, tmp_path / "one")
+        compare(tmp_path / "one" / scene, tmp_path / "two" / scene)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_death_of_a_process_ends_the_other_with_a_clear_error_and_the_trial_goes_on(
+    models: tuple[str, ...], tmp_path: Path, victim: int
+) -> None:
+    # Two agents: the third update is that of the second step.
+    ends = [process.end() for process in launch(models, tmp_path / "two", ["full"], (victim, 3))]
+    assert ends[victim][0] == -9
+    status, said = ends[1 - victim]
+    assert status == 1
+    assert "another process of this trial has ended or does not answer" in said
+    assert [path.name for path in (tmp_path / "two" / "full" / "checkpoints").iterdir()] == ["step-00000001"]
+    together(models, tmp_path / "two", "full")
+    play("full", models, tmp_path / "one")
+    compare(tmp_path / "one" / "full", tmp_path / "two" / "full")
