@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ilr_bench.commands.app import app, say_rows
-from ilr_bench.console import fail_in_one_line, note
+from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.models.licences import AcceptLicence, accept
 
 EXAMPLES = """Examples:
@@ -54,6 +54,7 @@ def evaluate(
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what will be asked and stop.")] = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Scores one model alone."""
@@ -78,6 +79,12 @@ def evaluate(
             jail=jail,
             chat_template=apply_chat_template,
         )
+        if dry_run:
+            from ilr_bench.costs import alone
+
+            say_rows(alone.rows(run))
+            say(alone.memory_line(run))
+            return
         names = tuple(evaluate_model(run))
         say_rows(solo_table(out, names))
         note(f"records in {out}")

@@ -24,6 +24,8 @@ def train(
     log: Annotated[
         str, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
     ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it will cost and stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Runs one variant on one group of models: measure, train, score every agent alone.
@@ -38,6 +40,12 @@ def train(
         accept(accept_licence)
         groups = [split(models)] if models else []
         plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))
+        if dry_run:
+            from ilr_bench.costs.pricing import price
+            from ilr_bench.costs.show import say_cost
+
+            say_cost(price(plan, 1, out), out)
+            return
         command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.together import run_together
@@ -46,5 +54,5 @@ def train(
         else:
             execution = Execution(workers=1, log=split(log))
             with how_to_continue():
-                outcome = run_sweep(plan, profile, out, workers=1, command=command, execution=execution)
+                outcome = run_sweep(plan, profile, out, 1, command, execution=execution, force=force)
             finish(plan, out, outcome)
