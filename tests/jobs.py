@@ -112,14 +112,14 @@ def work_for_ever() -> None:
 
 def meet(own: Path, other: Path) -> None:
     """Says on which node of a cluster it runs, and waits until another job has said so too."""
-    own.write_text(os.environ["RAY_NODE_ID"])
+    own.write_text(os.environ["RAY_RAYLET_PID"])
     while not other.exists() or not other.read_text():
         time.sleep(0.01)
 
 
 def stay_until(gone: Path) -> None:
     """Says on which node it runs, as units of progress that name it, and ends when a file is there."""
-    tell(Event("", done=float(int(os.environ["RAY_NODE_ID"][:8], 16))))
+    tell(Event("", done=float(os.environ["RAY_RAYLET_PID"])))
     while not gone.exists():
         heartbeat.beat()
         time.sleep(0.01)

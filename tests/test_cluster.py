@@ -20,7 +20,13 @@ from ilr_bench.stopping import Stopped
 from ilr_bench.sweep import run_sweep
 
 pytestmark = pytest.mark.cluster
-NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": rays.OBJECT_STORE}
+NODE = {
+    "num_cpus": 1,
+    "object_store_memory": rays.OBJECT_STORE,
+    "include_dashboard": False,
+    "include_log_monitor": False,
+    "no_monitor": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +116,7 @@ def test_a_node_that_does_not_see_the_studys_folder_is_named_before_anything_run
 def test_the_death_of_a_node_costs_one_attempt(cluster, run, tmp_path):
     gone, places = tmp_path / "gone", {}
     [worker] = cluster.worker_nodes
+    node = worker.all_processes["raylet"][0].process.pid
 
     def remove_when_both_run(event):
         if event.done:
@@ -119,7 +126,7 @@ def test_the_death_of_a_node_costs_one_attempt(cluster, run, tmp_path):
             gone.touch()
 
     failed, events = run([Job(name, jobs.stay_until, (gone,)) for name in "ab"], watch=remove_when_both_run)
-    lost = [name for name, place in places.items() if place == int(worker.node_id[:8], 16)]
+    lost = [name for name, place in places.items() if place == node]
     cluster.add_node(**NODE)
     assert failed == {}
     assert [event.job for event in events if event.again] == lost

@@ -33,6 +33,7 @@ STARTING = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_agent_register_timeout_ms": "600000",
     "RAY_worker_register_timeout_seconds": "600",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Environment of a cluster that is started here: nothing is sent home, and a busy machine may take its time."""
 CARRIED = ("ILR_BENCH_", "HF_", "TRANSFORMERS_", "TOKENIZERS_")
@@ -103,6 +104,7 @@ class _Seat:
     job: Job
     news: Any
     """The reference that becomes ready with the next news."""
+    begun: bool = False
 
 
 class Ray:
@@ -169,7 +171,10 @@ class Ray:
     def stop(self) -> None:
         """See Executor."""
         for seat in self._seats:
-            seat.actor.stop.remote()
+            if seat.begun:
+                seat.actor.stop.remote()
+            else:  # it may wait for a core
+                self._ray.kill(seat.actor)
 
     def close(self) -> None:
         """See Executor."""
@@ -185,10 +190,12 @@ class Ray:
             news: list[Event | Ended] = self._ray.get(seat.news)
         except self._ray.exceptions.RayActorError as error:
             self._seats.remove(seat)
+            self._ray.kill(seat.actor)  # one that is merely out of reach must not go on beside its successor
             cause = str(error).strip().splitlines()[0]
             log = tail(self._out / "logs" / log_name(seat.job.name))
             failure = Failure(f"its node or its Ray worker died: {cause}", IlrError.exit_status, passing=True, tail=log)
             return [Ended(seat.job.name, failure)]
+        seat.begun = True
         if any(isinstance(one, Ended) for one in news):
             self._seats.remove(seat)
             self._idle.append((seat.resources, seat.actor))
@@ -210,14 +217,12 @@ class Ray:
         )
 
     def _look_from_every_node(self) -> None:
-        strategies = self._ray.util.scheduling_strategies
-        look = self._ray.remote(Surroundings.complaint).options(num_cpus=0)
+        affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        look = self._ray.remote(Surroundings.complaint)
+        nodes = [node["NodeID"] for node in self._ray.nodes() if node["Alive"]]
         looks = [
-            look.options(
-                scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(self._surroundings)
-            for node in self._ray.nodes()
-            if node["Alive"]
+            look.options(num_cpus=0, scheduling_strategy=affinity(node, soft=False)).remote(self._surroundings)
+            for node in nodes
         ]
         complaints = [complaint for complaint in self._ray.get(looks) if complaint is not None]
         if complaints:
