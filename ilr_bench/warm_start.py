@@ -7,12 +7,9 @@ reinforcement. All weights are trained, whatever adapter reinforcement uses late
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig, WarmStartSettings, content_hash
 from ilr_bench.errors import ConfigurationError, NumericalError
 from ilr_bench.files import write_atomic
+from ilr_bench.identity import determinants
 from ilr_bench.logprobs import micro_batches, turn_logprobs
 from ilr_bench.models.base import cache_folder
 from ilr_bench.models.loading import LoadedModel, load_model, locate, save_prepared
@@ -68,9 +66,14 @@ def warmed(model: str, place: int, config: RunConfig, seat: Seat) -> str:
             "solutions": texts,
             "style": style.name,
             "prompt_tokens": config.sampling.max_prompt_tokens,
-            "precision": config.update.precision,
-            "code": hashlib.sha256(inspect.getsource(inspect.getmodule(worked) or worked).encode()).hexdigest()[:12],
-            "libraries": [version(name) for name in ("torch", "transformers")],
+            "device": "cuda" if torch.cuda.is_available() else "cpu",
+            "update": [
+                config.update.precision,
+                config.update.max_grad_norm,
+                config.update.rows_per_micro_batch,
+                config.update.gradient_checkpointing,
+            ],
+            "versions": determinants(),
         }
     )
 
