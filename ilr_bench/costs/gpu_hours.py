@@ -61,7 +61,8 @@ CHEAP = Assumptions(update=0.37, sampling_share=0.50, length=1 / 3)
 DEAR = Assumptions(update=0.22, sampling_share=0.77, length=1.0)
 """Published trainers on H100s reach 22 to 37 % of the peak in updates and sample for 50 to 77 % of a step. Between
 these ends lies what NVIDIA states for NeMo RL 0.4 (docs/about/performance-summary.md there): 97.7 s for a step of
-Llama-3.1-8B with 2,048 answers of 1,060 tokens on 16 H100s; the formula gives 35 to 127 s (with prompts of 200 tokens)."""
+Llama-3.1-8B with 2,048 answers of 1,060 tokens on 16 H100s; the formula, with
+prompts of 200 tokens, gives 35 to 127 s."""
 
 
 @dataclass(frozen=True)
