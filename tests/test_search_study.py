@@ -1,6 +1,10 @@
 """A search in a study's folder: real trials of tiny models, run in this process."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +27,7 @@ SPACE = """
 variant = {choices = ["ilr", "grpo"]}
 "update.learning_rate" = {low = 1e-4, high = 1e-2, log = true}
 """
-DISPOSABLE = ("optuna.db", "logs/", ".lock", "failures.jsonl")
+DISPOSABLE = ("optuna.db", "logs/", ".lock", "failures.jsonl", "plan.json")
 
 
 class Killed(BaseException):
@@ -131,3 +135,32 @@ def test_more_points_may_be_asked_for_and_nothing_else_may_change(run, options, 
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(ConfigurationError, match="no search"):
         claim(tmp_path, search.identity)
+
+
+@pytest.mark.slow
+def test_two_worker_processes_stopped_by_a_signal_leave_what_one_process_leaves(run, options, tmp_path):
+    search, models, settings = options
+    run(tmp_path / "one", planned(options))
+    words = [
+        "--search",
+        search.space,
+        "--trials",
+        "3",
+        "--round",
+        "2",
+        "--pruner",
+        "asha",
+        "--models",
+        ",".join(models),
+    ]
+    words += [word for key, [value] in settings.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "ilr_bench.sweep", *words, "--out", str(tmp_path / "two"), "--fresh"]
+    sweep = subprocess.Popen(command)
+    deadline = time.monotonic() + 600
+    while sweep.poll() is None and not any((tmp_path / "two").glob("trials/*/checkpoints/step-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    sweep.send_signal(signal.SIGTERM)
+    assert sweep.wait(300) in (143, 0)  # 0 where a very fast machine has finished first
+    subprocess.run(command, check=True)
+    assert lasting(tmp_path / "two") == lasting(tmp_path / "one")
