@@ -1,0 +1,193 @@
+"""Planned against happened: turns exactly, tokens within a tenth, in what records state."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_trials import run_plan, tiny_checkpoints, tiny_plan
+from typer.testing import CliRunner
+
+from ilr_bench.cli import app
+from ilr_bench.costs import pricing, timing_run, timings
+from ilr_bench.costs.state import states
+from ilr_bench.costs.study import StudyCost, all_requests, study_cost
+from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.grading import Grader
+from ilr_bench.plan import Plan, plan_study
+from ilr_bench.records import read_result
+from reports import Settings, get
+from reports.frames import load
+
+TOLERANCE = 0.10
+
+
+@dataclass
+class Sampled:
+    """What engines gave."""
+
+    turns: int = 0
+    tokens: int = 0
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, StudyCost, Path, Sampled]:
+    """Six variants of tiny random models, priced and then run; what was sampled is counted at the engine."""
+    folder = tmp_path_factory.mktemp("tiny")
+    variants = ("base", "grpo", "grpo_matched", "ilr", "pure_competitive", "train_fusion")
+    # An epoch of the training questions, so that all of them are asked.
+    plan = tiny_plan(tiny_checkpoints(folder), *variants, training__checkpoint_every="1")
+    cost = study_cost(plan, measured(plan), 2)
+    counted = Sampled()
+    original = TransformersEngine.sample
+
+    def counting(self: Any, *arguments: Any, **named: Any) -> Any:
+        turns = original(self, *arguments, **named)
+        counted.turns += sum(map(len, turns))
+        counted.tokens += sum(len(turn.token_ids) for group in turns for turn in group)
+        return turns
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransformersEngine, "sample", counting)
+        run_plan(plan, folder / "out")
+    return plan, cost, folder / "out", counted
+
+
+@cache
+def measured(plan: Plan) -> dict[str, timings.Timing]:
+    """The timing runs of a plan, in this process."""
+    with Grader() as grader:
+        return {request.key: timing_run.run(request, grader) for request in all_requests(plan)}
+
+
+def test_turns_are_counted_exactly(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
+    _, cost, _, counted = tiny
+    matched = {one.trial.config.variant: one.samples for one in cost.trials}["grpo_matched"]
+    resolved = resolved_samples(tiny)
+    assert matched == resolved
+    shared = sum(item.cost.turns for item in cost.shared)
+    assert shared + sum(item.turns for one in cost.trials for item in one.left.values()) == counted.turns
+
+
+def resolved_samples(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> tuple[int, ...]:
+    plan, _, out, _ = tiny
+    (folder,) = [trial.folder for trial in plan.trials if trial.config.variant == "grpo_matched"]
+    config = json.loads((out / folder / "config.json").read_text())["config"]
+    return tuple(config["sampling"]["samples_per_agent"])
+
+
+def test_tokens_are_planned_within_a_tenth(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
+    _, cost, out, counted = tiny
+    assert cost.timed
+    assert sum(cost.tokens_left.values()) == pytest.approx(counted.tokens, rel=TOLERANCE)
+    assert_recorded(cost, out)
+
+
+def assert_recorded(cost: StudyCost, out: Path) -> None:
+    """Every trial's records state about as many tokens as were planned, in training and altogether."""
+    for one in cost.trials:
+        folder = out / one.trial.folder
+        trained = sum(read_result(folder).sampled_tokens.values())
+        planned = sum(one.whole[stage].tokens for stage in ("sharing", "analysis", "fusion") if stage in one.whole)
+        assert planned == pytest.approx(trained, rel=TOLERANCE)
+        answers = [json.loads(line) for path in folder.glob("eval/*/*.jsonl") for line in path.read_text().splitlines()]
+        total = trained + sum(answer["tokens"] for answer in answers)
+        assert one.recorded_tokens == pytest.approx(total, rel=TOLERANCE)
+
+
+def test_without_a_timing_run_tokens_are_bounds(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
+    plan, timed, _, counted = tiny
+    bounds = study_cost(plan, {}, 2)
+    assert not bounds.timed
+    assert sum(bounds.tokens_left.values()) >= max(counted.tokens, sum(timed.tokens_left.values()))
+
+
+def test_seconds_are_planned_for_every_stage_that_takes_some(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
+    _, cost, _, _ = tiny
+    ilr = next(one for one in cost.trials if one.trial.config.variant == "ilr")
+    assert {stage for stage, item in ilr.whole.items() if item.seconds > 0} == {
+        "loading", "sharing", "analysis", "fusion", "grading", "update", "validation", "checkpoint", "evaluation",
+    }  # fmt: skip
+    low, high = cost.clock
+    assert 0 < low < high
+
+
+def test_what_a_folder_holds_is_not_priced_again(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
+    plan, _, out, _ = tiny
+    found = states(plan, out)
+    assert {state.kind for state in found.values()} == {"finished"}
+    assert study_cost(plan, {}, 2, found).tokens_left == {}
+    assert {state.kind for state in states(plan, out.parent / "elsewhere").values()} == {"taken over"}
+    assert {state.kind for state in states(plan, out.parent / "elsewhere", fresh=True).values()} == {"new"}
+
+
+def test_the_report_puts_the_plan_beside_what_happened(
+    tiny: tuple[Plan, StudyCost, Path, Sampled], tmp_path: Path
+) -> None:
+    plan, _, out, _ = tiny
+    assert get("costs").applies(load(out)) is not None
+    with pytest.MonkeyPatch.context() as patch:
+        timed = measured(plan)
+        patch.setattr(pricing, "known", lambda requests: timed)
+        pricing.check_and_keep(plan, [], 2, out, force=True)
+    frames = load(out)
+    assert get("costs").applies(frames) is None
+    get("costs").write(frames, tmp_path, Settings())
+    rows = json.loads((tmp_path / "costs.json").read_text())["rows"]
+    assert len(rows) == len(plan.trials) + 1
+    total = rows[-1]["cells"]
+    assert total["token_error"]["value"] == pytest.approx(1, abs=TOLERANCE)
+    assert total["spent_cpu"]["value"] > 0
+    assert total["planned_cpu"]["value"] > 0
+    (out / "plan.json").unlink()
+
+
+def test_timings_are_kept_and_a_torn_one_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
+    request = all_requests(plan_study("micro", ["base"]))[0]
+    timing = timings.Timing(({"ability": timings.Said(3.5, 20, 18.0, 0.25)},), {"load": 1.0}, 7)
+    timings.keep(request.key, timing)
+    assert timings.known([request]) == {request.key: timing}
+    (path,) = (tmp_path / "timings").glob("*.json")
+    path.write_text(path.read_text()[:-20])
+    assert timings.known([request]) == {}
+
+
+def test_variants_of_one_kind_share_a_timing_run() -> None:
+    plan = plan_study("micro", ["ilr", "di_only", "pure_cooperative", "grpo", "pc_only", "grpo_matched"], seeds=[0, 1])
+    assert Counter(request.kind for request in all_requests(plan)) == {"model": 2, "step": 2}
+
+
+def test_the_command_prints_the_paper_in_gpu_hours_and_what_does_not_fit() -> None:
+    ended = CliRunner().invoke(app, ["plan", "--profile", "paper", "--variants", "ilr", "--models", "group1"])
+    assert ended.exit_code == 0
+    assert "GPU-hours" in ended.output
+    assert "does not fit here: memory" in ended.output
+
+
+def test_the_command_speaks_json() -> None:
+    ended = CliRunner().invoke(app, ["plan", "--variants", "ilr,grpo", "--seeds", "0,1", "--quick", "--json"])
+    assert ended.exit_code == 0
+    data = json.loads(ended.stdout)
+    assert len(data["trials"]) == 4
+    assert data["lengths"] == "upper bounds"
+
+
+@pytest.mark.slow
+def test_a_micro_study_samples_what_was_planned(tmp_path: Path) -> None:
+    """The micro models on all their training questions; the steps are an epoch of 64 of them."""
+    settings = {
+        "questions.train": "64", "questions.validation": "20", "training.steps": "4", "training.validate_every": "2",
+        "evaluation.limit": "20", "difficulty.shuffles": "1",
+    }  # fmt: skip
+    variants = ["grpo", "grpo_matched", "ilr", "pure_cooperative", "pure_competitive", "agents_3"]
+    plan = plan_study("micro", variants, overrides={key: (value,) for key, value in settings.items()})
+    cost = study_cost(plan, timings.measure(all_requests(plan)), 2)
+    run_plan(plan, tmp_path)
+    assert cost.timed
+    assert_recorded(cost, tmp_path)
