@@ -16,9 +16,7 @@ from typing import Any, TypeVar
 
 from ilr_bench.errors import MemoryShortageError, NumericalError
 from ilr_bench.files import write_atomic
-
-EVENTS = "events.jsonl"
-BROKEN = "broken"
+from ilr_bench.store import BROKEN, EVENTS
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

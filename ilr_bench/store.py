@@ -34,11 +34,12 @@ from ilr_bench.folders import (
 )
 from ilr_bench.locks import held
 from ilr_bench.records import read_result, to_line
-from ilr_bench.recovery import BROKEN, EVENTS
 
 RESULT = "result.json"
-PASSING = ("timing.jsonl", "events.jsonl")
-"""Files of a trial that equal runs need not leave equal, beside the batches under `broken/`."""
+EVENTS = "events.jsonl"
+"""What a trial survived: lines that equal runs need not leave equal."""
+BROKEN = "broken"
+"""Folder of batches whose numbers were not finite."""
 _log = logging.getLogger(__name__)
 
 

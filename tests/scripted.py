@@ -38,7 +38,12 @@ class ScriptedEngine:
         self.heard: list[str] = []
 
     def sample(
-        self, prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions, seed: int, first: int = 0
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: Sequence[int],
+        options: SamplingOptions,
+        seed: int,
+        first: int = 0,
     ) -> list[list[Completion]]:
         said = []
         for prompt, count in zip(prompts, samples, strict=True):
