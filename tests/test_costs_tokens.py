@@ -158,6 +158,18 @@ def test_timings_are_kept_and_a_torn_one_is_measured_again(monkeypatch: pytest.M
     assert timings.known([request]) == {}
 
 
+def test_another_command_adds_to_the_plan_and_a_torn_one_is_written_anew(tmp_path: Path) -> None:
+    first, second = (plan_study("micro", [variant]) for variant in ("grpo", "base"))
+    for plan in (first, second):
+        pricing.check_and_keep(plan, [], 2, tmp_path)
+    path = tmp_path / "plan.json"
+    folders = [trial.folder for plan in (first, second) for trial in plan.trials]
+    assert list(json.loads(path.read_text())["trials"]) == folders
+    path.write_text(path.read_text()[:-30])
+    pricing.check_and_keep(second, [], 2, tmp_path)
+    assert list(json.loads(path.read_text())["trials"]) == folders[1:]
+
+
 def test_variants_of_one_kind_share_a_timing_run() -> None:
     plan = plan_study("micro", ["ilr", "di_only", "pure_cooperative", "grpo", "pc_only", "grpo_matched"], seeds=[0, 1])
     assert Counter(request.kind for request in all_requests(plan)) == {"model": 2, "step": 2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ilr_bench.console import note
 from ilr_bench.costs.fits import require, room
@@ -49,5 +50,13 @@ def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: 
     path = out / PLAN
     data = to_data(cost)
     with explained(path):
-        earlier = json.loads(path.read_text(encoding="utf-8"))["trials"] if path.exists() else {}
-        write_atomic(path, json.dumps(data | {"trials": earlier | data["trials"]}, indent=1) + "\n")
+        write_atomic(path, json.dumps(data | {"trials": _earlier(path) | data["trials"]}, indent=1) + "\n")
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """What another command planned in the same folder; nothing where the file is torn, since it decides nothing."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["trials"]) if path.exists() else {}
+    except (ValueError, KeyError, TypeError):
+        note(f"{path} was torn and is written anew")
+        return {}
