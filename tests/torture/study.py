@@ -55,6 +55,8 @@ class TorturedStudy:
         self.folder, self.out, self.marks = folder, folder / "study", folder / "marks"
         sweep = ["ilr_bench.sweep", "--variants", "ilr,grpo_matched", "--models", "A,B", "--seeds", "0", "--fresh"]
         settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+        self.seconds: list[float] = []
+        """From the beginning of the first stage to the end of each command of the last run."""
         self.commands = [[*sweep, "--out", str(self.out), *settings], ["ilr_bench", "report", str(self.out), *REPORTS]]
         hooks = str(Path(__file__).parent / "hooks")
         paths = os.pathsep.join(filter(None, [hooks, os.environ.get("PYTHONPATH")]))
@@ -76,6 +78,7 @@ class TorturedStudy:
         """
         shutil.rmtree(self.marks, ignore_errors=True)
         self.marks.mkdir(parents=True)
+        self.seconds.clear()
         said, began = "", 0.0
         for command in self.commands:
             log = self.folder / "command.log"
@@ -87,6 +90,7 @@ class TorturedStudy:
                     end(process)
                     return Ended(stage, -signal.SIGKILL, "")
                 time.sleep(SECONDS)
+            self.seconds.append(time.monotonic() - began if began else 0.0)
             said += log.read_text(encoding="utf-8", errors="replace")
             if process.returncode:
                 return Ended("", process.returncode, said)
