@@ -15,6 +15,7 @@ nox.options.sessions = ["tests", "lint"]
 
 ENVIRONMENT = Path(".nox", "shared")
 SETTINGS = {
+    "GOMP_SPINCOUNT": "1000",  # where there are several threads after all: see ilr_bench/machine.py
     "OMP_NUM_THREADS": "1",  # one process per core: idle threads of several processes get in each other's way
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",

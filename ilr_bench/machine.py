@@ -30,3 +30,12 @@ def machine(cpus: Path = CPUS, gpus: Path = GPUS) -> str:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def yield_idle_cores() -> None:
+    """Has OpenMP threads that wait for each other sleep at once; call it before torch is imported.
+
+    Two threads that spin while another process has one's core were fifteen times slower than two that sleep (linear
+    layers of SmolLM2's size, two cores with other work).
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")

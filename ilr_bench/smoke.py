@@ -8,7 +8,6 @@ it shows that nothing in the laboratory depends on the micro models.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +23,7 @@ from ilr_bench.errors import StoreError
 from ilr_bench.files import write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.lineup import seat, seat_agents
+from ilr_bench.machine import cores
 from ilr_bench.models.loading import load_model, load_weights
 from ilr_bench.plan import PlannedTrial, plan_study
 from ilr_bench.questions.data import data_path
@@ -52,7 +52,7 @@ def main(out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path(
     """Three ILR steps of SmolLM2 twins, then both alone on sums and GSM8K; the same command again continues."""
     with fail_in_one_line():
         # One process alone with a real model: all cores are its own (on a busy machine it is slow for it).
-        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        torch.set_num_threads(cores())
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         start = time.perf_counter()
         settings = SETTINGS | _questions()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import parent_process
@@ -20,6 +19,7 @@ from ilr_bench.errors import ConfigurationError
 from ilr_bench.files import explained, write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.lineup import seat
+from ilr_bench.machine import cores
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.profiles import MICRO, profile
 from ilr_bench.prompts import STYLES
@@ -125,8 +125,7 @@ def use_all_cores(model: Any) -> None:
     """One process alone with a real model takes all cores; a tiny model, or one process of several, stays with one."""
     size = sum(weights.numel() for weights in model.parameters())
     if parent_process() is None and size > _LARGE:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        torch.set_num_threads(cores or 1)
+        torch.set_num_threads(cores())
 
 
 def _check(run: SoloRun) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from ilr_bench.commands.app import app, say_rows
 from ilr_bench.console import fail_in_one_line, note, say
+from ilr_bench.machine import yield_idle_cores
 from ilr_bench.models.licences import AcceptLicence, accept
 
 EXAMPLES = """Examples:
@@ -58,6 +59,7 @@ def evaluate(
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Scores one model alone."""
+    yield_idle_cores()
     from ilr_bench.commands.solo_table import solo_table
     from ilr_bench.solo import SoloRun, evaluate_model
 
