@@ -45,7 +45,7 @@ class Torture:
             number = len(self.of("kill"))
             if self._settled():
                 shutil.rmtree(self.study.out, ignore_errors=True)
-            ended = self.study.run() if number >= wanted else self._one_kill(random.Random(f"kill {number}"))
+            ended = self.study.run() if number >= wanted else self._one_kill(random.Random(f"kill {len(self.done)}"))
             if ended is None:
                 continue  # the moment did not come any more; the commands have ended
             if ended.status:
