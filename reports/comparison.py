@@ -135,8 +135,9 @@ def build(
 def missing(frames: StudyFrames, spec: Spec, needed: Sequence[str] | None) -> str | None:
     """Why a study cannot have the table: it takes one of the `needed` variants (None: any) and another row."""
     answers = frames.inference if spec.inference else frames.samples
-    found = set(answers["variant"].map(stem))
-    rows = found if spec.variants is None else found & set(spec.variants)
+    names = sorted(set(answers["variant"]))
+    found = set(map(stem, names))
+    rows = [name for name in names if spec.variants is None or stem(name) in spec.variants]
     if not rows or (needed is not None and not found & set(needed)):
         return f"none of the variants {', '.join(needed or spec.variants or ('that are evaluated alone',))}"
     return None if len(rows) > 1 else f"one variant only ({', '.join(rows)}): nothing to compare"

@@ -17,13 +17,14 @@ from ilr_bench.cli import app
 from ilr_bench.errors import StoreError
 from ilr_bench.records import InferenceRecord, Verdict, read
 from reports import Report, Settings, get
-from reports.comparison import Numbers
+from reports.comparison import Numbers, missing
 from reports.frames import StudyFrames, load
 from reports.paper_numbers import published
 from reports.printing import printed
 from reports.registry import REPORTS
 from reports.rows import PAPER_MATHS, Columns, find_columns, find_rows
 from reports.tables import RENDERERS, Column, Grid, Line, Table, Value, latex, markdown, write_table
+from reports.variants import SPEC
 
 BENCHMARKS = (*MATHS[:2], "micro_code")
 
@@ -220,6 +221,14 @@ def test_report_writes_what_applies_and_says_what_it_leaves_out(frames: StudyFra
     assert found.exit_code == 0
     assert {path.name for path in out.iterdir()} == {f"table1.{suffix}" for suffix in RENDERERS}
     assert re.search(r"^figure3 left out: .+$", found.output, re.MULTILINE)
+
+
+def test_values_of_one_setting_are_rows_that_can_be_compared(frames: StudyFrames) -> None:
+    names = {"ilr": "coin interaction.cooperation_ratio=0.0", "grpo": "coin interaction.cooperation_ratio=0.4"}
+    renamed = frames.samples.assign(variant=frames.samples["variant"].map(names)).dropna(subset="variant")
+    assert missing(replace(frames, samples=renamed), SPEC, None) is None
+    one = renamed[renamed["variant"] == names["ilr"]]
+    assert "one variant only" in str(missing(replace(frames, samples=one), SPEC, None))
 
 
 def test_report_of_nothing_trained_ends_well(tmp_path: Path) -> None:
