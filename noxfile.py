@@ -104,7 +104,7 @@ def cluster(session: nox.Session) -> None:
     """Sweeps on a Ray cluster of two nodes on this machine."""
     prepare(session)
     run(session, "python", "-m", "pip", "install", "--quiet", RAY)
-    run(session, "python", "-m", "pytest", "-m", "cluster", "tests/test_cluster.py", *session.posargs)
+    run(session, "python", "-m", "pytest", "-m", "cluster", *session.posargs)
 
 
 @nox.session(venv_backend="none")

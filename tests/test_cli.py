@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 import ablations
 from ilr_bench.cli import app
-from ilr_bench.records import Study, TrialEntry, write_study
 
 
 def run(*arguments):
@@ -47,17 +46,6 @@ def test_a_folder_without_a_study_is_one_line_and_a_status(tmp_path):
     assert done.returncode == 4
     assert "holds no study" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_status_says_how_far_each_trial_is(tmp_path):
-    entries = [TrialEntry("ilr", ("A", "B"), ("A", "B"), seed, "0" * 12, f"trials/{seed}") for seed in (0, 1, 2)]
-    write_study(tmp_path, Study("micro", "command", tuple(entries)))
-    (tmp_path / "trials/1").mkdir(parents=True)
-    (tmp_path / "trials/1/result.json").write_text("{}")
-    (tmp_path / "trials/2").mkdir()
-    (tmp_path / "trials/2/train.jsonl").write_text("")  # killed before the first checkpoint, and taken up again
-    states = [line.split()[-1] for line in run("status", str(tmp_path)).output.splitlines()]
-    assert states == ["started", "finished", "0"]
 
 
 def test_an_unknown_model_says_what_was_meant(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from synthetic_training import HOSTILE, add_training
 
 import ablations
 from ilr_bench.profiles import MICRO
+from ilr_bench.records import read_study, write_study
 from reports import Settings, dialogues, get, page, page_figures
 from reports.frames import StudyFrames, load
 from reports.page_facts import settings, variant_configs
@@ -116,10 +118,9 @@ def test_embedded_data_is_plain_ascii_that_ends_no_script() -> None:
 
 def test_hostile_names_in_settings_and_commands_are_escaped(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path, ("base",), seeds=(0,), questions=4, benchmarks=("micro_ood",))
-    study = json.loads((folder / "study.json").read_text())
-    study["command"] = "python -m x --out '<script>alert(1)</script>'"
-    study["trials"][0]["variant"] = "base <b>style=1</b>"
-    (folder / "study.json").write_text(json.dumps(study))
+    study = read_study(folder)
+    named = (replace(study.trials[0], variant="base <b>style=1</b>"), *study.trials[1:])
+    write_study(folder, replace(study, command="python -m x --out '<script>alert(1)</script>'", trials=named))
     made = page.render(load(folder), Settings())
     assert "<b>" not in made
     assert "<script>alert" not in made

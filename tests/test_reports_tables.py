@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ilr_bench.cli import app
 from ilr_bench.errors import StoreError
-from ilr_bench.records import InferenceRecord, Verdict, read
+from ilr_bench.records import InferenceRecord, Verdict, read, read_study, write_study
 from reports import Report, Settings, get
 from reports.comparison import Numbers, missing
 from reports.frames import StudyFrames, load
@@ -201,8 +201,12 @@ def test_average_of_the_paper_leaves_other_columns_beside_it(frames: StudyFrames
 
 def test_settings_of_a_sweep_find_their_own_reference(tmp_path: Path) -> None:
     study = write_synthetic_study(tmp_path, ("base", "grpo_matched"), seeds=(0,), questions=4, benchmarks=BENCHMARKS)
-    text = (study / "study.json").read_text()
-    (study / "study.json").write_text(text.replace('"grpo_matched"', '"grpo_matched training.steps=2"'))
+    asked = read_study(study)
+    named = [
+        replace(entry, variant=entry.variant.replace("grpo_matched", "grpo_matched training.steps=2"))
+        for entry in asked.trials
+    ]
+    write_study(study, replace(asked, trials=tuple(named)))
     numbers = get("variants").numbers(load(study), Settings())
     assert {(item.row.variant, item.against.variant) for item in numbers.family.comparisons} == {
         ("grpo_matched training.steps=2", "base")

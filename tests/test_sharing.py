@@ -10,7 +10,7 @@ from ilr_bench import sweep
 from ilr_bench.crew import Crew
 from ilr_bench.records import Study, read_result, write_study
 from ilr_bench.sharing import neighbours, take_over
-from ilr_bench.store import Artifacts
+from ilr_bench.store import Artifacts, seal
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,11 @@ def test_what_other_code_or_versions_made_is_not_taken_and_another_commit_does_n
     plan = tiny_plan(models, "pure_cooperative")
     path = runs / "first" / plan.trials[0].folder / "result.json"
     result = json.loads(path.read_text())
-    path.write_text(json.dumps(result | {"versions": result["versions"] | {"commit": "another"}}))
-    assert ask(plan, runs / "second") == {plan.trials[0].hash}
-    path.write_text(json.dumps(result | {"versions": result["versions"] | {"torch": "0.1"}}))
-    assert ask(plan, runs / "third") == {plan.trials[0].hash}  # from the second
+    key = plan.trials[0].hash
+    seal(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"commit": "another"}}))
+    assert ask(plan, runs / "second") == {key}
+    seal(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"torch": "0.1"}}))
+    assert ask(plan, runs / "third") == {key}  # from the second
     shutil.rmtree(runs / "second")
     shutil.rmtree(runs / "third")
     assert ask(plan, runs / "third") == set()

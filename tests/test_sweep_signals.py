@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -79,6 +80,5 @@ def test_a_second_sweep_on_a_folder_says_so_and_stops(tmp_path):
     with lock_study(out):
         second = subprocess.run(command(("A", "B"), out), capture_output=True, text=True, check=False)
     assert second.returncode == 4
-    assert second.stderr.strip() == (
-        f"error: {out} is in use by process {os.getpid()}; wait for it to end, or name another folder"
-    )
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    assert second.stderr.strip() == f"error: {out} is in use by {holder}; wait for it to end, or name another folder"

@@ -50,6 +50,7 @@ def test_every_command_of_the_page_stands_in_a_block_that_is_run() -> None:
     assert {block["tag"] for block in BLOCK.finditer(page)} == {None, "ray"}
 
 
+@pytest.mark.slow
 def test_the_walk_from_a_plan_to_a_search(tmp_path: Path) -> None:
     printed = run(script(PAGE.read_text(encoding="utf-8")), tmp_path)
     assert "GPU-hours" in printed
