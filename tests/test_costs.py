@@ -15,7 +15,7 @@ from ilr_bench.costs import fits, gpu_hours, peak_memory
 from ilr_bench.costs.architecture import FACTS, Architecture, architecture, from_config
 from ilr_bench.costs.counts import TRAINED, checkpoints, exams, ranking_turns, step_turns, validations
 from ilr_bench.costs.fits import Room, available_memory, refusals
-from ilr_bench.costs.memory import BASE, MIB, Extent, disk_bytes, sampling, trial_memory, update
+from ilr_bench.costs.memory import BASE, MIB, SLACK, Extent, disk_bytes, sampling, trial_memory, update
 from ilr_bench.costs.schedule import Task, makespan
 from ilr_bench.costs.state import State
 from ilr_bench.costs.study import StudyCost, study_cost
@@ -148,7 +148,8 @@ def test_weights_and_adams_moments_stay_and_twins_share_their_base() -> None:
     assert lora.resident["weights"] == 4 * weights
     assert lora.resident["Adam's two moments"] == 2 * 8 * adapter
     assert lora.phases["update"]["gradients"] == 4 * adapter
-    assert lora.peak == BASE + sum(lora.resident.values()) + sum(lora.phases[lora.largest].values())
+    largest = sum(lora.phases[lora.largest].values())
+    assert lora.peak == BASE + sum(lora.resident.values()) + largest + int(SLACK * largest)
 
 
 def test_memory_grows_with_whatever_it_is_made_of() -> None:
@@ -165,21 +166,32 @@ def test_memory_grows_with_whatever_it_is_made_of() -> None:
 
 
 def test_memory_of_the_runs_that_were_measured() -> None:
-    """Peaks of worker processes on one machine: 1,009 to 1,055 MiB (micro, ILR), 5,164 MiB (small, ILR)."""
+    """Peaks of worker processes after whole runs on one machine; lengths as the timing runs saw them."""
     micro = {
         "sharing": Extent(30, 21),
         "analysis": Extent(105, 19),
         "fusion": Extent(140, 21),
         "ranking": Extent(106, 14),
+        "ability": Extent(32, 20),
+        **{f"evaluation/{benchmark.name}": Extent(32, 22) for benchmark, _ in exams(MICRO)},
     }
     found = trial_memory(MICRO, (micro, micro))
     assert found is not None
-    assert found.peak == pytest.approx(1032 * MIB, rel=0.25)
-    prompts = {"sharing": 130, "analysis": 420, "fusion": 560, "ranking": 420, "ability": 130, "evaluation/sums": 130}
-    small = {kind: Extent(prompt, 7) for kind, prompt in prompts.items()}
+    for measured in (1009, 1024, 1055):
+        assert found.peak == pytest.approx(measured * MIB, rel=0.20)
+    small = {
+        "ranking": Extent(300, 5),
+        "ability": Extent(45, 3.5),
+        "sharing": Extent(45, 4),
+        "analysis": Extent(196, 15),
+        "fusion": Extent(376, 5),
+        "evaluation/sums": Extent(45, 3.5),
+    }
     found = trial_memory(SMALL, (small, small))
     assert found is not None
-    assert found.peak == pytest.approx(5164 * MIB, rel=0.25)
+    # The first step of one run, four of another, and thirty of the first.
+    for measured in (4191, 4700, 5164):
+        assert found.peak == pytest.approx(measured * MIB, rel=0.20)
 
 
 def test_a_trials_peak_is_known_by_its_settings_alone() -> None:

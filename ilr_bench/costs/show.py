@@ -97,6 +97,7 @@ def memory_rows(cost: StudyCost) -> Rows:
         rows += [
             (name, f"{phase}: {term}", _mib(count)) for term, count in memory.phases.get(phase, {}).items() if count
         ]
+        rows.append((name, "allocator", _mib(memory.slack)))
         rows.append((name, "peak", _mib(memory.peak)))
     return rows
 
