@@ -224,9 +224,13 @@ class Ray:
             look.options(num_cpus=0, scheduling_strategy=affinity(node, soft=False)).remote(self._surroundings)
             for node in nodes
         ]
-        complaints = [complaint for complaint in self._ray.get(looks) if complaint is not None]
-        if complaints:
-            raise StoreError(complaints[0])
+        for seen in looks:
+            try:
+                complaint = self._ray.get(seen)
+            except self._ray.exceptions.TaskUnschedulableError:
+                continue  # the node has gone, and the list of nodes does not know it yet
+            if complaint is not None:
+                raise StoreError(complaint)
 
 
 def _connect(address: str | None, cores: int) -> Any:
