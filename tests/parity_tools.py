@@ -16,6 +16,7 @@ import torch
 import yaml
 from lm_eval.api.model import LM
 
+from ilr_bench.benchmarks import Row
 from ilr_bench.benchmarks.harness import simple_evaluate
 from ilr_bench.benchmarks.lm_eval_tasks import LOCAL, load_tasks, manager
 from ilr_bench.models.loading import LoadedModel
@@ -45,6 +46,28 @@ class Answered:
 def subjects() -> list[str]:
     """The tasks that lm-eval's group mmlu_pro consists of."""
     return sorted(path.stem for path in (BUILT_IN / "mmlu_pro").glob("mmlu_pro_*.yaml"))
+
+
+TASKS = {"gsm8k": ["gsm8k"], "math500": ["minerva_math500"], "mmlu_pro": subjects()}
+"""Benchmark of ours -> lm-eval's tasks on the same rows."""
+METRICS = {
+    "gsm8k": ("exact_match,strict-match", "exact_match,flexible-extract"),
+    "math500": ("math_verify,none", "exact_match,none"),
+    "mmlu_pro": ("exact_match,custom-extract",),
+}
+"""Benchmark -> lm-eval's verdicts on it, as `metric,filter`."""
+
+
+def key_of_row(row: Row) -> str:
+    """What a row of ours and lm-eval's document of it have in common."""
+    return row.id if row.id.startswith("mmlu_pro") else row.question
+
+
+def key_of_document(document: dict[str, Any]) -> str:
+    """The `key_of_row` of a document of lm-eval's."""
+    if "question_id" in document:
+        return f"mmlu_pro-{document['question_id']}"
+    return str(document.get("problem") or document["question"])
 
 
 def write_tasks(folder: Path, data: Path) -> None:

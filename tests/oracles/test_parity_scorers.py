@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from parity_tools import replay, subjects
+from parity_tools import METRICS, TASKS, key_of_document, key_of_row, replay
 from scripted import scripted_agent
 
 from ilr_bench.benchmarks import Row, get
@@ -18,7 +17,6 @@ pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 ROWS = {"gsm8k": 40, "math500": 40, "mmlu_pro": 3}
 """Per task of lm-eval's; mmlu_pro has 14."""
-TASKS = {"gsm8k": ["gsm8k"], "math500": ["minerva_math500"], "mmlu_pro": subjects()}
 FORMS = {
     "boxed": r"Hence it is $\boxed{{{gold}}}$.",
     "boxed, no dollars": r"Hence it is \boxed{{{gold}}}",
@@ -28,13 +26,6 @@ FORMS = {
     "the answer is ()": "So it is. The answer is ({gold}).",
     "####": "It is {gold}.\n#### {gold}",
     "minerva's": "Final Answer: The final answer is ${gold}$. I hope it is correct.",
-}
-
-
-METRICS = {
-    "gsm8k": ("exact_match,strict-match", "exact_match,flexible-extract"),
-    "math500": ("math_verify,none", "exact_match,none"),
-    "mmlu_pro": ("exact_match,custom-extract",),
 }
 ACCEPTED = {
     "gsm8k": {
@@ -87,9 +78,9 @@ def test_verdicts_differ_where_the_form_of_the_answer_is_another(
 
 def accepted(benchmark: str, form: str, grader: Grader) -> tuple[int, ...]:
     """How many rows' golds are accepted in a form; see `ACCEPTED`."""
-    rows = {_key(row): row for row in get(benchmark).load()}
-    samples = replay(TASKS[benchmark], ROWS[benchmark], lambda document: _said(rows[_key_there(document)], form))
-    asked = list({_key_there(sample["doc"]): rows[_key_there(sample["doc"])] for sample in samples}.values())
+    rows = {key_of_row(row): row for row in get(benchmark).load()}
+    samples = replay(TASKS[benchmark], ROWS[benchmark], lambda document: _said(rows[key_of_document(document)], form))
+    asked = list({key_of_document(sample["doc"]): rows[key_of_document(sample["doc"])] for sample in samples}.values())
     counts = []
     for style in ("chat", "fewshot"):
         agent = scripted_agent("A", lambda prompt, sample: "", style=style)
@@ -104,13 +95,3 @@ def accepted(benchmark: str, form: str, grader: Grader) -> tuple[int, ...]:
 
 def _said(row: Row, form: str) -> str:
     return FORMS[form].format(gold=row.gold)
-
-
-def _key(row: Row) -> str:
-    return row.id if row.id.startswith("mmlu_pro") else row.question
-
-
-def _key_there(document: dict[str, Any]) -> str:
-    if "question_id" in document:
-        return f"mmlu_pro-{document['question_id']}"
-    return str(document.get("problem") or document["question"])
