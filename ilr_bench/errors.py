@@ -41,3 +41,9 @@ class MemoryShortageError(IlrError):
     """Not even a single row fits into this machine's memory."""
 
     exit_status = 6
+
+
+class DoesNotFitError(ConfigurationError):
+    """A study or a model needs more memory or disk than this machine has, as far as can be told beforehand."""
+
+    exit_status = 7

@@ -80,7 +80,7 @@ def run_sweep(
 
     Takes over what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
     of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises Stopped where a
-    signal has asked to stop, and everything is saved, and ConfigurationError where this machine has too little memory
+    signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
     or disk, unless `force`.
     """
     out = out.resolve()  # workers may run in another folder
@@ -190,7 +190,11 @@ def sweep(
     ] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what it will run and cost, as `ilr-bench plan`, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print what it will run and cost, as `ilr-bench plan`, and stop; exit status 7: does not fit here.",
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
     accept_licence: AcceptLicence = None,
@@ -200,6 +204,7 @@ def sweep(
         accept(accept_licence)
         groups = [split(group) for group in models or ()]
         execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))
+        anyhow = force or executor != "local"
         if search is not None:
             from ilr_bench.search.planned import SearchOptions, describe_search, first_round, plan_search
             from ilr_bench.search.running import conclude, run_search
@@ -209,7 +214,7 @@ def sweep(
             planned = plan_search(asked, profile, split(variants), groups, integers(seeds), settings)
             if dry_run:
                 say(describe_search(planned))
-                say_cost(price(first_round(planned), workers, out, fresh), out)
+                say_cost(price(first_round(planned), workers, out, fresh), out, force=anyhow)
                 return
             with how_to_continue():
                 found = run_search(planned, out, execution, fresh, force, keep_checkpoints)
@@ -217,7 +222,7 @@ def sweep(
             return
         plan = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
         if dry_run:
-            say_cost(price(plan, workers, out, fresh), out)
+            say_cost(price(plan, workers, out, fresh), out, force=anyhow)
             return
         command = recorded_command(profile, variants, models or (), seeds, overrides or ())
         with how_to_continue():

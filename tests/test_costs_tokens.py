@@ -13,10 +13,13 @@ import pytest
 from tiny_trials import run_plan, tiny_checkpoints, tiny_plan
 from typer.testing import CliRunner
 
+from ilr_bench import sweep
 from ilr_bench.cli import app
-from ilr_bench.costs import pricing, timing_run, timings
+from ilr_bench.costs import pricing, show, timing_run, timings
+from ilr_bench.costs.fits import GIB, Room
 from ilr_bench.costs.state import states
 from ilr_bench.costs.study import StudyCost, all_requests, study_cost
+from ilr_bench.errors import DoesNotFitError
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.grading import Grader
 from ilr_bench.plan import Plan, plan_study
@@ -177,9 +180,27 @@ def test_variants_of_one_kind_share_a_timing_run() -> None:
 
 def test_the_command_prints_the_paper_in_gpu_hours_and_what_does_not_fit() -> None:
     ended = CliRunner().invoke(app, ["plan", "--profile", "paper", "--variants", "ilr", "--models", "group1"])
-    assert ended.exit_code == 0
-    assert "GPU-hours" in ended.output
-    assert "does not fit here: memory" in ended.output
+    assert ended.exit_code == DoesNotFitError.exit_status == 7
+    assert "GPU-hours" in ended.stdout
+    assert "does not fit here: " in ended.stdout
+    assert "would be refused here" in ended.stderr
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_dry_run_of_what_does_not_fit_prints_all_of_it_and_ends_with_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, force: bool
+) -> None:
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))  # nothing timed, and no models
+    monkeypatch.setattr(pricing, "measure", lambda wanted: {})
+    monkeypatch.setattr(show, "room", lambda out: Room(GIB // 2, (), 0))
+    given = ["--variants", "grpo", "--out", str(tmp_path / "out"), "--dry-run", *(["--force"] if force else [])]
+    for program, arguments in ((sweep.app, given), (app, ["train", *given[2:]])):
+        ended = CliRunner().invoke(program, arguments)
+        assert ended.exit_code == (0 if force else 7)
+        assert "to be sampled" in ended.stdout
+        assert "does not fit here: memory" in ended.stdout
+        assert "does not fit here: disk" in ended.stdout
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_speaks_json() -> None:

@@ -12,6 +12,9 @@ from typer.testing import CliRunner, Result
 
 from ilr_bench.cli import app
 from ilr_bench.commands.solo_table import solo_table
+from ilr_bench.costs import fits as costs_fits
+from ilr_bench.costs.fits import Room
+from ilr_bench.costs.memory import MIB
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.models.loading import LoadedModel, save_prepared
 from ilr_bench.profiles import profile
@@ -170,3 +173,24 @@ def test_every_metric_of_lm_evals_tasks_has_a_line(tmp_path: Path) -> None:
     _, first, second = solo_table(tmp_path, ["lm_eval:gsm8k"])
     assert (first[0], first[2]) == ("lm_eval:gsm8k exact_match,strict-match", "100.0 %")
     assert (second[0], second[2]) == ("lm_eval:gsm8k exact_match,flexible-extract", "0.0 %")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "here", "said"),
+    [
+        ((), Room(MIB * 600, (), 0), "the process and the weights take"),
+        (("--dtype", "bfloat16"), Room(0, (MIB // 64,), 0), "the largest card here has"),
+    ],
+)
+def test_a_dry_run_lists_what_would_be_asked_and_refuses_weights_that_do_not_fit(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wishes: tuple[str, ...], here: Room, said: str
+) -> None:
+    fits = evaluate(folder, tmp_path / "out", "--dry-run", *wishes)
+    assert fits.exit_code == 0, fits.output
+    monkeypatch.setattr(costs_fits, "room", lambda out: here)
+    ended = evaluate(folder, tmp_path / "out", "--dry-run", *wishes)
+    assert ended.exit_code == 7
+    assert ended.stdout == fits.stdout
+    assert said in ended.stderr
+    assert ("--dtype bfloat16" in ended.stderr) == (not wishes)
+    assert not (tmp_path / "out").exists()

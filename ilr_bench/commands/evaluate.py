@@ -55,7 +55,12 @@ def evaluate(
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what will be asked and stop.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what will be asked and stop; exit status 7: the model does not fit here."
+        ),
+    ] = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Scores one model alone."""
@@ -83,9 +88,11 @@ def evaluate(
         )
         if dry_run:
             from ilr_bench.costs import alone
+            from ilr_bench.costs.fits import room
 
             say_rows(alone.rows(run))
             say(alone.memory_line(run))
+            alone.require(run, room(out))
             return
         names = tuple(evaluate_model(run))
         say_rows(solo_table(out, names))

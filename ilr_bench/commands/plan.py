@@ -38,7 +38,10 @@ def plan(
     verbose: Annotated[bool, typer.Option("--verbose", help="Every term of the memory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Says what a sweep with these options would run and cost; nothing is trained."""
+    """Says what a sweep with these options would run and cost; nothing is trained.
+
+    Ends with exit status 7 where a sweep would refuse to start, because memory or disk would not do here.
+    """
     from ilr_bench.costs.pricing import price
     from ilr_bench.costs.show import say_cost
     from ilr_bench.plan import parse_overrides, plan_study

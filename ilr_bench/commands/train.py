@@ -24,7 +24,10 @@ def train(
     log: Annotated[
         str, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it will cost and stop.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what it will cost and stop; exit status 7: does not fit here."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
@@ -44,7 +47,7 @@ def train(
             from ilr_bench.costs.pricing import price
             from ilr_bench.costs.show import say_cost
 
-            say_cost(price(plan, 1, out), out)
+            say_cost(price(plan, 1, out), out, force=force)
             return
         command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from ilr_bench.benchmarks.base import expand, get, row_count
 from ilr_bench.benchmarks.evaluation import record_file
 from ilr_bench.costs.architecture import architecture
+from ilr_bench.costs.fits import Room
 from ilr_bench.costs.memory import BASE, FLOAT, HALF
 from ilr_bench.costs.show import Rows, number, size
+from ilr_bench.errors import DoesNotFitError
 from ilr_bench.profiles import MICRO, profile
 from ilr_bench.solo import BATCH_TOKENS, LM_EVAL, LONGEST_ANSWER, SoloRun
 
@@ -43,9 +45,31 @@ def memory_line(run: SoloRun) -> str:
     shape = architecture(run.model)
     if shape is None:
         return "memory: the model's size is not known here"
-    width = FLOAT if run.dtype == "float32" else HALF
-    batch = (run.batch_tokens or BATCH_TOKENS) * 2 * shape.key_size * shape.layers * width
+    batch = (run.batch_tokens or BATCH_TOKENS) * 2 * shape.key_size * shape.layers * _width(run)
+    weights = shape.parameters * _width(run)
     return (
-        f"memory: at most about {size(BASE + shape.parameters * width + batch)} ({size(shape.parameters * width)} "
-        f"weights, {size(batch)} keys and values of one batch)"
+        f"memory: at most about {size(BASE + weights + batch)} ({size(weights)} weights, {size(batch)} keys and values "
+        "of one batch)"
     )
+
+
+def require(run: SoloRun, here: Room) -> None:
+    """Raises DoesNotFitError where not even the weights fit: batches are cut to what memory there is."""
+    shape = architecture(run.model)
+    if shape is None:
+        return
+    weights = shape.parameters * _width(run)
+    smaller = "take a smaller model" + ("" if run.dtype == "bfloat16" else ", or half the size by --dtype bfloat16")
+    if here.gpus and weights > max(here.gpus):
+        raise DoesNotFitError(
+            f"GPU memory: the weights take {size(weights)}, the largest card here has {size(max(here.gpus))}; {smaller}"
+        )
+    if not here.gpus and BASE + weights > here.memory:
+        raise DoesNotFitError(
+            f"memory: the process and the weights take {size(BASE + weights)}, {size(here.memory)} are available; "
+            f"{smaller}"
+        )
+
+
+def _width(run: SoloRun) -> int:
+    return FLOAT if run.dtype == "float32" else HALF

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ilr_bench.costs.memory import Memory
 from ilr_bench.costs.study import StudyCost, TrialCost
-from ilr_bench.errors import ConfigurationError
+from ilr_bench.errors import DoesNotFitError
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -86,10 +86,10 @@ def refusals(cost: StudyCost, here: Room) -> list[str]:
 
 
 def require(cost: StudyCost, here: Room) -> None:
-    """Raises ConfigurationError where a study does not fit."""
+    """Raises DoesNotFitError where a study does not fit."""
     reasons = refusals(cost, here)
     if reasons:
-        raise ConfigurationError(f"this does not fit here (--force runs it all the same). {'. '.join(reasons)}")
+        raise DoesNotFitError(f"this does not fit here (--force runs it all the same). {'. '.join(reasons)}")
 
 
 def _memory(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:

@@ -40,7 +40,7 @@ def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: 
     """Before a study starts: refuses what does not fit, and notes in `plan.json` what it is expected to cost.
 
     Timings are used where there are any; none are made. `left`: the trials that are still to be run. Raises
-    ConfigurationError unless `force`.
+    DoesNotFitError unless `force`.
     """
     done = State("finished")
     found = {trial.hash: NEW if trial in left else done for trial in plan.trials}

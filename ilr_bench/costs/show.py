@@ -12,22 +12,27 @@ from ilr_bench.costs.fits import GIB, Room, refusals, room
 from ilr_bench.costs.gpu_hours import CHEAP, DEAR, GPU_MEMORY, GpuEstimate, estimate, is_large
 from ilr_bench.costs.memory import MIB
 from ilr_bench.costs.study import StudyCost, TrialCost, to_data
+from ilr_bench.errors import DoesNotFitError
 
 Rows = list[tuple[str, ...]]
 
 
-def say_cost(cost: StudyCost, out: Path | None, verbose: bool = False, as_json: bool = False) -> None:
-    """Prints a priced plan."""
+def say_cost(
+    cost: StudyCost, out: Path | None, verbose: bool = False, as_json: bool = False, force: bool = False
+) -> None:
+    """Prints a priced plan, the whole of it; then raises DoesNotFitError where it does not fit, unless `force`."""
     here = room(out)
     if as_json:
         say(json.dumps(to_data(cost) | _now(cost, here), indent=1))
-        return
-    tables = [trial_rows(cost), shared_rows(cost), stage_rows(cost)]
-    for rows in [*tables, memory_rows(cost)] if verbose else tables:
-        say_rows(rows)
-        say("")
-    for line in lines(cost, here):
-        say(line)
+    else:
+        tables = [trial_rows(cost), shared_rows(cost), stage_rows(cost)]
+        for rows in [*tables, memory_rows(cost)] if verbose else tables:
+            say_rows(rows)
+            say("")
+        for line in lines(cost, here):
+            say(line)
+    if refusals(cost, here) and not force:
+        raise DoesNotFitError("a sweep of this would be refused here, unless it is given --force; the plan says why")
 
 
 def trial_rows(cost: StudyCost) -> Rows:
