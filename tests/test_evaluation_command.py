@@ -11,7 +11,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from typer.testing import CliRunner, Result
 
 from ilr_bench.cli import app
-from ilr_bench.commands.solo_table import solo_table
+from ilr_bench.commands.solo_table import solo_table, unread
 from ilr_bench.costs import fits as costs_fits
 from ilr_bench.costs.fits import Room
 from ilr_bench.costs.memory import MIB
@@ -136,6 +136,15 @@ def test_the_table_counts_what_is_not_right_and_why(tmp_path: Path) -> None:
     assert (cells["no answer"], cells["time-outs"], cells["unfinished"], cells["cut prompts"]) == ("2", "2", "3", "1")
     low, high = (float(part) for part in cells["95 % interval"].removesuffix(" %").split(" - "))
     assert 0 < low < 25 < high < 100
+
+
+def test_a_benchmark_is_named_whose_whole_answers_lack_the_form_asked_for(tmp_path: Path) -> None:
+    half = [Verdict.MISSING, Verdict.WRONG] * 4
+    written(tmp_path, "half", [sample("half", n, 0, verdict) for n, verdict in enumerate(half)])
+    written(tmp_path, "most", [sample("most", n, 0, verdict) for n, verdict in enumerate([Verdict.MISSING, *half])])
+    cut = [Verdict.MISSING] * 9 + [Verdict.WRONG]
+    written(tmp_path, "cut", [sample("cut", n, 0, verdict, finished=n == 9) for n, verdict in enumerate(cut)])
+    assert unread(tmp_path, ["half", "most", "cut"]) == ["most"]
 
 
 def test_votes_are_counted_for_answers_and_not_for_programs(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def evaluate(
 ) -> None:
     """Scores one model alone."""
     yield_idle_cores()
-    from ilr_bench.commands.solo_table import solo_table
+    from ilr_bench.commands.solo_table import solo_table, unread
     from ilr_bench.solo import SoloRun, evaluate_model
 
     with fail_in_one_line():
@@ -96,4 +96,9 @@ def evaluate(
             return
         names = tuple(evaluate_model(run))
         say_rows(solo_table(out, names))
+        if formless := unread(out, names):
+            note(
+                f"most answers to {', '.join(formless)} lack the form that the prompt asks for and count as wrong: "
+                "read some in the records, and see --style (docs/evaluation.md)"
+            )
         note(f"records in {out}")

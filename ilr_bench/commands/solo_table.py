@@ -15,6 +15,9 @@ from ilr_bench.records import SampleRecord, Verdict, read
 from reports.rows import AVERAGE, PAPER_MATHS
 from reports.statistics import Interval, interval
 
+MOST_UNREAD = 0.5
+"""Share of answers without the form asked for, from which on the form and not the answer is what was measured."""
+
 
 def solo_table(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Header and rows, as text. Accuracy is mean@k with its 95 % interval over questions, in percent."""
@@ -30,6 +33,17 @@ def solo_table(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     if set(PAPER_MATHS) <= found.keys():
         rows.append(_average({name: _scores(name, found[name])[name] for name in PAPER_MATHS}, len(head)))
     return rows
+
+
+def unread(folder: Path, names: Sequence[str]) -> list[str]:
+    """Benchmarks of which most whole answers hold none in the form that was asked for: their zeros say little."""
+    found = []
+    for name in names:
+        finished = [record for record in read(record_file(folder, name), SampleRecord) if record.finished]
+        missing = sum(record.verdict is Verdict.MISSING for record in finished)
+        if missing > MOST_UNREAD * len(finished):
+            found.append(name)
+    return found
 
 
 def _average(columns: dict[str, NDArray[np.float64]], width: int) -> tuple[str, ...]:
