@@ -76,6 +76,7 @@ class SharedExam:
             "kind": "evaluation",
             "model": fingerprint,
             "device": agent.model.device.type,
+            "engine": agent.engine.name,
             "versions": determinants(),
         }
 

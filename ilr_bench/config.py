@@ -153,6 +153,8 @@ class SamplingSettings:
     """Longest prompt; longer ones lose the middle of their text, and are counted."""
     rows_per_call: int = 512
     """Most sequences sampled in one batch."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """`vllm` draws other random numbers; docs/vllm.md has what it needs and what it promises."""
 
 
 @dataclass(frozen=True)
@@ -323,14 +325,6 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
             raise _unknown(key, _keys(config))
         place[leaf] = value
     return from_dict(data)
-
-
-def setting(config: RunConfig, key: str) -> Any:
-    """The value behind a dotted key."""
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _keys(value: Any, prefix: str = "") -> list[str]:

@@ -154,6 +154,8 @@ def update(
     step: int,
 ) -> list[UpdateReport]:
     """One update of every agent on its own turns, and on those it borrows."""
+    for agent in room.agents:
+        agent.engine.rest()
     reports = []
     for number, updater in enumerate(room.updaters):
         taught = [

@@ -9,7 +9,9 @@ from functools import partial
 from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig
 from ilr_bench.distributed import ALONE, Ranks
+from ilr_bench.generation.base import Engine
 from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.generation.vllm_engine import VllmEngine
 from ilr_bench.models.loading import LoadedModel, load_model, load_twins
 from ilr_bench.policy_update import PolicyUpdater
 from ilr_bench.ppo import PpoUpdater
@@ -35,11 +37,21 @@ def seat_agents(config: RunConfig) -> list[Seat]:
 
 def seat(name: str, loaded: LoadedModel, config: RunConfig, place: int = 0) -> Agent:
     """One agent around a loaded model, with the prompt style of the agent at `place`."""
-    engine = TransformersEngine(
-        loaded.model, loaded.end_ids, loaded.pad_id, lambda ids: str(loaded.tokenizer.decode(list(ids)))
-    )
     style = STYLES.get(config.styles[place])
+    engine = make_engine(loaded, config)
     return Agent(name, loaded.model, loaded.tokenizer, style, engine, config.sampling.max_prompt_tokens)
+
+
+def make_engine(loaded: LoadedModel, config: RunConfig) -> Engine:
+    """What samples from a loaded model; raises MissingInputError where it is not installed."""
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(loaded.tokenizer.decode(list(ids)))
+
+    if config.sampling.engine == "transformers":
+        return TransformersEngine(loaded.model, loaded.end_ids, loaded.pad_id, decode)
+    precision = "bfloat16" if config.update.precision == "bf16" else "float32"
+    return VllmEngine(loaded.model, loaded.folder, loaded.end_ids, decode, precision, config.sampling.rows_per_call)
 
 
 def make_updaters(seats: Sequence[Seat], config: RunConfig, ranks: Ranks = ALONE) -> list[PolicyUpdater]:

@@ -30,6 +30,7 @@ class CountingEngine:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.name = engine.name
         self.tokens = 0
 
     def sample(
@@ -44,6 +45,10 @@ class CountingEngine:
         completions = self._engine.sample(prompts, samples, options, seed, first)
         self.tokens += sum(len(one.token_ids) for group in completions for one in group)
         return completions
+
+    def rest(self) -> None:
+        """See `Engine.rest`."""
+        self._engine.rest()
 
 
 def rankings(
@@ -141,6 +146,7 @@ def _key(kind: str, agent: Agent, fingerprint: str, questions: Sequence[Question
         "kind": kind,
         "model": fingerprint,
         "device": agent.model.device.type,
+        "engine": agent.engine.name,
         "questions": content_hash([[question.text, question.answer, question.steps] for question in questions]),
         "style": agent.style.name,
         "prompt_tokens": agent.max_prompt_tokens,

@@ -13,7 +13,7 @@ from typing import Any
 
 import ablations
 from ilr_bench.benchmarks import expand
-from ilr_bench.config import RunConfig, change, setting
+from ilr_bench.config import RunConfig, change
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.identity import trial_hash
 from ilr_bench.models.base import MODELS
@@ -148,6 +148,14 @@ def _size(config: RunConfig) -> float:
 
 def _plain(model: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in model)
+
+
+def setting(config: RunConfig, key: str) -> Any:
+    """The value behind a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:

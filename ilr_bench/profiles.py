@@ -81,6 +81,7 @@ PAPER = RunConfig(
         max_ranking_tokens=64,
         max_prompt_tokens=6144,
         rows_per_call=256,
+        engine="vllm",
     ),
     update=UpdateSettings(
         learning_rate=1e-6,

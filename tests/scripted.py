@@ -30,12 +30,15 @@ class CodePoints:
 
 
 class ScriptedEngine:
-    """Records every prompt it hears, and answers by its script."""
+    """Records every prompt it hears and how often it was sent to rest, and answers by its script."""
+
+    name = "scripted"
 
     def __init__(self, speak: Speak, tokenizer: CodePoints) -> None:
         self.speak = speak
         self.tokenizer = tokenizer
         self.heard: list[str] = []
+        self.rests = 0
 
     def sample(
         self,
@@ -51,6 +54,9 @@ class ScriptedEngine:
             self.heard.append(text)
             said.append([self._completion(self.speak(text, k), options) for k in range(count)])
         return said
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def _completion(self, text: str, options: SamplingOptions) -> Completion:
         ids = tuple(self.tokenizer(text)["input_ids"])

@@ -21,6 +21,7 @@ SMALLER = {
     "training.steps": ("2",),
     "training.questions_per_step": ("2",),
     "training.validate_every": ("2",),
+    "sampling.engine": ("transformers",),
     "sampling.samples": ("3",),
     "sampling.max_new_tokens": ("8",),
     "sampling.max_analysis_tokens": ("6",),

@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ilr_bench.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
@@ -36,6 +38,9 @@ class Completion:
 class Engine(Protocol):
     """Samples from one model's current weights."""
 
+    name: str
+    """As in `sampling.engine`."""
+
     def sample(
         self,
         prompts: Sequence[Sequence[int]],
@@ -51,3 +56,17 @@ class Engine(Protocol):
         these, so that a list cut in parts is sampled as a whole one.
         """
         ...
+
+    def rest(self) -> None:
+        """Called when the model is about to be trained: memory that only sampling needs may be given back."""
+        ...
+
+
+def check_request(prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions) -> None:
+    """Raises ConfigurationError for what no engine can sample."""
+    if len(prompts) != len(samples):
+        raise ConfigurationError(f"{len(prompts)} prompts but {len(samples)} numbers of samples; give one per prompt")
+    if any(not len(prompt) for prompt in prompts):
+        raise ConfigurationError("a prompt holds no token; give every prompt at least one")
+    if options.max_new_tokens < 1 or options.temperature < 0:
+        raise ConfigurationError("max_new_tokens must be at least 1 and temperature at least 0")

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.base import Completion, SamplingOptions, check_request
 from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
 from ilr_bench.heartbeat import beat
 from ilr_bench.recovery import halving
@@ -37,6 +36,8 @@ class TransformersEngine:
     the size of a batch nor the rows beside it decide what is drawn.
     """
 
+    name = "transformers"
+
     def __init__(self, model: Any, end_ids: Iterable[int], pad_id: int, decode: Callable[[Sequence[int]], str]) -> None:
         """decode: text of token ids, needed for stop strings only."""
         self.model = model
@@ -58,7 +59,7 @@ class TransformersEngine:
         in their last bits. Raises ConfigurationError for an empty prompt and for models that cannot share a prompt,
         MemoryShortageError where not even one row fits.
         """
-        _check(prompts, samples, options)
+        check_request(prompts, samples, options)
         results: list[list[Completion]] = [[] for _ in prompts]
         if not any(samples):
             return results
@@ -75,6 +76,9 @@ class TransformersEngine:
             finally:
                 self.model.train(training)
         return results
+
+    def rest(self) -> None:
+        """Nothing: what sampling needs is given back after every call."""
 
     def _decode_parts(
         self,
@@ -150,15 +154,6 @@ class TransformersEngine:
         window = 4 * max(len(stop) for stop in stop_strings) + 4
         texts = [self.decode(row) for row in tokens[:, -window:].tolist()]
         return torch.tensor([any(stop in text for stop in stop_strings) for text in texts], device=tokens.device)
-
-
-def _check(prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions) -> None:
-    if len(prompts) != len(samples):
-        raise ConfigurationError(f"{len(prompts)} prompts but {len(samples)} numbers of samples; give one per prompt")
-    if any(not len(prompt) for prompt in prompts):
-        raise ConfigurationError("a prompt holds no token; give every prompt at least one")
-    if options.max_new_tokens < 1 or options.temperature < 0:
-        raise ConfigurationError("max_new_tokens must be at least 1 and temperature at least 0")
 
 
 def _batches(prompts: Sequence[Sequence[int]], samples: Sequence[int], most: int) -> Iterator[list[Row]]:

@@ -9,9 +9,9 @@ from typing import Any
 import optuna
 
 import ablations
-from ilr_bench.config import RunConfig, change, setting
+from ilr_bench.config import RunConfig, change
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.plan import PlannedTrial, plan_study
+from ilr_bench.plan import PlannedTrial, plan_study, setting
 from ilr_bench.search.space import Space
 
 PROBES = 32

@@ -1,0 +1,263 @@
+"""Sampling by vLLM in the trainer's own process: it sleeps while the model trains, and samples from its weights.
+
+vLLM holds a copy of the weights in its own layout. The copy is made again before the first sampling after any change,
+so the tokens always come from the model as it stands. Whatever differs between the two engines for one model is in
+the last bits of its log-probabilities, and in the random numbers: a row has its own stream in either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft.tuners.lora import Linear as LoraLayer
+from torch import Tensor, distributed
+from transformers.core_model_loading import revert_weight_conversion
+
+from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.generation.base import Completion, SamplingOptions, check_request
+from ilr_bench.heartbeat import beat
+from ilr_bench.models.adapters import AdapterView
+from ilr_bench.seeds import derive_seed
+
+SETTINGS = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # weights are handed over inside this process
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the trainer's threads stay where they are
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
+}
+CACHE_BYTES = {"cpu": 2**30, "cuda": 16 * 2**30}
+"""Keys and values that one engine keeps. Not what the machine has left: the size decides which rows share a batch."""
+BLOCK = 32
+"""Tokens of a prompt that are shared or computed together; vLLM's kernels for CPUs want a multiple of 32."""
+
+
+@dataclass
+class _Row:
+    """One completion as it grows."""
+
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finished: bool = False
+
+
+class VllmEngine:
+    """Samples from a transformers causal language model through a vLLM instance of the same architecture.
+
+    The instance is started by the first call that samples. Every row draws from a generator of its own, named by
+    seed, prompt and sample.
+    """
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        model: Any,
+        folder: Path,
+        end_ids: Iterable[int],
+        decode: Callable[[Sequence[int]], str],
+        precision: str = "float32",
+        rows: int = 512,
+    ) -> None:
+        """`folder` describes the architecture; the weights are `model`'s. `rows`: most rows sampled at a time.
+
+        Raises MissingInputError where vLLM is not installed, ConfigurationError in one of several processes.
+        """
+        if find_spec("vllm") is None:
+            raise MissingInputError(
+                "sampling.engine=vllm needs vLLM, which is not installed: pip install 'ilr-bench[vllm]' on a machine "
+                "with a GPU (docs/vllm.md says how on one without), or set sampling.engine=transformers"
+            )
+        if distributed.is_initialized() and distributed.get_world_size() > 1:
+            raise ConfigurationError(
+                "sampling.engine=vllm serves one process, and this trial is trained by "
+                f"{distributed.get_world_size()}; set sampling.engine=transformers, or start a single process"
+            )
+        self.model = model
+        self.folder = folder
+        self.end_ids = tuple(sorted(end_ids))
+        self.decode = decode
+        self.precision = precision
+        self.rows = rows
+        self._llm: Any = None
+        self._asleep = False
+        self._served: tuple[tuple[int, int], ...] | None = None
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        samples: Sequence[int],
+        options: SamplingOptions,
+        seed: int,
+        first: int = 0,
+    ) -> list[list[Completion]]:
+        """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
+
+        Raises ConfigurationError for an empty prompt, for one that leaves no room for its completion, and for a model
+        that vLLM cannot serve.
+        """
+        check_request(prompts, samples, options)
+        asked = [prompt for prompt, count in zip(prompts, samples, strict=True) if count]
+        if not asked:
+            return [[] for _ in prompts]
+        engine = self._awake()
+        limit = engine.model_config.max_model_len
+        longest = max(len(prompt) for prompt in asked) + options.max_new_tokens
+        if longest > limit:
+            raise ConfigurationError(
+                f"sequences of {longest} tokens exceed the {limit} that vLLM holds for this model; "
+                "lower sampling.max_prompt_tokens or sampling.max_new_tokens"
+            )
+        from vllm import TokensPrompt
+
+        rows: dict[str, _Row] = {}
+        names: list[list[str]] = []
+        for place, (prompt, count) in enumerate(zip(prompts, samples, strict=True)):
+            names.append([f"{place}/{sample}" for sample in range(count)])
+            for sample, name in enumerate(names[-1]):
+                rows[name] = _Row()
+                params = self._params(options, derive_seed(seed, "row", first + place, sample))
+                engine.add_request(name, TokensPrompt(prompt_token_ids=list(prompt)), params)
+        try:
+            self._run(engine, rows, options.stop_strings)
+        finally:
+            engine.abort_request(list(rows))
+        return [[_completion(rows[name]) for name in group] for group in names]
+
+    def rest(self) -> None:
+        """Gives the memory of weights and cache back until the next call that samples; see `Engine.rest`."""
+        if self._llm is None or self._asleep:
+            return
+        self._served = None
+        if self.model.device.type == "cuda":
+            # Level 2 drops the weights: they are about to change.
+            self._llm.sleep(level=2)
+            self._asleep = True
+
+    def _awake(self) -> Any:
+        """The engine inside vLLM, with the model's weights as they are now and nothing cached."""
+        if self._llm is None:
+            self._llm = self._start()
+        if self._asleep:
+            self._llm.wake_up(tags=["weights"])
+        marks = _marks(self.model)
+        if marks != self._served:
+            weights = full_weights(self.model)
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
+            self._served = marks
+        if self._asleep:
+            self._llm.wake_up(tags=["kv_cache"])
+            self._asleep = False
+        # What is left of other calls would save their prompts' computation and change its last bits.
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM still holds rows of an earlier call")
+        return self._llm.llm_engine
+
+    def _start(self) -> Any:
+        os.environ.update(SETTINGS)
+        beat()
+        from vllm import LLM
+
+        device = self.model.device.type
+        try:
+            with _threads_stay(), torch.random.fork_rng():
+                return LLM(
+                    model=str(self.folder),
+                    skip_tokenizer_init=True,
+                    dtype=self.precision,
+                    load_format="dummy",
+                    generation_config="vllm",
+                    enforce_eager=device == "cpu",
+                    enable_sleep_mode=device == "cuda",
+                    enable_prefix_caching=True,
+                    block_size=BLOCK,
+                    kv_cache_memory_bytes=CACHE_BYTES[device],
+                    max_model_len=-1,
+                    max_num_seqs=self.rows,
+                    disable_log_stats=True,
+                )
+        except (ValueError, NotImplementedError, RuntimeError, AssertionError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConfigurationError(
+                f"vLLM cannot serve the model in {self.folder} on this machine ({reason}); choose another model, or "
+                "set sampling.engine=transformers"
+            ) from error
+
+    def _params(self, options: SamplingOptions, seed: int) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            temperature=options.temperature,
+            max_tokens=options.max_new_tokens,
+            seed=seed if options.temperature > 0 else None,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            ignore_eos=True,
+            stop_token_ids=list(self.end_ids),
+            output_kind=RequestOutputKind.DELTA if options.stop_strings else RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _run(self, engine: Any, rows: Mapping[str, _Row], stop_strings: tuple[str, ...]) -> None:
+        # As in the transformers engine: a token holds at least a quarter of a character.
+        window = 4 * max(map(len, stop_strings), default=0) + 4
+        while engine.has_unfinished_requests():
+            beat()
+            stopped = []
+            for output in engine.step():
+                row, said = rows[output.request_id], output.outputs[0]
+                row.token_ids += said.token_ids
+                row.logprobs += said.logprobs.logprobs
+                row.finished = said.finish_reason == "stop"
+                if stop_strings and not row.finished:
+                    text = self.decode(row.token_ids[-window:])
+                    row.finished = any(stop in text for stop in stop_strings)
+                    if row.finished and not output.finished:
+                        stopped.append(output.request_id)
+            if stopped:
+                engine.abort_request(stopped)
+
+
+def full_weights(model: Any) -> dict[str, Tensor]:
+    """All weights under the names that they have in a checkpoint, adapters merged into them; not copies otherwise."""
+    if not isinstance(model, AdapterView):
+        return dict(revert_weight_conversion(model, model.state_dict()))
+    plain: Any = model.base.get_base_model()
+    weights = {
+        name.replace(".base_layer.", "."): tensor for name, tensor in plain.state_dict().items() if ".lora_" not in name
+    }
+    with torch.no_grad():
+        for name, layer in plain.named_modules():
+            if isinstance(layer, LoraLayer):
+                weights[f"{name}.weight"] = layer.get_base_layer().get_parameter("weight") + layer.get_delta_weight(
+                    model.adapter
+                )
+    return dict(revert_weight_conversion(plain, weights))
+
+
+def _marks(model: Any) -> tuple[tuple[int, int], ...]:
+    """Differ as soon as a weight was written to: torch counts the writes to every tensor."""
+    return tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
+
+
+@contextmanager
+def _threads_stay() -> Iterator[None]:
+    """On CPUs vLLM takes `torch.set_num_threads` away from the whole process; it is needed here afterwards."""
+    kept = torch.set_num_threads
+    try:
+        yield
+    finally:
+        torch.set_num_threads = kept
+
+
+def _completion(row: _Row) -> Completion:
+    return Completion(tuple(row.token_ids), np.array(row.logprobs, dtype=np.float32), row.finished)
