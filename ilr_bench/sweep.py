@@ -39,7 +39,7 @@ from ilr_bench.stopping import Stopped
 from ilr_bench.store import Artifacts, is_finished, lock_study
 from ilr_bench.sweep_progress import SweepProgress
 from ilr_bench.timing import stage_seconds
-from ilr_bench.work import measurement_jobs, model_jobs, trial_job, units
+from ilr_bench.work import measurement_jobs, model_jobs, timing_jobs, trial_job, units
 
 EXAMPLES = """Examples:
 
@@ -99,10 +99,16 @@ def run_sweep(
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
-        jobs = study_jobs(plan, left, out, artifacts, keep)
+        timing = timing_jobs(left) if local else []  # seconds are those of this machine
+        jobs = study_jobs(plan, left, out, artifacts, keep, timing)
         progress = SweepProgress("jobs", {job.name: units(job) for job in jobs}, out)
         with hired(out, execution or Execution(workers=workers)) as crew, progress:
             failed = crew.run(jobs, progress)
+        if timing:
+            check_and_keep(plan, [], workers, out)
+            for job in timing:
+                if job.name in failed:
+                    note(f"{job.name}: {failed.pop(job.name).message}; the plan's tokens are upper bounds")
         seconds = time.perf_counter() - start
         with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"workers": workers, "trials": len(left), "seconds": seconds}) + "\n")
@@ -128,10 +134,17 @@ def extended_study(out: Path, study: Study) -> Study:
     )
 
 
-def study_jobs(plan: Plan, left: Sequence[PlannedTrial], out: Path, artifacts: Artifacts, keep: int = 1) -> list[Job]:
-    """What is left to do, the trials in the order of the plan."""
+def study_jobs(
+    plan: Plan,
+    left: Sequence[PlannedTrial],
+    out: Path,
+    artifacts: Artifacts,
+    keep: int = 1,
+    timing: Sequence[Job] = (),
+) -> list[Job]:
+    """What is left to do, the trials in the order of the plan; `timing`: what is done once the models are made."""
     measurements, needed = measurement_jobs(left, artifacts)
-    jobs = [*model_jobs(left), *measurements]
+    jobs = [*model_jobs(left), *timing, *measurements]
     for trial in left:
         dependency = None if trial.dependency is None else plan.by_hash(trial.dependency)
         after = [dependency.folder] if dependency is not None and dependency in left else []

@@ -14,9 +14,11 @@ from filelock import FileLock
 
 from ilr_bench.config import RunConfig
 from ilr_bench.costs import peak_memory
+from ilr_bench.costs.timings import known, measure_here, requests
 from ilr_bench.executor import Event, Job, tell
 from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS
+from ilr_bench.models.micro import RECIPES
 from ilr_bench.plan import PlannedTrial
 from ilr_bench.store import Artifacts
 
@@ -24,7 +26,9 @@ GIB = 2.0**30
 EVALUATION_UNITS = 10.0
 """Progress that the solo evaluation of all agents counts for, in training steps."""
 MEASUREMENT_UNITS = 5.0
-"""Progress that rankings and ability of one model count for."""
+"""Progress that rankings and ability of one model count for, or a timing run."""
+TIMING = "timing run"
+"""What the jobs of `timing_jobs` are called, before a number."""
 
 
 def make_model(name: str) -> None:
@@ -115,6 +119,24 @@ def trial_job(
     return Job(trial.folder, run_planned, (trial, study, artifacts, folder), tuple(needs), {"memory": memory})
 
 
+def timing_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
+    """A job per timing run of micro models that nobody has made: seconds each, for a plan to hold against what happens.
+
+    For larger models they take minutes, and `ilr-bench plan` makes them.
+    """
+    wanted = {
+        request.key: request
+        for trial in trials
+        if all(model in RECIPES for model in trial.config.models)
+        for request in requests(trial.config)
+    }
+    there = known(list(wanted.values()))
+    return [
+        Job(f"{TIMING} {number}", measure_here, (request,), tuple(dict.fromkeys(request.config.models)), {}, False)
+        for number, request in enumerate((wanted[key] for key in wanted if key not in there), start=1)
+    ]
+
+
 def units(job: Job) -> float:
     """Units of progress that a job counts for: training steps, or as long as some of them take."""
     if job.function is run_planned:
@@ -122,4 +144,4 @@ def units(job: Job) -> float:
         return trial.config.training.steps + EVALUATION_UNITS
     if job.function is evaluate_base:
         return EVALUATION_UNITS
-    return MEASUREMENT_UNITS if job.function is measure_agent else 1.0
+    return MEASUREMENT_UNITS if job.function in (measure_agent, measure_here) else 1.0

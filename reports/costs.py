@@ -19,6 +19,7 @@ from reports.registry import Report, Settings
 from reports.tables import Column, Grid, Line, Table, Value, write_table
 
 PLAN = "plan.json"
+TIMED = "timed"
 RECORDED = ("sharing", "analysis", "fusion", "evaluation")
 """Planned stages whose sampled tokens records state; rankings, abilities and validation are planned only."""
 COLUMNS = (
@@ -41,9 +42,14 @@ def table(frames: StudyFrames) -> Table:
     plan = _plan(frames.folder)
     planned: Mapping[str, Any] = plan["trials"]
     found = {entry.folder: entry for entry in reversed(frames.study.trials) if entry.folder in frames.results}
+    bounds = {folder for folder in found if planned.get(folder, {}).get("lengths", plan["lengths"]) != TIMED}
     numbers = {folder: _numbers(frames, entry, planned[folder]) for folder, entry in found.items() if folder in planned}
     lines = [
-        Line("+".join(entry.models), f"{entry.variant}, seed {entry.seed}", _values(numbers[entry.folder]))
+        Line(
+            "+".join(entry.models),
+            f"{entry.variant}, seed {entry.seed}",
+            _values(numbers[entry.folder], entry.folder in bounds),
+        )
         for entry in sorted(found.values(), key=frames.study.trials.index)
         if entry.folder in numbers
     ]
@@ -53,11 +59,11 @@ def table(frames: StudyFrames) -> Table:
         else sum(one[place] or 0.0 for one in numbers.values())
         for place in range(4)
     )
-    lines.append(Line("all", f"{len(numbers)} trials", _values(totals)))
+    lines.append(Line("all", f"{len(numbers)} trials", _values(totals, not bounds.isdisjoint(numbers))))
     return Table(
         name="costs",
         title="Costs. Planned and happened",
-        about=f"Lengths of turns in the plan: {plan['lengths']}. {len(frames.unfinished)} trials have not finished.",
+        about=f"{_lengths(len(bounds & numbers.keys()))} {len(frames.unfinished)} trials have not finished.",
         main=Grid("", COLUMNS, tuple(lines), heads=("Models", "Trial")),
         notes=(
             "Tokens are those that records state: training and evaluation. Rankings, abilities and validation are "
@@ -76,6 +82,16 @@ def applies(frames: StudyFrames) -> str | None:
         return f"no {PLAN} (a sweep writes it)"
     planned = _plan(frames.folder)["trials"]
     return None if any(folder in planned for folder in frames.results) else f"no finished trial stands in {PLAN}"
+
+
+def _lengths(bounds: int) -> str:
+    timed = "Planned from a timing run with the models as they start"
+    if not bounds:
+        return f"{timed}."
+    return (
+        f"{timed}; for {bounds} trials there was none, and their planned tokens are upper bounds (<=), every turn as "
+        "long as its limit: `ilr-bench plan` before the sweep makes one."
+    )
 
 
 def _numbers(frames: StudyFrames, entry: TrialEntry, planned: Mapping[str, Any]) -> tuple[float | None, ...]:
@@ -120,10 +136,11 @@ def _plan(folder: Path) -> Mapping[str, Any]:
         ) from error
 
 
-def _values(numbers: tuple[float | None, ...]) -> tuple[Value | None, ...]:
+def _values(numbers: tuple[float | None, ...], bound: bool) -> tuple[Value | None, ...]:
+    """`bound`: the planned tokens are an upper bound."""
     tokens, sampled, cpu, spent = numbers
     return (
-        _amount(tokens),
+        Value(f"<= {tokens:,.0f}", "amount", tokens) if bound and tokens is not None else _amount(tokens),
         _amount(sampled),
         _ratio(tokens, sampled),
         _amount(cpu),

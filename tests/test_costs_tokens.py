@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,11 +20,18 @@ from ilr_bench.costs import pricing, show, timing_run, timings
 from ilr_bench.costs.fits import GIB, Room
 from ilr_bench.costs.state import states
 from ilr_bench.costs.study import StudyCost, all_requests, study_cost
+from ilr_bench.crew import Crew
 from ilr_bench.errors import DoesNotFitError
+from ilr_bench.executor import Failure, Job
+from ilr_bench.executors.choice import Execution
+from ilr_bench.executors.local import Local
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.grading import Grader
+from ilr_bench.models.base import cache_folder
 from ilr_bench.plan import Plan, plan_study
 from ilr_bench.records import read_result
+from ilr_bench.sweep import run_sweep
+from ilr_bench.work import timing_jobs
 from reports import Settings, get
 from reports.frames import load
 
@@ -143,10 +151,19 @@ def test_the_report_puts_the_plan_beside_what_happened(
     get("costs").write(frames, tmp_path, Settings())
     rows = json.loads((tmp_path / "costs.json").read_text())["rows"]
     assert len(rows) == len(plan.trials) + 1
+    assert not any(row["cells"]["planned_tokens"]["text"].startswith("<=") for row in rows)
     total = rows[-1]["cells"]
     assert total["token_error"]["value"] == pytest.approx(1, abs=TOLERANCE)
     assert total["spent_cpu"]["value"] > 0
     assert total["planned_cpu"]["value"] > 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pricing, "known", lambda requests: {})
+        pricing.check_and_keep(plan, [], 2, out, force=True)
+    get("costs").write(load(out), tmp_path, Settings())
+    assert "upper bounds" in (tmp_path / "costs.md").read_text()
+    rows = json.loads((tmp_path / "costs.json").read_text())["rows"]
+    assert all(row["cells"]["planned_tokens"]["text"].startswith("<=") for row in rows)
+    assert all(row["cells"]["token_error"]["value"] >= 1 for row in rows)
     (out / "plan.json").unlink()
 
 
@@ -171,6 +188,63 @@ def test_another_command_adds_to_the_plan_and_a_torn_one_is_written_anew(tmp_pat
     path.write_text(path.read_text()[:-30])
     pricing.check_and_keep(second, [], 2, tmp_path)
     assert list(json.loads(path.read_text())["trials"]) == folders[1:]
+
+
+def as_a_sweep_would(
+    monkeypatch: pytest.MonkeyPatch, out: Path, plan: Plan, failing: bool = False, **options: Any
+) -> list[Job]:
+    """The jobs of a sweep whose timing runs find that everything takes three tokens; nothing else is run."""
+    jobs: list[Job] = []
+
+    def run(self: Crew, given: Sequence[Job], watch: object) -> dict[str, Failure]:
+        jobs.extend(given)
+        timed = [job for job in given if job.function is timings.measure_here]
+        if failing:
+            return {job.name: Failure("killed", None) for job in timed}
+        for job in timed:
+            (request,) = job.arguments
+            said = dict.fromkeys(("sharing", "analysis", "fusion", "ability", "ranking"), timings.Said(3, 9, 9.0, 0.1))
+            timings.keep(request.key, timings.Timing((said,) * len(request.config.models), {}, 7))
+        return {}
+
+    monkeypatch.setattr(Crew, "run", run)
+    assert run_sweep(plan, "micro", out, 1, "test", fresh=True, **options).failed == {}
+    return jobs
+
+
+def planned(out: Path) -> list[tuple[str, float]]:
+    trials = json.loads((out / "plan.json").read_text())["trials"].values()
+    return [(one["lengths"], one["tokens"]["sharing"]) for one in trials]
+
+
+def test_a_sweep_of_micro_models_makes_the_timing_runs_that_are_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
+    plan = plan_study("micro", ["ilr", "di_only"], overrides={"update.learning_rate": ("1e-4", "3e-4")})
+    jobs = as_a_sweep_would(monkeypatch, tmp_path / "failing", plan, failing=True)
+    assert {lengths for lengths, _ in planned(tmp_path / "failing")} == {"upper bounds"}
+    timed = [job for job in jobs if job.function is timings.measure_here]
+    assert Counter(job.arguments[0].kind for job in timed) == {"model": 2, "step": 1}
+    assert all(set(job.needs) <= {"A", "B"} for job in timed)
+    as_a_sweep_would(monkeypatch, tmp_path / "out", plan)
+    # Steps x questions x samples x agents x 3 tokens.
+    assert planned(tmp_path / "out") == [("timed", 30 * 16 * 8 * 2 * 3)] * 4
+    again = as_a_sweep_would(monkeypatch, tmp_path / "again", plan)
+    assert timings.measure_here not in {job.function for job in again}
+    assert planned(tmp_path / "again") == planned(tmp_path / "out")
+
+
+def test_larger_models_and_clusters_are_not_timed_by_a_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
+    trials = plan_study("micro", ["ilr"]).trials + tiny_plan(("./folder", "./other"), "ilr").trials
+    assert len(timing_jobs(trials)) == len(timing_jobs(trials[:1])) == 3
+    assert timing_jobs(trials[1:]) == []
+    plan = plan_study("micro", ["ilr"])
+    monkeypatch.setattr("ilr_bench.crew.open_executor", lambda execution, out: Local(1, out / "logs"))
+    jobs = as_a_sweep_would(monkeypatch, tmp_path / "out", plan, execution=Execution("ray"))
+    assert timings.measure_here not in {job.function for job in jobs}
+    assert planned(tmp_path / "out")[0][0] == "upper bounds"
 
 
 def test_variants_of_one_kind_share_a_timing_run() -> None:
@@ -212,15 +286,21 @@ def test_the_command_speaks_json() -> None:
 
 
 @pytest.mark.slow
-def test_a_micro_study_samples_what_was_planned(tmp_path: Path) -> None:
+def test_a_micro_study_samples_what_its_sweep_planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The micro models on all their training questions; the steps are an epoch of 64 of them."""
+    here = cache_folder()
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "models").symlink_to(here / "models")  # made, but not timed
     settings = {
         "questions.train": "64", "questions.validation": "20", "training.steps": "4", "training.validate_every": "2",
         "evaluation.limit": "20", "difficulty.shuffles": "1",
     }  # fmt: skip
-    variants = ["grpo", "grpo_matched", "ilr", "pure_cooperative", "pure_competitive", "agents_3"]
+    variants = ["grpo", "grpo_matched", "ilr", "pure_cooperative", "pure_competitive", "agents_3", "twins"]
     plan = plan_study("micro", variants, overrides={key: (value,) for key, value in settings.items()})
-    cost = study_cost(plan, timings.measure(all_requests(plan)), 2)
-    run_plan(plan, tmp_path)
-    assert cost.timed
-    assert_recorded(cost, tmp_path)
+    assert run_sweep(plan, "micro", tmp_path / "out", 2, "test").failed == {}
+    assert_recorded(study_cost(plan, timings.known(all_requests(plan)), 2), tmp_path / "out")
+    get("costs").write(load(tmp_path / "out"), tmp_path, Settings())
+    for row in json.loads((tmp_path / "costs.json").read_text())["rows"]:
+        assert row["cells"]["token_error"]["value"] == pytest.approx(1, abs=TOLERANCE)
+        assert row["cells"]["planned_cpu"]["value"] > 0

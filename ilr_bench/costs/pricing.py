@@ -39,7 +39,8 @@ def price(plan: Plan, workers: int, out: Path | None = None, fresh: bool = False
 def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: Path, force: bool = False) -> None:
     """Before a study starts: refuses what does not fit, and notes in `plan.json` what it is expected to cost.
 
-    Timings are used where there are any; none are made. `left`: the trials that are still to be run. Raises
+    Timings are used where there are any; none are made. `left`: the trials that are still to be run; called again
+    without any once a sweep has made timing runs, it notes what is expected by them. Raises
     DoesNotFitError unless `force`.
     """
     done = State("finished")

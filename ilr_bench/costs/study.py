@@ -32,6 +32,8 @@ from ilr_bench.plan import Plan, PlannedTrial
 
 SLOWER = 1.6
 """How many times longer than computed a study may take: other work on the machine, memory that workers compete for."""
+START = 15.0
+"""Computing seconds in which a worker starts, where the timing run was made by a worker that had other work before."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def study_cost(
             matched = other.trial.config, training_tokens(known[trial.dependency], other.samples)
         samples = samples_of(trial.config, matched, known[trial.hash])
         trials[trial.hash] = _trial(plan, trial, found[trial.hash], known[trial.hash], samples, keep)
-    starts = [timing.seconds.get("start", 0.0) for timing in timings.values()]
+    starts = [timing.seconds.get("start", START) for timing in timings.values()]
     shared = _shared(plan.trials, found, known)
     return StudyCost(tuple(trials.values()), tuple(shared), workers, max(starts, default=0.0))
 
@@ -160,9 +162,10 @@ def study_cost(
 def to_data(cost: StudyCost) -> dict[str, Any]:
     """Plain JSON: what `plan.json` keeps of it, which does not depend on how far the study is."""
     return {
-        "lengths": "timed" if cost.timed else "upper bounds",
+        "lengths": _lengths(cost.timed),
         "trials": {
             one.trial.folder: {
+                "lengths": _lengths(one.timed),
                 "samples": list(one.samples),
                 "tokens": {stage: round(item.tokens) for stage, item in one.whole.items() if item.tokens},
                 "turns": {stage: item.turns for stage, item in one.whole.items() if item.turns},
@@ -178,6 +181,10 @@ def to_data(cost: StudyCost) -> dict[str, Any]:
             for item in cost.shared
         ],
     }
+
+
+def _lengths(timed: bool) -> str:
+    return "timed" if timed else "upper bounds"
 
 
 def _trial(

@@ -25,6 +25,7 @@ from ilr_bench.config import (
     DiscussionSettings,
     RunConfig,
     TrainingSettings,
+    UpdateSettings,
     content_hash,
     to_dict,
 )
@@ -36,6 +37,10 @@ from ilr_bench.models.base import MODELS, cache_folder
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 """As workers run: the seconds are those of one core."""
+UNTIMED: Mapping[str, Any] = {
+    name: getattr(UpdateSettings, name) for name in ("learning_rate", "warmup_steps", "weight_decay")
+}
+"""Settings of the update that neither lengths nor seconds follow from: a grid over them is timed once."""
 Kind = Literal["model", "step", "together"]
 
 
@@ -115,7 +120,7 @@ def step_request(config: RunConfig) -> Request:
             advantages=config.advantages if steers else AdvantageSettings(),
             pooling=config.pooling,
             critic=config.critic,
-            update=config.update,
+            update=replace(config.update, **UNTIMED),
             sampling=replace(config.sampling, samples_per_agent=None, match_tokens_of=None),
             training=TrainingSettings(questions_per_step=config.training.questions_per_step),
             evaluation=type(config.evaluation)(),
@@ -176,6 +181,15 @@ def measure(wanted: Sequence[Request]) -> dict[str, Timing]:
             for number, key in enumerate(missing):
                 keep(key, from_json((Path(place) / f"{number}.json").read_text(encoding="utf-8")))
     return known(wanted)
+
+
+def measure_here(request: Request) -> None:
+    """Makes one timing run in this process and keeps it; for the worker of a sweep, which has its libraries loaded."""
+    from ilr_bench.costs.timing_run import run
+    from ilr_bench.grading import Grader
+
+    with Grader() as grader:
+        keep(request.key, run(request, grader))
 
 
 def keep(key: str, timing: Timing) -> None:
