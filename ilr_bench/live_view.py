@@ -34,14 +34,21 @@ class JobLine:
     attempts: int = 1
     progress: Progress | None = None
     """Of a trial that has begun."""
+    start: float = 0.0
+    """Units of the same trial that belong to an earlier job, which took it a part of its way."""
 
     def take(self, event: Event, now: float) -> None:
         """Takes news in."""
         if self.begun is None or event.again:
-            self.begun, self.begun_at = now, event.done
+            self.begun, self.begun_at = now, max(event.done - self.start, 0.0)
         self.attempts += event.again
         self.ended, self.error = event.ended, event.error if event.ended else ""
-        self.done = self.units if event.ended else min(event.done, self.units)
+        self.done = self.units if event.ended else min(max(event.done - self.start, 0.0), self.units)
+
+    def onwards(self, units: float) -> JobLine:
+        """The job that takes the same trial further, to `units` from its first one."""
+        start = self.start + self.units
+        return JobLine(self.name, units - start, start=start)
 
     @property
     def running(self) -> bool:

@@ -27,6 +27,7 @@ class SweepProgress:
         """`units`: job -> units of work it consists of; jobs that are folders of trials in `out` show their records."""
         self._phase, self._out = phase, out
         self._jobs = {name: JobLine(name, total) for name, total in units.items()}
+        self._passed: list[JobLine] = []
         self._watches: dict[str, TrialWatch] = {}
         self._earlier: list[tuple[str, Progress]] = []
         self._retries = 0
@@ -38,10 +39,13 @@ class SweepProgress:
             self._live = Live(self, console=self._console, refresh_per_second=2, transient=True)
 
     def add(self, units: Mapping[str, float]) -> None:
-        """More jobs than were known at the start."""
+        """More jobs than were known at the start; one that has ended goes on from there, to more units than it had."""
         with self._lock:
             for name, total in units.items():
-                self._jobs.setdefault(name, JobLine(name, total))
+                before = self._jobs.setdefault(name, JobLine(name, total))
+                if before.ended and not before.error and total > before.start + before.units:
+                    self._passed.append(before)
+                    self._jobs[name] = before.onwards(total)
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -57,9 +61,8 @@ class SweepProgress:
 
     def __call__(self, event: Event) -> None:
         """Takes the news of one job."""
-        self.add({event.job: max(event.done, 1.0)})
         with self._lock:
-            job = self._jobs[event.job]
+            job = self._jobs.setdefault(event.job, JobLine(event.job, max(event.done, 1.0)))
             job.take(event, time.monotonic())
             job.progress = self._look(event.job)
             self._retries += event.again
@@ -80,7 +83,7 @@ class SweepProgress:
         known = [(name, job.progress) for name, job in self._jobs.items() if job.progress is not None]
         return View(
             phase=self._phase,
-            jobs=tuple(self._jobs.values()),
+            jobs=(*self._passed, *self._jobs.values()),
             now=now,
             elapsed=now - self._start,
             retries=self._retries,

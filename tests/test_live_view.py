@@ -123,6 +123,38 @@ def test_jobs_may_be_added_later() -> None:
     assert "1 running, 1 waiting" in text
 
 
+def test_a_trial_that_goes_on_in_a_later_rung_counts_each_of_its_steps_once(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = SweepProgress("jobs", {}, console=Console(file=io.StringIO()))
+    names = ("trials/ilr-A-0-0", "trials/ilr-A-0-1")
+    for name in names:
+        progress.add({name: 5.0})
+        progress(Event(name, done=5.0))
+        progress(Event(name, ended=True))
+    progress.add({names[0]: 20.0})  # the next rung, for one of them
+    waiting = progress._view()
+    assert (waiting.share, sum(job.running for job in waiting.jobs)) == (10 / 25, 0)
+    progress(Event(names[0], done=6.0))
+    progress(Event(names[0], done=15.0))
+    view = progress._view()
+    assert view.share == pytest.approx(20 / 25)
+    assert [(job.name, job.units, job.done, job.ended) for job in view.jobs] == [
+        (names[0], 5.0, 5.0, True), (names[0], 15.0, 10.0, False), (names[1], 5.0, 5.0, True),
+    ]  # fmt: skip
+    progress(Event(names[0], ended=True))
+    assert progress._view().share == 1
+    progress.add({names[0]: 20.0})  # nothing further to do
+    counts = [line.split("  ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert counts == ["jobs 1/1", "jobs 2/2", "jobs 3/3"]
+
+
+def test_a_rung_of_a_killed_search_starts_where_the_trial_was() -> None:
+    line = JobLine("trials/ilr-A-0-0", 5.0).onwards(20.0)
+    line.take(Event(line.name, done=0.0), 0.0)  # its checkpoint was lost, and the rung before is trained again
+    assert (line.done, line.begun_at, line.units) == (0.0, 0.0, 15.0)
+    line.take(Event(line.name, done=8.0), 1.0)
+    assert (line.done, line.onwards(30.0).start) == (3.0, 20.0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3000, "50 min"), (7500, "2 h 05")]
 )

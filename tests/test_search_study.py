@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from tiny_trials import SETTINGS, contents, tiny_checkpoints
 
@@ -17,7 +18,7 @@ from ilr_bench.executor import Ended
 from ilr_bench.executors.choice import Execution
 from ilr_bench.search.planned import SearchOptions, plan_search
 from ilr_bench.search.running import run_search
-from ilr_bench.search.study_file import claim
+from ilr_bench.search.study_file import NAME, STORAGE, claim, write_storage
 from reports import Settings
 from reports.frames import load
 from reports.search import REPORT
@@ -88,7 +89,7 @@ def lasting(folder):
     return {name: data for name, data in contents(folder).items() if not any(part in name for part in DISPOSABLE)}
 
 
-def test_workers_kills_and_a_lost_storage_change_nothing(run, options, tmp_path):
+def test_workers_kills_and_a_lost_storage_change_nothing(run, options, tmp_path, capsys):
     search = planned(options)
     _, executor = run(tmp_path / "one", search)
     whole = lasting(tmp_path / "one")
@@ -107,16 +108,34 @@ def test_workers_kills_and_a_lost_storage_change_nothing(run, options, tmp_path)
     assert "†" in table
     assert REPORT.applies(load(tmp_path / "one")) is None
 
-    for harm in (
-        Path.unlink,
-        lambda path: path.write_bytes(path.read_bytes()[:100]),
-        lambda path: path.write_text("?"),
+    for harm, said in (
+        (Path.unlink, 0),
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), 1),
+        (lambda path: path.write_text("?"), 1),
     ):
         harm(tmp_path / "one" / "optuna.db")
+        capsys.readouterr()
         _, executor = run(tmp_path / "one", search)
         assert executor.started == 0
         assert lasting(tmp_path / "one") == whole
         assert (tmp_path / "one" / "optuna.db").stat().st_size > 10_000
+        assert capsys.readouterr().err.count("optuna.db is damaged; it is made anew") == said
+
+
+def test_a_storage_is_damaged_where_any_page_of_it_is(tmp_path, capsys):
+    path = tmp_path / STORAGE
+    for harm, said in (
+        (None, 0),
+        (lambda: None, 0),
+        (lambda: path.write_bytes(path.read_bytes()[:8192] + b"\xff" * 4096 + path.read_bytes()[12288:]), 1),
+        (lambda: path.write_bytes(path.read_bytes()[:-5000]), 1),
+        (lambda: path.write_bytes(b""), 1),
+    ):
+        if harm is not None:
+            harm()
+        write_storage(optuna.create_study(), tmp_path)
+        assert capsys.readouterr().err.count("is damaged; it is made anew") == said
+        assert optuna.load_study(study_name=NAME, storage=f"sqlite:///{path}").trials == []
 
 
 def test_more_points_may_be_asked_for_and_nothing_else_may_change(run, options, tmp_path, capsys):

@@ -69,7 +69,7 @@ class StudyWorld:
         trial = goal.trial
         dependency = None if trial.dependency is None else self._needed[trial.dependency]
         job = trial_job(trial, self._out, self._artifacts, dependency, ())
-        self._progress.add({job.name: units(job)})
+        self._progress.add({job.name: units(job) if goal.until is None else float(goal.until)})
         return replace(job, arguments=(*job.arguments, goal.until, self._keep))
 
     def measure(self, goal: Goal) -> Measurement | None:

@@ -65,8 +65,13 @@ def publish(out: Path, search: Search, rules: Mapping[str, Any], profile: str, c
 
 
 def write_storage(study: optuna.Study, out: Path) -> None:
-    """Writes the Optuna study as an SQLite file; says so where that fails, since nothing depends on it."""
+    """Writes the Optuna study as an SQLite file; says so where that fails, since nothing depends on it.
+
+    Says as well where the file of an earlier run was damaged.
+    """
     target = out / STORAGE
+    if _is_damaged(target):
+        note(f"{target} is damaged; it is made anew from the trials' records, and nothing is lost")
     temporary = out / f".{STORAGE}.tmp"
     try:
         with explained(target):
@@ -81,6 +86,18 @@ def write_storage(study: optuna.Study, out: Path) -> None:
             temporary.replace(target)
     except (StoreError, sqlite3.Error) as error:
         note(f"{target} is left out ({str(error).splitlines()[0]}); nothing depends on it")
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether something else than a whole database of Optuna's lies there."""
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+            file.execute("SELECT trial_id FROM trials LIMIT 1")  # an empty file is a database too
+            return bool(file.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",))
+    except sqlite3.Error:
+        return True
 
 
 def _row(point: Point) -> dict[str, Any]:
