@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import (
     attend_with_prompt,
     causal_attention,
@@ -162,7 +163,8 @@ def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
     positions = [np.arange(len(prompt) - 1) for prompt in batch.prompts]
     positions += [start + np.arange(len(row)) for start, row in zip(starts, opened, strict=True)]
     targets = torch.tensor([token for completion in batch.completions for token in completion], device=device)
-    with shared_prefix_attention(model, batch.longest + max(len(prompt) for prompt in batch.prompts)):
+    longest = batch.longest + max(len(prompt) for prompt in batch.prompts)
+    with shared_prefix_attention(model, longest), fast_linears(model, frozen=False):
         logits = model(
             input_ids=torch.tensor([ids], device=device),
             position_ids=torch.from_numpy(np.concatenate(positions))[None].to(device),

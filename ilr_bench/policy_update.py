@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.distributed import ALONE, Ranks
+from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import shared_prefix_attention
 from ilr_bench.logprobs import MicroBatch, micro_batches, smaller, turn_logprobs
 from ilr_bench.recovery import BrokenBatchError, halving
@@ -344,8 +345,8 @@ def training_mode(model: Any, checkpointing: bool) -> Iterator[None]:
     try:
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        # The way back computes layers again, after the forward has returned: they must attend as they did in it.
-        with shared_prefix_attention(model, 0) if checkpointing else nullcontext():
+        # The way back computes layers again, after the forward has returned: they must do as they did in it.
+        with shared_prefix_attention(model, 0) if checkpointing else nullcontext(), fast_linears(model, frozen=False):
             yield
     finally:
         if checkpointing:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ilr_bench.generation.base import Completion, SamplingOptions, check_request
+from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
 from ilr_bench.heartbeat import beat
 from ilr_bench.recovery import halving
@@ -66,7 +67,11 @@ class TransformersEngine:
         training = self.model.training
         self.model.eval()
         longest = max(len(prompt) for prompt in prompts) + options.max_new_tokens
-        with torch.inference_mode(), shared_prefix_attention(self.model, longest):
+        with (
+            torch.inference_mode(),
+            shared_prefix_attention(self.model, longest),
+            fast_linears(self.model, frozen=True),
+        ):
             try:
                 for rows in _batches(prompts, samples, options.rows_per_call):
                     decode = partial(self._decode_parts, prompts, rows, options, seed, first)
