@@ -8,7 +8,8 @@ order; gradients are added up, and every process takes the same optimizer step.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,11 +18,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
+from ilr_bench import heartbeat
 from ilr_bench.errors import ConfigurationError, IlrError
 
-PATIENCE = timedelta(days=1)
-"""How long a process waits for another one that lives: the first of them may be scoring the trial before. One that
-dies is noticed at once."""
+PATIENCE = 3600.0
+"""Seconds that a process waits for another one that lives, wherever they meet: several times in a step, and while the
+first one works for all, at its signs of life. One that dies is noticed at once."""
+
+BUSY, DONE = "busy", "done"
+"""What processes say where one works and the others wait."""
 
 T = TypeVar("T")
 Key = TypeVar("Key")
@@ -33,6 +38,9 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    patience: float = PATIENCE
+    attended: bool = True
+    """Whether the others wait for what the first one does after the training; they leave after the last trial."""
 
     @property
     def leads(self) -> bool:
@@ -61,6 +69,32 @@ class Ranks:
         """What the process that leads gives."""
         return self.gather(own)[0]
 
+    def first(self, make: Callable[[], T]) -> T:
+        """What `make` gives: in the process that leads first, then in those that have waited, who find it made."""
+        if self.leads:
+            with self.working():
+                return make()
+        self.wait()
+        return make()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Around what the process that leads does alone while the others `wait`: each sign of life reaches them."""
+        if self.size == 1:
+            yield
+            return
+        heartbeat.listen(_Meetings(self, time.monotonic()))
+        try:
+            yield
+        finally:
+            heartbeat.listen(_nothing)
+        self.gather(DONE)
+
+    def wait(self) -> None:
+        """Waits while another process is `working`; raises IlrError where it ends, or is silent for too long."""
+        while self.led(BUSY) != DONE:
+            pass
+
     def whole(self, own: Mapping[Key, Sequence[Sequence[T]]]) -> dict[Key, list[list[T]]]:
         """By stage, agent and question: what every process has of its questions becomes what there is of all."""
         parts = self.gather(own)
@@ -80,10 +114,28 @@ class Ranks:
 ALONE = Ranks()
 
 
-def launched() -> Ranks:
+@dataclass
+class _Meetings:
+    """Meets those that wait when there is a sign of life, and the last meeting is a while ago."""
+
+    ranks: Ranks
+    met: float
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.met > self.ranks.patience / 10:
+            self.ranks.gather(BUSY)
+            self.met = time.monotonic()
+
+
+def _nothing() -> None:
+    """Takes no note of a sign of life."""
+
+
+def launched(patience: float = PATIENCE) -> Ranks:
     """The processes that `accelerate launch` (or torchrun) started for one trial; else this one alone.
 
-    Raises ConfigurationError where the launch asks for sharded or partitioned models.
+    `patience`: seconds after which one that does not come to where the others wait counts as hung. Raises
+    ConfigurationError where the launch asks for sharded or partitioned models.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
@@ -96,8 +148,8 @@ def launched() -> Ranks:
             )
     from accelerate import PartialState
 
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
-    return Ranks(state.process_index, state.num_processes)
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=patience))
+    return Ranks(state.process_index, state.num_processes, patience)
 
 
 def leave() -> None:
@@ -114,5 +166,5 @@ def _explained() -> Iterator[None]:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise IlrError(
             f"another process of this trial has ended or does not answer ({reason}); its own messages say why, and the "
-            "same command continues from the last checkpoint"
+            "same command continues from the last checkpoint (--patience: how long one is waited for)"
         ) from error

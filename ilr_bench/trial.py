@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def run_trial(
         _train(config, state, watch, last, keep)
         if last < config.training.steps:
             return None
-        _evaluate(config, folder, room, measured.ability, seats, artifacts, partial(watch, config.training.steps))
+        with ranks.working() if ranks.attended else nullcontext():
+            _evaluate(config, folder, room, measured.ability, seats, artifacts, partial(watch, config.training.steps))
         stopwatch.write(config.training.steps + 1)
     result = _result(config, key, folder, room, measured)
     seal(folder, key, json.dumps(dataclasses.asdict(result), indent=1) + "\n")
@@ -165,7 +167,7 @@ def open_classroom(
 ) -> tuple[ilr.Classroom, Measured]:
     """Questions, difficulty, abilities and optimizers around seated agents; `ranks`: the processes that share them."""
     training, validation = load_questions(config)
-    measured = measure(config, seats, (training, validation), artifacts, grader)
+    measured = ranks.first(partial(measure, config, seats, (training, validation), artifacts, grader))
     room = ilr.Classroom(
         agents=[seat.agent for seat in seats],
         updaters=make_updaters(seats, config, ranks),
@@ -223,6 +225,8 @@ def _assist(config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks)
                 raise stopping.stopped(asked, f"step {step} of {folder.name}")
 
         ilr.train(config, room, done + 1, finished)
+    if ranks.attended:
+        ranks.wait()
 
 
 def _evaluate(

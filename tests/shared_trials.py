@@ -7,16 +7,20 @@ import multiprocessing
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 from tiny_trials import tiny_plan
 
 from ilr_bench import outcomes, policy_update
 from ilr_bench.distributed import ALONE, Ranks, launched, leave
+from ilr_bench.heartbeat import beat
 from ilr_bench.records import TrialResult, Verdict
 from ilr_bench.rewards import Answer, Score
 from ilr_bench.store import Artifacts
@@ -76,14 +80,27 @@ class Process:
         self._process.join(PATIENCE)
         return self._process.exitcode, self._said.read_text()
 
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process.kill()
+        self._process.join()
 
-def launch(models: tuple[str, ...], out: Path, scenes: Sequence[str], dies: tuple[int, int] = (-1, 0)) -> list[Process]:
-    """Two processes that play scenes together; `dies`: a rank that kills itself, and at which of its updates."""
+
+def launch(
+    models: tuple[str, ...],
+    out: Path,
+    scenes: Sequence[str],
+    fails: tuple[int, int] = (-1, 0),
+    how: Literal["dies", "hangs"] = "dies",
+    patience: float = PATIENCE,
+) -> list[Process]:
+    """Two processes that play scenes together; `fails`: a rank that dies or hangs, and at which of its updates."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     out.mkdir(parents=True, exist_ok=True)
-    return [Process(out / f"said.{rank}", rank, port, models, out, scenes, dies) for rank in (0, 1)]
+    given = (port, models, out, scenes, fails, how, patience)
+    return [Process(out / f"said.{rank}", rank, *given) for rank in (0, 1)]
 
 
 def _play_together(
@@ -93,28 +110,40 @@ def _play_together(
     models: tuple[str, ...],
     out: Path,
     scenes: Sequence[str],
-    dies: tuple[int, int],
+    fails: tuple[int, int],
+    how: str,
+    patience: float,
 ) -> None:
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    if dies[0] == rank:
-        _die_at_update(dies[1])
-    ranks = launched()
+    if fails[0] == rank:
+        _fail_at_update(fails[1], signal.SIGKILL if how == "dies" else signal.SIGSTOP)
+    ranks = launched(patience)
     for scene in scenes:
-        play(scene, models, out, ranks)
+        if scene in SCENES:
+            play(scene, models, out, replace(ranks, attended=scene != scenes[-1]))
+        else:
+            ranks.first(partial(_work, float(scene.split()[-2]) if ranks.leads else 0.0))
     leave()
 
 
-def _die_at_update(count: int) -> None:
+def _work(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.2)
+        beat()
+
+
+def _fail_at_update(count: int, sent: signal.Signals) -> None:
     update, left = policy_update.PolicyUpdater.update, [count]
 
     def deadly(self: Any, *given: Any) -> Any:
         left[0] -= 1
         if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
         return update(self, *given)
 
     policy_update.PolicyUpdater.update = deadly  # type: ignore[method-assign]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ from shared_trials import SCENES, launch, play
 from tiny_models import PAD, tiny_model
 from tiny_trials import tiny_checkpoints
 
+from ilr_bench import heartbeat
+from ilr_bench.commands.train import train
 from ilr_bench.config import SamplingSettings
-from ilr_bench.distributed import ALONE, Ranks, launched
+from ilr_bench.distributed import ALONE, PATIENCE, Ranks, launched
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.heartbeat import beat
 from ilr_bench.idea3 import Table
 from ilr_bench.questions.base import Question
 
@@ -112,6 +116,45 @@ def test_a_process_that_was_not_launched_with_others_is_alone(monkeypatch: pytes
     assert ALONE.gather("own") == ["own"]
 
 
+def test_the_first_works_and_the_others_hear_its_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, met = iter(range(0, 1000, 4)), []
+    monkeypatch.setattr("ilr_bench.distributed.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: met.append(own) or [own])
+
+    def work() -> str:
+        for _ in range(10):
+            beat()  # four seconds each, and a meeting after ten
+        return "made"
+
+    assert Ranks(0, 2, patience=100).first(work) == "made"
+    assert met == ["busy"] * 3 + ["done"]
+    beat()
+    assert len(met) == 4
+    said = iter(["busy", "busy", "done"])
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: [next(said), own])
+    assert Ranks(1, 2).first(work) == "made"
+    assert list(said) == []
+
+
+def test_work_that_fails_is_not_said_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[str] = []
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: met.append(own) or [own])
+    with pytest.raises(KeyError), Ranks(0, 2).working():
+        raise KeyError
+    assert met == []
+
+
+def test_one_process_hears_its_own_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+    monkeypatch.setattr(heartbeat, "_listener", lambda: heard.append(1))
+    assert ALONE.first(beat) is None
+    assert heard == [1]
+
+
+def test_the_command_waits_as_long_as_processes_do() -> None:
+    assert inspect.signature(train).parameters["patience"].default == PATIENCE
+
+
 @pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
 def test_sharded_models_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -171,3 +214,22 @@ def test_the_death_of_a_process_ends_the_other_with_a_clear_error_and_the_trial_
     together(models, tmp_path / "two", "full")
     play("full", models, tmp_path / "one")
     compare(tmp_path / "one" / "full", tmp_path / "two" / "full")
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_given_up_and_the_trial_goes_on(models: tuple[str, ...], tmp_path: Path) -> None:
+    waiting, hanging = launch(models, tmp_path / "two", ["full"], (1, 3), "hangs", patience=120)
+    status, said = waiting.end()
+    assert status == 1
+    assert "another process of this trial has ended or does not answer" in said
+    assert "--patience" in said
+    hanging.kill()
+    together(models, tmp_path / "two", "full")
+    play("full", models, tmp_path / "one")
+    compare(tmp_path / "one" / "full", tmp_path / "two" / "full")
+
+
+@pytest.mark.slow
+def test_work_that_takes_longer_than_the_patience_is_waited_for(models: tuple[str, ...], tmp_path: Path) -> None:
+    ends = [process.end() for process in launch(models, tmp_path, ["work of 100 seconds"], patience=40)]
+    assert [status for status, _ in ends] == [0, 0], "\n".join(said for _, said in ends)

@@ -28,6 +28,10 @@ def train(
         bool,
         typer.Option("--dry-run", help="Print what it will cost and stop; exit status 7: does not fit here."),
     ] = False,
+    patience: Annotated[
+        float,
+        typer.Option(help="Under a launch: seconds that a process waits for another before it counts as hung.", min=1),
+    ] = 3600.0,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
@@ -53,7 +57,7 @@ def train(
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.together import run_together
 
-            run_together(plan, profile, out, command)
+            run_together(plan, profile, out, command, split(log), force, patience)
         else:
             execution = Execution(workers=1, log=split(log))
             with how_to_continue():

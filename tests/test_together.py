@@ -1,0 +1,88 @@
+"""A study under a launch: what the process that leads does around its trials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
+
+from ilr_bench import stopping, together
+from ilr_bench.distributed import Ranks
+from ilr_bench.errors import DoesNotFitError, MissingInputError
+from ilr_bench.watchers import INSTALL
+
+
+class Memory:
+    """A logger that remembers; it is its own curves."""
+
+    name, starts_anew = "memory", True
+
+    def __init__(self) -> None:
+        self.steps: dict[str, list[int]] = {}
+
+    def open(self, trial: str, settings: Any, folder: Path) -> Memory:
+        self._trial = trial
+        return self
+
+    def log(self, values: Any, step: int) -> None:
+        self.steps.setdefault(self._trial, []).append(step)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setattr(stopping, "install", lambda: None)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    return tiny_checkpoints(tmp_path)
+
+
+def test_curves_are_logged_and_what_a_neighbour_has_finished_is_taken_over(
+    models: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    first = tiny_plan(models, "pure_cooperative")
+    run_plan(first, runs / "first")
+    memory = Memory()
+    monkeypatch.setattr(together, "make_loggers", lambda names: [memory] if names == ("memory",) else [])
+    both = tiny_plan(models, "pure_cooperative", "pure_competitive")
+    waited: list[bool] = []
+    run_trial = together.run_trial
+
+    def attended(*given: Any, ranks: Ranks) -> Any:
+        waited.append(ranks.attended)
+        return run_trial(*given, ranks=ranks)
+
+    monkeypatch.setattr(together, "run_trial", attended)
+    together.run_together(both, "micro", runs / "second", "test", ("memory",))
+    said = capsys.readouterr().err
+    assert f"taken over from {runs / 'first'}: 1 trials" in said
+    taken, made = (trial.folder for trial in both.trials)
+    assert contents(runs / "second" / taken) == contents(runs / "first" / taken)
+    assert f"{taken}: step" not in said
+    assert f"{made}: step 2 of 2" in said
+    assert {trial: sorted(set(steps)) for trial, steps in memory.steps.items()} == {
+        Path(folder).name: [1, 2] for folder in (taken, made)
+    }
+    assert set(json.loads((runs / "second" / "plan.json").read_text())["trials"]) == {taken, made}
+    assert waited == [True, False]
+
+
+def test_a_logger_that_is_missing_and_a_disk_that_is_full_are_found_before_anything_runs(
+    models: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan(models, "pure_cooperative")
+    monkeypatch.setattr("ilr_bench.watchers.find_spec", lambda name: None)
+    with pytest.raises(MissingInputError, match=INSTALL["tensorboard"].replace("[", "\\[")):
+        together.run_together(plan, "micro", tmp_path / "out", "test", ("tensorboard",))
+    monkeypatch.setattr("ilr_bench.costs.fits._free_disk", lambda folder: 1)
+    with pytest.raises(DoesNotFitError, match="disk"):
+        together.run_together(plan, "micro", tmp_path / "out", "test")
+    assert not (tmp_path / "out" / "trials").exists()
