@@ -1,33 +1,106 @@
-"""Everything that is measured: `python -m bench [--agents 1,2] [--models A,B] [--steps 3] [--out FILE]`.
+"""Everything that is measured: `python -m bench [--full] [--out FILE] [--docs]`.
 
-`--sharing` measures a study of twelve variants against twelve cold runs instead, which takes minutes.
+The rows go to bench/results.json, and a table to the terminal. An interrupted run is continued by the same command.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
-from bench import engine, grading, jail, sharing, step, update
+from bench.parts import Part, parts
+from bench.results import Unfinished, save
+from bench.rows import Row
+from ilr_bench.console import fail_in_one_line, note
+from ilr_bench.errors import IlrError
+
+UNFINISHED = Path("runs", "bench")
+OUT = Path(__file__).with_name("results.json")
+
+
+class PartFailedError(IlrError):
+    """A part ended without its rows; those of the parts before it are kept."""
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    step.add_options(parser)
-    parser.add_argument("--sharing", action="store_true", help="one study against cold runs, and nothing else")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="the whole grid of sizes, agents and samples: hours")
+    parser.add_argument("--device", default="cpu", help="cuda: two models of 135M and 0.5B on the GPU")
+    parser.add_argument("--out", type=Path, help="where the rows go (bench/results.json; with --sharing nowhere)")
+    parser.add_argument("--docs", action="store_true", help="write table and figure of docs/performance.md as well")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="what changed by over a tenth")
+    parser.add_argument("--sharing", action="store_true", help="one study of 12 variants against 12 cold runs instead")
     parser.add_argument("--workers", type=int, default=2, help="with --sharing: processes at a time")
+    parser.add_argument("--steps", type=int, default=3, help="with --sharing: of each trial")
     parser.add_argument("--folder", type=Path, help="with --sharing: an empty folder that keeps the studies")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.sharing:
-        sharing.run(arguments)
-        return
-    steps = step.measure_all(arguments)
-    parts = [*engine.measure(), *update.measure(), *grading.measure(), *jail.measure()]
-    print(f"{'ours against the library we could have used':62} {'ours':>8} {'other':>8} {'ratio':>6}")
-    for row in parts:
-        print(f"{row['what']:62} {row['ours']:7.3f}s {row['other']:7.3f}s {row['ratio']:6.2f}")
-    step.write({"steps": steps, "parts": parts}, arguments.out)
+    with fail_in_one_line():
+        if arguments.compare:
+            from bench.compare import compare
+
+            sys.exit(compare(*arguments.compare))
+        if arguments.sharing:
+            from bench import sharing
+
+            sharing.run(arguments)
+        elif arguments.part:
+            chosen = {part.name: part for part in parts(arguments.full, arguments.device)}[arguments.part]
+            arguments.out.write_text(json.dumps(chosen.measure()), encoding="utf-8")
+        else:
+            run(arguments.full, arguments.device, arguments.out or OUT, arguments.docs)
+
+
+def run(full: bool, device: str, out: Path, docs: bool) -> None:
+    """All parts, those left over from an interrupted run apart."""
+    from bench import growth, tables
+
+    kind = f"{'full' if full else 'quick'}-{device}"
+    unfinished = Unfinished(UNFINISHED / f"{kind}.json", kind)
+    if unfinished.outdated:
+        note("an unfinished run is left out: code, libraries or machine have changed since")
+    todo = parts(full, device)
+    found: list[Row] = []
+    for place, part in enumerate(todo, start=1):
+        if part.name not in unfinished.parts:
+            left = sum(other.estimate for other in todo[place - 1 :] if other.name not in unfinished.parts)
+            note(
+                f"[{place}/{len(todo)}] {part.name}: about {part.estimate:.0f} s; all that is left {left / 60:.0f} min"
+            )
+            start = time.perf_counter()
+            unfinished.keep(part.name, measured(part, full, device))
+            note(f"    {time.perf_counter() - start:.0f} s")
+        found += unfinished.parts[part.name]
+    found += growth.rows(found)
+    results = save(found, out, device)
+    print(tables.markdown(results))
+    if docs:
+        tables.write_docs(results)
+    unfinished.remove()
+
+
+def measured(part: Part, full: bool, device: str) -> list[Row]:
+    """One part, in a process of its own; raises PartFailedError."""
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name, "rows.json")
+        command = [sys.executable, "-m", "bench", "--part", part.name, "--out", str(out), "--device", device]
+        done = subprocess.run(
+            [*command, *(["--full"] if full else [])], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
+        )
+        if done.returncode:
+            reason = f"was killed by signal {-done.returncode}" if done.returncode < 0 else "failed"
+            raise PartFailedError(
+                f"{part.name} {reason}; what was measured before is kept, and the same command goes on from here"
+            )
+        rows: list[Row] = json.loads(out.read_text(encoding="utf-8"))
+    return rows
 
 
 if __name__ == "__main__":

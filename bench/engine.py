@@ -1,102 +1,75 @@
-"""Sampling against `generate`, side by side in one run: `python -m bench.engine`.
+"""Sampling against `generate`, side by side in one run: `python -m bench.engine [--sizes micro,26M]`.
 
-The same prompts, the same number of samples, the same length: every row is decoded to the limit by both. Only
-the ratio means something on a machine that does other work as well.
+The same prompts, the same number of samples, the same length: every row is decoded to the limit by both.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import argparse
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from bench.clock import side_by_side
+from bench.rows import Row, comparison
+from bench.shapes import END, PAD, SIZES, UNKNOWN, make_model
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 
-PROMPTS, SAMPLES, NEW_TOKENS, VOCABULARY = 16, 8, 48, 128
-REPEATS = 3
-PROMPT_LENGTHS = (20, 200)
+NEW_TOKENS = 48
+PROMPT_LENGTHS = (35, 200)
+"""Tokens of a question asked alone, and of a dialogue."""
+QUESTIONS = {"micro": 16, "26M": 8}
+"""Prompts in one call; larger models get 4."""
 
 
-def measure() -> list[dict[str, Any]]:
+def measure(size: str, samples: int = 8, repeats: int = 3, device: str = "cpu") -> list[Row]:
     """One row per prompt length: seconds of either, their ratio, tokens per second of ours."""
-    model = micro_sized_model()
+    model = make_model(size, device=device)
+    engine = TransformersEngine(model, (), PAD, lambda _: "")
     options = SamplingOptions(NEW_TOKENS, 1.0)
+    count = QUESTIONS.get(size, 4)
     rows = []
     for length in PROMPT_LENGTHS:
         rng = np.random.default_rng(length)
-        prompts = [[int(token) for token in rng.integers(2, VOCABULARY, size=length)] for _ in range(PROMPTS)]
-        engine = TransformersEngine(model, (), 0, lambda _: "")
+        prompts = rng.integers(UNKNOWN + 1, SIZES[size].vocabulary, size=(count, length)).tolist()
         ours, theirs = side_by_side(
-            lambda engine=engine, prompts=prompts: engine.sample(prompts, [SAMPLES] * PROMPTS, options, 0),
-            lambda prompts=prompts: generate(model, prompts),
+            partial(engine.sample, prompts, [samples] * count, options, 0),
+            partial(generate, model, prompts, samples),
+            repeats=repeats,
+            device=device,
         )
-        tokens = PROMPTS * SAMPLES * NEW_TOKENS
-        rows.append(
-            {
-                "what": f"sampling, {PROMPTS} prompts of {length} tokens x {SAMPLES}, {NEW_TOKENS} new tokens",
-                "ours": ours,
-                "other": theirs,
-                "ratio": theirs / ours,
-                "tokens_per_second": tokens / ours,
-            }
-        )
+        what = f"{size}, {count} prompts of {length} tokens x {samples}, {NEW_TOKENS} new tokens"
+        rows.append(comparison(what, ours, theirs, count * samples * NEW_TOKENS))
     return rows
 
 
-def micro_sized_model(seed: int = 0) -> Any:
-    """A Llama of the micro profile's size with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=64,
-            intermediate_size=192,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=1024,
-        )
-        return LlamaForCausalLM(config).eval()
-
-
-def generate(model: Any, prompts: list[list[int]]) -> None:
+def generate(model: Any, prompts: list[list[int]], samples: int) -> None:
     """What transformers offers for the same work."""
-    ids = torch.tensor(prompts)
+    ids = torch.tensor(prompts, device=model.device)
     with torch.inference_mode():
         model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=True,
-            num_return_sequences=SAMPLES,
+            num_return_sequences=samples,
             min_new_tokens=NEW_TOKENS,
             max_new_tokens=NEW_TOKENS,
-            pad_token_id=0,
+            eos_token_id=END,
+            pad_token_id=PAD,
             top_k=0,
         )
 
 
-def side_by_side(ours: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
-    """Fastest seconds of each, taken alternately after one warm-up of both."""
-    torch.set_num_threads(1)
-    times: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(REPEATS + 1):
-        for call, seconds in zip((ours, other), times, strict=True):
-            start = time.perf_counter()
-            call()
-            if repeat:
-                seconds.append(time.perf_counter() - start)
-    return min(times[0]), min(times[1])
-
-
 def main() -> None:
     """Prints the table."""
-    for row in measure():
-        print(f"{row['what']}: {row['ours']:.3f} s, generate {row['other']:.3f} s, ratio {row['ratio']:.2f}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="micro")
+    for size in parser.parse_args().sizes.split(","):
+        for row in measure(size):
+            print(f"{row['what']}: {row['ours']:.3f} s, generate {row['other']:.3f} s, ratio {row['ratio']:.2f}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from bench.rows import Row, comparison
 from ilr_bench.grading import CPU_SECONDS, Grader
 from ilr_bench.grading_worker import judge
 
@@ -22,8 +22,8 @@ ENOUGH = 5_000
 HOSTILE = ("9^{9^{9^{9}}}", "3")
 
 
-def measure() -> list[dict[str, Any]]:
-    """One row per kind of answer: seconds of either, their ratio, answers per second of ours."""
+def measure() -> list[Row]:
+    """One row per kind of answer: seconds of either, their ratio, answers per second of ours (`value`)."""
     logging.disable(logging.CRITICAL)  # math-verify warns of what it cannot read
     rows = []
     with Grader() as grader:
@@ -32,8 +32,8 @@ def measure() -> list[dict[str, Any]]:
             asked, others = [pair(n) for n in range(count)], [pair(-n) for n in range(1, count // 20 + 1)]
             ours = _seconds(partial(grader.grade, asked))
             theirs = _seconds(partial(_judge_all, others)) * 20
-            rows.append(_row(f"grading {count:,} {what}", ours, theirs) | {"per_second": count / ours})
-        rows.append(_row("grading a hostile answer", _seconds(partial(grader.grade, [HOSTILE])), CPU_SECONDS))
+            rows.append(comparison(f"grading {count:,} {what}", ours, theirs) | {"value": count / ours})
+        rows.append(comparison("grading a hostile answer", _seconds(partial(grader.grade, [HOSTILE])), CPU_SECONDS))
     return rows
 
 
@@ -53,10 +53,6 @@ def _judge_all(pairs: list[tuple[str, str]]) -> None:
         judge(*pair)
 
 
-def _row(what: str, ours: float, other: float) -> dict[str, Any]:
-    return {"what": what, "ours": ours, "other": other, "ratio": other / ours}
-
-
 def _seconds(job: Callable[[], object]) -> float:
     start = time.perf_counter()
     job()
@@ -66,5 +62,5 @@ def _seconds(job: Callable[[], object]) -> float:
 if __name__ == "__main__":
     for row in measure():
         print(row)
-        if "simple" in row["what"] and row["per_second"] < ENOUGH:
+        if "simple" in row["what"] and row["value"] < ENOUGH:
             raise SystemExit(f"fewer than {ENOUGH:,} simple answers per second")

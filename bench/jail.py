@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from bench.rows import Row, comparison
 from ilr_bench.benchmarks.code import CodeJudge
 from ilr_bench.records import Verdict
 
@@ -23,21 +24,14 @@ PROBLEM: dict[str, Any] = {
 }  # fmt: skip
 
 
-def measure() -> list[dict[str, Any]]:
-    """One row: seconds per program with and without walls, and what is added to running it here."""
+def measure() -> list[Row]:
+    """One row: seconds per program with and without walls, and what is added to running it here (`value`)."""
     here = _fastest(_run_here)
     with CodeJudge() as jailed, CodeJudge(jail=False) as free:
         seconds = [_fastest(partial(_judge, judge)) for judge in (jailed, free)]
         protection = jailed.protection
-    return [
-        {
-            "what": f"judging a program of ten tests, {protection}, against limits only",
-            "ours": seconds[0],
-            "other": seconds[1],
-            "ratio": seconds[1] / seconds[0],
-            "added": seconds[0] - here,
-        }
-    ]
+    what = f"judging a program of ten tests, {protection}, against limits only"
+    return [comparison(what, seconds[0], seconds[1]) | {"value": seconds[0] - here}]
 
 
 def _judge(judge: CodeJudge) -> None:
@@ -67,8 +61,8 @@ def main() -> None:
     """Prints the row; fails where the jail adds more than it may."""
     (row,) = measure()
     print(f"{row['what']}: {row['ours'] * 1000:.1f} ms, other {row['other'] * 1000:.1f} ms")
-    print(f"added to a program: {row['added'] * 1000:.1f} ms (at most {MOST_ADDED * 1000:.0f})")
-    if row["added"] > MOST_ADDED:
+    print(f"added to a program: {row['value'] * 1000:.1f} ms (at most {MOST_ADDED * 1000:.0f})")
+    if row["value"] > MOST_ADDED:
         raise SystemExit(1)
 
 

@@ -6,22 +6,23 @@ The same turns, loss, optimizer and clipping; TRL gets them as the one padded ba
 from __future__ import annotations
 
 import copy
-import tempfile
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
-from trl import GRPOConfig, GRPOTrainer
 
-from bench.engine import VOCABULARY, micro_sized_model, side_by_side
+from bench.clock import side_by_side
+from bench.rows import Row, comparison
+from bench.shapes import SIZES, make_model, make_tokenizer
+from bench.trl_step import make_trainer
 from ilr_bench.config import UpdateSettings
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
 
+SIZE = "micro"
+VOCABULARY = SIZES[SIZE].vocabulary
 SAMPLES, SHORTEST, LONGEST = 8, 12, 48
 BATCHES = {
     "sharing: 16 prompts of 24 tokens": (24,) * 16,
@@ -30,26 +31,24 @@ BATCHES = {
 }
 
 
-def measure() -> list[dict[str, Any]]:
+def measure() -> list[Row]:
     """One row per kind of batch, and one on what it costs to make a trainer."""
     rows = []
     for name, lengths in BATCHES.items():
         turns = make_turns(lengths)
-        updater = PolicyUpdater(micro_sized_model(), "A", UpdateSettings(), 10, LONGEST, 1.0)
-        start = time.perf_counter()
-        trainer = make_trainer(micro_sized_model(), len(turns))
-        construction = time.perf_counter() - start
+        updater = PolicyUpdater(make_model(SIZE), "A", UpdateSettings(), 10, LONGEST, 1.0)
+        start = time.process_time()
+        trainer = make_trainer(make_model(SIZE), make_tokenizer(SIZE), len(turns), SAMPLES, LONGEST)
+        construction = time.process_time() - start
         ours, theirs = side_by_side(
-            lambda updater=updater, turns=turns: updater.update(turns, 1),
-            lambda trainer=trainer, turns=turns: trainer_step(trainer, turns),
+            partial(updater.update, turns, 1),
+            partial(trainer_step, trainer, turns),
         )
-        rows.append({"what": f"update, {name} x {SAMPLES}", "ours": ours, "other": theirs, "ratio": theirs / ours})
-    model = micro_sized_model()
-    start = time.perf_counter()
+        rows.append(comparison(f"{name} x {SAMPLES}", ours, theirs))
+    model = make_model(SIZE)
+    start = time.process_time()
     PolicyUpdater(copy.deepcopy(model), "A", UpdateSettings(), 10, LONGEST, 1.0)
-    ours = time.perf_counter() - start
-    rows.append({"what": "making an updater", "ours": ours, "other": construction, "ratio": construction / ours})
-    return rows
+    return [*rows, comparison("making an updater", time.process_time() - start, construction)]
 
 
 def make_turns(prompt_lengths: tuple[int, ...]) -> list[TrainedTurn]:
@@ -66,40 +65,13 @@ def make_turns(prompt_lengths: tuple[int, ...]) -> list[TrainedTurn]:
     return turns
 
 
-def make_trainer(model: Any, rows: int) -> Any:
-    """TRL's trainer as it is."""
-    backend = Tokenizer(models.WordLevel({"<pad>": 0, "<end>": 1}, unk_token="<pad>"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<end>")
-    arguments = GRPOConfig(
-        output_dir=tempfile.gettempdir(),
-        per_device_train_batch_size=rows,
-        num_generations=SAMPLES,
-        max_completion_length=LONGEST,
-        learning_rate=UpdateSettings().learning_rate,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to=[],
-        use_cpu=True,
-    )
-    trainer = GRPOTrainer(
-        model,
-        reward_funcs=lambda **_: [0.0],
-        args=arguments,
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_dict({"prompt": ["1"]}),
-    )
-    trainer.create_optimizer()
-    trainer.current_gradient_accumulation_steps = 1
-    return trainer
-
-
 def trainer_step(trainer: Any, turns: list[TrainedTurn]) -> None:
     """TRL's loss on its own forward, backward, clipping and the optimizer's step."""
     prompt_ids, prompt_mask = _padded([turn.prompt_ids for turn in turns], left=True)
     completion_ids, completion_mask = _padded([turn.completion_ids for turn in turns], left=False)
     old = torch.zeros(completion_ids.shape)
     for row, turn in zip(old, turns, strict=True):
-        row[: len(turn.logprobs)] = torch.from_numpy(turn.logprobs)
+        row[: len(turn.completion_ids)] = torch.from_numpy(turn.logprobs)
     trainer.model.train()
     loss = trainer.compute_loss(
         trainer.model,
