@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ilr_bench.generation.base import Completion, SamplingOptions, check_request
+from ilr_bench.generation.drawing import draw
 from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
 from ilr_bench.heartbeat import beat
@@ -129,7 +130,7 @@ class TransformersEngine:
                 use_cache=False,
                 shared_prefix=decoding,
             ).logits[:, -1]
-            inputs, chosen = _choose(logits, options.temperature, uniforms[row_of_slot, step])
+            inputs, chosen = draw(logits, options.temperature, uniforms[row_of_slot, step])
             tokens[row_of_slot, step] = inputs
             logprobs[row_of_slot, step] = chosen
             lengths[row_of_slot] = step + 1
@@ -178,23 +179,6 @@ def _uniforms(rows: list[Row], count: int, seed: int, first: int) -> NDArray[np.
         key = np.array([seed % 2**64, (first + row.prompt << 32) + row.sample], dtype=np.uint64)
         numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
     return numbers
-
-
-def _choose(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Next tokens by inverse distribution function, and their log-probabilities at temperature 1.
-
-    logits: (rows, vocabulary), uniforms: (rows,) in [0, 1). Returns (rows,) each.
-    """
-    logprobs = logits.float().log_softmax(dim=-1)
-    if temperature == 0:
-        chosen = logits.argmax(dim=-1)
-    else:
-        scaled = logprobs if temperature == 1 else (logits.float() / temperature).log_softmax(dim=-1)
-        # Double precision, so that rounding in the running sum cannot move a draw to another token.
-        distribution = scaled.double().exp().cumsum(dim=-1)
-        targets = uniforms[:, None] * distribution[:, -1:]
-        chosen = torch.searchsorted(distribution, targets, right=True).clamp_(max=logits.shape[-1] - 1)[:, 0]
-    return chosen, logprobs.gather(1, chosen[:, None])[:, 0]
 
 
 def _completions(tokens: Tensor, logprobs: Tensor, lengths: Tensor, finished: Tensor, rows: int) -> list[Completion]:

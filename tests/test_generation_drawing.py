@@ -1,0 +1,73 @@
+"""Drawing tokens: in blocks as without, whatever the vocabulary and the temperature."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ilr_bench.generation import drawing
+from ilr_bench.generation.drawing import BLOCK, LARGE_VOCABULARY, draw
+
+
+def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:
+    numbers = np.random.default_rng(seed).normal(scale=scale, size=(rows, vocabulary))
+    return torch.from_numpy(numbers.astype(np.float32))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    vocabulary=st.integers(2, 3 * BLOCK + 1),
+    temperature=st.sampled_from([0.0, 0.5, 1.0, 1.7]),
+    seed=st.integers(0, 2**31),
+)
+def test_blocks_draw_the_tokens_that_one_running_sum_draws(vocabulary: int, temperature: float, seed: int) -> None:
+    given = logits(40, vocabulary, seed)
+    uniforms = torch.from_numpy(np.random.default_rng(seed + 1).random(40))
+    plain, logprobs = draw(given, temperature, uniforms)
+    chosen, found = drawing._from_blocks(given, temperature, uniforms)
+    # A uniform within rounding of a token's border may fall on either side of it.
+    assert (chosen == plain).float().mean() > 0.97
+    expected = given.double().log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), expected, atol=1e-5)
+    assert torch.allclose(logprobs[chosen == plain], found[chosen == plain], atol=1e-5)
+
+
+def test_a_large_vocabulary_is_drawn_by_its_probabilities() -> None:
+    vocabulary, draws = LARGE_VOCABULARY + 7, 20_000
+    one = logits(1, vocabulary, 5)
+    uniforms = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
+    chosen, _ = draw(one.expand(draws // 20, -1), 1.0, uniforms[::20])
+    counts = np.bincount(chosen.numpy(), minlength=vocabulary).cumsum() / len(chosen)
+    expected = one[0].double().softmax(-1).cumsum(-1).numpy()
+    # Equally spaced uniforms follow the distribution function to within one of them.
+    assert np.abs(counts - expected).max() <= 1.01 / len(chosen)
+
+
+@pytest.mark.parametrize("vocabulary", [BLOCK + 3, 2 * BLOCK])
+def test_impossible_tokens_are_never_drawn(vocabulary: int) -> None:
+    one = torch.full((3, vocabulary), float("-inf"))
+    one[:, vocabulary // 2] = 0.0
+    uniforms = torch.tensor([0.0, 0.5, np.nextafter(1.0, 0.0)], dtype=torch.float64)
+    chosen, logprobs = drawing._from_blocks(one, 1.0, uniforms)
+    assert chosen.tolist() == [vocabulary // 2] * 3
+    assert logprobs.tolist() == [0.0] * 3
+
+
+def test_a_broken_model_gives_broken_log_probabilities() -> None:
+    for bad in (float("nan"), float("inf")):
+        one = logits(2, LARGE_VOCABULARY, 1)
+        one[1, 10] = bad
+        chosen, found = draw(one, 1.0, torch.tensor([0.3, 0.3], dtype=torch.float64))
+        assert bool(((chosen >= 0) & (chosen < LARGE_VOCABULARY)).all())
+        assert found.isfinite().tolist() == [True, False]
+
+
+def test_half_precision_logits_give_single_precision_log_probabilities() -> None:
+    one = logits(4, LARGE_VOCABULARY, 2).to(torch.bfloat16)
+    chosen, found = draw(one, 1.0, torch.full((4,), 0.4, dtype=torch.float64))
+    expected = one.float().log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+    assert torch.allclose(found, expected, atol=1e-5)
