@@ -216,6 +216,30 @@ def test_kill_9_costs_one_batch_at_most(undisturbed: tuple[bytes, list[str]], tm
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_kill_9_after_the_records_leaves_no_batches_behind(
+    undisturbed: tuple[bytes, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, seeds = undisturbed
+    unlink = Path.unlink
+
+    def killing(path: Path, missing_ok: bool = False) -> None:
+        if path.name == f"{NAME}.part.jsonl":
+            os.kill(os.getpid(), signal.SIGKILL)
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killing)
+        child = evaluate_and_die(tmp_path, lambda agent: None)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert (tmp_path / f"{NAME}.part.jsonl").exists()
+    assert (tmp_path / f"{NAME}.jsonl").read_bytes() == expected
+    os.waitpid(evaluate_and_die(tmp_path, lambda agent: None), 0)
+    assert not (tmp_path / f"{NAME}.part.jsonl").exists()
+    assert (tmp_path / f"{NAME}.jsonl").read_bytes() == expected
+    assert sampled(tmp_path / "notes") == seeds
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_at_any_moment_leaves_the_same_bytes(undisturbed: tuple[bytes, list[str]], tmp_path: Path) -> None:
     expected, seeds = undisturbed
     rng = random.Random(0)

@@ -82,18 +82,19 @@ def run_exams(
             watcher.begin(exam.name)
             path = record_file(folder, exam.name)
             wanted = exam.wanted()
+            journal = path.with_suffix(".part.jsonl")
             records = _earlier(path, agent, exam.name, wanted, seed)
             if records is None:
-                journal = path.with_suffix(".part.jsonl")
                 with nullcontext() if stopwatch is None else stopwatch.watch(exam.name):
                     records = exam.sit(journal, watcher)
                     write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
-                    journal.unlink(missing_ok=True)
                 if stopwatch is not None:
                     stopwatch.count(exam.name, sum(record.tokens for record in records))
                     stopwatch.write(place)
             else:
                 watcher.answered(len(wanted), 0)
+            # Also where the records were there: an earlier call may have been killed between the two.
+            journal.unlink(missing_ok=True)
             accuracy[exam.name] = float(mean_at_k(sample_table(records)[0]).mean())
     return accuracy
 
