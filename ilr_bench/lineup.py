@@ -51,7 +51,8 @@ def make_engine(loaded: LoadedModel, config: RunConfig) -> Engine:
     if config.sampling.engine == "transformers":
         return TransformersEngine(loaded.model, loaded.end_ids, loaded.pad_id, decode)
     precision = "bfloat16" if config.update.precision == "bf16" else "float32"
-    return VllmEngine(loaded.model, loaded.folder, loaded.end_ids, decode, precision, config.sampling.rows_per_call)
+    rows = max(config.sampling.rows_per_call, config.evaluation.rows_per_call)
+    return VllmEngine(loaded.model, loaded.folder, loaded.end_ids, decode, precision, rows)
 
 
 def make_updaters(seats: Sequence[Seat], config: RunConfig, ranks: Ranks = ALONE) -> list[PolicyUpdater]:

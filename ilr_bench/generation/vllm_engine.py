@@ -89,7 +89,8 @@ class VllmEngine:
         self.rows = rows
         self._llm: Any = None
         self._asleep = False
-        self._served: tuple[tuple[int, int], ...] | None = None
+        self._served: list[tuple[int, int]] | None = None
+        """What had been written to the model when vLLM took its weights over; None where they may be others since."""
 
     def sample(
         self,
@@ -133,11 +134,9 @@ class VllmEngine:
         return [[_completion(rows[name]) for name in group] for group in names]
 
     def rest(self) -> None:
-        """Gives the memory of weights and cache back until the next call that samples; see `Engine.rest`."""
-        if self._llm is None or self._asleep:
-            return
+        """On a GPU gives the memory of weights and cache back until the next call that samples; see `Engine.rest`."""
         self._served = None
-        if self.model.device.type == "cuda":
+        if self._llm is not None and not self._asleep and self.model.device.type == "cuda":
             # Level 2 drops the weights: they are about to change.
             self._llm.sleep(level=2)
             self._asleep = True
@@ -148,11 +147,11 @@ class VllmEngine:
             self._llm = self._start()
         if self._asleep:
             self._llm.wake_up(tags=["weights"])
-        marks = _marks(self.model)
-        if marks != self._served:
+        found = writes(self.model)
+        if found != self._served:
             weights = full_weights(self.model)
             self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
-            self._served = marks
+            self._served = found
         if self._asleep:
             self._llm.wake_up(tags=["kv_cache"])
             self._asleep = False
@@ -244,9 +243,12 @@ def full_weights(model: Any) -> dict[str, Tensor]:
     return dict(revert_weight_conversion(plain, weights))
 
 
-def _marks(model: Any) -> tuple[tuple[int, int], ...]:
-    """Differ as soon as a weight was written to: torch counts the writes to every tensor."""
-    return tuple((weight.data_ptr(), weight._version) for weight in model.parameters())
+def writes(model: Any) -> list[tuple[int, int]]:
+    """Torch's count of writes to every weight, and where it lies.
+
+    Fused optimizers write past that count; they are no danger, since `rest` comes before every update.
+    """
+    return [(weight.data_ptr(), weight._version) for weight in model.parameters()]
 
 
 @contextmanager

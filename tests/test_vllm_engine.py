@@ -1,0 +1,419 @@
+"""Sampling by vLLM: when it is chosen, that it never samples from old weights, and that it says what our engine says.
+
+The tests marked `vllm` need vLLM itself (`nox -s vllm`); the others run without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scripted import scripted_agent
+from tiny_models import END, PAD, VOCABULARY, tiny_model, tiny_tokenizer
+from tiny_trials import contents, run_plan, tiny_plan
+
+from ilr_bench import ilr, lineup
+from ilr_bench.config import UpdateSettings, change
+from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.generation import vllm_engine
+from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.generation.vllm_engine import VllmEngine, full_weights, writes
+from ilr_bench.models.adapters import attach_lora
+from ilr_bench.models.loading import LoadedModel, load_weights, save_prepared, save_weights
+from ilr_bench.policy_update import UpdateReport
+from ilr_bench.profiles import PAPER, profile
+from ilr_bench.solo import SoloRun, solo_config
+from ilr_bench.store import Artifacts
+from ilr_bench.trial import run_trial
+
+KINDS = ("llama", "qwen2")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LORA = UpdateSettings(adapter="lora", lora_rank=4)
+NEVER_STARTED = Path("nowhere")
+
+
+def model_of(kind: Any, seed: int = 0, scale: float = 0.2, vocabulary: int = len(VOCABULARY)) -> Any:
+    """With heads of 32 dimensions: vLLM serves none of 16 on a CPU."""
+    return tiny_model(kind, seed=seed, scale=scale, vocabulary=vocabulary, hidden=64).to(DEVICE)
+
+
+def prompts(*lengths: int, vocabulary: int = len(VOCABULARY)) -> list[list[int]]:
+    rng = np.random.default_rng(7)
+    return [[int(token) for token in rng.integers(4, vocabulary, size=length)] for length in lengths]
+
+
+def flat(results: list[list[Completion]]) -> list[Completion]:
+    return [completion for group in results for completion in group]
+
+
+def tokens(results: list[list[Completion]]) -> list[tuple[int, ...]]:
+    return [completion.token_ids for completion in flat(results)]
+
+
+def full_logprobs(model: Any, prompt: list[int], completion: Completion) -> np.ndarray[Any, Any]:
+    ids = torch.tensor([[*prompt, *completion.token_ids]], device=DEVICE)
+    with torch.no_grad():
+        logits = model(ids).logits[0, len(prompt) - 1 : -1].float()
+    chosen = torch.tensor(completion.token_ids, device=DEVICE)[:, None]
+    return logits.log_softmax(-1).gather(1, chosen)[:, 0].cpu().numpy()
+
+
+def error(model: Any, asked: list[list[int]], results: list[list[Completion]]) -> float:
+    """Largest difference between the engine's log-probabilities and those of a fresh forward."""
+    return max(
+        float(np.abs(completion.logprobs - full_logprobs(model, prompt, completion)).max())
+        for prompt, group in zip(asked, results, strict=True)
+        for completion in group
+    )
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if vLLM were here; it is imported by the first sampling only."""
+    monkeypatch.setattr(vllm_engine, "find_spec", lambda name: object())
+
+
+# ---- which engine, and when it rests
+
+
+def test_without_vllm_the_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_engine, "find_spec", lambda name: None)
+    with pytest.raises(MissingInputError, match=r"pip install 'ilr-bench\[vllm\]'.*sampling.engine=transformers"):
+        VllmEngine(tiny_model(), NEVER_STARTED, [END], str)
+
+
+def test_one_of_several_processes_is_refused(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(ConfigurationError, match="trained by 2"):
+        VllmEngine(tiny_model(), NEVER_STARTED, [END], str)
+
+
+def test_the_configuration_chooses_the_engine(installed: None) -> None:
+    loaded = LoadedModel(tiny_model(), tiny_tokenizer(), (END,), PAD, NEVER_STARTED, "x")
+    config = profile("micro")
+    assert isinstance(lineup.make_engine(loaded, config), TransformersEngine)
+    chosen = lineup.make_engine(loaded, change(config, {"sampling.engine": "vllm", "sampling.rows_per_call": 9}))
+    assert isinstance(chosen, VllmEngine)
+    assert (chosen.folder, chosen.precision, chosen.end_ids) == (NEVER_STARTED, "float32", (END,))
+    assert chosen.rows == max(9, config.evaluation.rows_per_call)
+    half = lineup.make_engine(loaded, change(config, {"sampling.engine": "vllm", "update.precision": "bf16"}))
+    assert isinstance(half, VllmEngine)
+    assert half.precision == "bfloat16"
+    with pytest.raises(ConfigurationError, match=r"sampling.engine: 'sglang' is none of 'transformers', 'vllm'"):
+        change(config, {"sampling.engine": "sglang"})
+
+
+def test_profiles_name_their_engine() -> None:
+    assert [profile(name).sampling.engine for name in ("micro", "small", "paper")] == [
+        "transformers", "transformers", "vllm",
+    ]  # fmt: skip
+
+
+def test_evaluate_takes_its_own_engine_before_the_profiles() -> None:
+    loaded = LoadedModel(tiny_model(), tiny_tokenizer(), (END,), PAD, NEVER_STARTED, "x")
+    run = SoloRun("some/model", ("sums",), NEVER_STARTED)
+    assert solo_config(run, loaded).sampling.engine == "transformers"
+    assert solo_config(replace(run, profile="paper"), loaded).sampling.engine == PAPER.sampling.engine == "vllm"
+    assert solo_config(replace(run, profile="paper", engine="transformers"), loaded).sampling.engine == "transformers"
+    chosen = solo_config(replace(run, engine="vllm", dtype="bfloat16"), loaded)
+    assert (chosen.sampling.engine, chosen.update.precision) == ("vllm", "bf16")
+    assert solo_config(replace(run, engine="vllm"), loaded).update.precision == "fp32"
+
+
+def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    agents = [scripted_agent(name, lambda prompt, number: "said") for name in ("A", "B")]
+    rested: list[list[int]] = []
+
+    class Watching:
+        def update(self, turns: object, step: int) -> UpdateReport:
+            rested.append([agent.engine.rests for agent in agents])  # type: ignore[attr-defined]
+            return UpdateReport(0.0, 0.0, 0.0, None, 0, 0)
+
+    class Watch:
+        def watch(self, name: str) -> Any:
+            return torch.no_grad()
+
+        def count(self, name: str, number: int) -> None:
+            assert number == 0
+
+    room: Any = type("Room", (), {"agents": agents, "updaters": [Watching(), Watching()], "stopwatch": Watch()})
+    ilr.update(profile("micro"), room, None, {}, [[], []], 1)  # type: ignore[arg-type]
+    assert rested == [[1, 1], [1, 1]]
+
+
+def test_nothing_is_started_for_no_samples_or_for_a_rest(installed: None) -> None:
+    engine = VllmEngine(tiny_model(), NEVER_STARTED, [END], str)
+    engine.rest()
+    assert engine.sample([[4], [5]], [0, 0], SamplingOptions(3, 1.0), seed=0) == [[], []]
+    with pytest.raises(ConfigurationError, match="no token"):
+        engine.sample([[]], [1], SamplingOptions(3, 1.0), seed=0)
+
+
+# ---- the weights that are handed over
+
+
+def test_full_weights_are_the_models_own_and_no_copies() -> None:
+    model = tiny_model("qwen2")
+    handed = full_weights(model)
+    assert handed.keys() == model.state_dict().keys()
+    assert all(handed[name].data_ptr() == tensor.data_ptr() for name, tensor in model.state_dict().items())
+
+
+def test_an_adapters_full_weights_make_a_plain_model_that_says_what_the_adapter_says() -> None:
+    ids = torch.tensor([prompts(12)[0]])
+    first, second = attach_lora(tiny_model("qwen2"), LORA, ["x.1", "x.2"])
+    for view, seed in ((first, 1), (second, 2)):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in view.adapter_weights().values():
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
+    said = []
+    for view in (first, second):
+        plain = tiny_model("qwen2", seed=5)
+        plain.load_state_dict(full_weights(view))
+        with torch.no_grad():
+            said.append(view(ids).logits)
+            assert torch.allclose(plain(ids).logits, said[-1], atol=1e-5)
+    assert not torch.allclose(said[0], said[1], atol=0.1)
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+def test_an_optimizer_step_is_noticed(foreach: bool) -> None:
+    model = tiny_model()
+    optimizer = torch.optim.AdamW(model.parameters(), foreach=foreach)
+    model(torch.tensor([[4, 5, 6]]), labels=torch.tensor([[4, 5, 6]])).loss.backward()
+    before = writes(model)
+    optimizer.step()
+    assert all(one != other for one, other in zip(before, writes(model), strict=True))
+
+
+def test_loaded_weights_are_noticed_and_sampling_is_not(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_weights(tiny_model(seed=3), tmp_path)
+    before = writes(model)
+    TransformersEngine(model, [END], PAD, str).sample([[4, 5]], [2], SamplingOptions(3, 1.0), seed=0)
+    assert writes(model) == before
+    load_weights(model, tmp_path)
+    assert writes(model) != before
+
+
+def test_a_twins_training_is_not_taken_for_ones_own() -> None:
+    first, second = attach_lora(tiny_model(), LORA, ["x.1", "x.2"])
+    before = [writes(view) for view in (first, second)]
+    with torch.no_grad():
+        for weight in second.adapter_weights().values():
+            weight.add_(0.1)
+    assert writes(first) == before[0]
+    assert writes(second) != before[1]
+
+
+# ---- with vLLM itself
+
+Start = Callable[..., VllmEngine]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    """A vLLM engine around a model; one instance per model and module."""
+    pytest.importorskip("vllm")
+    started: dict[int, VllmEngine] = {}
+
+    def engine(model: Any, plain: Any = None) -> VllmEngine:
+        if id(model) not in started:
+            folder = tmp_path_factory.mktemp("model")
+            (plain or model).config.save_pretrained(folder)
+            started[id(model)] = VllmEngine(model, folder, [END], tiny_tokenizer().decode)
+        return started[id(model)]
+
+    return engine
+
+
+@pytest.fixture(scope="module")
+def pair(start: Start) -> dict[str, tuple[Any, VllmEngine]]:
+    models = {kind: model_of(kind) for kind in KINDS}
+    return {kind: (model, start(model)) for kind, model in models.items()}
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_turns_are_those_of_the_transformers_engine(pair: dict[str, Any], kind: str) -> None:
+    model, engine = pair[kind]
+    asked = prompts(5, 1, 20, 64, 7)
+    ours = TransformersEngine(model, [END], PAD, str).sample(asked, [1] * 5, SamplingOptions(24, 0.0), seed=0)
+    theirs = engine.sample(asked, [1] * 5, SamplingOptions(24, 0.0), seed=0)
+    assert tokens(ours) == tokens(theirs)
+    assert [one.finished for one in flat(ours)] == [one.finished for one in flat(theirs)]
+    for one, other in zip(flat(ours), flat(theirs), strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprobs_are_those_at_temperature_one(pair: dict[str, Any], kind: str, temperature: float) -> None:
+    model, engine = pair[kind]
+    asked = prompts(5, 1, 70, 7)
+    results = engine.sample(asked, [8, 0, 3, 9], SamplingOptions(24, temperature), seed=1)
+    assert [len(group) for group in results] == [8, 0, 3, 9]
+    assert all(one.logprobs.dtype == np.float32 for one in flat(results))
+    assert error(model, asked, results) < 1e-4
+
+
+@pytest.mark.vllm
+def test_samples_follow_the_models_distribution_at_the_given_temperature(start: Start) -> None:
+    model = model_of("llama", vocabulary=12, scale=0.15)
+    prompt, draws, temperature = [4, 5, 6], 4000, 1.5
+    results = start(model).sample([prompt], [draws], SamplingOptions(2, temperature), seed=3)[0]
+    with torch.no_grad():
+        first = (model(torch.tensor([prompt], device=DEVICE)).logits[0, -1] / temperature).softmax(-1).double().cpu()
+        pairs = torch.tensor([[*prompt, token] for token in range(12)], device=DEVICE)
+        second = (model(pairs).logits[:, -1] / temperature).softmax(-1).double().cpu()
+    expected = (first[:, None] * second).numpy()
+    expected[END] = 0
+    observed = np.zeros((12, 12))
+    for completion in results:
+        if len(completion.token_ids) == 2:
+            observed[completion.token_ids] += 1
+    counts = np.append(observed[expected > 0], draws - observed.sum())
+    chances = np.append(expected[expected > 0], float(first[END]))
+    assert stats.chisquare(counts, draws * chances / chances.sum()).pvalue > 1e-3
+
+
+@pytest.mark.vllm
+def test_equal_calls_return_equal_bytes_whatever_was_sampled_between(pair: dict[str, Any]) -> None:
+    _, engine = pair["llama"]
+    asked, options = prompts(40, 3), SamplingOptions(16, 1.0)
+    first = engine.sample(asked, [5, 5], options, seed=1)
+    other = engine.sample(asked, [5, 5], options, seed=2)
+    again = engine.sample(asked, [5, 5], options, seed=1)
+    assert tokens(first) == tokens(again) != tokens(other)
+    assert [one.logprobs.tobytes() for one in flat(first)] == [one.logprobs.tobytes() for one in flat(again)]
+    assert len(set(tokens(first))) == 10
+
+
+@pytest.mark.vllm
+def test_a_row_is_named_by_seed_prompt_and_sample(pair: dict[str, Any]) -> None:
+    _, engine = pair["llama"]
+    asked, options = prompts(9, 30, 2), SamplingOptions(20, 1.0)
+    whole = engine.sample(asked, [6, 5, 8], options, seed=5)
+    rest = engine.sample(asked[1:], [2, 11], options, seed=5, first=1)
+    assert tokens(rest[:1]) == tokens(whole[1:2])[:2]
+    assert tokens(rest[1:])[:8] == tokens(whole[2:])
+
+
+@pytest.mark.vllm
+def test_turns_end_at_the_end_token_or_the_limit_and_say_which(start: Start) -> None:
+    engine = start(model_of("qwen2", vocabulary=10))
+    results = flat(engine.sample([[4], [5, 6]], [20, 20], SamplingOptions(6, 1.0), seed=0))
+    for completion in results:
+        assert completion.finished == (completion.token_ids[-1] == END)
+        assert END not in completion.token_ids[:-1]
+        assert len(completion.token_ids) == 6 or completion.finished
+    assert {completion.finished for completion in results} == {True, False}
+
+
+@pytest.mark.vllm
+def test_stop_strings_end_a_turn_once_they_are_complete(start: Start) -> None:
+    tokenizer = tiny_tokenizer()
+    options = SamplingOptions(60, 1.0, stop_strings=("a", "7b"))
+    results = flat(start(model_of("llama", scale=0.02)).sample(prompts(4), [40], options, seed=0))
+    stopped = [completion for completion in results if completion.finished and completion.token_ids[-1] != END]
+    assert stopped
+    for completion in results:
+        assert len(completion.logprobs) == len(completion.token_ids)
+        text, before = tokenizer.decode(completion.token_ids), tokenizer.decode(completion.token_ids[:-1])
+        assert not any(stop in before for stop in options.stop_strings)
+        assert any(stop in text for stop in options.stop_strings) == (completion in stopped)
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("rested", [True, False])
+def test_what_is_sampled_comes_from_the_weights_as_they_are(start: Start, tmp_path: Path, rested: bool) -> None:
+    model = model_of("qwen2", seed=4)
+    engine = start(model)
+    asked, options = prompts(40, 6), SamplingOptions(12, 1.0)
+    before = engine.sample(asked, [4, 4], options, seed=1)
+    save_weights(model, tmp_path)
+    if rested:
+        engine.rest()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
+    ids = torch.tensor(prompts(30), device=DEVICE)
+    model(ids, labels=ids).loss.backward()
+    optimizer.step()
+    trained = engine.sample(asked, [4, 4], options, seed=1)
+    assert error(model, asked, before) > 0.1
+    assert error(model, asked, trained) < 1e-4
+    load_weights(model, tmp_path)
+    restored = engine.sample(asked, [4, 4], options, seed=1)
+    assert tokens(restored) == tokens(before) != tokens(trained)
+    assert [one.logprobs.tobytes() for one in flat(restored)] == [one.logprobs.tobytes() for one in flat(before)]
+
+
+@pytest.mark.vllm
+def test_twins_sample_from_their_own_adapters(start: Start) -> None:
+    base = model_of("llama")
+    config = base.config
+    first, second = attach_lora(base, LORA, ["x.1", "x.2"])
+    plain: Any = type("Config", (), {"config": config})
+    asked, options = prompts(12, 5), SamplingOptions(10, 1.0)
+    for view, shift in ((first, 0.05), (second, -0.05)):
+        with torch.no_grad():
+            for weight in view.adapter_weights().values():
+                weight.add_(shift)
+        assert error(view, asked, start(view, plain).sample(asked, [3, 3], options, seed=0)) < 1e-4
+    moved = start(first, plain).sample(asked, [3, 3], options, seed=0)
+    assert error(first, asked, moved) < 1e-4 < 0.01 < error(second, asked, moved)
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(DEVICE != "cpu", reason="GPUs serve heads of 16 dimensions")
+def test_a_model_that_vllm_cannot_serve_is_refused(start: Start) -> None:
+    with pytest.raises(ConfigurationError, match=r"vLLM cannot serve.*sampling.engine=transformers"):
+        start(tiny_model()).sample(prompts(3), [1], SamplingOptions(3, 1.0), seed=0)
+
+
+@pytest.mark.vllm
+def test_sequences_beyond_the_context_are_refused(pair: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"1025 tokens exceed the 1024"):
+        pair["llama"][1].sample(prompts(1000), [1], SamplingOptions(25, 1.0), seed=0)
+
+
+@pytest.mark.vllm
+def test_threads_can_be_set_after_a_start(pair: dict[str, Any]) -> None:
+    pair["llama"][1].sample(prompts(3), [1], SamplingOptions(3, 1.0), seed=0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    assert torch.get_num_threads() == before + 1
+    torch.set_num_threads(before)
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_a_trial_by_vllm_ends_in_the_same_bytes_after_a_stop(tmp_path: Path, adapter: str) -> None:
+    pytest.importorskip("vllm")
+    for name, kind, seed in (("first", "llama", 1), ("second", "qwen2", 2)):
+        (tmp_path / name).mkdir()
+        save_prepared(model_of(kind, seed=seed).cpu(), tiny_tokenizer(), tmp_path / name)
+    models = (str(tmp_path / "first"), str(tmp_path / "second"))
+    plan = tiny_plan(models, "ilr", sampling__engine="vllm", update__adapter=adapter, update__learning_rate="0.01")
+    (trial,) = plan.trials
+    run_plan(plan, tmp_path / "whole")
+    whole, stopped = tmp_path / "whole" / trial.folder, tmp_path / "stopped" / trial.folder
+    for until in (1, None):
+        run_trial(trial.config, trial.hash, stopped, Artifacts(tmp_path / "stopped" / "artifacts"), until=until)
+    assert json.loads((whole / "config.json").read_text())["config"]["sampling"]["engine"] == "vllm"
+    steps = [json.loads(line) for line in (whole / "train.jsonl").read_text().splitlines()]
+    assert [(step["step"], step["agent"]) for step in steps] == [
+        (1, "first"), (1, "second"), (2, "first"), (2, "second"),
+    ]  # fmt: skip
+    kept = {name: data for name, data in contents(whole).items() if "checkpoints" not in name}
+    assert kept == {name: data for name, data in contents(stopped).items() if "checkpoints" not in name}
