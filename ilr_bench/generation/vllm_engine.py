@@ -74,7 +74,8 @@ class VllmEngine:
         if find_spec("vllm") is None:
             raise MissingInputError(
                 "sampling.engine=vllm needs vLLM, which is not installed: pip install 'ilr-bench[vllm]' on a machine "
-                "with a GPU (docs/vllm.md says how on one without), or set sampling.engine=transformers"
+                "with a GPU (docs/vllm.md says how on one without), or set sampling.engine=transformers "
+                "(evaluate: --engine transformers)"
             )
         if distributed.is_initialized() and distributed.get_world_size() > 1:
             raise ConfigurationError(
