@@ -1,7 +1,8 @@
 """Log-probabilities of turns under a model, with gradients; a prompt that turns share is encoded once.
 
-Prompts and completions are laid end to end in one sequence. Attention, which is ours, arranges them in padded
-tables and back; everything else of the model computes each token once and never a padding token.
+Prompts and completions are laid end to end in one sequence, what prompts have in common once. Attention, which is
+ours, arranges them in padded tables and back; everything else of the model computes each token once and never a
+padding token.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ilr_bench.generation.layout import Layout, lay, sequence, table
 from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import (
     attend_with_prompt,
@@ -113,24 +115,24 @@ class LaidEndToEnd:
     A row is its prompt's last token and its completion but the last token: what predicts the completion.
     """
 
-    def __init__(self, batch: MicroBatch, device: torch.device) -> None:
-        lengths = [len(prompt) - 1 for prompt in batch.prompts]
+    def __init__(self, batch: MicroBatch, layout: Layout, device: torch.device) -> None:
+        """`layout` of the prompts without their last tokens."""
         sizes = [len(completion) for completion in batch.completions]
-        prompts, rows = _places(lengths, 0), _places(sizes, sum(lengths))
-        self.prompts = torch.from_numpy(prompts).to(device)
+        rows = _places(sizes, len(layout.ids))
+        self.prompts = torch.from_numpy(layout.places).to(device)
         """(prompts, longest) place in the sequence of each prompt token."""
         self.rows = torch.from_numpy(rows).to(device)
-        filled = np.concatenate([_filled(lengths, prompts).ravel(), _filled(sizes, rows).ravel()])
-        self.back = torch.from_numpy(np.flatnonzero(filled)).to(device)
+        filled = np.flatnonzero(np.arange(rows.shape[1])[None, :] < np.array(sizes)[:, None])
+        self.back = torch.from_numpy(np.concatenate([layout.first_use(), layout.places.size + filled])).to(device)
         """Place in both tables, one after the other, of each token of the sequence."""
         self.groups = torch.from_numpy(batch.prompt_of_group).to(device)
-        self.lengths = torch.tensor(lengths, device=device)
+        self.lengths = torch.tensor(layout.lengths, device=device)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """See `Attention.attend`; query: (1, heads, tokens of the sequence, size)."""
         del layer
-        prompt_query, prompt_key, prompt_value = (_table(part, self.prompts) for part in (query, key, value))
-        row_query, row_key, row_value = (_table(part, self.rows) for part in (query, key, value))
+        prompt_query, prompt_key, prompt_value = (table(part, self.prompts) for part in (query, key, value))
+        row_query, row_key, row_value = (table(part, self.rows) for part in (query, key, value))
         bias = prompt_bias(self.lengths, self.prompts.shape[1], query.dtype)
         on_rows = attend_with_prompt(
             row_query,
@@ -143,8 +145,7 @@ class LaidEndToEnd:
             causal=True,
         )
         on_prompts = causal_attention(prompt_query, prompt_key, prompt_value, scaling)
-        tables = [table.transpose(1, 2).flatten(0, 1) for table in (on_prompts, on_rows)]
-        return torch.cat(tables).index_select(0, self.back).transpose(0, 1)[None]
+        return sequence((on_prompts, on_rows), self.back)
 
 
 def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
@@ -159,8 +160,9 @@ def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
         for prompt, completion in zip(_per_slot(batch), batch.completions, strict=True)
     ]
     starts = [len(batch.prompts[prompt]) - 1 for prompt in _per_slot(batch)]
-    ids = [token for prompt in batch.prompts for token in prompt[:-1]] + [token for row in opened for token in row]
-    positions = [np.arange(len(prompt) - 1) for prompt in batch.prompts]
+    layout = lay([prompt[:-1] for prompt in batch.prompts])
+    ids = [*layout.ids, *(token for row in opened for token in row)]
+    positions = [layout.positions]
     positions += [start + np.arange(len(row)) for start, row in zip(starts, opened, strict=True)]
     targets = torch.tensor([token for completion in batch.completions for token in completion], device=device)
     longest = batch.longest + max(len(prompt) for prompt in batch.prompts)
@@ -170,7 +172,7 @@ def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
             position_ids=torch.from_numpy(np.concatenate(positions))[None].to(device),
             use_cache=False,
             logits_to_keep=torch.arange(len(ids) - len(targets), len(ids), device=device),
-            shared_prefix=LaidEndToEnd(batch, device),
+            shared_prefix=LaidEndToEnd(batch, layout, device),
         ).logits[0]
     scaled = logits.float() if temperature == 1 else logits.float() / temperature
     found = -functional.cross_entropy(scaled, targets, reduction="none")
@@ -185,16 +187,6 @@ def _places(lengths: Sequence[int], start: int) -> NDArray[np.int64]:
         row[:length] = np.arange(start, start + length)
         start += length
     return places
-
-
-def _filled(lengths: Sequence[int], table: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return np.arange(table.shape[1])[None, :] < np.array(lengths)[:, None]
-
-
-def _table(part: Tensor, places: Tensor) -> Tensor:
-    """(1, heads, tokens, size) -> (sequences, heads, longest, size)."""
-    tokens = part[0].transpose(0, 1).index_select(0, places.flatten())
-    return tokens.view(*places.shape, *tokens.shape[1:]).transpose(1, 2)
 
 
 def _arrange(turns: Sequence[TurnTokens], pieces: list[tuple[tuple[int, ...], list[int]]]) -> MicroBatch:

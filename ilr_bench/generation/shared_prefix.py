@@ -23,6 +23,7 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from ilr_bench.errors import ConfigurationError
+from ilr_bench.generation.layout import Layout, lay, sequence, table
 
 NAME = "ilr_bench_shared_prefix"
 PROMPT_COST = 2
@@ -65,14 +66,20 @@ class Prefix:
 class Encoding:
     """Causal attention that keeps the keys and values it sees."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout | None, device: torch.device) -> None:
+        """layout: of prompts that come as one sequence; None where they come as a padded table."""
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
+        self.places = None if layout is None else torch.from_numpy(layout.places).to(device)
+        self.back = None if layout is None else torch.from_numpy(layout.first_use()).to(device)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Ordinary causal attention; see `Attention.attend`."""
+        """Ordinary causal attention within each prompt; see `Attention.attend`."""
+        if self.places is not None:
+            query, key, value = (table(part, self.places) for part in (query, key, value))
         self.keys[layer], self.values[layer] = key, value
-        return causal_attention(query, key, value, scaling)
+        output = causal_attention(query, key, value, scaling)
+        return output if self.back is None else sequence([output], self.back)
 
 
 class Decoding:
@@ -216,16 +223,27 @@ def shared_prefix_attention(model: Any, longest: int) -> Iterator[None]:
 def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
     """Keys and values of all tokens but the last of each prompt; the last one opens the prompt's rows.
 
-    Padding stands on the right, where causal attention never looks.
+    What prompts have in common from the start on is computed once, where that is enough to matter. Padding stands on
+    the right, where causal attention never looks.
     """
     device = model.device
-    lengths = [len(prompt) - 1 for prompt in prompts]
+    stems = [prompt[:-1] for prompt in prompts]
+    lengths = [len(stem) for stem in stems]
     longest = max(1, *lengths)
-    ids = torch.tensor(
-        [[*prompt[:-1], *[pad_id] * (longest - length)] for prompt, length in zip(prompts, lengths, strict=True)]
+    layout = lay(stems)
+    if layout.saved:
+        ids, positions = torch.tensor([layout.ids]), torch.from_numpy(layout.positions)[None]
+    else:
+        ids = torch.tensor([[*stem, *[pad_id] * (longest - len(stem))] for stem in stems])
+        positions = torch.arange(longest)[None]
+    attention = Encoding(layout if layout.saved else None, device)
+    model(
+        input_ids=ids.to(device),
+        position_ids=positions.to(device),
+        use_cache=False,
+        logits_to_keep=1,
+        shared_prefix=attention,
     )
-    attention = Encoding()
-    model(input_ids=ids.to(device), use_cache=False, logits_to_keep=1, shared_prefix=attention)
     keys = tuple(attention.keys[layer] for layer in sorted(attention.keys))
     values = tuple(attention.values[layer] for layer in sorted(attention.values))
     limits = torch.tensor(lengths, device=device)
