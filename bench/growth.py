@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 from bench.rows import Row
 
@@ -52,8 +51,11 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
 
 def exponent(at: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
     """Slope of log seconds on log `at` by least squares, and its standard error; needs three points."""
-    fit = scipy.stats.linregress(np.log(at), np.log(seconds))
-    return float(fit.slope), float(fit.stderr)
+    x, y = np.log(at) - np.mean(np.log(at)), np.log(seconds) - np.mean(np.log(seconds))
+    spread = float(x @ x)
+    slope = float(x @ y) / spread
+    left = y - slope * x
+    return slope, float(np.sqrt(left @ left / (len(x) - 2) / spread))
 
 
 def rows(measured: Sequence[Row]) -> list[Row]:

@@ -190,7 +190,8 @@ def measure(cell: Cell, limits: Limits, rival: bool = True) -> list[Row]:
         trainers = stock_trainers(ours) if rival else []
         if rival:
             calls.append(lambda: [trainer.step() for trainer in trainers])
-        seconds = side_by_side(*calls, repeats=cell.repeats, device=cell.device)
+        # The first turn of each counts as well where nothing is faster: a step may take half a minute.
+        seconds = side_by_side(*calls, repeats=cell.repeats, device=cell.device, warm=False)
         if len(cell.sizes) > 1:
             apart = len(cell.sizes) * seconds[1]
             found.append(comparison(f"{cell.name}: against agents apart", seconds[0], apart) | {"group": "agents"})

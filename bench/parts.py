@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from bench.rows import Row
 from ilr_bench.profiles import profile
 
-QUESTIONS = {"micro": 8, "26M": 4, "135M": 2, "0.5B": 1, "1B": 1}
+QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
 """Of a joint step on a CPU."""
 SAMPLES, TOKENS = 8, 48
 GPU_MODELS = ("135M", "0.5B")
@@ -133,7 +133,7 @@ def joint(size: str, agents: int, samples: int, tokens: int) -> list[Row]:
     from bench import joint as measured
     from bench import limits
 
-    cell = measured.Cell((size,) * agents, samples, tokens, QUESTIONS[size], repeats=3 if size == "micro" else 1)
+    cell = measured.Cell((size,) * agents, samples, tokens, QUESTIONS[size], repeats=3 if size == "micro" else 2)
     lacking = measured.lacks_memory(cell)
     if lacking:
         return _grouped("peers", [{"what": f"{cell.name}: against stock TRL", "note": lacking}])
