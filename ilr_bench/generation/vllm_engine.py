@@ -7,7 +7,9 @@ the last bits of its log-probabilities, and in the random numbers: a row has its
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -146,6 +148,7 @@ class VllmEngine:
         """The engine inside vLLM, with the model's weights as they are now and nothing cached."""
         if self._llm is None:
             self._llm = self._start()
+            weakref.finalize(self, _release, self._llm).atexit = False
         if self._asleep:
             self._llm.wake_up(tags=["weights"])
         found = writes(self.model)
@@ -164,12 +167,12 @@ class VllmEngine:
     def _start(self) -> Any:
         os.environ.update(SETTINGS)
         beat()
-        from vllm import LLM
+        from vllm import LLM, SamplingParams, TokensPrompt
 
         device = self.model.device.type
         try:
             with _threads_stay(), torch.random.fork_rng():
-                return LLM(
+                llm = LLM(
                     model=str(self.folder),
                     skip_tokenizer_init=True,
                     dtype=self.precision,
@@ -184,6 +187,12 @@ class VllmEngine:
                     max_num_seqs=self.rows,
                     disable_log_stats=True,
                 )
+            _keep_to_itself(llm)
+            # Some models are refused by the first step only.
+            llm.generate(
+                TokensPrompt(prompt_token_ids=[0]), SamplingParams(max_tokens=1, detokenize=False), use_tqdm=False
+            )
+            return llm
         except (ValueError, NotImplementedError, RuntimeError, AssertionError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigurationError(
@@ -260,6 +269,21 @@ def _threads_stay() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads = kept
+
+
+def _keep_to_itself(llm: Any) -> None:
+    """Undoes what an instance does to the rest of its process.
+
+    Forgotten, it would end the process group that all instances share; and it hides every object that was made before
+    it from the garbage collector.
+    """
+    llm.llm_engine.engine_core._finalizer.detach()
+    gc.unfreeze()
+
+
+def _release(llm: Any) -> None:
+    """Gives the weights and the cache of an instance back."""
+    llm.collective_rpc("shutdown")
 
 
 def _completion(row: _Row) -> Completion:
