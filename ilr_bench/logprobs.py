@@ -8,6 +8,7 @@ padding token.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from ilr_bench.generation.heads import head_apart, in_pieces, logprobs_of, piecewise_logprobs
 from ilr_bench.generation.layout import Layout, lay, sequence, table
 from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import (
@@ -166,16 +167,23 @@ def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
     positions += [start + np.arange(len(row)) for start, row in zip(starts, opened, strict=True)]
     targets = torch.tensor([token for completion in batch.completions for token in completion], device=device)
     longest = batch.longest + max(len(prompt) for prompt in batch.prompts)
-    with shared_prefix_attention(model, longest), fast_linears(model, frozen=False):
-        logits = model(
+    apart = in_pieces(model, len(targets))
+    with (
+        shared_prefix_attention(model, longest),
+        fast_linears(model, frozen=False),
+        head_apart(model) if apart else nullcontext() as head,
+    ):
+        output = model(
             input_ids=torch.tensor([ids], device=device),
             position_ids=torch.from_numpy(np.concatenate(positions))[None].to(device),
             use_cache=False,
             logits_to_keep=torch.arange(len(ids) - len(targets), len(ids), device=device),
             shared_prefix=LaidEndToEnd(batch, layout, device),
         ).logits[0]
-    scaled = logits.float() if temperature == 1 else logits.float() / temperature
-    found = -functional.cross_entropy(scaled, targets, reduction="none")
+    if head is None:
+        found = logprobs_of(output, targets, temperature)
+    else:
+        found = piecewise_logprobs(head, output, targets, temperature, model.config.vocab_size)
     mask = torch.from_numpy(batch.padded([np.ones(len(completion)) for completion in batch.completions]) > 0).to(device)
     return found.new_zeros(mask.shape).masked_scatter(mask, found)
 

@@ -44,7 +44,7 @@ def fast_linears(model: Any, frozen: bool) -> Iterator[None]:
 
 
 def _gains(module: nn.Module) -> bool:
-    if type(module) is not nn.Linear or not torch.backends.mkldnn.is_available():
+    if type(module) is not nn.Linear or not torch._C._has_mkldnn:
         return False
     weight = module.weight
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= LEAST_WEIGHT
@@ -68,7 +68,7 @@ def _trained(module: nn.Linear) -> Callable[[Tensor], Tensor]:
         # Autocast chooses a precision of its own, and torch takes oneDNN for it already.
         if torch.is_autocast_enabled("cpu") or inputs.dtype != torch.float32:
             return functional.linear(inputs, module.weight, module.bias)
-        product: Tensor = _Product.apply(inputs, module.weight)
+        product: Tensor = _Product.apply(inputs, module.weight)  # type: ignore[no-untyped-call]
         return product if module.bias is None else product + module.bias
 
     return forward
@@ -83,7 +83,7 @@ class _Product(torch.autograd.Function):
         return _multiply(inputs, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         inputs, weight = ctx.saved_tensors
         rows, flat = gradient.flatten(0, -2), inputs.flatten(0, -2)
         to_inputs = _multiply(rows, weight.t()).view_as(inputs) if ctx.needs_input_grad[0] else None

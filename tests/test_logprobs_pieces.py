@@ -1,0 +1,96 @@
+"""Log-probabilities from logits in pieces: the numbers and gradients of all logits at once."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import VOCABULARY, tiny_model
+from torch import nn
+
+from ilr_bench.config import UpdateSettings
+from ilr_bench.generation import heads
+from ilr_bench.generation.heads import head_apart
+from ilr_bench.models.adapters import attach_lora
+from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+
+
+def turns() -> list[TrainedTurn]:
+    rng = np.random.default_rng(3)
+    made = []
+    for place in range(9):
+        prompt = tuple(rng.integers(4, len(VOCABULARY), size=5 + place // 3).tolist())
+        said = tuple(rng.integers(4, len(VOCABULARY), size=int(rng.integers(1, 9))).tolist())
+        made.append(TrainedTurn(prompt, said, np.full(len(said), -3, np.float32), float(rng.normal()), "q"))
+    return made
+
+
+def largest_output(head: nn.Module) -> list[int]:
+    """Notes the most logits that `head` computed at once."""
+    most = [0]
+    multiply = nn.functional.linear
+
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        output = multiply(hidden, head.weight)
+        most[0] = max(most[0], output.numel())
+        return output
+
+    head.forward = forward  # type: ignore[method-assign]
+    return most
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+@pytest.mark.parametrize(("checkpointing", "precision"), [(False, "fp32"), (True, "fp32"), (False, "bf16")])
+def test_an_update_in_pieces_has_the_same_gradients(
+    temperature: float, adapter: Any, checkpointing: bool, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = UpdateSettings(
+        adapter=adapter, lora_rank=4, gradient_checkpointing=checkpointing, precision=precision, beta=0.1
+    )
+    base, taught = tiny_model("qwen2", scale=0.1), turns()
+    found, sizes = [], []
+    for large in (1, 2**40):
+        monkeypatch.setattr(heads, "LARGE", large)
+        monkeypatch.setattr(heads, "PIECE", 3 * len(VOCABULARY) + 1)
+        copied = copy.deepcopy(base)
+        model = attach_lora(copied, settings, ["A"])[0] if adapter == "lora" else copied
+        updater = PolicyUpdater(model, "A", settings, 10, 8, temperature)
+        sizes.append(largest_output(model.get_output_embeddings()))
+        gradients: dict[str, torch.Tensor] = {}
+
+        def keep(given: Any, step: int, model: Any = model, gradients: Any = gradients) -> float:
+            gradients.update({name: w.grad.clone() for name, w in model.named_parameters() if w.requires_grad})
+            return 0.0
+
+        monkeypatch.setattr(updater, "_optimizer_step", keep)
+        updater.update(taught, 1)
+        found.append(gradients)
+    assert sizes[0][0] == 3 * len(VOCABULARY) < sizes[1][0]
+    assert max(float(gradient.abs().max()) for gradient in found[0].values()) > 1e-4
+    for name, gradient in found[0].items():
+        assert torch.allclose(gradient, found[1][name], atol=1e-5 if precision == "fp32" else 1e-3), name
+
+
+def test_few_logits_and_heads_that_scale_or_cap_them_are_computed_whole() -> None:
+    model = tiny_model()
+    enough = -(-heads.LARGE // model.config.vocab_size)
+    assert heads.in_pieces(model, enough)
+    assert not heads.in_pieces(model, enough - 1)
+    model.config.model_type = "gemma2"
+    assert not heads.in_pieces(model, enough)
+
+
+def test_the_head_apart_computes_the_logits_and_is_put_back() -> None:
+    model = tiny_model()
+    ids = torch.tensor([[4, 5]])
+    with torch.no_grad():
+        with head_apart(model) as head:
+            hidden = model(ids).logits
+            found = head(hidden)
+        assert hidden.shape[-1] == model.config.hidden_size
+        assert torch.equal(found, model(ids).logits)
+    assert "forward" not in model.lm_head.__dict__
