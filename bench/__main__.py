@@ -18,7 +18,7 @@ from bench.parts import Part, parts
 from bench.results import Unfinished, save
 from bench.rows import Row
 from ilr_bench.console import fail_in_one_line, note
-from ilr_bench.errors import IlrError
+from ilr_bench.errors import IlrError, MissingInputError
 
 UNFINISHED = Path("runs", "bench")
 OUT = Path(__file__).with_name("results.json")
@@ -33,7 +33,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="the whole grid of sizes, agents and samples: hours")
     parser.add_argument("--device", default="cpu", help="cuda: two models of 135M and 0.5B on the GPU")
-    parser.add_argument("--out", type=Path, help="where the rows go (bench/results.json; with --sharing nowhere)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="where the rows go (bench/results.json, on a GPU results-cuda.json; with --sharing nowhere)",
+    )
     parser.add_argument("--docs", action="store_true", help="write table and figure of docs/performance.md as well")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="what changed by over a tenth")
     parser.add_argument("--sharing", action="store_true", help="one study of 12 variants against 12 cold runs instead")
@@ -42,6 +46,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="with --sharing: an empty folder that keeps the studies")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    on_gpu = arguments.device != "cpu"
+    if on_gpu and arguments.docs:
+        parser.error("--docs: the tables of docs/performance.md are those of a CPU")
     with fail_in_one_line():
         if arguments.compare:
             from bench.compare import compare
@@ -55,7 +62,20 @@ def main() -> None:
             chosen = {part.name: part for part in parts(arguments.full, arguments.device)}[arguments.part]
             arguments.out.write_text(json.dumps(chosen.measure()), encoding="utf-8")
         else:
-            run(arguments.full, arguments.device, arguments.out or OUT, arguments.docs)
+            check_device(arguments.device)
+            out = arguments.out or (OUT.with_name("results-cuda.json") if on_gpu else OUT)
+            run(arguments.full, arguments.device, out, arguments.docs)
+
+
+def check_device(device: str) -> None:
+    """Raises MissingInputError where there is no such device."""
+    if device == "cpu":
+        return
+    # Takes seconds to import, and the parts that need it run in processes of their own.
+    import torch
+
+    if not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise MissingInputError(f"--device {device}: torch finds no such GPU here; leave it out to measure the CPU")
 
 
 def run(full: bool, device: str, out: Path, docs: bool) -> None:

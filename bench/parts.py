@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from bench.rows import Row
 from ilr_bench.profiles import profile
 
-QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
+QUESTIONS = {"micro": 8, "26M": 3, "135M": 1}
 """Of a joint step on a CPU."""
 SAMPLES, TOKENS = 8, 48
 GPU_MODELS = ("135M", "0.5B")
@@ -31,7 +31,7 @@ def parts(full: bool, device: str) -> list[Part]:
     if device != "cpu":
         return [Part("limits", 20, partial(limit_rows, device)), *gpu_parts(device)]
     sizes = {"micro": 15.0, "26M": 90.0} | ({"135M": 300.0} if full else {})
-    models = profile("micro").pool
+    models = profile("micro").models
     found = [
         Part("start-up", 120, start_up),
         Part("limits", 10, partial(limit_rows, device)),

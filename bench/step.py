@@ -24,6 +24,7 @@ from ilr_bench import ilr
 from ilr_bench.config import RunConfig, change
 from ilr_bench.grading import Grader
 from ilr_bench.lineup import seat_agents
+from ilr_bench.models.base import MODELS
 from ilr_bench.profiles import profile
 from ilr_bench.records import DialogueRecord, StepRecord
 from ilr_bench.store import Artifacts, append_records
@@ -123,6 +124,8 @@ def summarise(timing: Path, peaks: dict[str, int]) -> dict[str, Any]:
 
 def measure(models: tuple[str, ...], steps: int) -> list[Row]:
     """Reading the models, what is measured before the first step, and the stages of a step."""
+    for model in models:
+        MODELS.get(model).prepare()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         before, peaks = run_steps(configuration(models, steps), folder)

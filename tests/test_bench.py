@@ -107,6 +107,15 @@ def test_one_agent_answers_to_itself_and_has_no_peers_to_be_compared_with():
     assert any(found["what"].endswith(": fusion") for found in rows)
 
 
+def test_models_of_two_sizes_sit_at_one_table_and_the_device_part_measures_such_a_step():
+    rows = measure(Cell(("tiny", "micro"), 2, 4, 2, 1), LIMITS)
+    (found,) = [one for one in rows if one["group"] == "peers"]
+    assert found["what"].startswith("tiny and micro, 2 agents, 2 questions x 2")
+    assert [part.name for part in parts(False, "cuda")][-1] == "joint step"
+    with pytest.raises(MissingInputError, match="no such GPU"):
+        command.check_device("tpu")
+
+
 def test_a_cell_that_does_not_fit_says_what_it_needs():
     assert lacks_memory(CELL) == ""
     assert "GiB" in lacks_memory(Cell(("1B",) * 400))
