@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from bench.rows import Row
 from ilr_bench.profiles import profile
 
-QUESTIONS = {"micro": 8, "26M": 3, "135M": 1}
+QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
 """Of a joint step on a CPU."""
 SAMPLES, TOKENS = 8, 48
 GPU_MODELS = ("135M", "0.5B")
