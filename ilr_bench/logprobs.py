@@ -170,7 +170,7 @@ def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
     apart = in_pieces(model, len(targets))
     with (
         shared_prefix_attention(model, longest),
-        fast_linears(model, frozen=False),
+        fast_linears(model),
         head_apart(model) if apart else nullcontext() as head,
     ):
         output = model(

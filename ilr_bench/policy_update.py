@@ -346,7 +346,7 @@ def training_mode(model: Any, checkpointing: bool) -> Iterator[None]:
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         # The way back computes layers again, after the forward has returned: they must do as they did in it.
-        with shared_prefix_attention(model, 0) if checkpointing else nullcontext(), fast_linears(model, frozen=False):
+        with shared_prefix_attention(model, 0) if checkpointing else nullcontext(), fast_linears(model):
             yield
     finally:
         if checkpointing:

@@ -15,7 +15,7 @@ from torch import nn
 from ilr_bench.config import UpdateSettings
 from ilr_bench.generation import linears
 from ilr_bench.generation.base import SamplingOptions
-from ilr_bench.generation.linears import FEW_ROWS, LEAST_WEIGHT, fast_linears
+from ilr_bench.generation.linears import LEAST_WEIGHT, fast_linears
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.models.adapters import attach_lora
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
@@ -38,13 +38,13 @@ def every_layer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("rows", [1, 3, FEW_ROWS, FEW_ROWS + 1, 100])
-def test_frozen_layers_compute_what_torch_computes(rows: int, bias: bool) -> None:
+@pytest.mark.parametrize("rows", [1, 3, 16, 100])
+def test_layers_compute_what_torch_computes(rows: int, bias: bool) -> None:
     model = layer(bias)
     inputs = torch.randn(rows, 1, 256)
     with torch.inference_mode():
         expected = model(inputs)
-        with fast_linears(model, frozen=True):
+        with fast_linears(model):
             found, again = model(inputs), model(inputs)
     assert found.shape == expected.shape
     assert torch.allclose(found, expected, atol=1e-5)
@@ -59,7 +59,7 @@ def test_trained_layers_have_the_gradients_that_torch_gives_them(shape: tuple[in
         model = layer(bias)
         inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
         if fast:
-            with fast_linears(model, frozen=False):
+            with fast_linears(model):
                 output = model(inputs)
         else:
             output = model(inputs)
@@ -72,7 +72,7 @@ def test_trained_layers_have_the_gradients_that_torch_gives_them(shape: tuple[in
 def test_frozen_weights_get_no_gradient() -> None:
     model = layer(bias=False).requires_grad_(False)
     inputs = torch.randn(5, 256, requires_grad=True)
-    with fast_linears(model, frozen=False):
+    with fast_linears(model):
         model(inputs).sum().backward()
     assert inputs.grad is not None
     assert model[0].weight.grad is None
@@ -80,9 +80,9 @@ def test_frozen_weights_get_no_gradient() -> None:
 
 def test_layers_are_left_as_they_were_also_when_nested_and_after_an_error() -> None:
     model = layer(bias=True)
-    with fast_linears(model, frozen=False):
+    with fast_linears(model):
         outer = model[0].forward
-        with pytest.raises(ZeroDivisionError), fast_linears(model, frozen=True):
+        with pytest.raises(ZeroDivisionError), fast_linears(model):
             raise ZeroDivisionError
         assert model[0].forward is outer
     assert "forward" not in model[0].__dict__
@@ -92,7 +92,7 @@ def test_small_layers_half_precision_and_other_modules_are_left_alone() -> None:
     model = nn.Sequential(
         nn.Linear(64, LEAST_WEIGHT // 64 - 1), nn.Linear(256, 256).to(torch.bfloat16), nn.Embedding(256, 256)
     )
-    with fast_linears(model, frozen=True):
+    with fast_linears(model):
         assert not any("forward" in module.__dict__ for module in model)
 
 
@@ -100,7 +100,7 @@ def test_autocast_computes_in_its_own_precision() -> None:
     model, inputs = layer(bias=True), torch.randn(5, 256)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = model(inputs)
-        with fast_linears(model, frozen=False):
+        with fast_linears(model):
             found = model(inputs)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, expected)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,21 +17,18 @@ from torch.nn import functional
 
 LEAST_WEIGHT = 2**16
 """Entries of the smallest weight that gains: below, oneDNN's 12 microseconds a call are more than it saves."""
-FEW_ROWS = 16
-"""Up to here, arranging a weight for every product costs more than the product itself."""
 
 
 @contextmanager
-def fast_linears(model: Any, frozen: bool) -> Iterator[None]:
-    """Within it the model's large linear layers compute what they always do, to the last bits, in less time.
+def fast_linears(model: Any) -> Iterator[None]:
+    """Within it the model's large linear layers compute what they always do but for the last bits, in less time.
 
-    frozen: no weight changes within and none has a gradient. Weights that meet few rows at a time are then kept in
-    oneDNN's own order as well, a copy of each.
+    Gradients flow, also where the way back begins after it has ended.
     """
     changed = [module for module in model.modules() if _gains(module)]
     before = [module.__dict__.get("forward") for module in changed]
     for module in changed:
-        module.forward = _frozen(module) if frozen else _trained(module)
+        module.forward = _fast(module)
     try:
         yield
     finally:
@@ -50,20 +46,7 @@ def _gains(module: nn.Module) -> bool:
     return weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= LEAST_WEIGHT
 
 
-def _frozen(module: nn.Linear) -> Callable[[Tensor], Tensor]:
-    @cache
-    def packed() -> Tensor:
-        weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(module.weight, None)
-        return weight
-
-    def forward(inputs: Tensor) -> Tensor:
-        few = inputs.shape[:-1].numel() <= FEW_ROWS
-        return _multiply(inputs, packed() if few else module.weight, module.bias)
-
-    return forward
-
-
-def _trained(module: nn.Linear) -> Callable[[Tensor], Tensor]:
+def _fast(module: nn.Linear) -> Callable[[Tensor], Tensor]:
     def forward(inputs: Tensor) -> Tensor:
         # Autocast chooses a precision of its own, and torch takes oneDNN for it already.
         if torch.is_autocast_enabled("cpu") or inputs.dtype != torch.float32:
@@ -91,6 +74,6 @@ class _Product(torch.autograd.Function):
         return to_inputs, to_weight
 
 
-def _multiply(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+def _multiply(inputs: Tensor, weight: Tensor) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, None, "none", [], "")
     return product

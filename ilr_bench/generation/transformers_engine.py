@@ -71,7 +71,7 @@ class TransformersEngine:
         with (
             torch.inference_mode(),
             shared_prefix_attention(self.model, longest),
-            fast_linears(self.model, frozen=True),
+            fast_linears(self.model),
         ):
             try:
                 for rows in _batches(prompts, samples, options.rows_per_call):
