@@ -15,7 +15,7 @@ from typing import Annotated
 import torch
 import typer
 
-from ilr_bench.benchmarks import evaluate
+from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.checkpoints import latest_checkpoint
 from ilr_bench.config import RunConfig
 from ilr_bench.console import fail_in_one_line, note, say

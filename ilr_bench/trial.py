@@ -19,7 +19,7 @@ import numpy as np
 
 from ilr_bench import ilr, measurements, recovery, stopping
 from ilr_bench.base_evaluations import evaluate_untrained
-from ilr_bench.benchmarks import evaluate
+from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.checkpoints import latest_checkpoint, step_folder
 from ilr_bench.config import RunConfig, to_dict
 from ilr_bench.difficulty import Rankings, joint_difficulty

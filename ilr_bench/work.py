@@ -18,7 +18,6 @@ from ilr_bench.costs.timings import known, measure_here, requests
 from ilr_bench.executor import Event, Job, tell
 from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS
-from ilr_bench.models.micro import RECIPES
 from ilr_bench.plan import PlannedTrial
 from ilr_bench.store import Artifacts
 
@@ -124,6 +123,9 @@ def timing_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
 
     For larger models they take minutes, and `ilr-bench plan` makes them.
     """
+    # Brings numpy, which `--help` has no use for.
+    from ilr_bench.models.micro import RECIPES
+
     wanted = {
         request.key: request
         for trial in trials

@@ -12,8 +12,9 @@ import pytest
 import torch
 from scripted import scripted_agent
 
-from ilr_bench.benchmarks import Benchmark, Row, evaluate, expand, get, register
+from ilr_bench.benchmarks import Benchmark, Row, expand, get, register
 from ilr_bench.benchmarks.base import GROUPS
+from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
 from ilr_bench.errors import ConfigurationError

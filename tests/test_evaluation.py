@@ -22,9 +22,9 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench import files
 from ilr_bench.agent import Agent
-from ilr_bench.benchmarks import Benchmark, Row, evaluate, get
+from ilr_bench.benchmarks import Benchmark, Row, get
 from ilr_bench.benchmarks.batches import Asked, complete, plan_batches
-from ilr_bench.benchmarks.evaluation import BenchmarkExam, run_exams
+from ilr_bench.benchmarks.evaluation import BenchmarkExam, evaluate, run_exams
 from ilr_bench.benchmarks.journal import Journal, Spoken
 from ilr_bench.benchmarks.progress import Lines
 from ilr_bench.config import EvaluationSettings

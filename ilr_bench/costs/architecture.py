@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench.models.base import MODELS
-from ilr_bench.models.micro import RECIPES
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,9 @@ def architecture(model: str) -> Architecture | None:
         return _read(path / "config.json")
     if model in FACTS:
         return FACTS[model]
+    # Brings numpy, which `--help` has no use for.
+    from ilr_bench.models.micro import RECIPES
+
     if model in RECIPES:
         shape = RECIPES[model].shape
         size = shape.hidden // shape.heads

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from ilr_bench.interaction import Mode
+if TYPE_CHECKING:
+    from ilr_bench.interaction import Mode
 
 Kind = Literal["answer", "choice", "code", "function"]
 """What a benchmark asks for; `function` is the micro models' short code, the others as in `benchmarks.Benchmark`."""

@@ -13,7 +13,8 @@ from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.agent import Agent
-from ilr_bench.benchmarks import Row, evaluate, get
+from ilr_bench.benchmarks import Row, get
+from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.benchmarks.harness import FILTER, METRIC, AgentLM, make_task, run_task
 from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.config import EvaluationSettings
