@@ -1,7 +1,7 @@
 """What sharing saves: a grid of variants as one study against as many cold runs: `python -m bench --sharing`.
 
-Both get the micro models ready-made. The cold runs have a folder each, find no study beside them, and use as many
-workers as the one study: `--workers` of them run at a time with one worker each.
+Both get the micro models and the timing runs of their plans ready-made. The cold runs have a folder each, find no study
+beside them, and use as many workers as the one study: `--workers` of them run at a time with one worker each.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def measure(steps: int, workers: int, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     for model in profile("micro").models:
         MODELS.get(model).prepare()
+    plan(VARIANTS, steps)
     making = time.perf_counter() - start
     log = folder / "jobs.jsonl"
     one = folder / "together" / "study"
@@ -67,23 +68,36 @@ def measure(steps: int, workers: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def sweep(program: tuple[str, ...], variants: tuple[str, ...], steps: int, workers: int, out: Path) -> None:
-    """One sweep in a process of its own, with nothing to take over."""
-    settings = {
+def plan(variants: tuple[str, ...], steps: int) -> None:
+    """Leaves the timing runs in the cache, which a sweep of micro models would else make first."""
+    options = ("--profile", "micro", "--variants", ",".join(variants), "--seeds", "0", *settings(variants, steps))
+    subprocess.run(
+        [sys.executable, "-m", "ilr_bench", "plan", *options],
+        check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def settings(variants: tuple[str, ...], steps: int) -> list[str]:
+    """Options that set what all trials have in common."""
+    chosen = {
         "training.steps": steps,
         "training.checkpoint_every": steps,
         "training.validate_every": 0,  # its tokens would stand in no record
         "evaluation.limit": QUESTIONS_ASKED,
     }
     if variants == ("base",):
-        del settings["training.steps"]  # it takes none
-    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        del chosen["training.steps"]  # it takes none
+    return [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
+
+
+def sweep(program: tuple[str, ...], variants: tuple[str, ...], steps: int, workers: int, out: Path) -> None:
+    """One sweep in a process of its own, with nothing to take over."""
     out.parent.mkdir(parents=True)
     with (out.parent / "sweep.log").open("w") as printed:
         subprocess.run(
             [
                 sys.executable, *program, "--profile", "micro", "--variants", ",".join(variants), "--seeds", "0",
-                "--workers", str(workers), "--fresh", "--out", str(out), *options,
+                "--workers", str(workers), "--fresh", "--out", str(out), *settings(variants, steps),
             ],
             check=True, stdout=printed, stderr=printed, env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
@@ -168,7 +182,7 @@ def show(found: dict[str, Any]) -> None:
     rows += [(f"tokens, {kind}", one["tokens"].get(kind, 0), many["tokens"].get(kind, 0)) for kind in kinds]
     print(
         f"{len(found['variants'])} variants x 1 seed, {found['steps']} steps, {found['workers']} workers; "
-        f"micro models made before: {found['models_made_before']:.0f} s\n"
+        f"micro models and timing runs made before: {found['models_made_before']:.0f} s\n"
     )
     print("| | one study | cold runs | ratio |\n|---|---:|---:|---:|")
     print(f"| trials run | {one['trials']} | {many['trials']} | {many['trials'] / one['trials']:.2f} |")
