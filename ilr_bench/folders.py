@@ -44,8 +44,7 @@ def publish(
 
 def write_manifest(folder: Path, label: Mapping[str, Any], files: Mapping[str, str]) -> None:
     """Says what a folder is for and what its files are (name -> digest)."""
-    manifest = {"key": label, "files": files}
-    write_atomic(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(folder / MANIFEST, _text({"key": label, "files": files}))
 
 
 def is_intact(folder: Path, label: Mapping[str, Any]) -> bool:
@@ -54,14 +53,20 @@ def is_intact(folder: Path, label: Mapping[str, Any]) -> bool:
 
 
 def read_manifest(folder: Path) -> tuple[Any, dict[str, str]] | None:
-    """Label and files (name -> digest), or None where there is no manifest that can be read."""
+    """Label and files (name -> digest), or None where there is no manifest that is as it was written."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        text = (folder / MANIFEST).read_bytes().decode()
+        manifest = json.loads(text)
     except (OSError, ValueError):
         return None
     if not isinstance(manifest, dict) or manifest.keys() != {"key", "files"} or not isinstance(manifest["files"], dict):
         return None
-    return manifest["key"], manifest["files"]
+    # A byte between the values may be lost, too: nothing else tells of it.
+    return (manifest["key"], manifest["files"]) if text == _text(manifest) else None
+
+
+def _text(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
 
 
 def digests(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, str]:
