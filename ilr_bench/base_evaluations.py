@@ -19,6 +19,7 @@ from ilr_bench.files import write_atomic
 from ilr_bench.grading import Grader
 from ilr_bench.identity import determinants
 from ilr_bench.lineup import seat_agents
+from ilr_bench.models.loading import computing_device
 from ilr_bench.records import SampleRecord, read, to_line
 from ilr_bench.store import Artifacts
 
@@ -75,7 +76,7 @@ class SharedExam:
         self._key: dict[str, Any] = self._exam.decided_by() | {
             "kind": "evaluation",
             "model": fingerprint,
-            "device": agent.model.device.type,
+            "device": computing_device(),
             "engine": agent.engine.name,
             "versions": determinants(),
         }

@@ -24,6 +24,7 @@ from ilr_bench.policy_update import PolicyUpdater, TrainedTurn, UpdateReport
 from ilr_bench.pooling import pool_successes
 from ilr_bench.questions.base import Question
 from ilr_bench.records import DialogueRecord, StepRecord, Verdict
+from ilr_bench.residence import Residence
 from ilr_bench.rewards import Answer, score
 from ilr_bench.seeds import derive_seed
 from ilr_bench.step_log import dialogue_records, step_record
@@ -53,6 +54,8 @@ class Classroom:
     stopwatch: Stopwatch
     ranks: Ranks = ALONE
     """The processes that share this run's work."""
+    residence: Residence | None = None
+    """Where agents take turns on the device that computes."""
 
 
 def train(
@@ -174,6 +177,8 @@ def update(
             for turn, advantage in zip(group, advantages, strict=True)
         ]
         with room.stopwatch.watch("update"):
+            if room.residence is not None:
+                room.residence.enter(room.agents[number].model)
             reports.append(updater.update(taught + borrowed[number], step))
         room.stopwatch.count("update", reports[-1].trained_tokens)
     return reports

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ilr_bench.agent import Agent
@@ -16,6 +16,7 @@ from ilr_bench.models.loading import LoadedModel, load_model, load_twins
 from ilr_bench.policy_update import PolicyUpdater
 from ilr_bench.ppo import PpoUpdater
 from ilr_bench.prompts import STYLES
+from ilr_bench.residence import Residence, VisitingEngine
 from ilr_bench.warm_start import warmed
 
 
@@ -25,14 +26,27 @@ class Seat:
 
     agent: Agent
     loaded: LoadedModel
+    residence: Residence | None = None
+    """Where agents take turns on the device that computes; None where all stay there."""
 
 
-def seat_agents(config: RunConfig) -> list[Seat]:
-    """The agents in their order; with LoRA, agents of one model share its base weights."""
-    return [
-        Seat(seat(name, loaded, config, place), loaded)
-        for place, (name, loaded) in enumerate(zip(config.agents, _load(config), strict=True))
+def seat_agents(config: RunConfig, residence: Residence | None = None) -> list[Seat]:
+    """The agents in their order; with LoRA, agents of one model share its base weights.
+
+    `residence`: has them take turns on the device that computes; without one all are there.
+    """
+    models = _load(config, None if residence is None else residence.home)
+    seats = [
+        Seat(seat(name, loaded, config, place), loaded, residence)
+        for place, (name, loaded) in enumerate(zip(config.agents, models, strict=True))
     ]
+    return seats if residence is None else [_visiting(one, residence) for one in seats]
+
+
+def _visiting(seat: Seat, residence: Residence) -> Seat:
+    residence.admit(seat.agent.model)
+    engine = VisitingEngine(seat.agent.engine, partial(residence.enter, seat.agent.model))
+    return replace(seat, agent=replace(seat.agent, engine=engine))
 
 
 def seat(name: str, loaded: LoadedModel, config: RunConfig, place: int = 0) -> Agent:
@@ -59,7 +73,7 @@ def make_updaters(seats: Sequence[Seat], config: RunConfig, ranks: Ranks = ALONE
     """One optimizer per agent; `ranks`: the processes that share its updates."""
     longest = max(config.sampling.max_new_tokens, config.sampling.max_analysis_tokens)
     make = PolicyUpdater if config.critic.kind == "none" else partial(PpoUpdater, critic=config.critic)
-    return [
+    updaters = [
         make(
             seat.agent.model,
             seat.agent.name,
@@ -71,10 +85,16 @@ def make_updaters(seats: Sequence[Seat], config: RunConfig, ranks: Ranks = ALONE
         )
         for seat in seats
     ]
+    for seat, updater in zip(seats, updaters, strict=True):
+        if seat.residence is not None:
+            beside = [updater.reference, updater.head if isinstance(updater, PpoUpdater) else None]
+            modules = [module for module in beside if module is not None]
+            seat.residence.take_along(seat.agent.model, modules, updater.optimizer)
+    return updaters
 
 
-def _load(config: RunConfig) -> list[LoadedModel]:
+def _load(config: RunConfig, device: str | None) -> list[LoadedModel]:
     models = [warmed(model, place, config, seat) for place, model in enumerate(config.models)]
     if config.update.adapter == "lora":
-        return load_twins(models, config.agents, config.update, config.seed)
-    return [load_model(model) for model in models]
+        return load_twins(models, config.agents, config.update, config.seed, device)
+    return [load_model(model, device) for model in models]

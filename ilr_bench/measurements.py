@@ -18,6 +18,7 @@ from ilr_bench.difficulty import Rankings, self_rank
 from ilr_bench.generation.base import Completion, Engine, SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.identity import determinants
+from ilr_bench.models.loading import computing_device
 from ilr_bench.questions.base import Question
 from ilr_bench.store import Artifacts
 
@@ -145,7 +146,7 @@ def _key(kind: str, agent: Agent, fingerprint: str, questions: Sequence[Question
     return {
         "kind": kind,
         "model": fingerprint,
-        "device": agent.model.device.type,
+        "device": computing_device(),
         "engine": agent.engine.name,
         "questions": content_hash([[question.text, question.answer, question.steps] for question in questions]),
         "style": agent.style.name,

@@ -108,4 +108,5 @@ def load_agents(room: Classroom, source: Path) -> None:
     room.ability = np.array(json.loads((source / STATE).read_text(encoding="utf-8"))["ability"])
     for agent, updater in zip(room.agents, room.updaters, strict=True):
         load_weights(agent.model, source / agent.name)
-        updater.load_state_dict(torch.load(source / agent.name / "optimizer.pt", weights_only=True))
+        saved = torch.load(source / agent.name / "optimizer.pt", map_location="cpu", weights_only=True)
+        updater.load_state_dict(saved)

@@ -22,6 +22,8 @@ from ilr_bench.base_evaluations import evaluate_untrained
 from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.checkpoints import latest_checkpoint, step_folder
 from ilr_bench.config import RunConfig, to_dict
+from ilr_bench.costs.fits import gpu_memory
+from ilr_bench.costs.seating import seating_of
 from ilr_bench.difficulty import Rankings, joint_difficulty
 from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.files import explained, write_atomic
@@ -30,8 +32,10 @@ from ilr_bench.identity import versions
 from ilr_bench.inference import infer
 from ilr_bench.interaction import cooperates
 from ilr_bench.lineup import Seat, make_updaters, seat_agents
+from ilr_bench.models.loading import computing_device
 from ilr_bench.questions import SOURCES, Question
 from ilr_bench.records import DialogueRecord, StepRecord, TrialResult, read, read_result
+from ilr_bench.residence import Residence
 from ilr_bench.seeds import derive_seed
 from ilr_bench.store import RESULT, Artifacts, is_finished, reopen, seal
 from ilr_bench.timing import Stopwatch
@@ -80,7 +84,7 @@ def run_trial(
     stopwatch = Stopwatch(folder / "timing.jsonl")
     with recovery.watched(folder), Grader() as grader:
         with stopwatch.watch("models"):
-            seats = seat_agents(config)
+            seats = seat_agents(config, residence(config))
         write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
         room, measured = open_classroom(config, seats, artifacts, grader, stopwatch, ranks)
         state = TrainingState(folder, room, {seat.agent.name: seat.loaded.fingerprint for seat in seats})
@@ -111,6 +115,13 @@ def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
         one_each = sum(record.sharing_tokens / record.sharing_samples for record in own)
         samples.append(max(2, round(spent / one_each)))
     return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, samples_per_agent=tuple(samples)))
+
+
+def residence(config: RunConfig) -> Residence | None:
+    """Where the agents take turns on the graphics card, if the plan says that they do not fit on it together."""
+    if computing_device() != "cuda" or seating_of(config, gpu_memory()) != "turns":
+        return None
+    return Residence(home="cpu", work="cuda")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +189,7 @@ def open_classroom(
         grader=grader,
         stopwatch=stopwatch,
         ranks=ranks,
+        residence=seats[0].residence,
     )
     return room, measured
 
@@ -213,7 +225,7 @@ def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float]
 def _assist(config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks) -> None:
     """Takes this process's part in a training that another one leads; writes nothing but artifacts."""
     with Grader() as grader:
-        seats = seat_agents(config)
+        seats = seat_agents(config, residence(config))
         room, _ = open_classroom(config, seats, artifacts, grader, Stopwatch(Path(os.devnull)), ranks)
         done = ranks.led(0)
         if done:

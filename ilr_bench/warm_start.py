@@ -23,7 +23,7 @@ from ilr_bench.files import write_atomic
 from ilr_bench.identity import determinants
 from ilr_bench.logprobs import micro_batches, turn_logprobs
 from ilr_bench.models.base import cache_folder
-from ilr_bench.models.loading import LoadedModel, load_model, locate, save_prepared
+from ilr_bench.models.loading import LoadedModel, computing_device, load_model, locate, save_prepared
 from ilr_bench.models.prepared import prepare_once
 from ilr_bench.policy_update import training_mode
 from ilr_bench.prompts import STYLES, PromptStyle
@@ -66,7 +66,7 @@ def warmed(model: str, place: int, config: RunConfig, seat: Seat) -> str:
             "solutions": texts,
             "style": style.name,
             "prompt_tokens": config.sampling.max_prompt_tokens,
-            "device": "cuda" if torch.cuda.is_available() else "cpu",
+            "device": computing_device(),
             "update": [
                 config.update.precision,
                 config.update.max_grad_norm,

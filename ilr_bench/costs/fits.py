@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ilr_bench.costs.memory import Memory
+from ilr_bench.costs.seating import Seating, each_fits, on_card, seating
 from ilr_bench.costs.study import StudyCost, TrialCost
 from ilr_bench.errors import DoesNotFitError
 
@@ -76,7 +77,7 @@ def refusals(cost: StudyCost, here: Room) -> list[str]:
     Where lengths were timed a trial counts with its peak, else only with what it needs whatever its turns are like.
     """
     left = [one for one in cost.trials if one.state.is_left]
-    reasons = _gpu(left, here) if here.gpus else _memory(left, cost.workers, here)
+    reasons = _gpu(left, cost.workers, here) if here.gpus else _memory(left, cost.workers, here)
     if cost.disk > here.disk:
         reasons.append(
             f"disk: checkpoints and records take up to {_size(cost.disk)}, {_size(here.disk)} are free; "
@@ -110,19 +111,39 @@ def _memory(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
     ]
 
 
-def _gpu(left: Sequence[TrialCost], here: Room) -> list[str]:
+def seated(one: TrialCost, here: Room) -> Seating:
+    """How a trial's agents share the smallest card here; together where there is no card, or nothing is known."""
+    if one.memory is None or not here.gpus:
+        return "together"
+    return seating(one.memory, one.alone, min(here.gpus), one.timed, one.trial.config.sampling.engine)
+
+
+def _gpu(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
     smallest = min(here.gpus)
     for one in left:
-        if one.memory is None:
-            continue
-        need = _need(one, one.memory) - one.memory.base
-        if need > smallest:
-            share = f"share one trial among {math.ceil(need / smallest)} or more cards (docs/scaling.md)"
+        if one.memory is not None and seated(one, here) == "refused":
+            need = on_card(one.memory, one.timed)
+            advice = _smaller(one)
+            if each_fits(one.alone, smallest, one.timed):
+                advice.append("set sampling.engine=transformers, with which agents take turns on the card")
+            advice.append(f"share one trial among {math.ceil(need / smallest)} or more cards (docs/scaling.md)")
             return [
                 f"GPU memory: {one.trial.folder} needs {_size(need)}, a card here has {_size(smallest)}; "
-                f"{', or '.join([*_smaller(one), share])}"
+                f"{', or '.join(advice)}"
             ]
-    return []
+    return _away(left, workers, here)
+
+
+def _away(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
+    """Agents that take turns on a card wait in the machine's own memory."""
+    turning = [one.memory for one in left if one.memory is not None and seated(one, here) == "turns"]
+    needs = sorted((memory.base + sum(memory.resident.values()) for memory in turning), reverse=True)[:workers]
+    if sum(needs) <= here.memory:
+        return []
+    return [
+        f"memory: agents take turns on the card, and those who wait for it need {_size(sum(needs))} for {len(needs)} "
+        f"trials at a time, {_size(here.memory)} are available; set --workers lower, or update.adapter=lora"
+    ]
 
 
 def _need(one: TrialCost, memory: Memory) -> int:

@@ -7,7 +7,7 @@ attention, logits of the largest micro-batch).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ilr_bench.config import RunConfig, Stage
@@ -92,24 +92,31 @@ def peak_memory(trial: PlannedTrial) -> int:
 
 
 def trial_memory(
-    config: RunConfig, extents: tuple[Extents, ...] = (), samples: tuple[int, ...] = (), base: int = BASE
+    config: RunConfig,
+    extents: tuple[Extents, ...] = (),
+    samples: tuple[int, ...] = (),
+    base: int = BASE,
+    places: Sequence[int] | None = None,
 ) -> Memory | None:
     """The terms of a trial; None where the size of one of its models is not known here.
 
-    `extents` by agent, from a timing run; `samples` by agent where they are not the configuration's.
+    `extents` by agent, from a timing run; `samples` by agent where they are not the configuration's; `places` of the
+    agents that are in memory, all of them unless given.
     """
-    found = [architecture(model) for model in config.models]
+    places = range(len(config.models)) if places is None else places
+    models = [config.models[place] for place in places]
+    found = [architecture(model) for model in models]
     shapes = [shape for shape in found if shape is not None]
     if len(shapes) < len(found):
         return None
     phases: dict[str, Mapping[str, int]] = {}
-    for place, shape in enumerate(shapes):
+    for place, shape in zip(places, shapes, strict=True):
         own = extents[place] if extents else {}
         n = samples[place] if samples else config.samples_of(place)
         for phase, terms in _phases(config, shape, own, n):
             if sum(terms.values()) > sum(phases.get(phase, {}).values()):
                 phases[phase] = terms
-    return Memory(base, _resident(config, shapes), phases)
+    return Memory(base, _resident(config, dict(zip(models, shapes, strict=True)), shapes), phases)
 
 
 def disk_bytes(config: RunConfig, keep: int = 1) -> int | None:
@@ -191,10 +198,19 @@ def _trained(config: RunConfig, shape: Architecture) -> int:
     return shape.lora_parameters(config.update.lora_rank) if config.update.adapter == "lora" else shape.parameters
 
 
-def _resident(config: RunConfig, shapes: list[Architecture]) -> dict[str, int]:
+def parties(config: RunConfig) -> list[list[int]]:
+    """Places of the agents by the weights that they share: LoRA agents of one model, else each alone."""
+    if config.update.adapter != "lora":
+        return [[place] for place in range(len(config.models))]
+    return [
+        [place for place, other in enumerate(config.models) if other == model] for model in dict.fromkeys(config.models)
+    ]
+
+
+def _resident(config: RunConfig, by_model: Mapping[str, Architecture], shapes: list[Architecture]) -> dict[str, int]:
     trains = config.training.steps > 0
     lora = config.update.adapter == "lora"
-    bases = dict(zip(config.models, shapes, strict=True)).values() if lora else shapes
+    bases = by_model.values() if lora else shapes
     trained = sum(_trained(config, shape) for shape in shapes)
     reference = bool(config.update.beta) and not lora
     return {

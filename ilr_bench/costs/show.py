@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench.console import say, say_rows
-from ilr_bench.costs.fits import GIB, Room, refusals, room
+from ilr_bench.costs.fits import GIB, Room, refusals, room, seated
 from ilr_bench.costs.gpu_hours import CHEAP, DEAR, GPU_MEMORY, GpuEstimate, estimate, is_large
 from ilr_bench.costs.memory import MIB
 from ilr_bench.costs.study import StudyCost, TrialCost, to_data
@@ -123,12 +123,16 @@ def lines(cost: StudyCost, here: Room) -> list[str]:
     elif not large:
         said.append("nothing was timed: tokens are upper bounds, every turn as long as its limit")
     needs = sorted((one.memory.peak for one in left if one.memory is not None), reverse=True)[: cost.workers]
+    bound = "" if cost.timed else "at most "
     if needs and not large:
-        bound = "" if cost.timed else "at most "
         said.append(f"memory: {bound}{size(sum(needs))} for {len(needs)} at a time; {size(here.memory)} are available")
     said.append(f"disk: at most {size(cost.disk)}; {size(here.disk)} are free")
     if large:
         said += gpu_lines(left)
+    for one in left:
+        if seated(one, here) == "turns":
+            most = max(memory.models for memory in one.alone)
+            said.append(f"{one.trial.folder}: agents take turns on the card, the largest with {bound}{size(most)}")
     return said + [f"does not fit here: {reason}" for reason in refusals(cost, here)]
 
 

@@ -18,6 +18,7 @@ from ilr_bench.costs.trials import (
     Costs,
     Lengths,
     ability_cost,
+    alone_memory,
     evaluation_cost,
     lengths,
     needed_memory,
@@ -51,6 +52,8 @@ class TrialCost:
     left: Costs
     """What remains to be computed; answers of untrained agents are shared and stand there."""
     memory: Memory | None
+    alone: tuple[Memory, ...]
+    """Of its agents one by one, twins on one base as one; empty where that is not known."""
     disk: int | None
     timed: bool
 
@@ -202,6 +205,7 @@ def _trial(
         whole=whole,
         left=left,
         memory=needed_memory(known, samples),
+        alone=alone_memory(known, samples),
         disk=disk_bytes(trial.config, keep),
         timed=known.timed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ilr_bench.config import RunConfig
@@ -19,7 +19,7 @@ from ilr_bench.costs.counts import (
     trained_turns,
     validations,
 )
-from ilr_bench.costs.memory import BASE, Extent, Extents, Memory, trial_memory
+from ilr_bench.costs.memory import BASE, Extent, Extents, Memory, parties, trial_memory
 from ilr_bench.costs.timings import Said, Timing, Timings, model_request, step_request, together_request
 
 RECORDED = ("sharing", "analysis", "fusion", "evaluation")
@@ -170,8 +170,18 @@ def evaluation_cost(known: Lengths, agent: int) -> Cost:
 
 def needed_memory(known: Lengths, samples: tuple[int, ...]) -> Memory | None:
     """Peak memory by term; None where a model's size is not known."""
+    return _memory(known, samples)
+
+
+def alone_memory(known: Lengths, samples: tuple[int, ...]) -> tuple[Memory, ...]:
+    """What each agent needs without the others, twins on one base as one; empty where a model's size is not known."""
+    found = [_memory(known, samples, places) for places in parties(known.config)]
+    return tuple(memory for memory in found if memory is not None) if None not in found else ()
+
+
+def _memory(known: Lengths, samples: tuple[int, ...], places: Sequence[int] | None = None) -> Memory | None:
     bases = [BASE, *(model.base for model in known.models if model is not None)]
-    return trial_memory(known.config, known.extents() if known.timed else (), samples, max(bases))
+    return trial_memory(known.config, known.extents() if known.timed else (), samples, max(bases), places)
 
 
 def _alone(known: Lengths) -> Cost:

@@ -35,7 +35,7 @@ class LoadedModel:
     """A causal language model in memory, with what is needed to talk to it."""
 
     model: Any
-    """transformers model (or `AdapterView`), fp32 weights, in eval mode, on the GPU where there is one."""
+    """transformers model (or `AdapterView`), fp32 weights, in eval mode."""
     tokenizer: Any
     end_ids: tuple[int, ...]
     """Tokens that end a turn, ascending."""
@@ -45,9 +45,15 @@ class LoadedModel:
     """Hash of all that determines weights and tokenizer."""
 
 
-def load_model(name_or_path: str) -> LoadedModel:
+def computing_device() -> str:
+    """Where models compute here: the GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_model(name_or_path: str, device: str | None = None) -> LoadedModel:
     """A registered model, a local folder, a `.gguf` file or a hub name such as `owner/model`.
 
+    `device`: where its weights are put; where models compute unless given.
     Raises MissingInputError where it cannot be had, ConfigurationError for a name that is none of these.
     """
     folder, fingerprint = locate(name_or_path)
@@ -59,7 +65,7 @@ def load_model(name_or_path: str) -> LoadedModel:
             f"{folder} holds no causal language model that can be read: {_first_line(error)}"
         ) from error
     model.config.use_cache = True
-    model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    model.eval().to(device or computing_device())
     tokenizer = load_tokenizer(folder)
     ends = _ids(model.generation_config.eos_token_id) | _ids(model.config.eos_token_id) | _ids(tokenizer.eos_token_id)
     if not ends:
@@ -69,13 +75,13 @@ def load_model(name_or_path: str) -> LoadedModel:
 
 
 def load_twins(
-    models: Sequence[str], names: Sequence[str], settings: UpdateSettings, seed: int = 0
+    models: Sequence[str], names: Sequence[str], settings: UpdateSettings, seed: int = 0, device: str | None = None
 ) -> list[LoadedModel]:
     """The agents' models with a LoRA adapter each; agents of the same model share one base in memory."""
     twins: dict[int, LoadedModel] = {}
     for model in dict.fromkeys(models):
         places = [place for place, other in enumerate(models) if other == model]
-        base = load_model(model)
+        base = load_model(model, device)
         views = attach_lora(base.model, settings, [names[place] for place in places], seed)
         twins |= {place: dataclasses.replace(base, model=view) for place, view in zip(places, views, strict=True)}
     return [twins[place] for place in range(len(models))]

@@ -1,0 +1,262 @@
+"""Agents that do not fit on a device together: who is there when, and that nothing else changes by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from shared_trials import odd_lengths_win
+from tiny_models import tiny_model
+from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
+from torch import Tensor, nn
+
+from ilr_bench import outcomes, trial
+from ilr_bench.config import UpdateSettings
+from ilr_bench.costs.fits import GIB, Room, refusals, seated
+from ilr_bench.costs.memory import Memory, parties, trial_memory
+from ilr_bench.costs.seating import on_card, seating, seating_of
+from ilr_bench.costs.show import lines
+from ilr_bench.costs.study import StudyCost, study_cost
+from ilr_bench.models.adapters import attach_lora
+from ilr_bench.plan import plan_study
+from ilr_bench.profiles import SMALL
+from ilr_bench.residence import Residence
+from ilr_bench.store import Artifacts
+
+
+class Watched(Residence):
+    """Sees to it that nothing computes that is not on the device, though both devices are the same here."""
+
+    forwards = 0
+
+    def admit(self, model: nn.Module) -> None:
+        super().admit(model)
+        self._watch(model, model)
+
+    def take_along(self, model: nn.Module, modules: Sequence[nn.Module], optimizer: Any) -> None:
+        super().take_along(model, modules, optimizer)
+        for module in modules:
+            self._watch(module, model)
+        optimizer.optimizer.register_step_pre_hook(lambda *_: self._look(model))
+
+    def _watch(self, module: nn.Module, model: nn.Module) -> None:
+        module.register_forward_pre_hook(lambda *_: self._look(model))
+
+    def _look(self, model: nn.Module) -> None:
+        assert self.present is not None
+        assert any(model is one for one in self.present.modules)
+        self.forwards += 1
+
+
+@pytest.fixture
+def lively(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "score", odd_lengths_win)
+
+
+@pytest.mark.usefixtures("lively")
+@pytest.mark.parametrize(
+    ("variant", "changes", "moves"),
+    [
+        # Coming and going: ranking and ability, three stages, update, validation, evaluation; two agents, two steps.
+        ("ilr", {"update__beta": "0.1"}, range(20, 60)),
+        ("ppo", {"update__iterations": "2"}, range(10, 60)),
+        # Both twins sit on the only base, which comes once in either run and stays.
+        ("twins", {"update__adapter": "lora"}, range(2, 3)),
+    ],
+)
+def test_a_trial_whose_agents_take_turns_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, changes: dict[str, str], moves: range
+) -> None:
+    plan = tiny_plan(tiny_checkpoints(tmp_path), variant, **changes)
+    run_plan(plan, tmp_path / "together")
+    made: list[Watched] = []
+
+    def turns(config: object) -> Residence:
+        made.append(Watched("cpu", "cpu"))
+        return made[-1]
+
+    monkeypatch.setattr(trial, "residence", turns)
+    (planned,) = plan.trials
+    artifacts = Artifacts(tmp_path / "turns" / "artifacts")
+    trial.run_trial(planned.config, planned.hash, tmp_path / "turns" / planned.folder, artifacts, until=1)
+    run_plan(plan, tmp_path / "turns")  # goes on from there
+    folders = [tmp_path / name / planned.folder for name in ("together", "turns")]
+    assert contents(folders[0]) == contents(folders[1])
+    steps = [json.loads(line) for line in (folders[0] / "train.jsonl").read_text().splitlines()]
+    assert any(step["gradient_norm"] > 0 for step in steps)
+    assert len(made) == 2
+    assert sum(one.moves for one in made) in moves
+    assert sum(one.forwards for one in made) > 100
+
+
+def tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    for name, weight in module.named_parameters():
+        yield name, weight
+        if weight.grad is not None:
+            yield f"{name}.grad", weight.grad
+    yield from module.named_buffers()
+    for state in optimizer.state.values():
+        yield from state.items()
+
+
+def taught(model: Any) -> torch.optim.AdamW:
+    """An optimizer with moments; the gradients are still there."""
+    optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad])
+    model(input_ids=torch.tensor([[1, 2, 3]])).logits.sum().backward()
+    optimizer.step()
+    return optimizer
+
+
+def places(model: nn.Module, optimizer: torch.optim.Optimizer) -> set[str]:
+    found = list(tensors(model, optimizer))
+    assert {"exp_avg", "exp_avg_sq", "step"} <= {name for name, _ in found}
+    assert {value.device.type for name, value in found if name == "step"} == {"cpu"}
+    return {value.device.type for name, value in found if name != "step"}
+
+
+# The device "meta" holds no numbers, so that nothing comes back from it; but what is there can be told from the rest.
+
+
+def test_who_enters_comes_with_everything_and_alone() -> None:
+    models = [tiny_model("llama"), tiny_model("qwen2")]
+    beside = nn.Linear(2, 2)
+    residence = Residence(home="cpu", work="meta")
+    optimizers = [taught(model) for model in models]
+    for model, optimizer, modules in zip(models, optimizers, ([beside], []), strict=True):
+        residence.admit(model)
+        residence.take_along(model, modules, optimizer)
+    assert [places(*pair) for pair in zip(models, optimizers, strict=True)] == [{"cpu"}, {"cpu"}]
+    residence.enter(models[0])
+    residence.enter(models[0])
+    assert [places(*pair) for pair in zip(models, optimizers, strict=True)] == [{"meta"}, {"cpu"}]
+    assert beside.weight.device.type == "meta"
+    assert residence.moves == 1
+
+
+def test_who_was_there_goes_home_with_everything_when_another_one_comes() -> None:
+    models = [tiny_model("llama"), tiny_model("qwen2")]
+    residence = Residence(home="meta", work="cpu")
+    optimizers = [taught(model) for model in models]
+    for model in models:
+        residence.admit(model)
+    residence.enter(models[0])
+    residence.take_along(models[0], [], optimizers[0])
+    assert places(models[0], optimizers[0]) == {"cpu"}
+    residence.enter(models[1])
+    assert [places(*pair) for pair in zip(models, optimizers, strict=True)] == [{"meta"}, {"cpu"}]
+    assert residence.moves == 3
+
+
+def test_twins_on_one_base_come_together() -> None:
+    settings = UpdateSettings(adapter="lora", lora_rank=2)
+    first, second = attach_lora(tiny_model("llama"), settings, ["one", "two"])
+    other = tiny_model("qwen2")
+    residence = Residence(home="cpu", work="meta")
+    for model in (first, second, other):
+        residence.admit(model)
+        residence.take_along(model, [], taught(model))
+    residence.enter(first)
+    assert {weight.device.type for view in (first, second) for weight in view.parameters()} == {"meta"}
+    residence.enter(second)
+    assert residence.moves == 1
+    assert {weight.device.type for weight in other.parameters()} == {"cpu"}
+
+
+def memory(resident: int, phase: int) -> Memory:
+    return Memory(7, {"weights": resident}, {"sharing": {"keys": phase}, "update": {"gradients": phase}})
+
+
+PARTS = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 100)), min_size=1, max_size=4)
+
+
+@given(PARTS, st.integers(0, 700), st.booleans())
+def test_agents_take_turns_only_where_all_do_not_fit_and_each_does(
+    parts: list[tuple[int, int]], card: int, timed: bool
+) -> None:
+    whole = memory(sum(resident for resident, _ in parts), max(phase for _, phase in parts))
+    alone = [memory(*part) for part in parts]
+    found = seating(whole, alone, card, timed, "transformers")
+    if found == "turns":
+        assert whole.models > card
+        assert len(alone) > 1
+        assert all(on_card(one, timed) <= card for one in alone)
+    elif found == "refused":
+        assert on_card(whole, timed) > card
+        assert len(alone) == 1 or any(on_card(one, timed) > card for one in alone)
+    else:
+        assert on_card(whole, timed) <= card
+    assert seating(whole, alone, card, timed, "vllm") != "turns"
+    assert (seating(whole, alone, card, timed, "vllm") == "refused") == (on_card(whole, timed) > card)
+
+
+def test_twins_on_one_base_count_as_one() -> None:
+    assert parties(replace(SMALL, models=("A", "B", "A"))) == [[0, 2], [1]]
+    full = replace(SMALL, models=("A", "B", "A"), update=replace(SMALL.update, adapter="full"))
+    assert parties(full) == [[0], [1], [2]]
+    pair = trial_memory(full, places=[0, 2])
+    single = trial_memory(replace(full, models=("A",)))
+    assert pair is not None
+    assert single is not None
+    assert pair.resident["weights"] == 2 * single.resident["weights"]
+    assert pair.phases == single.phases
+
+
+def study(**changes: str) -> StudyCost:
+    grid = {key.replace("__", "."): (value,) for key, value in changes.items()}
+    return study_cost(plan_study("micro", ["ilr"], overrides=grid), {}, 2)
+
+
+def between(cost: StudyCost) -> int:
+    """Bytes of a card that holds each agent, but not both."""
+    (one,) = cost.trials
+    assert one.memory is not None
+    largest = max(memory.models for memory in one.alone)
+    assert largest < one.memory.models
+    return (largest + one.memory.models) // 2
+
+
+def test_the_plan_says_that_agents_take_turns() -> None:
+    cost = study()
+    small, large = (Room(64 * GIB, (card,), 1000 * GIB) for card in (between(cost), 80 * GIB))
+    assert refusals(cost, small) == []
+    assert "agents take turns on the card" in lines(cost, small)[-1]
+    assert not any("take turns" in line for line in lines(cost, large))
+    assert seated(cost.trials[0], Room(64 * GIB, (), GIB)) == "together"
+
+
+def test_vllm_takes_no_turns_and_the_refusal_says_what_would() -> None:
+    cost = study(sampling__engine="vllm")
+    (one,) = cost.trials
+    assert one.memory is not None
+    card = on_card(one.memory, timed=False) - 1
+    (said,) = refusals(cost, Room(64 * GIB, (card,), 1000 * GIB))
+    assert "set sampling.engine=transformers, with which agents take turns on the card" in said
+
+
+def test_those_who_wait_have_to_fit_into_the_machines_memory() -> None:
+    cost = study()
+    (said,) = refusals(cost, Room(GIB // 4, (between(cost),), 1000 * GIB))
+    assert said.startswith("memory: agents take turns on the card")
+
+
+def test_a_trial_takes_turns_on_a_card_where_its_plan_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))  # nothing timed
+    (planned,) = (cost := study()).trials
+    config, card = planned.trial.config, between(cost)
+    assert seating_of(config, (80 * GIB, card)) == "turns"
+    assert seating_of(config, (80 * GIB,)) == "together"
+    monkeypatch.setattr(trial, "gpu_memory", lambda: (card,))
+    assert trial.residence(config) is None  # no card computes here
+    monkeypatch.setattr(trial, "computing_device", lambda: "cuda")
+    taken = trial.residence(config)
+    assert taken is not None
+    assert (taken.home, taken.work) == ("cpu", "cuda")
+    monkeypatch.setattr(trial, "gpu_memory", lambda: (80 * GIB,))
+    assert trial.residence(config) is None
