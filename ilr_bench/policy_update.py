@@ -23,6 +23,7 @@ from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import shared_prefix_attention
 from ilr_bench.logprobs import MicroBatch, micro_batches, smaller, turn_logprobs
+from ilr_bench.optimizer_shares import SharedAdamW
 from ilr_bench.recovery import BrokenBatchError, halving
 from ilr_bench.trl_loss import TrlLoss
 
@@ -109,7 +110,8 @@ class PolicyUpdater:
             {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
         ]
         groups = [{"rate": settings.learning_rate} | group for group in (*groups, *head) if group["params"]]
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        rate = settings.learning_rate
+        optimizer = SharedAdamW(groups, rate, agent, ranks) if ranks.shards else torch.optim.AdamW(groups, lr=rate)
         self.weights = weights + [weight for group in head for weight in group["params"]]
         # Not DistributedDataParallel: it wants as many backward passes of every process, and one model per trainer.
         self.model, self.optimizer = model, self.accelerator.prepare(optimizer)
@@ -152,7 +154,10 @@ class PolicyUpdater:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimizer and schedule, enough to continue with the same bits; weights are saved by the caller."""
+        """Optimizer and schedule, enough to continue with the same bits; weights are saved by the caller.
+
+        The same whether states are kept whole or in shares; those are gathered for the process that leads, which calls.
+        """
         return {"optimizer": self.optimizer.state_dict(), "optimizer_steps": self.optimizer_steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -58,9 +58,11 @@ def run_together(
         note(f"process {ranks.rank + 1} of {ranks.led(ranks.size)} is ready")
         for trial in plan.trials:
             dependency = None if trial.dependency is None else out / plan.by_hash(trial.dependency).folder
-            those = replace(ranks, attended=trial != plan.trials[-1])
+            # Those that keep shares of what the first one saves must not leave before it has saved.
+            those = replace(ranks, attended=ranks.shards or trial != plan.trials[-1])
             watch = partial(_tell, trial, curves)
-            run_trial(trial.config, trial.hash, out / trial.folder, artifacts, dependency, watch, ranks=those)
+            with ranks.staying():
+                run_trial(trial.config, trial.hash, out / trial.folder, artifacts, dependency, watch, ranks=those)
     leave()
     if ranks.leads:
         say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")

@@ -7,18 +7,20 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 from unittest import mock
 
 from tiny_trials import tiny_plan
 
-from ilr_bench import outcomes, policy_update
+from ilr_bench import outcomes, policy_update, stopping
 from ilr_bench.distributed import ALONE, Ranks, launched, leave
 from ilr_bench.heartbeat import beat
 from ilr_bench.records import TrialResult, Verdict
@@ -30,6 +32,7 @@ PATIENCE = 1800
 """Seconds for two processes, on a machine that has other work."""
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["shared_trials"])
+HOW = {"dies": signal.SIGKILL, "hangs": signal.SIGSTOP, "is asked to stop": signal.SIGTERM}
 COMMON = {
     "questions__train": "8",
     "training__steps": "3",
@@ -53,13 +56,18 @@ def odd_lengths_win(answers: Sequence[Answer], *_: Any) -> list[Score]:
     ]
 
 
-def play(scene: str, models: tuple[str, ...], out: Path, ranks: Ranks = ALONE) -> TrialResult | None:
+def play(
+    scene: str, models: tuple[str, ...], out: Path, ranks: Ranks = ALONE, until: int | None = None
+) -> TrialResult | None:
     """Runs a scene's trial with the rewards of `odd_lengths_win`."""
     variant, changes = SCENES[scene]
     (trial,) = tiny_plan(models, variant, **(COMMON | changes)).trials
     before, outcomes.score = outcomes.score, odd_lengths_win  # type: ignore[attr-defined, assignment]
     try:
-        return run_trial(trial.config, trial.hash, out / scene, Artifacts(out / "artifacts"), ranks=ranks)
+        with ranks.staying():
+            return run_trial(
+                trial.config, trial.hash, out / scene, Artifacts(out / "artifacts"), until=until, ranks=ranks
+            )
     finally:
         outcomes.score = before  # type: ignore[attr-defined]
 
@@ -91,15 +99,19 @@ def launch(
     out: Path,
     scenes: Sequence[str],
     fails: tuple[int, int] = (-1, 0),
-    how: Literal["dies", "hangs"] = "dies",
+    how: Literal["dies", "hangs", "is asked to stop"] = "dies",
     patience: float = PATIENCE,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Process]:
-    """Two processes that play scenes together; `fails`: a rank that dies or hangs, and at which of its updates."""
+    """Two processes that play scenes together; `fails`: a rank that dies or hangs, and at which of its updates.
+
+    `environment`: what a launch sets beside the processes' places.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     out.mkdir(parents=True, exist_ok=True)
-    given = (port, models, out, scenes, fails, how, patience)
+    given = (port, models, out, scenes, fails, how, patience, dict(environment))
     return [Process(out / f"said.{rank}", rank, *given) for rank in (0, 1)]
 
 
@@ -113,21 +125,38 @@ def _play_together(
     fails: tuple[int, int],
     how: str,
     patience: float,
+    environment: dict[str, str],
 ) -> None:
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    stopping.install()
     if fails[0] == rank:
-        _fail_at_update(fails[1], signal.SIGKILL if how == "dies" else signal.SIGSTOP)
+        _fail_at_update(fails[1], HOW[how])
+    _tell_moments()
     ranks = launched(patience)
     for scene in scenes:
         if scene in SCENES:
-            play(scene, models, out, replace(ranks, attended=scene != scenes[-1]))
+            play(scene, models, out, replace(ranks, attended=ranks.shards or scene != scenes[-1]))
         else:
             ranks.first(partial(_work, float(scene.split()[-2]) if ranks.leads else 0.0))
     leave()
+
+
+def _tell_moments() -> None:
+    """After each update a process says how many numbers its optimizer keeps of how many weights."""
+    update = policy_update.PolicyUpdater.update
+
+    def telling(self: Any, *given: Any) -> Any:
+        report = update(self, *given)
+        kept = sum(state[name].numel() for state in self.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq"))
+        sys.stdout.write(f"{self.agent} keeps {kept} for {sum(weight.numel() for weight in self.weights)}\n")
+        sys.stdout.flush()
+        return report
+
+    policy_update.PolicyUpdater.update = telling  # type: ignore[method-assign]
 
 
 def _work(seconds: float) -> None:

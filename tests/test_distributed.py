@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
+from accelerate.utils.launch import prepare_multi_gpu_env
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -23,12 +29,13 @@ from tiny_trials import tiny_checkpoints
 from ilr_bench import heartbeat
 from ilr_bench.commands.train import train
 from ilr_bench.config import SamplingSettings
-from ilr_bench.distributed import ALONE, PATIENCE, Ranks, launched
+from ilr_bench.distributed import ALONE, PATIENCE, Ranks, _Call, launched
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.heartbeat import beat
 from ilr_bench.idea3 import Table
+from ilr_bench.optimizer_shares import owners
 from ilr_bench.questions.base import Question
 
 CONFIGURATIONS = Path(__file__).parent.parent / "configs" / "accelerate"
@@ -39,9 +46,33 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return tiny_checkpoints(tmp_path_factory.mktemp("models"))
 
 
-def together(models: tuple[str, ...], out: Path, *scenes: str) -> None:
-    ends = [process.end() for process in launch(models, out, scenes)]
+def together(
+    models: tuple[str, ...], out: Path, *scenes: str, environment: Mapping[str, str] | None = None
+) -> list[str]:
+    """What two processes said that played scenes to their ends."""
+    ends = [process.end() for process in launch(models, out, scenes, environment=environment or {})]
     assert [status for status, _ in ends] == [0, 0], "\n".join(said for _, said in ends)
+    return [said for _, said in ends]
+
+
+def shards() -> dict[str, str]:
+    """What accelerate sets for processes that it launches by fsdp.yaml."""
+    arguments = launch_command_parser().parse_args(["--config_file", str(CONFIGURATIONS / "fsdp.yaml"), "train.py"])
+    validated, _, _ = _validate_launch_command(arguments)
+    found = prepare_multi_gpu_env(validated)
+    return {name: value for name, value in found.items() if name.startswith(("FSDP_", "ACCELERATE_USE_"))}
+
+
+def kept(said: str) -> list[tuple[str, int, int]]:
+    """After each update: the agent, the moments that the process keeps, the agent's weights."""
+    found = re.findall(r"^(\S+) keeps (\d+) for (\d+)$", said, re.MULTILINE)
+    return [(agent, int(moments), int(weights)) for agent, moments, weights in found]
+
+
+def optimizers(trial: Path) -> list[dict[str, Any]]:
+    """By agent, what the last checkpoint of a trial holds beside weights."""
+    last = max((trial / "checkpoints").iterdir())
+    return [torch.load(path, weights_only=True) for path in sorted(last.rglob("optimizer.pt"))]
 
 
 def compare(one: Path, two: Path) -> None:
@@ -155,12 +186,59 @@ def test_the_command_waits_as_long_as_processes_do() -> None:
     assert inspect.signature(train).parameters["patience"].default == PATIENCE
 
 
-@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
-def test_sharded_models_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ACCELERATE_USE_FSDP": "false", "ACCELERATE_USE_DEEPSPEED": "true"}, "DEEPSPEED was asked for.*gpus.yaml"),
+        ({"FSDP_RESHARD_AFTER_FORWARD": "true"}, "shard the weights.*fsdp_reshard_after_forward: false"),
+        ({"FSDP_VERSION": "1", "FSDP_SHARDING_STRATEGY": "FULL_SHARD"}, "fsdp_sharding_strategy: SHARD_GRAD_OP"),
+        ({"FSDP_VERSION": "1", "FSDP_SHARDING_STRATEGY": "HYBRID_SHARD"}, "fsdp_sharding_strategy: SHARD_GRAD_OP"),
+        ({"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params.*write false"),
+        ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "fsdp_activation_checkpointing.*update.gradient_checkpointing"),
+        ({"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "fsdp_cpu_ram_efficient_loading.*write false"),
+    ],
+)
+def test_weights_in_shards_and_what_goes_with_them_are_refused(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], said: str
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
-    with pytest.raises(ConfigurationError, match=f"{name} was asked for.*gpus.yaml"):
+    for name, value in (shards() | changes).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=said):
         launched()
+
+
+@pytest.mark.parametrize("changes", [{}, {"FSDP_VERSION": "1", "FSDP_SHARDING_STRATEGY": "SHARD_GRAD_OP"}])
+def test_optimizer_states_are_shared_out_and_accelerate_wraps_nothing(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in (shards() | changes).items():
+        monkeypatch.setenv(name, value)
+    place = SimpleNamespace(process_index=1, num_processes=2)
+    monkeypatch.setattr("accelerate.PartialState", lambda **given: place)
+    ranks = launched()
+    assert (ranks.rank, ranks.size, ranks.shards) == (1, 2, True)
+    assert os.environ["ACCELERATE_USE_FSDP"] == "false"
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=40), st.integers(1, 8))
+def test_no_process_keeps_more_than_the_largest_weight_above_its_share(sizes: list[int], processes: int) -> None:
+    taken = owners(sizes, processes)
+    loads = [sum(size for size, owner in zip(sizes, taken, strict=True) if owner == rank) for rank in range(processes)]
+    assert sum(loads) == sum(sizes)
+    assert max(loads) <= sum(sizes) / processes + max(sizes)
+
+
+def test_the_others_answer_a_call_where_they_meet_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = Mock()
+    heard = iter([[_Call("A"), "own"], ["first", "own"]])
+    monkeypatch.setattr("ilr_bench.distributed._exchange", lambda own, size: next(heard))
+    ranks = Ranks(1, 2, shards=True)
+    ranks.answering["A"] = owner
+    assert ranks.gather("own") == ["first", "own"]
+    owner.answer.assert_called_once_with()
+    assert list(heard) == []
 
 
 @pytest.mark.parametrize(
@@ -184,6 +262,42 @@ def test_accelerate_reads_the_configuration_files(name: str, kind: DistributedTy
 
 def test_two_processes_give_the_weights_and_records_of_one(models: tuple[str, ...], tmp_path: Path) -> None:
     together(models, tmp_path / "two", "full")
+    play("full", models, tmp_path / "one")
+    compare(tmp_path / "one" / "full", tmp_path / "two" / "full")
+
+
+@pytest.mark.parametrize(
+    "scene", ["full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lora", "critic"))]
+)
+def test_shares_of_the_optimizer_states_give_the_bits_of_whole_ones(
+    models: tuple[str, ...], tmp_path: Path, scene: str
+) -> None:
+    whole = [kept(said) for said in together(models, tmp_path / "whole", scene)]
+    shared = [kept(said) for said in together(models, tmp_path / "shared", scene, environment=shards())]
+    for seen in zip(*shared, strict=True):
+        agents, moments, (weights, _) = zip(*seen, strict=True)
+        assert len(set(agents)) == 1
+        assert sum(moments) == 2 * weights
+        assert max(moments) < 1.2 * weights
+    assert whole[0] == whole[1] == [(agent, 2 * weights, weights) for agent, _, weights in shared[0]]
+    one, two = tmp_path / "whole" / scene, tmp_path / "shared" / scene
+    compare(one, two)
+    for path in (one / "checkpoints").rglob("*.safetensors"):
+        assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
+    for before, after in zip(optimizers(one), optimizers(two), strict=True):
+        assert before.keys() == after.keys()
+        assert before["optimizer"]["param_groups"] == after["optimizer"]["param_groups"]
+        torch.testing.assert_close(after["optimizer"]["state"], before["optimizer"]["state"], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_a_trial_goes_from_shared_states_to_one_process_and_back(models: tuple[str, ...], tmp_path: Path) -> None:
+    # Asked to stop in the first step: all stop after it, and the first one saves before anybody leaves.
+    asked = launch(models, tmp_path / "two", ["full"], (1, 2), "is asked to stop", environment=shards())
+    assert ["stopped by SIGTERM after step 1 of full" in process.end()[1] for process in asked] == [True, True]
+    play("full", models, tmp_path / "two", until=2)
+    assert max((tmp_path / "two" / "full" / "checkpoints").iterdir()).name == "step-00000002"
+    together(models, tmp_path / "two", "full", environment=shards())
     play("full", models, tmp_path / "one")
     compare(tmp_path / "one" / "full", tmp_path / "two" / "full")
 
