@@ -25,7 +25,7 @@ QUESTIONS = {"micro": 16, "26M": 8}
 """Prompts in one call; larger models get 4."""
 
 
-def measure(size: str, samples: int = 8, repeats: int = 3, device: str = "cpu") -> list[Row]:
+def measure(size: str, samples: int = 8, repeats: int = 3, device: str = "cpu", warm: bool = True) -> list[Row]:
     """One row per prompt length: seconds of either, their ratio, tokens per second of ours."""
     model = make_model(size, device=device)
     engine = TransformersEngine(model, (), PAD, lambda _: "")
@@ -39,6 +39,7 @@ def measure(size: str, samples: int = 8, repeats: int = 3, device: str = "cpu") 
             partial(engine.sample, prompts, [samples] * count, options, 0),
             partial(generate, model, prompts, samples),
             repeats=repeats,
+            warm=warm,
             device=device,
         )
         what = f"{size}, {count} prompts of {length} tokens x {samples}, {NEW_TOKENS} new tokens"

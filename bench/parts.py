@@ -111,7 +111,8 @@ def sampling(size: str, device: str = "cpu") -> list[Row]:
     """See `bench.engine`."""
     from bench import engine
 
-    return _grouped("sampling", engine.measure(size, repeats=3 if size == "micro" else 2, device=device))
+    small = size == "micro"
+    return _grouped("sampling", engine.measure(size, repeats=3 if small else 2, device=device, warm=small))
 
 
 def update() -> list[Row]:
@@ -129,11 +130,11 @@ def micro_profile(models: tuple[str, ...]) -> list[Row]:
 
 
 def joint(size: str, agents: int, samples: int, tokens: int) -> list[Row]:
-    """See `bench.joint`; micro steps are short, so the fastest of more is taken."""
+    """See `bench.joint`."""
     from bench import joint as measured
     from bench import limits
 
-    cell = measured.Cell((size,) * agents, samples, tokens, QUESTIONS[size], repeats=3 if size == "micro" else 2)
+    cell = measured.Cell((size,) * agents, samples, tokens, QUESTIONS[size])
     lacking = measured.lacks_memory(cell)
     if lacking:
         return _grouped("peers", [{"what": f"{cell.name}: against stock TRL", "note": lacking}])
