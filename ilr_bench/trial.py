@@ -84,7 +84,7 @@ def run_trial(
     stopwatch = Stopwatch(folder / "timing.jsonl")
     with recovery.watched(folder), Grader() as grader:
         with stopwatch.watch("models"):
-            seats = seat_agents(config, residence(config))
+            seats = seat_agents(config, residence(config, ranks))
         write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
         room, measured = open_classroom(config, seats, artifacts, grader, stopwatch, ranks)
         state = TrainingState(folder, room, {seat.agent.name: seat.loaded.fingerprint for seat in seats})
@@ -117,9 +117,12 @@ def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
     return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, samples_per_agent=tuple(samples)))
 
 
-def residence(config: RunConfig) -> Residence | None:
-    """Where the agents take turns on the graphics card, if the plan says that they do not fit on it together."""
-    if computing_device() != "cuda" or seating_of(config, gpu_memory()) != "turns":
+def residence(config: RunConfig, ranks: Ranks = ALONE) -> Residence | None:
+    """Where the agents take turns on the graphics card, if the plan says that they do not fit on it together.
+
+    Processes that share out optimizer states meet over them whoever's turn it is, so there nobody takes turns.
+    """
+    if ranks.shards or computing_device() != "cuda" or seating_of(config, gpu_memory()) != "turns":
         return None
     return Residence(home="cpu", work="cuda")
 
@@ -225,7 +228,7 @@ def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float]
 def _assist(config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks) -> None:
     """Takes this process's part in a training that another one leads; writes nothing but artifacts."""
     with Grader() as grader:
-        seats = seat_agents(config, residence(config))
+        seats = seat_agents(config, residence(config, ranks))
         room, _ = open_classroom(config, seats, artifacts, grader, Stopwatch(Path(os.devnull)), ranks)
         done = ranks.led(0)
         if done:
