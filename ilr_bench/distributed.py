@@ -64,6 +64,8 @@ class Ranks:
     """Whether the others wait for what the first one does after the training; they leave after the last trial."""
     shards: bool = False
     """Whether each process keeps a share of the optimizers' states instead of all of them."""
+    device: str = "cpu"
+    """Where tensors have to be that the processes send each other."""
     answering: WeakValueDictionary[str, Answering] = field(
         default_factory=WeakValueDictionary, compare=False, repr=False
     )
@@ -99,7 +101,7 @@ class Ranks:
             _exchange(_Call(name), self.size)
 
     def spread(self, tensors: Sequence[Tensor], owners: Sequence[int]) -> None:
-        """Puts what the owner of each tensor has in its place everywhere."""
+        """Puts what the owner of each tensor has in its place everywhere; all of them on `device`."""
         if self.size > 1:
             with _explained():
                 for tensor, owner in zip(tensors, owners, strict=True):
@@ -212,7 +214,7 @@ def launched(patience: float = PATIENCE) -> Ranks:
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=patience))
-    return Ranks(state.process_index, state.num_processes, patience, shards=shards)
+    return Ranks(state.process_index, state.num_processes, patience, shards=shards, device=str(state.device))
 
 
 def _check_shards() -> None:

@@ -68,10 +68,17 @@ class SharedAdamW(torch.optim.AdamW):
             steps |= part
         whole: dict[int, dict[str, Any]] = {}
         for place in sorted(steps):
-            # One at a time: the device that has room for its share only need not hold more.
-            moments = [own[place][name] if place in own else torch.empty_like(self.weights[place]) for name in MOMENTS]
+            # One weight at a time: a device that has room for its share only need not hold more. Agents that take turns
+            # on it may have gone home.
+            like = self.weights[place].detach()
+            moments = [
+                own[place][name].to(self.ranks.device)
+                if place in own
+                else torch.empty_like(like, device=self.ranks.device)
+                for name in MOMENTS
+            ]
             self.ranks.spread(moments, [self.owners[place]] * len(moments))
             if self.ranks.leads:
-                found = {name: moment.detach().cpu() for name, moment in zip(MOMENTS, moments, strict=True)}
+                found = {name: moment.cpu() for name, moment in zip(MOMENTS, moments, strict=True)}
                 whole[place] = {"step": torch.tensor(steps[place])} | found
         return state | {"state": whole}

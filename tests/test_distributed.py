@@ -215,7 +215,7 @@ def test_optimizer_states_are_shared_out_and_accelerate_wraps_nothing(
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name, value in (shards() | changes).items():
         monkeypatch.setenv(name, value)
-    place = SimpleNamespace(process_index=1, num_processes=2)
+    place = SimpleNamespace(process_index=1, num_processes=2, device="cpu")
     monkeypatch.setattr("accelerate.PartialState", lambda **given: place)
     ranks = launched()
     assert (ranks.rank, ranks.size, ranks.shards) == (1, 2, True)
