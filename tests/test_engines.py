@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.
         def count(self, name: str, number: int) -> None:
             assert number == 0
 
-    room: Any = type("Room", (), {"agents": agents, "updaters": [Watching(), Watching()], "stopwatch": Watch()})
+    room: Any = SimpleNamespace(agents=agents, updaters=[Watching(), Watching()], stopwatch=Watch(), residence=None)
     ilr.update(profile("micro"), room, None, {}, [[], []], 1)  # type: ignore[arg-type]
     assert rested == [[1, 1], [1, 1]]
 
