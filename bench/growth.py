@@ -81,7 +81,7 @@ def draw(measured: Sequence[Row], path: Path) -> None:
     found = curves(measured)
     colours = dict(zip(SIDES, sns.color_palette("colorblind", len(SIDES)), strict=True))
     with sns.axes_style("whitegrid"):
-        figure, places = plt.subplots(1, len(AXES), figsize=(10, 3.4), sharey=True)
+        figure, places = plt.subplots(1, len(AXES), figsize=(10, 4), sharey=True)
     for axis, place in zip(AXES, places, strict=True):
         shown = [curve for curve in found if curve.axis == axis]
         for curve in shown:
@@ -94,7 +94,8 @@ def draw(measured: Sequence[Row], path: Path) -> None:
         place.set_xticks(ticks, [str(tick) for tick in ticks])
         place.minorticks_off()
         if shown:
-            place.legend(title="exponent", fontsize=7, title_fontsize=7)
+            # Below the panel, where it covers no mark.
+            place.legend(title="exponent", fontsize=7, title_fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     places[0].set_ylabel("seconds of a joint step")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
