@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import chain
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import PAD, VOCABULARY, tiny_model
+from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.generation import layout
@@ -19,7 +19,6 @@ from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.generation.layout import LEAST_SAVED, lay
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.logprobs import micro_batches, turn_logprobs
-from ilr_bench.models.adapters import attach_lora
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
 
 
@@ -85,21 +84,9 @@ def test_an_update_with_a_shared_beginning_has_the_same_gradients(
     found = []
     for least in (1, 10**6):
         monkeypatch.setattr(layout, "LEAST_SAVED", least)
-        copied = copy.deepcopy(base)
-        model = attach_lora(copied, settings, ["A"])[0] if adapter == "lora" else copied
-        updater = PolicyUpdater(model, "A", settings, 10, 8, 1.0)
-        gradients: dict[str, torch.Tensor] = {}
-
-        def keep(given: Any, step: int, model: Any = model, gradients: Any = gradients) -> float:
-            gradients.update({name: w.grad.clone() for name, w in model.named_parameters() if w.requires_grad})
-            return 0.0
-
-        monkeypatch.setattr(updater, "_optimizer_step", keep)
-        updater.update(taught, 1)
-        found.append(gradients)
-    assert max(float(gradient.abs().max()) for gradient in found[0].values()) > 1e-4
-    for name, gradient in found[0].items():
-        assert torch.allclose(gradient, found[1][name], atol=1e-5), name
+        updater = PolicyUpdater(to_train(base, settings), "A", settings, 10, 8, 1.0)
+        found.append(gradients_of(updater, taught))
+    assert_same(*found)
 
 
 def test_log_probabilities_behind_a_shared_beginning_are_those_of_a_plain_forward() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import chain
 from typing import Any
 
@@ -11,13 +10,13 @@ import pytest
 import torch
 from tiny_models import PAD, tiny_model
 from torch import nn
+from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.generation import linears
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.generation.linears import LEAST_WEIGHT, fast_linears
 from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.models.adapters import attach_lora
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
 
 
@@ -133,20 +132,6 @@ def test_an_update_has_the_gradients_of_torchs_own_product(
     found = []
     for least in (1, 2**40):
         monkeypatch.setattr(linears, "LEAST_WEIGHT", least)
-        copied = copy.deepcopy(base)
-        model = attach_lora(copied, settings, ["A"])[0] if adapter == "lora" else copied
-        updater = PolicyUpdater(model, "A", settings, 10, 8, 1.0)
-        gradients: dict[str, torch.Tensor] = {}
-
-        def keep(given: Any, step: int, model: Any = model, gradients: Any = gradients) -> float:
-            gradients.update(
-                {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad}
-            )
-            return 0.0
-
-        monkeypatch.setattr(updater, "_optimizer_step", keep)
-        updater.update(turns, 1)
-        found.append(gradients)
-    assert max(float(gradient.abs().max()) for gradient in found[0].values()) > 1e-4
-    for name, gradient in found[0].items():
-        assert torch.allclose(gradient, found[1][name], atol=1e-5), name
+        updater = PolicyUpdater(to_train(base, settings), "A", settings, 10, 8, 1.0)
+        found.append(gradients_of(updater, turns))
+    assert_same(*found)

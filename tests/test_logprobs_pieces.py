@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,11 @@ import pytest
 import torch
 from tiny_models import VOCABULARY, tiny_model
 from torch import nn
+from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.generation import heads
 from ilr_bench.generation.heads import head_apart
-from ilr_bench.models.adapters import attach_lora
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
 
 
@@ -56,23 +55,12 @@ def test_an_update_in_pieces_has_the_same_gradients(
     for large in (1, 2**40):
         monkeypatch.setattr(heads, "LARGE", large)
         monkeypatch.setattr(heads, "PIECE", 3 * len(VOCABULARY) + 1)
-        copied = copy.deepcopy(base)
-        model = attach_lora(copied, settings, ["A"])[0] if adapter == "lora" else copied
+        model = to_train(base, settings)
         updater = PolicyUpdater(model, "A", settings, 10, 8, temperature)
         sizes.append(largest_output(model.get_output_embeddings()))
-        gradients: dict[str, torch.Tensor] = {}
-
-        def keep(given: Any, step: int, model: Any = model, gradients: Any = gradients) -> float:
-            gradients.update({name: w.grad.clone() for name, w in model.named_parameters() if w.requires_grad})
-            return 0.0
-
-        monkeypatch.setattr(updater, "_optimizer_step", keep)
-        updater.update(taught, 1)
-        found.append(gradients)
+        found.append(gradients_of(updater, taught))
     assert sizes[0][0] == 3 * len(VOCABULARY) < sizes[1][0]
-    assert max(float(gradient.abs().max()) for gradient in found[0].values()) > 1e-4
-    for name, gradient in found[0].items():
-        assert torch.allclose(gradient, found[1][name], atol=1e-5 if precision == "fp32" else 1e-3), name
+    assert_same(*found, tolerance=1e-5 if precision == "fp32" else 1e-3)
 
 
 def test_few_logits_and_heads_that_scale_or_cap_them_are_computed_whole() -> None:

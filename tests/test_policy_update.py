@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from peft import LoraConfig, get_peft_model
 from shortages import MESSAGES, Shortage
 from tiny_models import VOCABULARY, tiny_model
 from torch.utils._python_dispatch import _disable_current_modes
+from update_gradients import gradients_of
 
 from ilr_bench.config import CriticSettings, UpdateSettings
 from ilr_bench.errors import MemoryShortageError, MissingInputError, NumericalError
@@ -58,19 +58,8 @@ def gradients(
     model: Any, settings: UpdateSettings, taught: list[TrainedTurn], memory: Shortage | None = None
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Gradients of one pass, before the optimizer clips them and steps; `memory` runs out within the pass."""
-    copied = copy.deepcopy(model)
-    prepared = updater(copied, settings)
-    found: dict[str, np.ndarray[Any, Any]] = {}
-
-    def keep(given: Any, step: int) -> float:
-        with _disable_current_modes():
-            found.update({name: weight.grad.numpy().copy() for name, weight in copied.named_parameters()})
-        return 0.0
-
-    prepared._optimizer_step = keep  # type: ignore[method-assign]
-    with memory or nullcontext():
-        prepared.update(taught, 1)
-    return found
+    found = gradients_of(updater(copy.deepcopy(model), settings), taught, memory)
+    return {name: gradient.numpy() for name, gradient in found.items()}
 
 
 def weights(model: Any) -> bytes:
