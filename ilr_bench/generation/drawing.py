@@ -25,7 +25,7 @@ def draw(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, 
     else:
         scaled = logprobs if temperature == 1 else (logits.float() / temperature).log_softmax(dim=-1)
         # Double precision, so that rounding in the running sum cannot move a draw to another token.
-        chosen = _find(scaled.double().exp(), uniforms)[0]
+        chosen = _places(scaled.double().exp().cumsum(dim=-1), uniforms)
     return chosen, logprobs.gather(1, chosen[:, None])[:, 0]
 
 
@@ -41,20 +41,22 @@ def _from_blocks(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[
         torch.sub(scaled, highest[:, None], out=weights[:, :vocabulary]).exp_()
         blocks = weights.view(rows, -1, BLOCK)
         sums = blocks.sum(dim=-1).double()
-        block, within = _find(sums, uniforms)
-        place, _ = _find(blocks[torch.arange(rows, device=logits.device), block].double(), within)
+        ends = sums.cumsum(dim=-1)
+        block = _places(ends, uniforms)
+        own = blocks[torch.arange(rows, device=logits.device), block].double()
+        place = _places(own.cumsum(dim=-1), _within(sums, ends, block, uniforms))
         chosen = (block * BLOCK + place).clamp_(max=vocabulary - 1)
         total = (highest + sums.sum(dim=-1).log()).float() if temperature == 1 else logits.logsumexp(dim=-1)
     return chosen, logits.gather(1, chosen[:, None])[:, 0] - total
 
 
-def _find(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Places drawn in proportion to `weights`, (rows, places), and where within their places the draws fell, in [0, 1].
-
-    Both (rows,).
-    """
-    ends = weights.cumsum(dim=-1)
+def _places(ends: Tensor, uniforms: Tensor) -> Tensor:
+    """(rows,) places drawn in proportion to weights whose running sums are `ends`, (rows, places)."""
     targets = uniforms[:, None] * ends[:, -1:]
-    places = torch.searchsorted(ends, targets, right=True).clamp_(max=weights.shape[-1] - 1)
-    size = weights.gather(1, places)
-    return places[:, 0], ((targets - ends.gather(1, places) + size) / size)[:, 0].clamp_(0, 1)
+    return torch.searchsorted(ends, targets, right=True).clamp_(max=ends.shape[-1] - 1)[:, 0]
+
+
+def _within(weights: Tensor, ends: Tensor, places: Tensor, uniforms: Tensor) -> Tensor:
+    """(rows,) where within their places the draws fell, in [0, 1]."""
+    targets, size = uniforms[:, None] * ends[:, -1:], weights.gather(1, places[:, None])
+    return ((targets - ends.gather(1, places[:, None]) + size) / size)[:, 0].clamp_(0, 1)

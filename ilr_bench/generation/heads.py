@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from ilr_bench.generation.linears import computing
+
 LARGE = 2**26
 """Logits of a forward from which on they are computed in pieces: 256 MiB each time they are kept."""
 PIECE = 2**24
@@ -33,15 +35,9 @@ def in_pieces(model: Any, tokens: int) -> bool:
 def head_apart(model: Any) -> Iterator[Callable[[Tensor], Tensor]]:
     """Within it the model gives hidden states for logits; what is handed out computes those from them."""
     head = model.get_output_embeddings()
-    before, forward = head.__dict__.get("forward"), head.forward
-    head.forward = _as_they_are
-    try:
+    forward = head.forward
+    with computing({head: _as_they_are}):
         yield forward
-    finally:
-        if before is None:
-            del head.forward
-        else:
-            head.forward = before
 
 
 def piecewise_logprobs(

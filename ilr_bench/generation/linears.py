@@ -7,7 +7,7 @@ along for `torch.compile`, uses what the processor has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,14 +25,20 @@ def fast_linears(model: Any) -> Iterator[None]:
 
     Gradients flow, also where the way back begins after it has ended.
     """
-    changed = [module for module in model.modules() if _gains(module)]
-    before = [module.__dict__.get("forward") for module in changed]
-    for module in changed:
-        module.forward = _fast(module)
+    with computing({module: _fast(module) for module in model.modules() if _gains(module)}):
+        yield
+
+
+@contextmanager
+def computing(forwards: Mapping[Any, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Within it each module computes what it is given here."""
+    before = {module: module.__dict__.get("forward") for module in forwards}
+    for module, forward in forwards.items():
+        module.forward = forward
     try:
         yield
     finally:
-        for module, forward in zip(changed, before, strict=True):
+        for module, forward in before.items():
             if forward is None:
                 del module.forward
             else:
