@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 from bench.parts import Part, parts
 from bench.results import Unfinished, save
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="write table and figure of docs/performance.md as well")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="what changed by over a tenth")
     parser.add_argument("--sharing", action="store_true", help="one study of 12 variants against 12 cold runs instead")
-    parser.add_argument("--workers", type=int, default=2, help="with --sharing: processes at a time")
+    parser.add_argument("--workers", type=int, help="processes at a time, each with one thread (1; with --sharing 2)")
     parser.add_argument("--steps", type=int, default=3, help="with --sharing: of each trial")
     parser.add_argument("--folder", type=Path, help="with --sharing: an empty folder that keeps the studies")
     parser.add_argument("--part", help=argparse.SUPPRESS)
@@ -57,6 +59,7 @@ def main() -> None:
         if arguments.sharing:
             from bench import sharing
 
+            arguments.workers = arguments.workers or 2
             sharing.run(arguments)
         elif arguments.part:
             chosen = {part.name: part for part in parts(arguments.full, arguments.device)}[arguments.part]
@@ -64,7 +67,7 @@ def main() -> None:
         else:
             check_device(arguments.device)
             out = arguments.out or (OUT.with_name("results-cuda.json") if on_gpu else OUT)
-            run(arguments.full, arguments.device, out, arguments.docs)
+            run(arguments.full, arguments.device, out, arguments.docs, arguments.workers or 1)
 
 
 def check_device(device: str) -> None:
@@ -78,8 +81,8 @@ def check_device(device: str) -> None:
         raise MissingInputError(f"--device {device}: torch finds no such GPU here; leave it out to measure the CPU")
 
 
-def run(full: bool, device: str, out: Path, docs: bool) -> None:
-    """All parts, those left over from an interrupted run apart."""
+def run(full: bool, device: str, out: Path, docs: bool, workers: int) -> None:
+    """All parts, those left over from an interrupted run apart, `workers` of them at a time."""
     from bench import growth, tables
 
     kind = f"{'full' if full else 'quick'}-{device}"
@@ -87,17 +90,32 @@ def run(full: bool, device: str, out: Path, docs: bool) -> None:
     if unfinished.outdated:
         note("an unfinished run is left out: code, libraries or machine have changed since")
     todo = parts(full, device)
-    found: list[Row] = []
-    for place, part in enumerate(todo, start=1):
-        if part.name not in unfinished.parts:
-            left = sum(other.estimate for other in todo[place - 1 :] if other.name not in unfinished.parts)
-            note(
-                f"[{place}/{len(todo)}] {part.name}: about {part.estimate:.0f} s; all that is left {left / 60:.0f} min"
-            )
-            start = time.perf_counter()
+    places = {part.name: place for place, part in enumerate(todo, start=1)}
+
+    stopping = Event()
+
+    def take(part: Part) -> None:
+        if stopping.is_set():
+            return
+        left = sum(other.estimate for other in todo if other.name not in unfinished.parts) / 60
+        name = f"[{places[part.name]}/{len(todo)}] {part.name}"
+        note(f"{name}: about {part.estimate:.0f} s; all that is left {left:.0f} min of computing")
+        start = time.perf_counter()
+        try:
             unfinished.keep(part.name, measured(part, full, device))
-            note(f"    {time.perf_counter() - start:.0f} s")
-        found += unfinished.parts[part.name]
+        except BaseException:
+            stopping.set()
+            raise
+        note(f"{name}: {time.perf_counter() - start:.0f} s")
+
+    with ThreadPoolExecutor(workers) as pool:
+        taken = [pool.submit(take, part) for part in todo if part.name not in unfinished.parts]
+        try:
+            for one in taken:
+                one.result()
+        finally:
+            stopping.set()
+    found = [row for part in todo for row in unfinished.parts[part.name]]
     found += growth.rows(found)
     results = save(found, out, device)
     print(tables.markdown(results))

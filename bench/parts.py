@@ -14,6 +14,8 @@ QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
 """Of a joint step on a CPU."""
 SAMPLES, TOKENS = 8, 48
 GPU_MODELS = ("135M", "0.5B")
+LONG = 150.0
+"""Seconds of a joint step's part from which on each side takes its step once: noise is small where a step is long."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,12 @@ def joint_part(cell: tuple[str, int, int, int]) -> Part:
     weights = {"micro": 2e5, "26M": 2.7e7, "135M": 1.35e8}[size]
     operations = 6 * weights * agents * QUESTIONS[size] * samples * context
     overhead = 3e-5 * agents * QUESTIONS[size] * samples * context
+    seconds = 3.5 * (operations / 6e10 + overhead)
+    repeats = 1 if seconds > LONG else 2
     return Part(
         f"joint step, {size}, {agents} agents, n = {samples}, {tokens} tokens",
-        20 + 3.5 * (operations / 6e10 + overhead),
-        partial(joint, size, agents, samples, tokens),
+        20 + seconds * (repeats + 1) / 3,
+        partial(joint, size, agents, samples, tokens, repeats),
     )
 
 
@@ -129,12 +133,12 @@ def micro_profile(models: tuple[str, ...]) -> list[Row]:
     return _grouped("micro profile", step.measure(models, steps=5))
 
 
-def joint(size: str, agents: int, samples: int, tokens: int) -> list[Row]:
+def joint(size: str, agents: int, samples: int, tokens: int, repeats: int) -> list[Row]:
     """See `bench.joint`."""
     from bench import joint as measured
     from bench import limits
 
-    cell = measured.Cell((size,) * agents, samples, tokens, QUESTIONS[size])
+    cell = measured.Cell((size,) * agents, samples, tokens, QUESTIONS[size], repeats)
     lacking = measured.lacks_memory(cell)
     if lacking:
         return _grouped("peers", [{"what": f"{cell.name}: against stock TRL", "note": lacking}])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import TypedDict
 
 from bench.rows import Row
@@ -62,6 +63,7 @@ class Unfinished:
     def __init__(self, path: Path, kind: str) -> None:
         """kind: what was asked for; another one begins anew."""
         self._path = path
+        self._lock = Lock()
         self._key = {"kind": kind, "machine": machine(), "versions": determinants(), "bench": _own_code()}
         self.parts: dict[str, list[Row]] = {}
         self.outdated = False
@@ -76,10 +78,11 @@ class Unfinished:
             self.outdated = True
 
     def keep(self, part: str, rows: list[Row]) -> None:
-        """A part that is there."""
-        self.parts[part] = rows
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._path, json.dumps({"key": self._key, "parts": self.parts}).encode())
+        """A part that is there; threads may keep theirs at the same time."""
+        with self._lock:
+            self.parts[part] = rows
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._path, json.dumps({"key": self._key, "parts": self.parts}).encode())
 
     def remove(self) -> None:
         """Everything is there, and stands elsewhere."""

@@ -223,7 +223,8 @@ def test_a_file_without_results_is_refused_by_name(tmp_path, content):
 # A run that continues.
 
 
-def test_an_interrupted_run_goes_on_with_the_parts_that_are_missing(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_goes_on_with_the_parts_that_are_missing(workers, tmp_path, monkeypatch, capsys):
     asked = []
 
     def one(name, fails=()):
@@ -239,11 +240,11 @@ def test_an_interrupted_run_goes_on_with_the_parts_that_are_missing(tmp_path, mo
     monkeypatch.setattr(command, "measured", measured)
     monkeypatch.setattr(command, "parts", lambda full, device: [Part(n, 1, partial(one, n, ("b",))) for n in "abc"])
     with pytest.raises(command.PartFailedError):
-        command.run(False, "cpu", tmp_path / "out.json", False)
+        command.run(False, "cpu", tmp_path / "out.json", False, workers)
     assert not (tmp_path / "out.json").exists()
     monkeypatch.setattr(command, "parts", lambda full, device: [Part(n, 1, partial(one, n)) for n in "abc"])
-    command.run(False, "cpu", tmp_path / "out.json", False)
-    assert asked == ["a", "b", "b", "c"]
+    command.run(False, "cpu", tmp_path / "out.json", False, workers)
+    assert sorted(asked) == ["a", "b", "b", "c"]
     assert [found["what"] for found in results.load(tmp_path / "out.json")["rows"]] == ["a", "b", "c"]
     assert list((tmp_path / "unfinished").glob("*.json")) == []
     assert "| a |" in capsys.readouterr().out
