@@ -12,14 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 
+from bench.lanes import side_by_side
 from bench.parts import Part, parts
 from bench.results import Unfinished, save
 from bench.rows import Row
 from ilr_bench.console import fail_in_one_line, note
+from ilr_bench.costs.fits import available_memory
 from ilr_bench.errors import IlrError, MissingInputError
 
 UNFINISHED = Path("runs", "bench")
@@ -92,29 +92,16 @@ def run(full: bool, device: str, out: Path, docs: bool, workers: int) -> None:
     todo = parts(full, device)
     places = {part.name: place for place, part in enumerate(todo, start=1)}
 
-    stopping = Event()
-
     def take(part: Part) -> None:
-        if stopping.is_set():
-            return
         left = sum(other.estimate for other in todo if other.name not in unfinished.parts) / 60
         name = f"[{places[part.name]}/{len(todo)}] {part.name}"
         note(f"{name}: about {part.estimate:.0f} s; all that is left {left:.0f} min of computing")
         start = time.perf_counter()
-        try:
-            unfinished.keep(part.name, measured(part, full, device))
-        except BaseException:
-            stopping.set()
-            raise
+        unfinished.keep(part.name, measured(part, full, device))
         note(f"{name}: {time.perf_counter() - start:.0f} s")
 
-    with ThreadPoolExecutor(workers) as pool:
-        taken = [pool.submit(take, part) for part in todo if part.name not in unfinished.parts]
-        try:
-            for one in taken:
-                one.result()
-        finally:
-            stopping.set()
+    missing = [part for part in todo if part.name not in unfinished.parts]
+    side_by_side(missing, workers, available_memory(), take)
     found = [row for part in todo for row in unfinished.parts[part.name]]
     found += growth.rows(found)
     results = save(found, out, device)

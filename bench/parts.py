@@ -13,6 +13,9 @@ from ilr_bench.profiles import profile
 QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
 """Of a joint step on a CPU."""
 SAMPLES, TOKENS = 8, 48
+WEIGHTS = {"micro": 2e5, "26M": 2.7e7, "135M": 1.35e8}
+BATCHES = {"micro": 1, "26M": 3, "135M": 5}
+"""GiB of the batches of a joint step, roughly."""
 GPU_MODELS = ("135M", "0.5B")
 LONG = 150.0
 """Seconds of a joint step's part from which on each side takes its step once: noise is small where a step is long."""
@@ -26,6 +29,8 @@ class Part:
     estimate: float
     """Seconds on an idle core, roughly."""
     measure: Callable[[], list[Row]]
+    memory: int = 2 * 2**30
+    """Bytes that it may need."""
 
 
 def parts(full: bool, device: str) -> list[Part]:
@@ -70,15 +75,18 @@ def joint_part(cell: tuple[str, int, int, int]) -> Part:
     size, agents, samples, tokens = cell
     # Turns of either side, read once each: mostly TRL's padded forward and backward passes.
     context = 120 + (2 * agents + 3) * tokens
-    weights = {"micro": 2e5, "26M": 2.7e7, "135M": 1.35e8}[size]
+    weights = WEIGHTS[size]
     operations = 6 * weights * agents * QUESTIONS[size] * samples * context
     overhead = 3e-5 * agents * QUESTIONS[size] * samples * context
     seconds = 3.5 * (operations / 6e10 + overhead)
     repeats = 1 if seconds > LONG else 2
+    # Weights and Adam's moments of either side and of an agent apart; batches are split where they would need more.
+    memory = 12 * weights * (2 * agents + 1) + (1 + BATCHES[size]) * 2**30
     return Part(
         f"joint step, {size}, {agents} agents, n = {samples}, {tokens} tokens",
         20 + seconds * (repeats + 1) / 3,
         partial(joint, size, agents, samples, tokens, repeats),
+        int(memory),
     )
 
 

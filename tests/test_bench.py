@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import time
 from functools import partial
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from bench import __main__ as command
 from bench import growth, limits, results, tables
 from bench.compare import changes, compare, unmatched
 from bench.joint import Cell, joint_step, lacks_memory, measure, stock_trainers
+from bench.lanes import side_by_side
 from bench.parts import Part, cells, parts
 from bench.rows import comparison
 from bench.shapes import SIZES, make_model, make_tokenizer
@@ -248,6 +251,32 @@ def test_an_interrupted_run_goes_on_with_the_parts_that_are_missing(workers, tmp
     assert [found["what"] for found in results.load(tmp_path / "out.json")["rows"]] == ["a", "b", "c"]
     assert list((tmp_path / "unfinished").glob("*.json")) == []
     assert "| a |" in capsys.readouterr().out
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.integers(5, 20),
+)
+@settings(max_examples=50, deadline=None)
+def test_parts_side_by_side_keep_to_their_memory_and_all_run_once(sizes, workers, memory):
+    lock, running, seen, most = Lock(), [], [], []
+
+    def take(part):
+        with lock:
+            running.append(part.memory)
+            most.append((len(running), sum(running)))
+        time.sleep(0.001)
+        with lock:
+            running.remove(part.memory)
+            seen.append(part.name)
+
+    todo = [Part(str(place), 1, list, size) for place, size in enumerate(sizes)]
+    side_by_side(todo, workers, memory, take)
+    assert sorted(seen, key=int) == [part.name for part in todo]
+    assert all(count <= workers and (used <= memory or count == 1) for count, used in most)
+    if workers == 1:
+        assert seen == [part.name for part in todo]
 
 
 def test_parts_of_other_code_are_not_taken_over(tmp_path, monkeypatch):
