@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilr_bench.generation import drawing
-from ilr_bench.generation.drawing import BLOCK, LARGE_VOCABULARY, draw
+from ilr_bench.generation.drawing import BLOCK, LARGE_VOCABULARY, draw, uniforms
+from ilr_bench.generation.vllm_drawing import Draws
 
 
 def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:
@@ -71,3 +72,24 @@ def test_half_precision_logits_give_single_precision_log_probabilities() -> None
     chosen, found = draw(one, 1.0, torch.full((4,), 0.4, dtype=torch.float64))
     expected = one.float().log_softmax(-1).gather(1, chosen[:, None])[:, 0]
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_row_draws_the_same_whatever_stands_beside_it_and_however_often_it_is_asked() -> None:
+    rows, limit = [(0, 0), (0, 1), (3, 0), (7, 2)], 5
+    given = logits(4, 50, 1)
+    draws = Draws()
+    draws.begin(["a", "b", "c", "d"], rows, 1.0, limit, 9, "cpu")
+    together = draws.take(given, [0, 1, 2, 3], [0, 2, 4, 1])
+    numbers = torch.from_numpy(uniforms(rows, limit, 9))[torch.arange(4), torch.tensor([0, 2, 4, 1])]
+    tokens, logprobs = draw(given, 1.0, numbers)
+    assert together.tolist() == tokens.tolist()
+    assert draws.logprobs[[0, 1, 2, 3], [0, 2, 4, 1]].tolist() == logprobs.tolist()
+    assert draws.take(given[[3, 1]], [3, 1], [1, 2]).tolist() == tokens[[3, 1]].tolist()
+    assert torch.count_nonzero(draws.logprobs) == 4
+
+
+def test_streams_are_named_by_seed_prompt_and_sample() -> None:
+    whole = uniforms([(0, 0), (0, 1), (1, 0)], 6, 3)
+    assert (uniforms([(1, 0)], 4, 3)[0] == whole[2, :4]).all()
+    assert len(np.unique(np.concatenate([whole, uniforms([(0, 0)], 6, 4)]))) == 24
+    assert ((whole >= 0) & (whole < 1)).all()

@@ -102,11 +102,13 @@ def pair(start: Start) -> dict[str, tuple[Any, VllmEngine]]:
 
 @pytest.mark.vllm
 @pytest.mark.parametrize("kind", KINDS)
-def test_greedy_turns_are_those_of_the_transformers_engine(pair: dict[str, Any], kind: str) -> None:
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 0.7])
+def test_turns_are_those_of_the_transformers_engine(pair: dict[str, Any], kind: str, temperature: float) -> None:
     model, engine = pair[kind]
-    asked = prompts(5, 1, 20, 64, 7)
-    ours = TransformersEngine(model, [END], PAD, str).sample(asked, [1] * 5, SamplingOptions(24, 0.0), seed=0)
-    theirs = engine.sample(asked, [1] * 5, SamplingOptions(24, 0.0), seed=0)
+    asked, options = prompts(5, 1, 20, 64, 7), SamplingOptions(24, temperature)
+    samples = [1] * 5 if temperature == 0 else [4, 0, 3, 5, 1]
+    ours = TransformersEngine(model, [END], PAD, str).sample(asked, samples, options, seed=6, first=2)
+    theirs = engine.sample(asked, samples, options, seed=6, first=2)
     assert tokens(ours) == tokens(theirs)
     assert [one.finished for one in flat(ours)] == [one.finished for one in flat(theirs)]
     for one, other in zip(flat(ours), flat(theirs), strict=True):

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 BLOCK = 256
 """Tokens whose probabilities are summed in single precision: an error of a ten-millionth of their sum."""
 LARGE_VOCABULARY = 4096
 """From here on, a running sum in double precision over all tokens costs more than finding a block first."""
+
+
+def uniforms(rows: Sequence[tuple[int, int]], count: int, seed: int) -> NDArray[np.float64]:
+    """(rows, count) numbers in [0, 1) to draw with: a stream for every row, named by seed, prompt and sample."""
+    numbers = np.empty((len(rows), count))
+    for place, (prompt, sample) in enumerate(rows):
+        key = np.array([seed % 2**64, (prompt << 32) + sample], dtype=np.uint64)
+        numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
+    return numbers
 
 
 def draw(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ilr_bench.generation.base import Completion, SamplingOptions, check_request
-from ilr_bench.generation.drawing import draw
+from ilr_bench.generation.drawing import draw, uniforms
 from ilr_bench.generation.linears import fast_linears
 from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
 from ilr_bench.heartbeat import beat
@@ -106,7 +105,8 @@ class TransformersEngine:
         prompt_of_row = np.searchsorted(places, [row.prompt for row in rows])
         prefix = encode(self.model, [prompts[place] for place in places], self.pad_id)
         last = torch.tensor([prompts[row.prompt][-1] for row in rows] + [self.pad_id], device=device)
-        uniforms = torch.from_numpy(_uniforms(rows, limit, seed, first)).to(device)
+        named = [(first + row.prompt, row.sample) for row in rows]
+        numbers = torch.from_numpy(uniforms(named + named[:1], limit, seed)).to(device)
         ends = torch.tensor(self.end_ids, device=device)
 
         # One row too many: the slots of finished rows write there, so that no step has to sort them out.
@@ -130,7 +130,7 @@ class TransformersEngine:
                 use_cache=False,
                 shared_prefix=decoding,
             ).logits[:, -1]
-            inputs, chosen = draw(logits, options.temperature, uniforms[row_of_slot, step])
+            inputs, chosen = draw(logits, options.temperature, numbers[row_of_slot, step])
             tokens[row_of_slot, step] = inputs
             logprobs[row_of_slot, step] = chosen
             lengths[row_of_slot] = step + 1
@@ -170,15 +170,6 @@ def _batches(prompts: Sequence[Sequence[int]], samples: Sequence[int], most: int
     for start in range(0, len(rows), most):
         batch = rows[start : start + most]
         yield sorted(batch, key=lambda row: (row.prompt, row.sample))
-
-
-def _uniforms(rows: list[Row], count: int, seed: int, first: int) -> NDArray[np.float64]:
-    """(rows + 1, count) numbers in [0, 1), a stream for every row; the last row is spare."""
-    numbers = np.zeros((len(rows) + 1, count))
-    for place, row in enumerate(rows):
-        key = np.array([seed % 2**64, (first + row.prompt << 32) + row.sample], dtype=np.uint64)
-        numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
-    return numbers
 
 
 def _completions(tokens: Tensor, logprobs: Tensor, lengths: Tensor, finished: Tensor, rows: int) -> list[Completion]:

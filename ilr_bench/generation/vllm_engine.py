@@ -1,8 +1,8 @@
 """Sampling by vLLM in the trainer's own process: it sleeps while the model trains, and samples from its weights.
 
 vLLM holds a copy of the weights in its own layout. The copy is made again before the first sampling after any change,
-so the tokens always come from the model as it stands. Whatever differs between the two engines for one model is in
-the last bits of its log-probabilities, and in the random numbers: a row has its own stream in either.
+so the tokens always come from the model as it stands. A row draws the same random numbers in either engine: whatever
+differs between the two for one model begins in the last bits of its log-probabilities.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from peft.tuners.lora import Linear as LoraLayer
 from torch import Tensor, distributed
@@ -25,15 +24,16 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.generation.base import Completion, SamplingOptions, check_request
+from ilr_bench.generation.vllm_drawing import Draws, processor
 from ilr_bench.heartbeat import beat
 from ilr_bench.models.adapters import AdapterView
-from ilr_bench.seeds import derive_seed
 
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # weights are handed over inside this process
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the trainer's threads stay where they are
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the other one asks for draws in another way
     "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
 }
 CACHE_BYTES = {"cpu": 2**30, "cuda": 16 * 2**30}
@@ -47,15 +47,14 @@ class _Row:
     """One completion as it grows."""
 
     token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
     finished: bool = False
 
 
 class VllmEngine:
     """Samples from a transformers causal language model through a vLLM instance of the same architecture.
 
-    The instance is started by the first call that samples. Every row draws from a generator of its own, named by
-    seed, prompt and sample.
+    The instance is started by the first call that samples. Every row draws from a stream of its own, named by seed,
+    prompt and sample.
     """
 
     name = "vllm"
@@ -90,6 +89,7 @@ class VllmEngine:
         self.decode = decode
         self.precision = precision
         self.rows = rows
+        self._draws = Draws()
         self._llm: Any = None
         self._asleep = False
         self._served: list[tuple[int, int]] | None = None
@@ -109,12 +109,12 @@ class VllmEngine:
         that vLLM cannot serve.
         """
         check_request(prompts, samples, options)
-        asked = [prompt for prompt, count in zip(prompts, samples, strict=True) if count]
-        if not asked:
+        lengths = [len(prompt) for prompt, count in zip(prompts, samples, strict=True) if count]
+        if not lengths:
             return [[] for _ in prompts]
         engine = self._awake()
         limit = engine.model_config.max_model_len
-        longest = max(len(prompt) for prompt in asked) + options.max_new_tokens
+        longest = max(lengths) + options.max_new_tokens
         if longest > limit:
             raise ConfigurationError(
                 f"sequences of {longest} tokens exceed the {limit} that vLLM holds for this model; "
@@ -122,19 +122,23 @@ class VllmEngine:
             )
         from vllm import TokensPrompt
 
-        rows: dict[str, _Row] = {}
-        names: list[list[str]] = []
-        for place, (prompt, count) in enumerate(zip(prompts, samples, strict=True)):
-            names.append([f"{place}/{sample}" for sample in range(count)])
-            for sample, name in enumerate(names[-1]):
-                rows[name] = _Row()
-                params = self._params(options, derive_seed(seed, "row", first + place, sample))
-                engine.add_request(name, TokensPrompt(prompt_token_ids=list(prompt)), params)
+        asked = [(place, sample) for place, count in enumerate(samples) for sample in range(count)]
+        names = [f"{place}/{sample}" for place, sample in asked]
+        rows = {name: _Row() for name in names}
+        named = [(first + place, sample) for place, sample in asked]
+        self._draws.begin(names, named, options.temperature, options.max_new_tokens, seed, self.model.device)
+        for name, (place, _) in zip(names, asked, strict=True):
+            tokens = TokensPrompt(prompt_token_ids=list(prompts[place]))
+            engine.add_request(name, tokens, self._params(options, name))
         try:
             self._run(engine, rows, options.stop_strings)
         finally:
-            engine.abort_request(list(rows))
-        return [[_completion(rows[name]) for name in group] for group in names]
+            engine.abort_request(names)
+        results: list[list[Completion]] = [[] for _ in prompts]
+        for (place, _), row, logprobs in zip(asked, rows.values(), self._draws.logprobs.cpu().numpy(), strict=True):
+            said = logprobs[: len(row.token_ids)].copy()
+            results[place].append(Completion(tuple(row.token_ids), said, row.finished))
+        return results
 
     def rest(self) -> None:
         """On a GPU gives the memory of weights and cache back until the next call that samples; see `Engine.rest`."""
@@ -185,6 +189,7 @@ class VllmEngine:
                     kv_cache_memory_bytes=CACHE_BYTES[device],
                     max_model_len=-1,
                     max_num_seqs=self.rows,
+                    logits_processors=[processor(self._draws)],
                     disable_log_stats=True,
                 )
             _keep_to_itself(llm)
@@ -200,16 +205,14 @@ class VllmEngine:
                 "set sampling.engine=transformers"
             ) from error
 
-    def _params(self, options: SamplingOptions, seed: int) -> Any:
+    def _params(self, options: SamplingOptions, name: str) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
-            temperature=options.temperature,
+            temperature=0.0,
             max_tokens=options.max_new_tokens,
-            seed=seed if options.temperature > 0 else None,
-            logprobs=0,
-            flat_logprobs=True,
+            extra_args={"row": name},
             detokenize=False,
             ignore_eos=True,
             stop_token_ids=list(self.end_ids),
@@ -225,7 +228,6 @@ class VllmEngine:
             for output in engine.step():
                 row, said = rows[output.request_id], output.outputs[0]
                 row.token_ids += said.token_ids
-                row.logprobs += said.logprobs.logprobs
                 row.finished = said.finish_reason == "stop"
                 if stop_strings and not row.finished:
                     text = self.decode(row.token_ids[-window:])
@@ -284,7 +286,3 @@ def _keep_to_itself(llm: Any) -> None:
 def _release(llm: Any) -> None:
     """Gives the weights and the cache of an instance back."""
     llm.collective_rpc("shutdown")
-
-
-def _completion(row: _Row) -> Completion:
-    return Completion(tuple(row.token_ids), np.array(row.logprobs, dtype=np.float32), row.finished)
