@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ilr_bench.errors import ConfigurationError, IlrError
+from ilr_bench.errors import ConfigurationError
 from reports import statistics
-from reports.compare_sources import KEYS, Answer, Key, Log, read_logs, with_texts
+from reports.compare_joining import NotComparableError as NotComparableError
+from reports.compare_joining import Options as Options
+from reports.compare_joining import Texts, joined, same_prompts, same_questions, same_samples
+from reports.compare_sources import Answer, Key, Log, read_logs
 from reports.statistics import PairedDifference
-
-Texts = Callable[[str], Mapping[str, str]]
-"""Benchmark -> question id -> wording; raises IlrError where the questions cannot be had."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user allows."""
-
-    common: bool = False
-    """Only the common questions, the common number of samples, and the questions with equal prompts."""
-    any_prompt: bool = False
-    """Also where the prompts differ, or cannot be told to be equal."""
-    metric: str | None = None
-    """`METRIC` or `METRIC,FILTER` of logs that have several."""
-    pairs: tuple[tuple[str, str], ...] = ()
-    """Benchmarks that have different names in A and B."""
-    correction: Literal["holm", "bh"] = "holm"
-    examples: int = 3
 
 
 @dataclass(frozen=True)
@@ -80,10 +64,6 @@ class Compared:
     correction: Literal["holm", "bh"]
 
 
-class NotComparableError(IlrError):
-    """The two logs answer different questions, or in ways that cannot be set side by side."""
-
-
 def compare(a: Path, b: Path, options: Options, texts: Texts) -> Compared:
     """A against B on every benchmark that both have.
 
@@ -96,7 +76,9 @@ def compare(a: Path, b: Path, options: Options, texts: Texts) -> Compared:
     pairs = _pairs(left, right, options)
     for one, other in pairs:
         try:
-            lines += _lines(one, other, options, texts)
+            compared, reasons = _lines(one, other, options, texts)
+            lines += compared
+            refused += reasons
         except NotComparableError as reason:
             refused.append(str(reason))
     if not lines:
@@ -129,119 +111,60 @@ def _pairs(left: Mapping[str, Log], right: Mapping[str, Log], options: Options) 
     )
 
 
-def _lines(one: Log, other: Log, options: Options, texts: Texts) -> list[Line]:
+def _lines(one: Log, other: Log, options: Options, texts: Texts) -> tuple[list[Line], list[str]]:
+    """A line per measure, and why other measures have none."""
     name = one.benchmark if one.benchmark == other.benchmark else f"{one.benchmark} / {other.benchmark}"
-    key, left, right = _joined(name, one, other, options, texts)
-    prompts, left, right = _same_prompts(name, one, other, left, right, options)
-    left, right = _same_samples(name, left, right, options)
-    return [
-        _with_examples(_line(name, key, prompts, left, right, pair), left, right, pair, options.examples)
-        for pair in _measures(name, one, other, options)
-    ]
-
-
-def _joined(name: str, one: Log, other: Log, options: Options, texts: Texts) -> tuple[Key, list[Answer], list[Answer]]:
-    """The common questions of both, in A's order."""
-    tried = []
-    for key in KEYS:
-        if key == "text" and one.kind != other.kind:
-            try:
-                one, other = with_texts(one, texts), with_texts(other, texts)
-            except IlrError as error:
-                tried.append(f"text ({error})")
-                continue
-        sides = [_by_key(log, key) for log in (one, other)]
-        missing = next((log for log, side in zip((one, other), sides, strict=True) if side is None), None)
-        if missing is not None or sides[0] is None or sides[1] is None:
-            tried.append(f"{key} (not in, or not unique in, {missing.path if missing else ''})")
-            continue
-        shared = [found for found in sides[0] if found in sides[1]]
-        if not shared:
-            tried.append(f"{key} (none in common)")
-            continue
-        if not options.common and not len(shared) == len(sides[0]) == len(sides[1]):
-            raise NotComparableError(
-                f"{name}: different questions, {len(sides[0])} in A and {len(sides[1])} in B, {len(shared)} of them "
-                f"common (by {key}); --common compares those"
-            )
-        return key, [sides[0][found] for found in shared], [sides[1][found] for found in shared]
-    raise NotComparableError(
-        f"{name}: no way to join the questions of {one.path} and {other.path}; tried {', '.join(tried)}"
-    )
-
-
-def _by_key(log: Log, key: Key) -> dict[str, Answer] | None:
-    found = {answer.keys[key]: answer for answer in log.answers if key in answer.keys}
-    return found if len(found) == len(log.answers) else None
-
-
-def _same_prompts(
-    name: str, one: Log, other: Log, left: list[Answer], right: list[Answer], options: Options
-) -> tuple[str, list[Answer], list[Answer]]:
-    if one.hashing != other.hashing:
-        if not options.any_prompt:
-            raise NotComparableError(
-                f"{name}: {one.kind} and {other.kind} word their prompts in their own ways, so a difference may be "
-                "the prompt's; --any-prompt compares all the same"
-                if one.kind != other.kind
-                else f"{name}: made from different editions of the data ({one.hashing}, {other.hashing}); "
-                "--any-prompt compares all the same"
-            )
-        return "each program's own", left, right
-    equal = [a.prompt == b.prompt for a, b in zip(left, right, strict=True)]
-    if all(equal):
-        return "equal", left, right
-    if options.any_prompt:
-        return f"{equal.count(False)} of {len(equal)} differ", left, right
-    if options.common and any(equal):
-        kept = [pair for pair, same in zip(zip(left, right, strict=True), equal, strict=True) if same]
-        return "equal (others left out)", [a for a, _ in kept], [b for _, b in kept]
-    raise NotComparableError(
-        f"{name}: {equal.count(False)} of {len(equal)} prompts differ; "
-        + ("--common compares the questions with equal ones, " if any(equal) else "")
-        + "--any-prompt all of them"
-    )
-
-
-def _same_samples(
-    name: str, left: list[Answer], right: list[Answer], options: Options
-) -> tuple[list[Answer], list[Answer]]:
-    counts = [{answer.samples for answer in side} for side in (left, right)]
-    if counts[0] == counts[1] and len(counts[0]) == 1:
-        return left, right
-    words = " and ".join("/".join(map(str, sorted(side))) for side in counts)
-    fewest = min(counts[0] | counts[1])
-    if not options.common:
-        raise NotComparableError(f"{name}: {words} samples per question; --common compares the first {fewest}")
-    if any(len(scores) < answer.samples for answer in (*left, *right) for scores in answer.scores.values()):
-        raise NotComparableError(
-            f"{name}: {words} samples per question, but one log holds a single score for all of them"
-        )
-    return [_first(answer, fewest) for answer in left], [_first(answer, fewest) for answer in right]
-
-
-def _first(answer: Answer, count: int) -> Answer:
-    return replace(answer, samples=count, scores={name: values[:count] for name, values in answer.scores.items()})
+    key, left, right = joined(name, one, other, options, texts)
+    if key == "id":
+        left, right = same_questions(name, one.kind == other.kind, left, right, options)
+    prompts, left, right = same_prompts(name, one, other, left, right, options)
+    left, right = same_samples(name, left, right, options)
+    lines: list[Line] = []
+    reasons: list[str] = []
+    for pair in _measures(name, one, other, options):
+        reason = _unusable(left, right, pair)
+        if reason is None:
+            line = _line(name, key, prompts, left, right, pair)
+            lines.append(_with_examples(line, left, right, pair, options.examples))
+        else:
+            reasons.append(f"{name} ({' / '.join(dict.fromkeys(pair))}): {reason}")
+    return lines, reasons
 
 
 def _measures(name: str, one: Log, other: Log, options: Options) -> list[tuple[str, str]]:
-    sides = [_asked(log.measures, options.metric) for log in (one, other)]
-    common = [(measure, measure) for measure in sides[0] if measure in sides[1]]
-    if common:
-        return common
-    if len(sides[0]) == len(sides[1]) == 1:
-        return [(sides[0][0], sides[1][0])]
-    raise NotComparableError(
-        f"{name}: no measure in common: {' '.join(sides[0]) or 'none'} against {' '.join(sides[1]) or 'none'}; "
-        "choose one with --metric METRIC,FILTER"
-    )
+    """The common ones or, where there are none, the only one of each; `--metric` chooses."""
+    chosen = [[item for item in log.measures if _is_asked(item, options.metric)] for log in (one, other)]
+    if options.metric is None or any(chosen):
+        # A log that has no choice (ours: accuracy) keeps what it has.
+        sides = [
+            mine or (list(log.measures) if len(log.measures) == 1 else [])
+            for mine, log in zip(chosen, (one, other), strict=True)
+        ]
+        common = [(measure, measure) for measure in sides[0] if measure in sides[1]]
+        if common:
+            return common
+        if len(sides[0]) == len(sides[1]) == 1:
+            return [(sides[0][0], sides[1][0])]
+    known = " against ".join(" ".join(log.measures) or "none" for log in (one, other))
+    wanted = "no measure in common" if options.metric is None else f"no measure {options.metric} to compare by"
+    raise NotComparableError(f"{name}: {wanted}: {known}; choose with --metric METRIC,FILTER")
 
 
-def _asked(measures: Iterable[str], metric: str | None) -> list[str]:
-    """The chosen ones; a log that has no choice (ours: accuracy) keeps what it has."""
-    found = list(measures)
-    chosen = [name for name in found if metric in (name, name.partition(",")[0])]
-    return chosen if chosen or (metric is not None and len(found) > 1) else found
+def _is_asked(measure: str, metric: str | None) -> bool:
+    return metric is None or metric in (measure, measure.partition(",")[0])
+
+
+def _unusable(left: list[Answer], right: list[Answer], measures: tuple[str, str]) -> str | None:
+    """Why a measure cannot be compared, where it cannot."""
+    sides = [[answer.scores[measure] for answer in side] for side, measure in zip((left, right), measures, strict=True)]
+    if len({len(scores) for side in sides for scores in side}) > 1:
+        return "a score per sample against a single one for all samples of a question"
+    values = np.array(sides)
+    if not np.isfinite(values).all():
+        return "some scores are no numbers (NaN or infinite)"
+    if values.min() < 0 or values.max() > 1:
+        return f"no share of right answers (scores from {values.min():.4g} to {values.max():.4g})"
+    return None
 
 
 def _line(

@@ -22,7 +22,7 @@ LONGEST = 300
 
 def rows(compared: Compared) -> list[tuple[str, ...]]:
     """The table's cells, header first: percentages and points."""
-    return [HEADER, *(_cells(line) for line in compared.lines)]
+    return [HEADER, *(tuple(map(_printable, _cells(line))) for line in compared.lines)]
 
 
 def notes(compared: Compared) -> list[str]:
@@ -34,7 +34,7 @@ def notes(compared: Compared) -> list[str]:
         for line in compared.lines
     }
     count = len(compared.lines)
-    return [
+    found = [
         f"A: {compared.a}; B: {compared.b}. Differences in points, paired on the question; test: "
         f"{tests or 'none needed'}; corrected over {count} comparison{'s' if count > 1 else ''} by "
         f"{name[compared.correction]}; * marks corrected p < {LEVEL}. Detectable: the smallest true difference that "
@@ -44,6 +44,7 @@ def notes(compared: Compared) -> list[str]:
         f"Joined: {'; '.join(how.values())}.",
         *(f"Not compared: {reason}." for reason in compared.refused),
     ]
+    return [_printable(text) for text in found]
 
 
 def markdown(compared: Compared) -> str:
@@ -66,7 +67,7 @@ def csv_text(compared: Compared) -> str:
     records = [_flat(line) for line in compared.lines]
     writer.writerow(records[0])
     writer.writerows(record.values() for record in records)
-    return file.getvalue()
+    return _encodable(file.getvalue())
 
 
 def json_text(compared: Compared) -> str:
@@ -85,7 +86,7 @@ def json_text(compared: Compared) -> str:
         ],
         "not_compared": list(compared.refused),
     }
-    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    return _encodable(json.dumps(data, ensure_ascii=False, indent=1)) + "\n"
 
 
 RENDERERS = {"md": markdown, "csv": csv_text, "json": json_text}
@@ -138,7 +139,7 @@ def _pvalue(value: float) -> str:
 
 
 def _examples(title: str, examples: Sequence[Example]) -> list[str]:
-    lines = ["", f"## {title}"] if examples else []
+    lines = ["", f"## {_printable(title)}"] if examples else []
     for item in examples:
         lines += ["", f"- **{_escaped(item.name)}** {_escaped(_short(item.question or '', LONGEST))}"]
         lines += [f"  - {who}: {_code(_short(text, LONGEST))}" for who, text in _said(item)]
@@ -151,12 +152,24 @@ def _said(item: Example) -> list[tuple[str, str]]:
 
 
 def _short(text: str, longest: int) -> str:
-    text = " ".join(text.split())
+    text = _printable(" ".join(text.split()))
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def _printable(text: str) -> str:
+    """Without what would steer a terminal or reverse a line: logs hold whatever a model or its author wrote."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def _encodable(text: str) -> str:
+    """Halves of surrogate pairs, which JSON can hold, exist in no file."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    """No cell, emphasis, link or picture comes of it."""
+    plain = text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    return plain.replace("](", "]\\(")
 
 
 def _code(text: str) -> str:

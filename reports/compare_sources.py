@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -27,6 +28,8 @@ OURS = "lm_eval:"
 """Prefix of our records of lm-eval's own tasks."""
 QUESTION_FIELDS = ("question", "problem", "prompt", "Question", "Problem", "query", "text", "input")
 NAME_FIELDS = ("task_id", "unique_id", "id", "question_id", "idx")
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What JSON of another form raises when it is read as a log."""
 _FILE = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[^_]+)\.jsonl")
 
 
@@ -119,6 +122,8 @@ def _agent_folder(path: Path) -> Path:
     agents = sorted(item for item in path.glob("eval/*") if item.is_dir())
     if len(agents) > 1:
         raise StoreError(f"{path} holds several agents; name one: {', '.join(map(str, agents))}")
+    if not agents and (path / "config.json").exists():
+        raise StoreError(f"{path} is a trial in which no agent has answered alone; name one that was evaluated alone")
     return agents[0] if agents else path
 
 
@@ -127,19 +132,31 @@ def _ours(folder: Path) -> dict[str, Log]:
     for path in sorted(folder.glob("*.jsonl")):
         if path.name == "timing.jsonl" or path.name.endswith(".part.jsonl"):
             continue
+        if not _holds_records(path):
+            raise StoreError(f"{path} is no file of our records; name a folder that holds nothing else")
         records = list(read(path, SampleRecord))
         agents = sorted({record.agent for record in records})
         if len(agents) > 1:
             raise StoreError(f"{path} holds answers of several agents ({', '.join(agents)})")
         for name, mine in groupby(records, key=_benchmark):
             answers = tuple(_our_answer(list(group)) for _, group in groupby(mine, key=lambda item: item.question_id))
-            logs[name] = Log(name, "ours", path, _hashing(records[0]), answers)
+            logs[name] = Log(name, "ours", path, _hashing(records[0]), _numbered(answers))
     if not logs:
         raise StoreError(
             f"{folder} holds no answers: neither records (*.jsonl of ilr-bench evaluate), nor lm-eval's "
             "samples_*.jsonl, nor EvalPlus's *eval_results.json"
         )
     return logs
+
+
+def _holds_records(path: Path) -> bool:
+    """By its first line: the advice of those who read records is about records."""
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline() or b"{}")
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and (not first or "question_id" in first)
 
 
 def _benchmark(record: SampleRecord) -> str:
@@ -164,27 +181,34 @@ def _our_answer(records: list[SampleRecord]) -> Answer:
 
 
 def _samples_file(path: Path) -> Log:
+    """A line per question and filter; of each only what is compared is kept, since logs can be larger than memory."""
     name = _FILE.fullmatch(path.name)
     task = name["task"] if name else path.stem.removeprefix("samples_")
+    found: dict[int, Answer] = {}
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        rows.sort(key=lambda row: int(row["doc_id"]))
-        answers = tuple(_harness_answer(list(group)) for _, group in groupby(rows, key=lambda row: int(row["doc_id"])))
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is not what lm-eval writes with --log_samples ({type(error).__name__}: {error}); "
-            "name such a file, a folder of ours, or EvalPlus's results"
-        ) from error
-    if not answers:
+        # As bytes: text has more ends of lines than the one that lm-eval writes, and answers may hold the others.
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    place, answer = _harness_answer(json.loads(line))
+                    found[place] = _merged(found[place], answer, place) if place in found else answer
+                except MALFORMED as error:
+                    raise StoreError(
+                        f"{path}, line {number}, is not what lm-eval writes with --log_samples "
+                        f"({type(error).__name__}: {error}); name such a file, a folder of ours, or EvalPlus's results"
+                    ) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    if not found:
         raise StoreError(f"{path} holds no samples")
-    return Log(task, "lm-eval", path, "lm-eval", answers)
+    return Log(task, "lm-eval", path, "lm-eval", _numbered(found[place] for place in sorted(found)))
 
 
-def _harness_answer(rows: list[dict[str, Any]]) -> Answer:
-    """One question; a row for each of the task's filters."""
-    first, document = rows[0], rows[0]["doc"]
+def _harness_answer(row: Mapping[str, Any]) -> tuple[int, Answer]:
+    """One question's place in the task, and its answer as one of the task's filters has it."""
+    place, document = int(row["doc_id"]), row["doc"]
     fields = document if isinstance(document, dict) else {}
-    keys: dict[Key, str] = {"document": first["doc_hash"]}
+    keys: dict[Key, str] = {"document": str(row["doc_hash"])}
     names = [fields[field] for field in NAME_FIELDS if isinstance(fields.get(field), (str, int))]
     if names:
         keys["id"] = str(names[0])
@@ -193,28 +217,54 @@ def _harness_answer(rows: list[dict[str, Any]]) -> Answer:
         keys["text"] = normal(question)
     scores = {
         f"{metric},{row['filter']}": (float(row[metric]),)
-        for row in rows
         for metric in row["metrics"]
         if isinstance(row[metric], (bool, int, float))
     }
-    said = first["filtered_resps"][0]
-    return Answer(
-        keys.get("id", f"document {first['doc_id']}"), keys, first["prompt_hash"], len(first["resps"][0]), scores,
-        question, str(first["target"]), said if isinstance(said, str) else json.dumps(said, ensure_ascii=False),
+    said = row["filtered_resps"][0]
+    return place, Answer(
+        keys.get("id", f"document {place}"), keys, str(row["prompt_hash"]), len(row["resps"][0]), scores, question,
+        str(row["target"]), said if isinstance(said, str) else json.dumps(said, ensure_ascii=False),
     )  # fmt: skip
+
+
+def _merged(known: Answer, other: Answer, place: int) -> Answer:
+    """What two filters made of one answer."""
+    if known.keys != other.keys:
+        raise ValueError(f"document {place} is another one in an earlier line")
+    if known.scores.keys() & other.scores.keys():
+        raise ValueError(f"document {place} is there twice with the same filter")
+    return replace(known, scores={**known.scores, **other.scores})
+
+
+def _numbered(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """Rows that a data set holds twice have one hash: the second one is told from the first by its number."""
+    seen: Counter[str] = Counter()
+    done = []
+    for answer in answers:
+        hashed = answer.keys.get("document")
+        if hashed is None:
+            done.append(answer)
+            continue
+        seen[hashed] += 1
+        number = f", {seen[hashed]}" if seen[hashed] > 1 else ""
+        keys: dict[Key, str] = {**answer.keys, "document": f"{hashed}{number}"}
+        done.append(replace(answer, keys=keys))
+    return tuple(done)
 
 
 def _evalplus(path: Path) -> list[Log]:
     """The base tests, and base and extra tests together, as two benchmarks."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
         tasks: dict[str, list[dict[str, Any]]] = data["eval"]
         name = next(iter(tasks)).partition("/")[0].lower()
         logs = [Log(name, "EvalPlus", path, f"EvalPlus {data['hash']}", tuple(_solutions(tasks, ("base_status",))))]
         if all(item["plus_status"] is not None for items in tasks.values() for item in items):
             answers = tuple(_solutions(tasks, ("base_status", "plus_status")))
             logs.append(Log(f"{name}_plus", "EvalPlus", path, f"EvalPlus {data['hash']}", answers))
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except (*MALFORMED, StopIteration) as error:
         raise StoreError(f"{path} is not a result of EvalPlus ({type(error).__name__}: {error})") from error
     return logs
 
@@ -223,4 +273,4 @@ def _solutions(tasks: Mapping[str, list[dict[str, Any]]], needed: tuple[str, ...
     for task, items in tasks.items():
         scores = tuple(float(all(item[status] == PASS for status in needed)) for item in items)
         # EvalPlus asks what its data set says, whose hash it notes.
-        yield Answer(task, {"id": task}, "", len(items), {ACCURACY: scores}, None, None, items[0]["solution"])
+        yield Answer(task, {"id": task}, "", len(items), {ACCURACY: scores}, None, None, str(items[0]["solution"]))

@@ -210,6 +210,148 @@ def test_our_records_of_lm_evals_tasks_are_joined_by_its_hashes(tmp_path: Path) 
     assert {line.result.test for line in compared.lines} == {"identical"}
 
 
+def harness_row(place: int, score: float = 1.0, metric: str = "exact_match", **other: object) -> dict[str, object]:
+    """A line as lm-eval writes it, with as much as is read."""
+    return {
+        "doc_id": place, "doc": {"question": f"Question {place}?"}, "target": "1", "resps": [["1"]],
+        "filtered_resps": ["1"], "filter": "none", "metrics": [metric], "doc_hash": f"d{place}",
+        "prompt_hash": f"p{place}", metric: score,
+    } | other  # fmt: skip
+
+
+def write_harness(folder: Path, rows: Sequence[object]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "samples_task_2026-01-01T00-00-00.000000.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_rows_that_a_data_set_holds_twice_are_told_apart_by_their_order(tmp_path: Path) -> None:
+    twice = {"doc_hash": "same", "doc": {"question": "Same?"}}
+    a = write_harness(tmp_path / "a", [harness_row(0), harness_row(1, 1, **twice), harness_row(2, 0, **twice)])
+    b = write_harness(tmp_path / "b", [harness_row(0), harness_row(1, 0, **twice), harness_row(2, 0, **twice)])
+    (line,) = compare(a, b, Options(), no_texts).lines
+    assert (line.questions, line.joined_by, line.won, line.lost) == (3, "document", 1, 0)
+
+
+def test_questions_that_their_wording_does_not_tell_apart_are_left_out_if_asked_for(tmp_path: Path) -> None:
+    rows = [harness_row(place, doc={"question": "Same?" if place < 2 else f"Question {place}?"}) for place in range(4)]
+    theirs = write_harness(tmp_path / "theirs", rows)
+    ours = write_records(tmp_path / "ours", [[0]] * 4, benchmark="task")
+    words = {f"task-{place}": "Same?" if place < 2 else f"Question {place}?" for place in range(4)}
+    with pytest.raises(NotComparableError, match=r"not unique in, .*; --common takes the others"):
+        compare(ours, theirs, Options(any_prompt=True), lambda _: words)
+    (line,) = compare(ours, theirs, Options(any_prompt=True, common=True), lambda _: words).lines
+    assert (line.questions, line.joined_by) == (2, "text")
+
+
+def test_a_name_that_two_questions_share_does_not_join_them(tmp_path: Path) -> None:
+    def rows(word: str) -> list[object]:
+        return [
+            harness_row(q, doc={"id": q, "question": f"{word if q else 'Both'} {q}?"}, doc_hash=f"{word}{q}")
+            for q in range(3)
+        ]
+
+    a, b = write_harness(tmp_path / "a", rows("How")), write_harness(tmp_path / "b", rows("Why"))
+    with pytest.raises(NotComparableError, match="2 of 3 questions of the same name have another wording"):
+        compare(a, b, Options(any_prompt=True), no_texts)
+    (line,) = compare(a, b, Options(common=True), no_texts).lines
+    assert (line.questions, line.joined_by) == (1, "id")
+    gold = write_records(tmp_path / "gold", [[1]] * 3)
+    file = gold / "sums.jsonl"
+    other = write_records(tmp_path / "other", [[1]] * 3)
+    file.write_text(file.read_text().replace('"gold":"1"', '"gold":"2"'))
+    with pytest.raises(NotComparableError, match=r"3 of 3 .* gold answer"):
+        compare(gold, other, Options(common=True), no_texts)
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"),
+    [((float("nan"), 1.0), "no numbers"), ((-3.5, -2.0), "no share of right answers"), ((80.0, 3.0), "from 1 to 80")],
+)
+def test_scores_that_are_no_shares_are_not_compared(tmp_path: Path, scores: tuple[float, ...], reason: str) -> None:
+    plain, other = ({"metrics": ["exact_match", "odd"], "odd": score} for score in (scores[0], 1.0))
+    a = write_harness(tmp_path / "a", [harness_row(q, **plain) for q in range(2)])
+    b = write_harness(tmp_path / "b", [harness_row(q, **other) for q in range(2)])
+    compared = compare(a, b, Options(), no_texts)
+    assert [line.measure for line in compared.lines] == ["exact_match,none"]
+    assert reason in compared.refused[0]
+    with pytest.raises(NotComparableError, match=r"task \(odd,none\)"):
+        compare(a, b, Options(metric="odd"), no_texts)
+
+
+def test_scores_of_samples_are_not_set_against_one_score_for_all_of_them(tmp_path: Path) -> None:
+    theirs = write_harness(tmp_path / "theirs", [harness_row(q, resps=[["1", "2"]]) for q in range(3)])
+    ours = write_records(tmp_path / "ours", [[1, 0]] * 3, benchmark="task")
+    words = {f"task-{place}": f"Question {place}?" for place in range(3)}
+    with pytest.raises(NotComparableError, match="score per sample against a single one"):
+        compare(ours, theirs, Options(any_prompt=True), lambda _: words)
+
+
+def test_a_measure_that_neither_log_has_is_named(tmp_path: Path) -> None:
+    a = write_harness(tmp_path / "a", [harness_row(0)])
+    with pytest.raises(NotComparableError, match="no measure acc to compare by: exact_match,none against exact_match"):
+        compare(a, a, Options(metric="acc"), no_texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (json.dumps(harness_row(0))[:-9] + "\n", "line 1"),
+        (f"{json.dumps(harness_row(0))}\n" * 2, "line 2.*twice with the same filter"),
+        (json.dumps(harness_row(0)) + "\n" + json.dumps(harness_row(0, doc_hash="x", filter="y")), "another one"),
+        (json.dumps(harness_row(0, filtered_resps=[])), "IndexError"),
+        (json.dumps(harness_row(0, metrics=None)), "TypeError"),
+        (json.dumps(harness_row(0, score=10**400)), "OverflowError"),
+        ("[" * 100_000, "line 1"),
+        ("\udcff", "line 1"),
+        ("", "holds no samples"),
+    ],
+)
+def test_damaged_samples_are_refused_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "samples_task.jsonl"
+    path.write_text(text, errors="surrogateescape")
+    with pytest.raises(StoreError, match=reason) as found:
+        read_logs(path)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"hash": "x", "eval": []}', '{"hash": "x", "eval": {"HumanEval/0": []}}', "[" * 100_000]
+)
+def test_damaged_results_of_evalplus_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x_eval_results.json"
+    path.write_text(text)
+    with pytest.raises(StoreError, match="not a result of EvalPlus"):
+        read_logs(path)
+
+
+def test_a_mark_of_the_byte_order_and_a_link_are_no_damage(tmp_path: Path) -> None:
+    file = write_harness(tmp_path / "a", [harness_row(0)])
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    link = tmp_path / "link" / file.name
+    link.parent.mkdir()
+    link.symlink_to(file)
+    assert list(read_logs(link.parent)) == ["task"]
+    link.unlink()
+    link.mkdir()
+    with pytest.raises(StoreError, match="cannot be read: Is a directory"):
+        read_logs(link.parent)
+
+
+def test_what_models_write_neither_steers_a_terminal_nor_becomes_markup(tmp_path: Path) -> None:
+    said = "\x1b[2J![x](http://example.org/y) \ud800 \u202e `<b>`"
+    a = write_harness(tmp_path / "a", [harness_row(0, filtered_resps=[said], doc={"question": said})])
+    b = write_harness(tmp_path / "b", [harness_row(0, score=0.0, doc={"question": said})])
+    compared = compare(a, b, Options(), no_texts)
+    (example,) = compared.lines[0].won_examples
+    for text in (*compare_formats.example_lines([example]), *compare_formats.markdown(compared).splitlines()):
+        assert text.isprintable()
+    assert "[x]\\(http" in compare_formats.markdown(compared)
+    for render in compare_formats.RENDERERS.values():
+        assert render(compared).encode()
+
+
 def test_evalplus_results_are_joined_by_task(tmp_path: Path) -> None:
     a = write_evalplus(tmp_path / "a_eval_results.json", [True] * 6, [True, True, False, False, True, True])
     b = write_evalplus(tmp_path / "b_eval_results.json", [True] * 4 + [False] * 2, [True] * 4 + [False] * 2)
@@ -260,6 +402,15 @@ def test_unusable_paths_say_what_to_name(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="several agents"):
         read_logs(trial)
     assert list(read_logs(trial / "eval" / "B")) == ["sums"]
+    (tmp_path / "together").mkdir()
+    (tmp_path / "together" / "config.json").write_text("{}")
+    (tmp_path / "together" / "inference.jsonl").write_text("{}\n")
+    with pytest.raises(StoreError, match="no agent has answered alone"):
+        read_logs(tmp_path / "together")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "rows.jsonl").write_text('{"x": 1}\n')
+    with pytest.raises(StoreError, match="no file of our records"):
+        read_logs(tmp_path / "strange")
     (tmp_path / "results.json").write_text('{"results": {}}')
     with pytest.raises(StoreError, match="not a result of EvalPlus"):
         read_logs(tmp_path / "results.json")
