@@ -42,6 +42,10 @@ class Exam:
     samples: int
     temperature: float
     prompt_style: str
+    max_new_tokens: int
+    """Longest answer where a benchmark states no limit of its own."""
+    token_limit: int | None
+    """Longest answer to any benchmark."""
     hash: str
     """Of the questions' names."""
 
@@ -49,9 +53,12 @@ class Exam:
     def title(self) -> str:
         """In one line."""
         answers = f"{self.samples} answer{'s' if self.samples > 1 else ''} each at temperature {self.temperature:g}"
+        limit = f"the benchmark's tokens or {self.max_new_tokens}"
+        if self.token_limit is not None:
+            limit += f", at most {self.token_limit}"
         return (
             f"Profile {self.profile}, {', '.join(map(column_title, self.benchmarks))}: {self.questions} questions, "
-            f"{answers}, prompt style {self.prompt_style} (questions {self.hash})"
+            f"{answers} within {limit}, prompt style {self.prompt_style} (questions {self.hash})"
         )
 
 
@@ -83,8 +90,9 @@ class Entry:
 def collect(studies: Sequence[StudyFrames]) -> tuple[Entry, ...]:
     """Entries of all studies, comparable ones together, best first; each study's intervals are its own."""
     found: dict[tuple[str, str, tuple[str, ...]], Entry] = {}
+    names = _names([frames.folder for frames in studies])
     for frames in studies:
-        for entry in _entries(frames):
+        for entry in _entries(frames, names[frames.folder]):
             key = (entry.agent, entry.exam.hash, entry.trials)
             known = found.get(key)
             studies_of = (*known.studies, *entry.studies) if known else entry.studies
@@ -148,7 +156,20 @@ def load_scored(folder: Path) -> StudyFrames:
     return frames
 
 
-def _entries(frames: StudyFrames) -> list[Entry]:
+def _names(folders: Sequence[Path]) -> dict[Path, str]:
+    """The last part of each folder's path, or as many as it takes to tell studies apart."""
+    parts = {folder: folder.resolve().parts for folder in folders}
+
+    def named(mine: tuple[str, ...]) -> str:
+        counts = range(1, len(mine) + 1)
+        others = [other for other in parts.values() if other != mine]
+        count = next((count for count in counts if all(other[-count:] != mine[-count:] for other in others)), len(mine))
+        return "/".join(mine[-count:])
+
+    return {folder: named(mine) for folder, mine in parts.items()}
+
+
+def _entries(frames: StudyFrames, name: str) -> list[Entry]:
     columns = find_columns(frames)
     accuracies, rows, column = Accuracies(frames, columns), find_rows(frames), columns.headline
     entries = []
@@ -176,7 +197,7 @@ def _entries(frames: StudyFrames) -> list[Entry]:
                     sampled_tokens=float(trials["sampled_tokens"].mean()),
                     seconds=seconds,
                     seeds=cell.seeds,
-                    studies=(frames.folder.resolve().name,),
+                    studies=(name,),
                     machines=machines,
                     commits=tuple(dict.fromkeys(commits)),
                     trials=tuple(trials["hash"]),
@@ -199,6 +220,8 @@ def _exam(frames: StudyFrames, accuracies: Accuracies, row: Row, column: str, be
         samples=evaluation.samples,
         temperature=evaluation.temperature,
         prompt_style=config.prompt_style,
+        max_new_tokens=evaluation.max_new_tokens,
+        token_limit=evaluation.token_limit,
         hash=content_hash(names),
     )
 
@@ -213,9 +236,9 @@ def _timing(frames: StudyFrames, row: Row) -> tuple[float | None, tuple[str, ...
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             seconds.append(sum(line["seconds"] for line in lines if line["stage"] == "total"))
-        except (ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: not a file of timings ({error}); delete it to go on without") from error
-        machines += [line["machine"] for line in lines if "machine" in line]
+        machines += [str(line["machine"]) for line in lines if "machine" in line]
     return (sum(seconds) / len(seconds) if seconds else None), tuple(dict.fromkeys(machines))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -94,6 +95,53 @@ def test_command_leaves_out_what_is_no_study_and_writes_the_file(
 def test_copies_of_one_model_have_an_entry_each(tmp_path: Path) -> None:
     study = write_synthetic_study(tmp_path, ("twins",), seeds=(0,), questions=4, benchmarks=BENCHMARKS, steps=1)
     assert sorted(item.agent for item in collect([load(study)])) == ["A.1", "A.2"]
+
+
+def test_studies_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    options = {"seeds": (0,), "questions": 4, "benchmarks": BENCHMARKS, "steps": 1}
+    one = write_synthetic_study(tmp_path / "one" / "table2", ("base",), **options)
+    other = write_synthetic_study(tmp_path / "other" / "table2", ("base", "ilr"), **options)
+    found = collect([load(one), load(other)])
+    assert {item.variant: item.studies for item in found} == {
+        "base": ("one/table2", "other/table2"),
+        "ilr": ("other/table2",),
+    }
+    assert {item.studies for item in collect([load(one), load(one)])} == {("table2",)}
+
+
+def test_other_limits_of_answers_are_another_exam(tmp_path: Path) -> None:
+    options = {"seeds": (0,), "questions": 4, "benchmarks": BENCHMARKS, "steps": 1}
+    plain = load(write_synthetic_study(tmp_path, ("base",), **options))
+    short = dataclasses.replace(
+        plain,
+        configs={
+            place: dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, token_limit=5))
+            for place, config in plain.configs.items()
+        },
+        trials=plain.trials.assign(hash="other"),
+    )
+    text = markdown(collect([plain, short]))
+    assert "averages of two cannot be compared" in text
+    assert text.count(", at most 5") == 1
+
+
+def test_unfinished_and_unreadable_studies_are_named(studies: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    options = {"seeds": (0, 1), "questions": 4, "benchmarks": BENCHMARKS, "steps": 1}
+    part = write_synthetic_study(tmp_path / "part", ("base", "ilr"), unfinished=[("ilr", 1)], **options)
+    old = write_synthetic_study(tmp_path / "old", ("base",), **options)
+    config = next(old.glob("trials/*/config.json"))
+    config.write_text(config.read_text().replace('"profile"', '"forgotten"'))
+    found = CliRunner().invoke(app, ["leaderboard", str(part), str(old)])
+    assert found.exit_code == 0
+    assert "part: 1 trials have not finished and are left out (ilr, A+B, seed 1" in found.output
+    assert "left out: " in found.output
+    assert "forgotten" in found.output
+    damaged = tmp_path / "damaged"
+    shutil.copytree(part, damaged)
+    (next(damaged.glob("trials/base-*")) / "timing.jsonl").write_text("[]\n")
+    refused = CliRunner().invoke(app, ["leaderboard", str(damaged)])
+    assert refused.exit_code == 4
+    assert "not a file of timings" in refused.output
 
 
 def test_same_records_give_the_same_board(studies: tuple[Path, Path, Path], tmp_path: Path) -> None:
