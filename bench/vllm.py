@@ -19,8 +19,9 @@ from bench.clock import now, side_by_side
 from bench.rows import Row, comparison
 from bench.shapes import PAD, SIZES, UNKNOWN, make_model
 from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.generation.vllm_engine import BLOCK, CACHE_BYTES, VllmEngine
+from ilr_bench.generation.vllm_engine import BLOCK, VllmEngine
 
 NEW_TOKENS = 48
 PROMPT_LENGTHS = (35, 200)
@@ -72,7 +73,7 @@ def start(folder: str, device: str) -> Any:
         dtype="float32",
         enforce_eager=device == "cpu",
         block_size=BLOCK,
-        kv_cache_memory_bytes=CACHE_BYTES[device],
+        kv_cache_memory_bytes=VLLM_CACHE[device],
     )
 
 

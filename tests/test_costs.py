@@ -15,11 +15,12 @@ from ilr_bench.costs import fits, gpu_hours, peak_memory
 from ilr_bench.costs.architecture import FACTS, Architecture, architecture, from_config
 from ilr_bench.costs.counts import TRAINED, checkpoints, exams, ranking_turns, step_turns, validations
 from ilr_bench.costs.fits import Room, available_memory, refusals
-from ilr_bench.costs.memory import BASE, MIB, SLACK, Extent, disk_bytes, sampling, trial_memory, update
+from ilr_bench.costs.memory import BASE, MIB, SLACK, VLLM, Extent, disk_bytes, sampling, trial_memory, update
 from ilr_bench.costs.schedule import Task, makespan
 from ilr_bench.costs.state import State
 from ilr_bench.costs.study import StudyCost, study_cost
 from ilr_bench.difficulty import ranking_batches
+from ilr_bench.generation.sizes import PIECE, VLLM_CACHE
 from ilr_bench.ilr import TRAINED_STAGES
 from ilr_bench.plan import plan_study
 from ilr_bench.profiles import MICRO, PAPER, SMALL
@@ -150,6 +151,32 @@ def test_weights_and_adams_moments_stay_and_twins_share_their_base() -> None:
     assert lora.phases["update"]["gradients"] == 4 * adapter
     largest = sum(lora.phases[lora.largest].values())
     assert lora.peak == BASE + sum(lora.resident.values()) + largest + int(SLACK * largest)
+
+
+def test_many_logits_are_counted_in_pieces_where_the_head_is_plain() -> None:
+    few, many = (update(MICRO, LLAMA, 100, tokens, 80)["logits"] for tokens in (500, 600))
+    assert few == 500 * 128_256 * 3 * 4
+    assert many == PIECE * 3 * 4 < few
+    gemma = FACTS["gemma3-270m"]
+    assert update(MICRO, gemma, 100, 600, 80)["logits"] == 600 * gemma.vocabulary * 3 * 4
+
+
+def test_vllm_holds_its_own_weights_and_caches_and_sleeps_on_a_card_while_agents_train() -> None:
+    config = replace(SMALL, models=("smollm2", "smollm2"))
+    ours = trial_memory(config)
+    served = trial_memory(replace(config, sampling=replace(config.sampling, engine="vllm")))
+    assert ours is not None
+    assert served is not None
+    assert config.update.precision == "bf16"
+    assert served.vllm("cpu") == 2 * (2 * FACTS["smollm2"].parameters + VLLM_CACHE["cpu"])
+    assert served.least == ours.least + VLLM + served.vllm("cpu")
+    assert ours.on_card(timed=False) == ours.least - ours.base
+    assert ours.on_card(timed=True) == ours.peak - ours.base
+    resident = sum(ours.resident.values())
+    drawn = max(sum(terms.values()) for phase, terms in served.phases.items() if phase != "update")
+    update_peak = resident + int(1.25 * sum(ours.phases["update"].values()))
+    talk_peak = resident + drawn + int(0.25 * drawn) + served.vllm("cuda")
+    assert served.on_card(timed=True) == max(update_peak, talk_peak)
 
 
 def test_memory_grows_with_whatever_it_is_made_of() -> None:

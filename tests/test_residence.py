@@ -21,7 +21,7 @@ from ilr_bench import outcomes, trial
 from ilr_bench.config import UpdateSettings
 from ilr_bench.costs.fits import GIB, Room, refusals, seated
 from ilr_bench.costs.memory import Memory, parties, trial_memory
-from ilr_bench.costs.seating import on_card, seating, seating_of
+from ilr_bench.costs.seating import seating, seating_of
 from ilr_bench.costs.show import lines
 from ilr_bench.costs.study import StudyCost, study_cost
 from ilr_bench.distributed import Ranks
@@ -185,16 +185,16 @@ def test_agents_take_turns_only_where_all_do_not_fit_and_each_does(
     alone = [memory(*part) for part in parts]
     found = seating(whole, alone, card, timed, "transformers")
     if found == "turns":
-        assert whole.models > card
+        assert whole.on_card(timed=True) > card
         assert len(alone) > 1
-        assert all(on_card(one, timed) <= card for one in alone)
+        assert all(one.on_card(timed) <= card for one in alone)
     elif found == "refused":
-        assert on_card(whole, timed) > card
-        assert len(alone) == 1 or any(on_card(one, timed) > card for one in alone)
+        assert whole.on_card(timed) > card
+        assert len(alone) == 1 or any(one.on_card(timed) > card for one in alone)
     else:
-        assert on_card(whole, timed) <= card
+        assert whole.on_card(timed) <= card
     assert seating(whole, alone, card, timed, "vllm") != "turns"
-    assert (seating(whole, alone, card, timed, "vllm") == "refused") == (on_card(whole, timed) > card)
+    assert (seating(whole, alone, card, timed, "vllm") == "refused") == (whole.on_card(timed) > card)
 
 
 def test_twins_on_one_base_count_as_one() -> None:
@@ -218,9 +218,9 @@ def between(cost: StudyCost) -> int:
     """Bytes of a card that holds each agent, but not both."""
     (one,) = cost.trials
     assert one.memory is not None
-    largest = max(memory.models for memory in one.alone)
-    assert largest < one.memory.models
-    return (largest + one.memory.models) // 2
+    largest = max(memory.on_card(timed=True) for memory in one.alone)
+    assert largest < one.memory.on_card(timed=True)
+    return (largest + one.memory.on_card(timed=True)) // 2
 
 
 def test_the_plan_says_that_agents_take_turns() -> None:
@@ -236,7 +236,7 @@ def test_vllm_takes_no_turns_and_the_refusal_says_what_would() -> None:
     cost = study(sampling__engine="vllm")
     (one,) = cost.trials
     assert one.memory is not None
-    card = on_card(one.memory, timed=False) - 1
+    card = one.memory.on_card(timed=False) - 1
     (said,) = refusals(cost, Room(64 * GIB, (card,), 1000 * GIB))
     assert "set sampling.engine=transformers, with which agents take turns on the card" in said
 

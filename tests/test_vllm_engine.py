@@ -18,8 +18,8 @@ from tiny_trials import contents, run_plan, tiny_plan
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.generation import vllm_engine
 from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine
 from ilr_bench.models.adapters import attach_lora
@@ -74,7 +74,7 @@ Start = Callable[..., VllmEngine]
 def small() -> Iterator[None]:
     """Many instances live at a time here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vllm_engine.CACHE_BYTES, DEVICE, 2**27)
+        patch.setitem(VLLM_CACHE, DEVICE, 2**27)
         yield
 
 

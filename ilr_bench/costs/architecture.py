@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ilr_bench.generation.sizes import PLAIN_HEADS
 from ilr_bench.models.base import MODELS
 
 
@@ -26,6 +27,8 @@ class Architecture:
     """Whether input and output embeddings are the same weights."""
     biased: bool = False
     """Whether the projections to queries, keys and values have biases, as in Qwen2."""
+    plain_head: bool = True
+    """Whether its logits are its last linear layer's output and nothing else (`ilr_bench.generation.sizes`)."""
 
     @property
     def query_size(self) -> int:
@@ -61,7 +64,7 @@ FACTS = {
     "Qwen/Qwen2.5-7B-Instruct": Architecture(3584, 28, 28, 4, 128, 18_944, 152_064, tied=False, biased=True),
     "Qwen/Qwen2.5-14B-Instruct": Architecture(5120, 48, 40, 8, 128, 13_824, 152_064, tied=False, biased=True),
     "smollm2": Architecture(576, 30, 9, 3, 64, 1536, 49_152, tied=True),
-    "gemma3-270m": Architecture(640, 18, 4, 1, 256, 2048, 262_144, tied=True),
+    "gemma3-270m": Architecture(640, 18, 4, 1, 256, 2048, 262_144, tied=True, plain_head=False),
 }
 """Models that can be priced before they are here, from the config.json that their publishers give."""
 
@@ -111,6 +114,7 @@ def from_config(config: Mapping[str, Any]) -> Architecture | None:
             vocabulary=config["vocab_size"],
             tied=bool(config.get("tie_word_embeddings", False)),
             biased=config.get("model_type") == "qwen2" or bool(config.get("attention_bias")),
+            plain_head=config.get("model_type") in PLAIN_HEADS,
         )
     except (KeyError, TypeError):
         return None

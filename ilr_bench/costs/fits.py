@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ilr_bench.costs.memory import Memory
-from ilr_bench.costs.seating import Seating, each_fits, on_card, seating
+from ilr_bench.costs.seating import Seating, each_fits, seating
 from ilr_bench.costs.study import StudyCost, TrialCost
 from ilr_bench.errors import DoesNotFitError
 
@@ -122,7 +122,7 @@ def _gpu(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
     smallest = min(here.gpus)
     for one in left:
         if one.memory is not None and seated(one, here) == "refused":
-            need = on_card(one.memory, one.timed)
+            need = one.memory.on_card(one.timed)
             advice = _smaller(one)
             if each_fits(one.alone, smallest, one.timed):
                 advice.append("set sampling.engine=transformers, with which agents take turns on the card")

@@ -22,11 +22,14 @@ from ilr_bench.costs.counts import (
     rounds,
     step_turns,
 )
+from ilr_bench.generation.sizes import LARGE, PIECE, VLLM_CACHE
 from ilr_bench.plan import PlannedTrial
 
 MIB = 2**20
 BASE = 830 * MIB
 """Python, torch, transformers, TRL, PEFT and lm-eval in one process before any model (measured, see the tests)."""
+VLLM = 220 * MIB
+"""vLLM's own libraries in the same process (measured on a CPU)."""
 SLACK = 0.25
 """Of the largest phase: what the allocator holds beside what is in use. The peaks of whole runs stand about that much
 above the sum of the terms."""
@@ -57,32 +60,50 @@ class Memory:
     """There from the first step to the last."""
     phases: Mapping[str, Mapping[str, int]]
     """Phase -> its terms; one phase at a time."""
+    instances: int = 0
+    """Of vLLM, one for every agent that it serves. On a CPU they stay, on a GPU they sleep while agents train."""
+    copies: int = 0
+    """Their copies of the weights."""
 
     @property
     def largest(self) -> str:
         """The phase that needs most; empty without any."""
-        return max(self.phases, key=lambda phase: sum(self.phases[phase].values()), default="")
+        return max(self.phases, key=self._terms, default="")
 
     @property
     def slack(self) -> int:
         """What the allocator holds in vain."""
-        return int(SLACK * sum(self.phases[self.largest].values())) if self.phases else 0
-
-    @property
-    def models(self) -> int:
-        """All but the process: what a GPU has to hold."""
-        most = sum(self.phases[self.largest].values()) if self.phases else 0
-        return sum(self.resident.values()) + most + self.slack
+        return int(SLACK * self._terms(self.largest))
 
     @property
     def peak(self) -> int:
         """Resident memory of the process at its largest, on a machine without a GPU."""
-        return self.base + self.models
+        most = self._terms(self.largest) + self.slack
+        return self.base + sum(self.resident.values()) + most + self.vllm("cpu")
 
     @property
     def least(self) -> int:
         """What is needed however short the turns are: process, weights, optimizer states, gradients."""
-        return self.base + sum(self.resident.values()) + self.phases.get("update", {}).get("gradients", 0)
+        return self.base + sum(self.resident.values()) + self._gradients + self.vllm("cpu")
+
+    def vllm(self, device: str) -> int:
+        """What vLLM's instances hold on a `cpu` or on `cuda`."""
+        return self.copies + self.instances * VLLM_CACHE[device]
+
+    def on_card(self, timed: bool) -> int:
+        """Bytes that a GPU has to hold; where nothing was timed, whatever the turns are like."""
+        talk = max((self._terms(phase) for phase in self.phases if phase != "update"), default=0) if timed else 0
+        learn = self._terms("update") if timed else self._gradients
+        slack = SLACK if timed else 0
+        most = max(talk + int(slack * talk) + self.vllm("cuda"), learn + int(slack * learn))
+        return sum(self.resident.values()) + most
+
+    @property
+    def _gradients(self) -> int:
+        return self.phases.get("update", {}).get("gradients", 0)
+
+    def _terms(self, phase: str) -> int:
+        return sum(self.phases.get(phase, {}).values())
 
 
 def peak_memory(trial: PlannedTrial) -> int:
@@ -110,13 +131,24 @@ def trial_memory(
     if len(shapes) < len(found):
         return None
     phases: dict[str, Mapping[str, int]] = {}
+    served = config.sampling.engine == "vllm"
     for place, shape in zip(places, shapes, strict=True):
         own = extents[place] if extents else {}
         n = samples[place] if samples else config.samples_of(place)
-        for phase, terms in _phases(config, shape, own, n):
+        for phase, every in _phases(config, shape, own, n):
+            terms = _drawing(every) if served and phase != "update" else every
             if sum(terms.values()) > sum(phases.get(phase, {}).values()):
                 phases[phase] = terms
-    return Memory(base, _resident(config, dict(zip(models, shapes, strict=True)), shapes), phases)
+    resident = _resident(config, dict(zip(models, shapes, strict=True)), shapes)
+    if not served:
+        return Memory(base, resident, phases)
+    copies = (HALF if config.update.precision == "bf16" else FLOAT) * sum(shape.parameters for shape in shapes)
+    return Memory(base + VLLM, resident, phases, len(shapes), copies)
+
+
+def _drawing(terms: Mapping[str, int]) -> dict[str, int]:
+    """Of a batch that vLLM samples: the rest is in its cache."""
+    return {term: count for term, count in terms.items() if term.startswith("logits")}
 
 
 def disk_bytes(config: RunConfig, keep: int = 1) -> int | None:
@@ -166,6 +198,9 @@ def update(
     scores = shape.heads * longest * 2 * FLOAT
     layers = shape.layers
     tokens = prompt_tokens + turn_tokens
+    logits = turn_tokens * shape.vocabulary
+    if shape.plain_head and logits >= LARGE:
+        logits = PIECE
     if config.update.gradient_checkpointing:
         stays, layers = tokens * shape.layers * shape.hidden * FLOAT, 1
     else:
@@ -176,7 +211,7 @@ def update(
         "activations": int(stays + tokens * layers * kept),
         "attention scores": int(turn_tokens * layers * scores),
         # As the model gives them, as float, their logarithms, and their gradient.
-        "logits": int(turn_tokens * shape.vocabulary * (HALF + 3 * FLOAT if half else 3 * FLOAT)),
+        "logits": int(logits * (HALF + 3 * FLOAT if half else 3 * FLOAT)),
     }
 
 

@@ -20,21 +20,16 @@ def seating(whole: Memory, alone: Sequence[Memory], card: int, timed: bool, engi
     are bounds: who might not fit takes turns, and only who cannot fit is refused. vLLM holds on to its part of the
     card, so with it nobody takes turns.
     """
-    if whole.models <= card:
+    if whole.on_card(timed=True) <= card:
         return "together"
     if engine == "transformers" and each_fits(alone, card, timed):
         return "turns"
-    return "together" if on_card(whole, timed) <= card else "refused"
+    return "together" if whole.on_card(timed) <= card else "refused"
 
 
 def each_fits(alone: Sequence[Memory], card: int, timed: bool) -> bool:
     """Whether there are several, and each fits on the card without the others."""
-    return len(alone) > 1 and all(on_card(one, timed) <= card for one in alone)
-
-
-def on_card(memory: Memory, timed: bool) -> int:
-    """Bytes that a card has to hold; where nothing was timed, whatever the turns are like."""
-    return (memory.peak if timed else memory.least) - memory.base
+    return len(alone) > 1 and all(one.on_card(timed) <= card for one in alone)
 
 
 def seating_of(config: RunConfig, cards: Sequence[int]) -> Seating:

@@ -103,6 +103,8 @@ def memory_rows(cost: StudyCost) -> Rows:
             (name, f"{phase}: {term}", _mib(count)) for term, count in memory.phases.get(phase, {}).items() if count
         ]
         rows.append((name, "allocator", _mib(memory.slack)))
+        if memory.instances:
+            rows.append((name, f"vLLM: copies of weights, {memory.instances} caches", _mib(memory.vllm("cpu"))))
         rows.append((name, "peak", _mib(memory.peak)))
     return rows
 
@@ -131,7 +133,7 @@ def lines(cost: StudyCost, here: Room) -> list[str]:
         said += gpu_lines(left)
     for one in left:
         if seated(one, here) == "turns":
-            most = max(memory.models for memory in one.alone)
+            most = max(memory.on_card(timed=True) for memory in one.alone)
             said.append(f"{one.trial.folder}: agents take turns on the card, the largest with {bound}{size(most)}")
     return said + [f"does not fit here: {reason}" for reason in refusals(cost, here)]
 

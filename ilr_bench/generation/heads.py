@@ -16,13 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ilr_bench.generation.linears import computing
-
-LARGE = 2**26
-"""Logits of a forward from which on they are computed in pieces: 256 MiB each time they are kept."""
-PIECE = 2**24
-"""Logits of a piece: 64 MiB, a matrix product large enough to lose nothing by."""
-PLAIN_HEADS = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
-"""Architectures whose logits are their last linear layer's output and nothing else."""
+from ilr_bench.generation.sizes import LARGE, PIECE, PLAIN_HEADS
 
 
 def in_pieces(model: Any, tokens: int) -> bool:

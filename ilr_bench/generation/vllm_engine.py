@@ -24,6 +24,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.generation.base import Completion, SamplingOptions, check_request
+from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.vllm_drawing import Draws, processor
 from ilr_bench.heartbeat import beat
 from ilr_bench.models.adapters import AdapterView
@@ -36,8 +37,6 @@ SETTINGS = {
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # the other one asks for draws in another way
     "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
 }
-CACHE_BYTES = {"cpu": 2**30, "cuda": 16 * 2**30}
-"""Keys and values that one engine keeps. Not what the machine has left: the size decides which rows share a batch."""
 BLOCK = 32
 """Tokens of a prompt that are shared or computed together; vLLM's kernels for CPUs want a multiple of 32."""
 
@@ -186,7 +185,7 @@ class VllmEngine:
                     enable_sleep_mode=device == "cuda",
                     enable_prefix_caching=True,
                     block_size=BLOCK,
-                    kv_cache_memory_bytes=CACHE_BYTES[device],
+                    kv_cache_memory_bytes=VLLM_CACHE[device],
                     max_model_len=-1,
                     max_num_seqs=self.rows,
                     logits_processors=[processor(self._draws)],
