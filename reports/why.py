@@ -29,7 +29,7 @@ def why(frames: StudyFrames, table: str, target: str, column: str, settings: Set
     report = REPORTS.get(table)
     if not isinstance(report, TableReport):
         tables = [name for name in REPORTS.names() if isinstance(REPORTS.get(name), TableReport)]
-        raise ConfigurationError(f"{table} is no table; known tables: {', '.join(tables)}")
+        raise ConfigurationError(f"{table} is no table whose numbers can be traced; known tables: {', '.join(tables)}")
     reason = report.applies(frames)
     if reason is not None:
         raise ConfigurationError(f"this study has no {table}: {reason}")

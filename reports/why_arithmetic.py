@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ilr_bench.errors import StoreError
 from ilr_bench.records import read_result
 from reports import paper_numbers, statistics
 from reports.accuracy import Cell, Comparison
@@ -55,7 +56,12 @@ def _absent(numbers: Numbers, row: Row, column: str) -> str:
     if column in numbers.columns.all:
         return "No run of this row has answered every benchmark of this column."
     if column.startswith("vs "):
-        return "This row is the reference itself, or has no answers in common with it."
+        reference = column.removeprefix("vs ")
+        if row.stem == reference:
+            return "This row is the reference itself."
+        if row.stem == numbers.spec.references[0]:
+            return f"The two are compared once, in the row {reference} under vs {row.stem}."
+        return "The study has no reference for this row, or the two have no answers in common."
     return "This quantity does not exist for this row: nothing of the kind happened in its training."
 
 
@@ -129,6 +135,11 @@ def _corrected(numbers: Numbers, item: Comparison) -> tuple[float, list[str]]:
         ]
     raw = sorted(other.result.pvalue for other in family.counted)
     adjust = statistics.holm if family.method == "holm" else statistics.benjamini_hochberg
+    if item.result.pvalue not in raw:
+        raise StoreError(
+            f"{numbers.spec.name}: the records of {item.row.label} or {item.against.label} have changed since the "
+            "table was made"
+        )
     place = raw.index(item.result.pvalue)
     adjusted = float(adjust(raw)[place])
     count = len(raw)
@@ -180,6 +191,16 @@ def _cost(numbers: Numbers, row: Row, column: str) -> Account:
     return Account(amount(mean).text, (meaning,), record_lines(row, answers), steps)
 
 
+EFFECTS = {
+    "clipped": "Share of the terms of equation (5) that were clipped",
+    "changed": "Share of groups in which calibration changed an advantage by more than 0.001",
+    "advantage_change": "Mean absolute change of an advantage by calibration",
+    "flat": "Share of groups whose advantages are all zero, so with nothing to learn from",
+    "cooperation": "Share of the questions met in training on which the agent cooperated",
+}
+"""What is counted in each column."""
+
+
 def _effect(numbers: Numbers, row: Row, column: str) -> Account:
     folder = numbers.frames.folder
     if column == "rule_cooperation":
@@ -210,4 +231,5 @@ def _effect(numbers: Numbers, row: Row, column: str) -> Account:
         steps = [f"mean of `{name}` over {len(pairs)} steps, weighted by their groups ({groups:,}): {mean:.6g}"]
         text = amount(mean, 4) if column == "advantage_change" else share(mean)
     records = tuple(f"  {place}/train.jsonl" for place in row.folders)
-    return Account(NOTHING if text is None else text.text, ("Over all steps of all runs.",), records, tuple(steps))
+    meaning = f"{EFFECTS[column]}, over all steps of all runs."
+    return Account(NOTHING if text is None else text.text, (meaning,), records, tuple(steps))

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from ilr_bench.cli import app
 from ilr_bench.errors import ConfigurationError, StoreError
 from ilr_bench.records import Verdict
-from reports import Settings, get
+from reports import REPORTS, Settings, get
 from reports.frames import StudyFrames, load
 from reports.printing import printed
 from reports.registry import Correction
+from reports.table_report import TableReport
 from reports.tables import NOTHING
 from reports.why import explain, why
 
@@ -40,6 +41,10 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> StudyFrames:
             unfinished=[("ppo", 1)],
         )
     )
+
+
+def test_every_table_is_traced_below() -> None:
+    assert set(TABLES) == {name for name in REPORTS.names() if isinstance(REPORTS.get(name), TableReport)}
 
 
 @pytest.mark.parametrize(
@@ -91,11 +96,23 @@ def test_two_ways_to_name_a_row_and_a_column_lead_to_the_same_number(frames: Stu
     assert by_label[0].startswith("table1, B/ilr (B+C), Avg: ")
 
 
+def test_what_a_cell_means_is_said_of_empty_ones_too(frames: StudyFrames) -> None:
+    numbers = get("table2").numbers(frames, Settings("holm"))
+    table = printed(numbers, with_effects=True)
+    for row, column, reason in (
+        ("A/base", "vs base", "is the reference itself"),
+        ("A/base", "vs matched GRPO", "compared once, in the row grpo_matched under vs base"),
+        ("A/grpo", "clipped", "nothing of the kind happened"),
+        ("A/ilr", "changed", "Share of groups in which calibration changed an advantage"),
+    ):
+        assert any(reason in line for line in explain(numbers, table, row, column))
+
+
 @pytest.mark.parametrize(
     ("table", "row", "column", "message"),
     [
         ("tabel2", "A/ilr", "Avg", "did you mean table2"),
-        ("training_curves", "A/ilr", "Avg", "is no table; known tables: table1"),
+        ("training_curves", "A/ilr", "Avg", "is no table .* known tables: table1"),
         ("table2", "A/irl", "Avg", "did you mean 'A/ilr'"),
         ("table2", "B/ilr", "Avg", r"'B/ilr \(A\+B\)' or 'B/ilr \(B\+C\)'"),
         ("table2", "A/ilr", "Averages", "no number 'Averages'"),
@@ -115,6 +132,10 @@ def test_records_that_changed_after_they_were_read_are_noticed(tmp_path: Path) -
     path.write_text("\n".join(flipped) + "\n")
     with pytest.raises(StoreError, match="they have changed"):
         why(frames, "table2", "A/ilr", "code", Settings())
+    path = next(study.glob("trials/ilr-*/eval/A/micro_short_chain.jsonl"))
+    path.write_text(path.read_text().replace('"correct"', '"missing"').replace('"wrong"', '"correct"'))
+    with pytest.raises(StoreError, match="of ilr or base have changed"):
+        why(frames, "table2", "A/ilr", "vs base", Settings("holm"))
 
 
 def test_command_prints_the_account_and_refuses_in_one_line(frames: StudyFrames) -> None:

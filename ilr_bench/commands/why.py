@@ -10,7 +10,16 @@ from ilr_bench.commands.app import StudyFolder, app
 from ilr_bench.console import fail_in_one_line, say
 
 
-@app.command()
+@app.command(
+    epilog="""Examples:
+
+  ilr-bench why runs/reproduce_table2 table2 A/ilr Avg
+
+  ilr-bench why runs/reproduce_table2 table2 A/ilr 'vs base'
+
+  ilr-bench why runs/reproduce_table1 table1 'B/ilr (B+C)' 'Tokens (k)'
+"""
+)
 def why(
     study: StudyFolder,
     table: Annotated[str, typer.Argument(help="table1, table2, table4 or variants.")],
