@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from reports import statistics
 from reports.accuracy import Accuracies, Comparison
 from reports.registry import Correction
+from reports.rows import Row
 from reports.statistics import Section
 from reports.statistics_permutation import DRAWS, FEWEST_DEALS
 
@@ -92,7 +94,7 @@ def _sections(comparisons: Sequence[Comparison], accuracies: Accuracies) -> dict
         if len(known) < len(rows) or any(not table.columns.equals(known[0].columns) for table in known):
             return None
         made = Section(
-            answers={row.label: table.to_numpy() for row, table in zip(rows, known, strict=True)},
+            answers={row.label: _by_run(row, table) for row, table in zip(rows, known, strict=True)},
             strata=known[0].columns.get_level_values("benchmark").to_numpy(),
             pairs=tuple((item.row.label, item.against.label) for item in mine),
         )
@@ -101,6 +103,12 @@ def _sections(comparisons: Sequence[Comparison], accuracies: Accuracies) -> dict
             return None
         found[section] = made
     return found or None
+
+
+def _by_run(row: Row, table: pd.DataFrame) -> statistics.Floats:
+    """Answers as the permutation test takes them: an untrained model is known by more than one run, all alike."""
+    runs = table.to_numpy(dtype=np.float64)
+    return np.repeat(runs, 2, axis=0) if row.stem == "base" and len(runs) == 1 else runs
 
 
 def _trials(item: Comparison) -> tuple[str, str, tuple[str, ...], str]:

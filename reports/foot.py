@@ -17,7 +17,7 @@ def notes(numbers: Numbers, effects: Mapping[Row, Effects], equal: Sequence[Equa
     if numbers.spec.ranked:
         lines.append("Rank: by accuracy within a model; whether two rows differ is what intervals and tests say.")
     if numbers.family.comparisons:
-        lines += [_tests(numbers), _detectable(numbers)]
+        lines += [_tests(numbers), _detectable(numbers), *_uneven(numbers)]
     else:
         lines.append(f"No comparison: the study holds no {' or '.join(numbers.spec.references)} besides another row.")
     lines += [f"= {_equality(item)}" for item in equal]
@@ -102,6 +102,19 @@ def _detectable(numbers: Numbers) -> str:
         "Smallest detectable difference in points (power 80 %, two-sided 5 %, one comparison, median over the "
         f"comparisons with each reference): {'; '.join(parts)}."
     )
+
+
+def _uneven(numbers: Numbers) -> list[str]:
+    parts = []
+    for item in numbers.family.counted:
+        own, other = (set(numbers.cells[side, numbers.headline].seeds) for side in (item.row, item.against))
+        if own != other:
+            common = ", ".join(map(str, sorted(own & other)))
+            parts.append(f"{item.row.section} {item.row.label} vs {item.against.label} ({common})")
+    if not parts:
+        return []
+    test = "; the permutation test takes all runs of both" if numbers.family.method == "max_t" else ""
+    return [f"Differences of rows with unequal seeds are those of the common ones{test}: {'; '.join(parts)}."]
 
 
 def _idle(numbers: Numbers, effects: Mapping[Row, Effects], equal: Sequence[Equality]) -> list[str]:

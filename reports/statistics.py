@@ -38,6 +38,8 @@ MCNEMAR = "exact McNemar"
 PERMUTATIONS = 9_999
 EXACT_FLIPS = 12
 """Up to this many differing questions all sign patterns are listed instead of drawn."""
+ROUNDING = 1e-9
+"""Shares that are closer than this are equal."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def interval(
     One answer per question: the mid-P Beta interval of a binomial (Brown, Cai and DasGupta 2001). Otherwise
     the same interval at the effective number of answers, p(1-p) over the variance, reduced by the squared
     ratio of normal to t quantile (Korn and Graubard 1998), so that it stays inside [0, 1] and tends to
-    mean +- t * standard error. Raises ValueError on incomplete tables and values outside [0, 1].
+    mean +- t * standard error. No interval has length zero. Raises ValueError on incomplete tables and values
+    outside [0, 1].
     """
     return interval_of(arrange(values, clusters, seeds, strata), level, runs)
 
@@ -141,9 +144,12 @@ def interval_of(table: Answers, level: float = 0.95, runs: SeedVariance | None =
     if binomial:
         error, df, size = math.sqrt(mean * (1 - mean) / questions), math.inf, float(questions)
     else:
-        error, df = _mean_error(table, runs)
+        variance, df = _mean_variance(table, _run_part(table, runs), least=0.0)
+        error = math.sqrt(variance)
         ratio = stats.norm.ppf(0.5 + level / 2) / stats.t.ppf(0.5 + level / 2, df)
-        size = mean * (1 - mean) / error**2 * ratio**2 if 0 < mean < 1 else float(questions)
+        sizes = np.bincount(table.strata)
+        # All right or all wrong: the smallest column, which weighs as much as the others, says the least.
+        size = mean * (1 - mean) / error**2 * ratio**2 if 0 < mean < 1 else float(len(sizes) * sizes.min())
     low, high = _mid_p(mean, size, level)
     method = "mid-P binomial" if binomial else "mid-P at the effective number of answers"
     return Interval(mean, low, high, error, df, table.n, questions, count, method)
@@ -204,7 +210,7 @@ def compare(
         single = both.n == questions and both.strata.max() == 0
         if single and _is_binary(left.means) and _is_binary(right.means):
             return _mcnemar(both.means[:, 0], level)
-        variance, df = _question_part(both, smooth=False)
+        variance, df = _mean_variance(both, [], least=-1.0)
         pvalue = _sign_flips(both.weights * both.means[:, 0], rng or np.random.default_rng(0))
         test = "sign-flip permutation"
     else:
@@ -212,7 +218,7 @@ def compare(
         if runs is not None and parts:
             # One estimate used for both sides: their parts are not independent.
             parts = [(sum(value for value, _ in parts), float(runs.df))]
-        variance, df = _combined(parts, _question_part(both, smooth=False), _rest_part(both))
+        variance, df = _mean_variance(both, parts, least=-1.0)
         test = "t, question and run variance" + (" (runs pooled)" if runs is not None else "")
         pvalue = float(2 * stats.t.sf(abs(change) / math.sqrt(variance), df)) if variance else float(not change)
     error = math.sqrt(variance)
@@ -242,6 +248,8 @@ def arrange(
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or not len(data):
         raise ValueError("values must be a list of at least one answer")
+    if not np.isfinite(data).all():
+        raise ValueError("values must be numbers; leave out answers without a verdict, or count them as wrong")
     _, column = np.unique(np.zeros(len(data)) if strata is None else np.asarray(strata), return_inverse=True)
     _, name = np.unique(np.arange(len(data)) if clusters is None else np.asarray(clusters), return_inverse=True)
     _, run = np.unique(np.zeros(len(data)) if seeds is None else np.asarray(seeds), return_inverse=True)
@@ -277,9 +285,11 @@ def _mid_p(mean: float, size: float, level: float) -> tuple[float, float]:
     return low, high
 
 
-def _mean_error(table: Answers, runs: SeedVariance | None) -> tuple[float, float]:
-    variance, df = _combined(_run_part(table, runs), _question_part(table, smooth=True), _rest_part(table))
-    return math.sqrt(variance), df
+def _mean_variance(table: Answers, runs: Sequence[tuple[float, float]], least: float) -> tuple[float, float]:
+    """Variance of the mean of values from `least` to 1, with its degrees of freedom."""
+    rest = _rest_part(table)
+    found = _combined(runs, _question_part(table, least), rest)
+    return found if found[0] > ROUNDING**2 else _combined(runs, _question_part(table, least, even=True), rest)
 
 
 def _run_part(table: Answers, pool: SeedVariance | None) -> list[tuple[float, float]]:
@@ -291,22 +301,23 @@ def _run_part(table: Answers, pool: SeedVariance | None) -> list[tuple[float, fl
     return [(used.value / count, float(used.df))]
 
 
-def _question_part(table: Answers, smooth: bool) -> tuple[float, float]:
+def _question_part(table: Answers, least: float, even: bool = False) -> tuple[float, float]:
     """Variance of the mean that comes from the choice of questions, with its degrees of freedom.
 
-    `smooth`: a column that is all right or all wrong gets the variance of half an answer more of each kind,
-    since a variance of zero would say that nothing else can happen.
+    A variance of zero would say that nothing else can happen. So a column that is all right or all wrong, a column of
+    one question and, if `even`, any column whose questions do not differ gets the variance of one question more,
+    half of it 1 and half of it `least`.
     """
     rows = table.means.mean(axis=1)
     columns = int(table.strata.max()) + 1
     terms = []
     for column in range(columns):
         mine = rows[table.strata == column]
-        size = len(mine)
+        size, level = len(mine), float(mine.mean())
         spread = float(mine.var(ddof=1)) if size > 1 else 0.0
-        if smooth and spread == 0 and mine[0] in (0, 1):
-            rate = (float(mine.sum()) + 0.5) / (size + 1)
-            spread = rate * (1 - rate)
+        if np.ptp(mine) <= ROUNDING and (even or size == 1 or (least == 0 and level in (0, 1))):
+            middle = (size * level + (least + 1) / 2) / (size + 1)
+            spread = (size * level**2 + (least**2 + 1) / 2) / (size + 1) - middle**2
         terms.append((spread / size / columns**2, max(size - 1, 1)))
     total = sum(value for value, _ in terms)
     return total, _satterthwaite(total, terms)
@@ -331,15 +342,20 @@ def _rest_part(table: Answers) -> tuple[float, float]:
 def _combined(
     runs: Sequence[tuple[float, float]], questions: tuple[float, float], rest: tuple[float, float]
 ) -> tuple[float, float]:
-    """Variance of the mean: runs + questions - rest (which both contain), never below either part."""
+    """Variance of the mean: runs + questions - rest (which both contain), never below either part.
+
+    Where both are zero, since runs make up for each other on every question, the rest is what there is.
+    """
     spread = sum(value for value, _ in runs)
     total = max(spread + questions[0] - rest[0], spread, questions[0])
+    total = total if total > ROUNDING**2 else rest[0]
     return total, _satterthwaite(total, [*runs, questions, rest])
 
 
 def _satterthwaite(total: float, terms: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of variances; at least one, which a difference of them may fall below."""
     scale = sum(value**2 / df for value, df in terms)
-    return total**2 / scale if scale > 0 else math.inf
+    return max(total**2 / scale, 1.0) if scale > 0 else math.inf
 
 
 def _mcnemar(change: Floats, level: float) -> PairedDifference:

@@ -207,6 +207,8 @@ def _distinct(section: Section) -> list[tuple[list[str], Floats, bool]]:
         runs = np.asarray(values, dtype=np.float64)
         if runs.ndim != 2 or runs.shape[1] != len(np.asarray(section.strata)):
             raise ValueError(f"{name}: answers must have the shape (runs, questions), with all rows' questions")
+        if not np.isfinite(runs).all():
+            raise ValueError(f"{name}: answers must be numbers; keep the questions that every run has answered")
         twin = next((item for item in found if np.array_equal(item[1], runs)), None)
         if twin is not None:
             twin[0].append(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 
@@ -52,7 +53,7 @@ def mcnemar_detectable_effect(n: int, discordant: int, alpha: float = 0.05, powe
     share = max(discordant, 1) / n
     counts = np.arange(n + 1)
     # The binomial test rejects at or below this many questions on the smaller side.
-    limits = np.array([_most_lost(int(count), alpha) for count in counts])
+    limits = _most_lost(counts, alpha)
 
     def found(effect: float) -> float:
         differ = max(share, effect)
@@ -65,7 +66,7 @@ def mcnemar_detectable_effect(n: int, discordant: int, alpha: float = 0.05, powe
     return float(optimize.brentq(lambda effect: found(effect) - power, 0.0, 1.0))
 
 
-def _most_lost(count: int, alpha: float) -> int:
-    """Largest x with P(X <= x) <= alpha / 2 for X binomial(count, 1/2); -1 where there is none."""
-    start = int(stats.binom.ppf(alpha / 2, count, 0.5))
-    return start if stats.binom.cdf(start, count, 0.5) <= alpha / 2 else start - 1
+def _most_lost(counts: NDArray[np.intp], alpha: float) -> NDArray[np.float64]:
+    """Largest x with P(X <= x) <= alpha / 2 for X binomial(count, 1/2), of each count; -1 where there is none."""
+    start = stats.binom.ppf(alpha / 2, counts, 0.5)
+    return np.where(stats.binom.cdf(start, counts, 0.5) <= alpha / 2, start, start - 1)
