@@ -13,7 +13,7 @@ from ilr_bench.errors import ConfigurationError
 from reports import statistics
 from reports.compare_joining import NotComparableError as NotComparableError
 from reports.compare_joining import Options as Options
-from reports.compare_joining import Texts, joined, same_prompts, same_questions, same_samples
+from reports.compare_joining import Texts, joined, other_settings, same_prompts, same_questions, same_samples
 from reports.compare_sources import Answer, Key, Log, read_logs
 from reports.statistics import PairedDifference
 
@@ -44,7 +44,7 @@ class Line:
     b: float
     result: PairedDifference
     detectable: float | None
-    """None where the two agree on every question."""
+    """None where the two agree on every sample of several per question: nothing says how much they could differ."""
     won: int
     """Questions that A answers better."""
     lost: int
@@ -119,6 +119,7 @@ def _lines(one: Log, other: Log, options: Options, texts: Texts) -> tuple[list[L
         left, right = same_questions(name, one.kind == other.kind, left, right, options)
     prompts, left, right = same_prompts(name, one, other, left, right, options)
     left, right = same_samples(name, left, right, options)
+    prompts += other_settings(left, right)
     lines: list[Line] = []
     reasons: list[str] = []
     for pair in _measures(name, one, other, options):
@@ -186,12 +187,18 @@ def _line(
         a=float(a.mean()),
         b=float(b.mean()),
         result=result,
-        detectable=statistics.detectable_difference(result) if result.standard_error else None,
+        detectable=_detectable(result, len(a), left[0].samples),
         won=int((change > 0).sum()),
         lost=int((change < 0).sum()),
         won_examples=(),
         lost_examples=(),
     )
+
+
+def _detectable(result: PairedDifference, questions: int, samples: int) -> float | None:
+    if result.standard_error:
+        return statistics.detectable_difference(result)
+    return statistics.mcnemar_detectable_effect(questions, 0) if samples == 1 else None
 
 
 def _with_examples(line: Line, left: list[Answer], right: list[Answer], measures: tuple[str, str], count: int) -> Line:

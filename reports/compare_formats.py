@@ -16,6 +16,8 @@ HEADER = (
     "detectable",
 )  # fmt: skip
 LEVEL = 0.05
+ALIKE = "identical"
+"""The test of answers that are all alike: without a difference there is no spread, so no interval."""
 LONGEST = 300
 """Characters of a question or an answer in an example."""
 
@@ -27,7 +29,7 @@ def rows(compared: Compared) -> list[tuple[str, ...]]:
 
 def notes(compared: Compared) -> list[str]:
     """What was tested, and what could not be."""
-    tests = " or ".join(dict.fromkeys(line.result.test for line in compared.lines if line.result.test != "identical"))
+    tests = " or ".join(dict.fromkeys(line.result.test for line in compared.lines if line.result.test != ALIKE))
     name = {"holm": "Holm's method (family-wise error)", "bh": "Benjamini and Hochberg's (false discovery rate)"}
     how = {
         (line.benchmark, line.joined_by, line.prompts): f"{line.benchmark} by {line.joined_by}, prompts {line.prompts}"
@@ -98,7 +100,7 @@ def example_lines(examples: Sequence[Example]) -> list[str]:
         text
         for item in examples
         for text in (
-            f"  {item.name}: {_short(item.question or '', 90)}",
+            f"  {_short(item.name, 60)}" + (f": {_short(item.question, 90)}" if item.question else ""),
             f"    gold {_short(item.gold or '-', 30)} | A {_short(item.a, 60)} | B {_short(item.b, 60)}",
         )
     ]
@@ -114,7 +116,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         f"{100 * line.a:.1f}",
         f"{100 * line.b:.1f}",
         f"{100 * result.difference:+.1f}{mark}",
-        f"[{100 * result.low:+.1f}, {100 * result.high:+.1f}]",
+        "-" if result.test == ALIKE else f"[{100 * result.low:+.1f}, {100 * result.high:+.1f}]",
         _pvalue(result.pvalue),
         _pvalue(line.adjusted),
         str(line.won),
@@ -125,10 +127,11 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def _flat(line: Line) -> dict[str, Any]:
     result = line.result
+    low, high = (None, None) if result.test == ALIKE else (result.low, result.high)
     return {
         "benchmark": line.benchmark, "measure": line.measure, "joined_by": line.joined_by, "prompts": line.prompts,
         "questions": line.questions, "samples": line.samples, "a": line.a, "b": line.b,
-        "difference": result.difference, "low": result.low, "high": result.high, "pvalue": result.pvalue,
+        "difference": result.difference, "low": low, "high": high, "pvalue": result.pvalue,
         "corrected_pvalue": line.adjusted, "test": result.test, "won": line.won, "lost": line.lost,
         "detectable": line.detectable,
     }  # fmt: skip
@@ -141,7 +144,8 @@ def _pvalue(value: float) -> str:
 def _examples(title: str, examples: Sequence[Example]) -> list[str]:
     lines = ["", f"## {_printable(title)}"] if examples else []
     for item in examples:
-        lines += ["", f"- **{_escaped(item.name)}** {_escaped(_short(item.question or '', LONGEST))}"]
+        question = f" {_escaped(_short(item.question, LONGEST))}" if item.question else ""
+        lines += ["", f"- **{_escaped(_short(item.name, LONGEST))}**{question}"]
         lines += [f"  - {who}: {_code(_short(text, LONGEST))}" for who, text in _said(item)]
     return lines
 

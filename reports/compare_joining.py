@@ -123,6 +123,18 @@ def same_prompts(
     )
 
 
+def other_settings(left: list[Answer], right: list[Answer]) -> str:
+    """Words about answers that were sampled in another way (temperature, limits, stops), as far as logs say how.
+
+    No reason to refuse: how a model answers may be what is compared.
+    """
+    known = [(a.settings, b.settings) for a, b in zip(left, right, strict=True) if a.settings and b.settings]
+    other = [pair for pair in known if pair[0] != pair[1]]
+    if not other:
+        return ""
+    return f", {len(other)} of {len(left)} answered with other settings (such as {other[0][0]} against {other[0][1]})"
+
+
 def same_samples(
     name: str, left: list[Answer], right: list[Answer], options: Options
 ) -> tuple[list[Answer], list[Answer]]:

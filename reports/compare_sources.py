@@ -49,6 +49,8 @@ class Answer:
     gold: str | None
     said: str
     """The (first) answer, as it was extracted where it was."""
+    settings: str | None = None
+    """How it was sampled, as JSON, where the log says so."""
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,16 @@ def _harness_answer(row: Mapping[str, Any]) -> tuple[int, Answer]:
     said = row["filtered_resps"][0]
     return place, Answer(
         keys.get("id", f"document {place}"), keys, str(row["prompt_hash"]), len(row["resps"][0]), scores, question,
-        str(row["target"]), said if isinstance(said, str) else json.dumps(said, ensure_ascii=False),
+        str(row["target"]), said if isinstance(said, str) else json.dumps(said, ensure_ascii=False), _settings(row),
     )  # fmt: skip
+
+
+def _settings(row: Mapping[str, Any]) -> str | None:
+    """The options of generation; a task of choices has none."""
+    arguments = row.get("arguments")
+    first = arguments.get("gen_args_0") if isinstance(arguments, dict) else None
+    options = first.get("arg_1") if isinstance(first, dict) else None
+    return json.dumps(options, sort_keys=True) if isinstance(options, dict) else None
 
 
 def _merged(known: Answer, other: Answer, place: int) -> Answer:

@@ -152,6 +152,10 @@ def test_what_cannot_be_compared_is_said_beside_what_can(tmp_path: Path) -> None
     compared = compare(tmp_path / "a", tmp_path / "b", Options(), no_texts)
     assert [line.benchmark for line in compared.lines] == ["sums"]
     assert compared.lines[0].result.test == "identical"
+    # Four questions cannot show anything; and no difference seen is no interval of length zero.
+    assert compared.lines[0].detectable == 1.0
+    assert compare_formats.rows(compared)[1][6] == "-"
+    assert json.loads(compare_formats.json_text(compared))["comparisons"][0]["low"] is None
     assert [reason.split(":")[0] for reason in compared.refused] == ["more", "alone"]
 
 
@@ -286,6 +290,20 @@ def test_scores_of_samples_are_not_set_against_one_score_for_all_of_them(tmp_pat
     words = {f"task-{place}": f"Question {place}?" for place in range(3)}
     with pytest.raises(NotComparableError, match="score per sample against a single one"):
         compare(ours, theirs, Options(any_prompt=True), lambda _: words)
+
+
+def test_answers_sampled_in_another_way_are_compared_and_it_is_said(tmp_path: Path) -> None:
+    a, b = (
+        write_harness(
+            tmp_path / str(limit),
+            [harness_row(0, arguments={"gen_args_0": {"arg_0": "x", "arg_1": {"max_gen_toks": limit}}})],
+        )
+        for limit in (64, 512)
+    )
+    (line,) = compare(a, b, Options(), no_texts).lines
+    assert line.prompts.startswith("equal, 1 of 1 answered with other settings")
+    assert "512" in line.prompts
+    assert compare(a, a, Options(), no_texts).lines[0].prompts == "equal"
 
 
 def test_a_measure_that_neither_log_has_is_named(tmp_path: Path) -> None:
