@@ -10,16 +10,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ilr_bench.config import IDEA3_STAGES
 from ilr_bench.files import write_atomic
 from reports import dialogues, page_facts
 from reports.averages import averages
 from reports.figure_report import FigureReport
 from reports.frames import StudyFrames
 from reports.page_figures import page_figure
-from reports.page_words import GLOSSARY, between, counted, describe
+from reports.page_findings import findings
+from reports.page_introduction import asked, introduction, is_micro, title
+from reports.page_words import GLOSSARY, MICRO_SHORTHAND, counted, describe
 from reports.registry import REPORTS, Report, Settings
-from reports.rows import column_title
 from reports.table_report import TableReport
 
 LARGEST = 1_950_000
@@ -72,21 +72,29 @@ def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:
     reports = [REPORTS.get(name) for name in REPORTS.names() if name != REPORT.name]
     reasons = {report.name: report.applies(frames) for report in reports}
     fitting = [report for report in reports if reasons[report.name] is None]
+    tables = [report.table(frames, settings) for report in fitting if isinstance(report, TableReport)]
     return {
+        "title": title(frames),
         "intro": introduction(frames),
+        "findings": findings(tables),
+        "tests": asked(frames),
         "variants": [(name, describe(config)) for name, config in page_facts.variant_configs(frames).items()],
         "levels": levels(frames),
         "glossary": GLOSSARY,
-        "tables": [report.table(frames, settings) for report in fitting if isinstance(report, TableReport)],
+        "tables": tables,
         "figures": [page_figure(report, frames) for report in fitting if isinstance(report, FigureReport)],
         "left_out": [(report.title, reasons[report.name]) for report in reports if reasons[report.name]],
         "settings": page_facts.settings(frames),
         "run_head": page_facts.RUN_HEAD,
+        "run_words": page_facts.RUN_WORDS,
         "runs": page_facts.runs(frames),
+        "trials": len(frames.results),
+        "shorthand": MICRO_SHORTHAND if is_micro(frames) else "",
         "unfinished": frames.unfinished,
         "versions": page_facts.versions(frames),
         "command": frames.study.command,
         "profile": frames.study.profile,
+        "counted": counted,
     }
 
 
@@ -94,41 +102,6 @@ def embedded(data: object) -> str:
     """JSON for a script element: plain ASCII, with nothing in it that could end the element or open another one."""
     text = json.dumps(data, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def introduction(frames: StudyFrames) -> list[str]:
-    """What was done and how it was tested, in a few sentences."""
-    models = list(dict.fromkeys(frames.trials["model"]))
-    seeds = frames.trials["seed"].nunique()
-    names = " and ".join([", ".join(models[:-1]), models[-1]] if len(models) > 1 else models)
-    trained = [config for config in frames.configs.values() if config.training.steps]
-    sentences = [
-        f"This study asks whether language models that talk to each other while they are trained answer better "
-        f"afterwards, each on its own. The models are {names}."
-        if len(models) > 1
-        else f"This study trains and tests the language model {names}.",
-    ]
-    if any(config.discussion.stages == IDEA3_STAGES for config in trained):
-        sentences.append(
-            "In a discussion every model first writes its own idea, then reads and criticises the ideas of the others, "
-            "and at last writes an answer that draws on all of it. A program checks the answers, and each model is "
-            "changed a little so that what earned more becomes likelier."
-        )
-    if trained:
-        steps = sorted({config.training.steps for config in trained})
-        asked = sorted({config.training.questions_per_step for config in trained})
-        sentences.append(
-            f"A run takes {between(steps, 'step')} of {between(asked, 'question')} each. "
-            f"Every variant was run with {counted(seeds, 'seed')}: runs that differ in nothing but chance."
-        )
-    if not frames.samples.empty:
-        benchmarks = frames.samples.groupby("benchmark", sort=False)["question"].nunique()
-        listed = ", ".join(f"{column_title(str(name))} ({count:,})" for name, count in benchmarks.items())
-        sentences.append(
-            "What counts is tested at the end: every model answers test questions alone, without any discussion. "
-            f"The tests, and how many questions each has: {listed}."
-        )
-    return sentences
 
 
 def levels(frames: StudyFrames) -> list[tuple[str, str, list[Level]]]:

@@ -68,6 +68,12 @@ RUN_HEAD = (
     "Variant", "Models", "Seed", "Agent", "Accuracy before, %", "Rule cooperates on, %", "Steps", "Tokens (k)",
     "Valid rankings", "Trial",
 )  # fmt: skip
+RUN_WORDS = (
+    "A row per run and model. Accuracy before: on held-out questions, before training; the item-response rule takes it "
+    "for the model's ability. Rule cooperates on: the share of training questions on which that rule would have it "
+    "cooperate, whether it discussed or not. Tokens: sampled for it while training. Valid rankings: how many lists of "
+    "questions the model put in an order, as it was asked to before training. Trial: the run's folder ends in this."
+)
 
 
 def runs(frames: StudyFrames) -> list[tuple[str, ...]]:

@@ -18,11 +18,41 @@ INFERENCE = {
     "idea3": "Not trained; models share ideas, analyse them and fuse them into an answer.",
 }
 NUMBERS = {2: "Two", 3: "Three", 4: "Four"}
+MICRO_TESTS = {
+    "micro_short_chain": "two or three sums and differences in a row",
+    "micro_word_problem": "two or three steps told as a story",
+    "micro_two_step": "a product and a sum or difference",
+    "micro_long_chain": "four to six sums and differences in a row",
+    "micro_ood": "longer chains, longer stories, larger numbers than in training",
+    "micro_code": "one-line functions, scored as EvalPlus does",
+}
+"""What nobody can know from elsewhere; public benchmarks are known by their names."""
+MICRO_MODELS = (
+    "Micro models are tiny: one or two hundred thousand weights, made for this laboratory from generated sums with "
+    "mistakes in them. What holds for them need not hold for models ten thousand times their size."
+)
+MICRO_SHORTHAND = (
+    "These models write in shorthand. A solution goes on from the last result: after 3+4=7 comes +2=9. An analysis "
+    "repeats the other's steps, each with the result that was written and, after a stroke, the one believed in; it "
+    "stops at the first that differ and ends in a verdict (fix or keep for a partner, wrong or sound for an opponent)."
+)
 GLOSSARY = (
     ("agent", "One of the models of a group, with its own weights, tokenizer and optimizer."),
     (
+        "grpo",
+        "Group Relative Policy Optimization: a model answers each training question several times, and what was better "
+        "than the average of these answers becomes likelier.",
+    ),
+    (
+        "ilr",
+        "Interactive Learning for LLM Reasoning (arXiv 2509.26306), the method in question: GRPO on discussions (di, "
+        "dynamic interaction) with calibrated rewards (pc, perception calibration). di_only and pc_only have one of "
+        "the two.",
+    ),
+    (
         "reward",
-        "What an answer earns while training: mostly whether it is right, checked by a program.",
+        "What an answer earns while training: mostly whether it is right, checked by a program. Depending on the "
+        "configuration a wrong one earns something for right steps, so it can be better than the others.",
     ),
     (
         "advantage",
@@ -44,7 +74,11 @@ GLOSSARY = (
     ),
     (
         "Avg",
-        "Plain mean of the columns for mathematics; programs are not in it.",
+        "Plain mean of the columns for mathematics; programs (code) are not in it.",
+    ),
+    (
+        "point",
+        "A hundredth: from 80 % to 82 % are two points.",
     ),
     (
         "±",
@@ -52,9 +86,10 @@ GLOSSARY = (
         "such intervals would hold the true value.",
     ),
     (
-        "*",
-        "A difference that would rarely arise by chance, even though so many were looked at. Without a star nothing is "
-        "claimed, and the table says how small a difference it could have seen.",
+        "p, *",
+        "How often chance alone would bring a difference as large somewhere in the whole table, if nothing mattered: "
+        "p=.15 means in 15 of 100 such tables. Below 5 in 100 a star marks it. Without a star nothing is claimed, and "
+        "the table's foot says which test it was and how small a difference it could have seen.",
     ),
 )
 
@@ -110,6 +145,11 @@ def _discussion(config: RunConfig) -> str:
 def counted(number: int, word: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def between(numbers: Sequence[int], word: str) -> str:

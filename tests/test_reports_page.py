@@ -7,18 +7,24 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic_study import write_synthetic_study
 from synthetic_training import HOSTILE, add_training
 
 import ablations
+from ilr_bench import benchmarks
 from ilr_bench.profiles import MICRO
 from ilr_bench.records import read_study, write_study
 from reports import Settings, dialogues, get, page, page_figures
 from reports.frames import StudyFrames, load
 from reports.page_facts import settings, variant_configs
-from reports.page_words import describe
+from reports.page_findings import findings
+from reports.page_introduction import asked, introduction, title
+from reports.page_words import MICRO_MODELS, MICRO_TESTS, describe
+from reports.table_report import TableReport
+from reports.tables import Table
 
 
 class Outline(HTMLParser):
@@ -182,10 +188,70 @@ def test_every_variant_has_a_description_of_its_own(name: str) -> None:
     assert name in alike or words not in others
 
 
-def test_introduction_counts_models_steps_seeds_and_questions(frames: StudyFrames) -> None:
-    words = " ".join(page.introduction(frames))
-    for part in ("The models are A and B.", "16 questions each", "2 seeds", "short chain (8)", "alone"):
+def test_introduction_counts_models_steps_seeds_and_what_is_missing(frames: StudyFrames) -> None:
+    words = " ".join(introduction(frames))
+    for part in ("The models are A and B.", MICRO_MODELS, "16 questions each", "2 seeds", "alone", "1 run, named"):
         assert part in words
+
+
+def test_micro_tests_are_described_as_the_benchmarks_themselves_do(frames: StudyFrames) -> None:
+    assert {name: benchmarks.get(name).summary for name in MICRO_TESTS} == MICRO_TESTS
+    assert asked(frames) == [
+        ("short chain", "8 questions: two or three sums and differences in a row"),
+        ("ood", "8 questions: longer chains, longer stories, larger numbers than in training"),
+    ]
+
+
+def test_study_without_training_asks_another_question(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path, ("infer_single", "infer_idea3"), seeds=(0,), questions=4)
+    found = load(folder)
+    assert "while answering" in title(found)
+    assert "while they are trained" not in " ".join(introduction(found))
+    assert [name for name, _ in asked(found)] == ["short chain", "word problem", "two step", "long chain", "ood"]
+
+
+def _table(folder: Path, variants: tuple[str, ...], name: str = "table2", **more: Any) -> Table:
+    report = get(name)
+    assert isinstance(report, TableReport)
+    return report.table(load(write_synthetic_study(folder, variants, **more)), Settings())
+
+
+def test_findings_claim_what_the_stars_say_and_no_more(tmp_path: Path) -> None:
+    gains = {"base": 0.0, "grpo_matched": 0.3, "ilr": 0.3}
+    table = _table(tmp_path, ("base", "grpo_matched", "ilr"), questions=60, gains=gains)
+    talking, training = findings([table])
+    assert talking.startswith("Does talking help? Table 2 compares ilr with grpo_matched")
+    assert "no more than chance could bring in 6 comparisons, so nothing is claimed" in talking
+    size = next(
+        item for item in table.facts["detectable"] if (item["column"], item["reference"]) == ("Avg", "grpo_matched")
+    )
+    assert f"one of {100 * size['family']:.1f} points would have been found in four cases of five" in talking
+    assert training.endswith("More than chance: a gain for A and B.")
+    ilr = next(line for line in table.main.lines if (line.section, line.label) == ("B", "ilr"))
+    assert f"B {ilr.values[-2].text.split(' p')[0]} (p<.001)" in training
+
+
+def test_findings_call_a_loss_a_loss(tmp_path: Path) -> None:
+    gains = {"base": 0.4, "grpo_matched": 0.4, "ilr": 0.0}
+    table = _table(tmp_path, ("base", "grpo_matched", "ilr"), questions=60, gains=gains)
+    talking = findings([table])[0]
+    assert talking.endswith("More than chance: a loss for A and B.")
+
+
+def test_findings_of_one_seed_are_about_these_models(tmp_path: Path) -> None:
+    [training] = findings([_table(tmp_path, ("base", "ilr"), questions=1, seeds=(0,), benchmarks=("micro_ood",))])
+    assert "about these very models" in training
+
+
+def test_findings_of_untrained_models_compare_with_single_answers(tmp_path: Path) -> None:
+    table = _table(tmp_path, ("infer_single", "infer_debate"), "table4", questions=8, seeds=(0,))
+    [sentence] = findings([table])
+    assert sentence.startswith("Does a debate (infer_debate) help while answering? Table 4 compares it")
+    assert "A+B, joint" in sentence
+
+
+def test_study_without_the_compared_variants_has_no_finding(tmp_path: Path) -> None:
+    assert findings([_table(tmp_path, ("grpo", "ppo"), "table1", questions=4, seeds=(0,))]) == []
 
 
 def test_study_of_untrained_models_has_a_page_without_dialogues(tmp_path: Path) -> None:
