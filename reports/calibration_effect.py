@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reports.figure_report import figure_report
 from reports.figures import Look, line_legend, looks, points, prepare
@@ -15,7 +16,7 @@ from reports.step_blocks import in_blocks, ordered, own_steps
 MEASURES = {
     "clipped_share": ("clipped terms, %", 100.0),
     "changed_group_share": ("groups changed, %", 100.0),
-    "mean_advantage_change": ("mean change of advantage", 1.0),
+    "mean_advantage_change": ("advantage change", 1.0),
 }
 
 
@@ -51,7 +52,9 @@ def draw(table: pd.DataFrame) -> Figure:
     panels[0][0].set_title("Over all steps, a mark per agent")
     panels[0][1].set_title("While training")
     panels[-1][1].set_xlabel("step")
-    line_legend(figure, found, "right: mean over agents and seeds; bands: lowest and highest")
+    agents = ", ".join(dict.fromkeys(table["agent"]))
+    words = f"left: agents from top to bottom ({agents}), bars: lowest and highest seed\n"
+    line_legend(figure, found, words + "right: mean over agents and seeds, bands: lowest and highest")
     return figure
 
 
@@ -67,6 +70,7 @@ def _dots(axes: Axes, table: pd.DataFrame, found: dict[str, Look], scale: float)
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
 
 
 REPORT = figure_report(
@@ -75,6 +79,6 @@ REPORT = figure_report(
     "Calibration adds to each reward how far it lies from the peers' rewards, cut off at a bound. Only where a term is "
     "cut off can it change what a model learns from, as long as advantages are standardised within a group of answers: "
     "so these three numbers say whether it did anything at all. A group is changed if an advantage moved by more than "
-    "0.001.",
+    "0.001; the change of an advantage is the mean over all answers, those that kept theirs included.",
     effects, draw, applies,
 )  # fmt: skip

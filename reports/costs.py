@@ -15,6 +15,7 @@ import pandas as pd
 from ilr_bench.errors import StoreError
 from ilr_bench.records import JOINT, TrialEntry
 from reports.frames import StudyFrames
+from reports.page_words import counted
 from reports.registry import Report, Settings
 from reports.tables import Column, Grid, Line, Table, Value, write_table
 
@@ -63,7 +64,7 @@ def table(frames: StudyFrames) -> Table:
     return Table(
         name="costs",
         title="Costs. Planned and happened",
-        about=f"{_lengths(len(bounds & numbers.keys()))} {len(frames.unfinished)} trials have not finished.",
+        about=_lengths(len(bounds & numbers.keys())) + _missing(len(frames.unfinished)),
         main=Grid("", COLUMNS, tuple(lines), heads=("Models", "Trial")),
         notes=(
             "Tokens are those that records state: training and evaluation. Rankings, abilities and validation are "
@@ -92,6 +93,10 @@ def _lengths(bounds: int) -> str:
         f"{timed}; for {bounds} trials there was none, and their planned tokens are upper bounds (<=), every turn as "
         "long as its limit: `ilr-bench plan` before the sweep makes one."
     )
+
+
+def _missing(trials: int) -> str:
+    return f" Not finished, and not here: {counted(trials, 'trial')}." if trials else ""
 
 
 def _numbers(frames: StudyFrames, entry: TrialEntry, planned: Mapping[str, Any]) -> tuple[float | None, ...]:
@@ -143,14 +148,19 @@ def _values(numbers: tuple[float | None, ...], bound: bool) -> tuple[Value | Non
         Value(f"<= {tokens:,.0f}", "amount", tokens) if bound and tokens is not None else _amount(tokens),
         _amount(sampled),
         _ratio(tokens, sampled),
-        _amount(cpu),
-        _amount(spent),
+        _seconds(cpu),
+        _seconds(spent),
         _ratio(cpu, spent),
     )
 
 
 def _amount(value: float | None) -> Value | None:
     return None if value is None else Value(f"{value:,.0f}", "amount", value)
+
+
+def _seconds(value: float | None) -> Value | None:
+    """With a decimal where whole seconds would hide what a ratio is made of."""
+    return None if value is None else Value(f"{value:,.{0 if value >= 10 else 1}f}", "amount", value)
 
 
 def _ratio(planned: float | None, happened: float | None) -> Value | None:

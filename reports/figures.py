@@ -46,6 +46,8 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "svg.hashsalt": "ilr-bench",
     "pdf.fonttype": 42,
+    # Names of models and settings are names, not formulas.
+    "text.parse_math": False,
 }
 # Neither the name of the program nor a date: the same records give the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {

@@ -47,7 +47,7 @@ def draw(table: pd.DataFrame) -> Figure:
     sections = list(dict.fromkeys(table["section"]))
     found = looks(ordered(table["variant"].tolist()))
     figure, panels = panel_grid(len(sections), 4.2, 3.2, share_y=True)
-    apart = float(table["sampled_tokens"].max()) / 1000 / 65
+    apart = float(table["sampled_tokens"].max()) / 1000 / 40
     right = 0.0
     for place, (section, [axes]) in enumerate(zip(sections, panels, strict=True)):
         right = max(right, _panel(axes, table[table["section"] == section], found, apart))

@@ -47,6 +47,7 @@ def draw_lines(axes: Axes, table: pd.DataFrame, found: Mapping[str, Look], scale
         axes.fill_between(
             rows["step"], scale * rows["low"], scale * rows["high"], color=look.colour, alpha=alpha, linewidth=0
         )
-        axes.plot(rows["step"], scale * rows["mean"], **look.line())
+        # Broken lines lie upon solid ones: lines that run together can both be seen.
+        axes.plot(rows["step"], scale * rows["mean"], **look.line(), zorder=2.5 if look.dashes else 2)
         if len(rows) == 1:  # a line of one point would not be seen
             axes.plot(rows["step"], scale * rows["mean"], color=look.colour, marker=look.marker, linestyle="none")

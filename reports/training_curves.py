@@ -49,7 +49,8 @@ REPORT = figure_report(
     "training_curves",
     "Learning curves",
     "Above: how many held-out questions each model answers rightly, alone, before training (step 0) and while it is "
-    "trained. Below: the reward it earns on the questions it is trained on. Lines are means over training runs; bands "
-    "reach from the lowest to the highest run.",
+    "trained. Below: the reward it earns on the questions it is trained on. Where models discuss, their answers after "
+    "the discussion count in it too, so it says nothing about who reasons better alone. Lines are means over training "
+    "runs; bands reach from the lowest to the highest run.",
     curves, draw, applies,
 )  # fmt: skip

@@ -218,6 +218,25 @@ def test_colours_keep_their_distance_from_paper_in_grey() -> None:
         assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.72, colour
 
 
+def test_broken_lines_lie_upon_solid_ones(frames: StudyFrames) -> None:
+    with house_style():
+        axes = get("training_curves").draw(numbers("training_curves", frames)).axes[0]
+    solid = [line.get_zorder() for line in axes.get_lines() if not line.is_dashed()]
+    broken = [line.get_zorder() for line in axes.get_lines() if line.is_dashed()]
+    assert max(solid) < min(broken)
+
+
+def test_names_are_no_formulas(frames: StudyFrames) -> None:
+    table = numbers("ranking", frames)
+    report = get("ranking")
+    assert isinstance(report, FigureReport)
+    with house_style():
+        figure = report.draw(table.assign(section="$\\x^$", variant="a$_$b"))
+        text = figures.inline_svg(figure)
+    assert "Model $\\x^$" in text
+    assert "a$_$b" in text
+
+
 def test_pictures_are_written_whole_in_three_formats(frames: StudyFrames, tmp_path: Path) -> None:
     path = get("ranking").write(frames, tmp_path, Settings())
     assert path == tmp_path / "ranking.png"
