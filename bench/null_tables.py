@@ -53,6 +53,12 @@ class World:
         names = [f"v{number}" for number in range(self.variants)]
         return (*((name, "base") for name in names), *((name, names[0]) for name in names[1:]))
 
+    @property
+    def null(self) -> NDArray[np.bool_]:
+        """Which of the pairs have no true difference."""
+        added = dict(zip((f"v{number}" for number in range(1, self.variants)), self.effects, strict=False))
+        return np.array([added.get(one, 0.0) == added.get(other, 0.0) for one, other in self.pairs])
+
     def arranged(self, table: dict[str, Floats]) -> dict[str, Answers]:
         """The table as the tests take it."""
         weights = 1 / (self.columns * np.bincount(self.strata))[self.strata]
