@@ -4,7 +4,8 @@ If no variant matters, a model's training runs are alike whatever variant they b
 The untrained model is no run. Against it, what all runs share may change its sign: question by question (would the
 question have gone the other way?) and run by run (would another training have been as much worse as this one was
 better?). Every draw makes such a null table, computes all comparisons on it as on the true one, and keeps the largest
-(Westfall and Young 1993). `docs/statistics.md` says what is exact about it and what simulation shows.
+(Westfall and Young 1993). `docs/statistics.md` says what is exact about it, `docs/statistics-simulation.md` what
+simulation shows.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class MaxT:
 def max_t(sections: Sequence[Section], rng: np.random.Generator | None = None, draws: int = DRAWS) -> MaxT:
     """The max-T permutation test of a table's comparisons; `rng` defaults to seed 0.
 
-    Models are dealt independently, which is safe where their answers go together (Šidák 1967). Rows with the
+    Models are dealt independently, which is safe however their answers go together (Royen 2014). Rows with the
     same answers count once, and a comparison of two such rows has p = 1. Raises ValueError for a section without
     a variance between runs, or with rows that answered different numbers of questions.
     """

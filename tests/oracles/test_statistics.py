@@ -220,5 +220,5 @@ def test_interval_covers_new_questions_and_new_runs() -> None:
 @pytest.mark.parametrize("questions", [30, 220, 1319])
 @pytest.mark.parametrize("level", [0.2, 0.5, 0.9])
 def test_coverage_with_few_runs(seeds: int, least: float, questions: int, level: float) -> None:
-    # A variance between two runs has one degree of freedom; docs/statistics.md says what that costs.
+    # A variance between two runs has one degree of freedom; docs/statistics-simulation.md says what that costs.
     assert _coverage(1000, seeds, questions, spread=0.02, level=level) >= least
