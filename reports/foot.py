@@ -94,14 +94,18 @@ def _detectable(numbers: Numbers) -> str:
     parts = []
     for column in dict.fromkeys(item.column for item in known):
         mine = [item for item in known if item.column == column]
-        single = ", ".join(f"{100 * (item.single or 0):.1f} vs {item.reference}" for item in mine)
-        family = " and ".join(f"{100 * item.family:.1f}" for item in mine if item.family is not None)
+        single = ", ".join(f"{_points(item.single or 0)} vs {item.reference}" for item in mine)
+        family = " and ".join(_points(item.family) for item in mine if item.family is not None)
         within = f"; in the family {family}" if family else ""
         parts.append(f"{column_title(column)} {single} ({mine[0].questions} questions{within})")
     return (
         "Smallest detectable difference in points (power 80 %, two-sided 5 %, one comparison, median over the "
         f"comparisons with each reference): {'; '.join(parts)}."
     )
+
+
+def _points(difference: float) -> str:
+    return "over 100" if difference > 1 else f"{100 * difference:.1f}"
 
 
 def _uneven(numbers: Numbers) -> list[str]:

@@ -62,7 +62,7 @@ def _answer(table: Table, compared: Sequence[tuple[str, Line, Value]], reference
         family = counted(int(table.facts["family"]["comparisons"]), "comparison")
         parts.append(f"{which} is no more than chance could bring in {family}, so nothing is claimed.")
         parts += _detectable(table, reference)
-    if all(len(line.facts["seeds"]) == 1 for _, line, _ in compared):
+    if all("training" in line.facts and len(line.facts["seeds"]) == 1 for _, line, _ in compared):
         parts.append("With one seed all this is about these very models, not about training others in the same way.")
     return " ".join(parts)
 

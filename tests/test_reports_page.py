@@ -248,6 +248,7 @@ def test_findings_of_untrained_models_compare_with_single_answers(tmp_path: Path
     [sentence] = findings([table])
     assert sentence.startswith("Does a debate (infer_debate) help while answering? Table 4 compares it")
     assert "A+B, joint" in sentence
+    assert "training others" not in sentence
 
 
 def test_study_without_the_compared_variants_has_no_finding(tmp_path: Path) -> None:

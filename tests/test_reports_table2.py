@@ -163,6 +163,13 @@ def test_foot_states_test_family_seeds_and_detectable_difference(written: Path) 
     assert re.search(rf"Avg {each} \(300 questions; {family}\); code {each} \(60 questions\)", text)
 
 
+def test_no_detectable_difference_is_larger_than_there_can_be(tmp_path: Path) -> None:
+    study = write_synthetic_study(tmp_path, ("base", "grpo_matched", "ilr"), seeds=(0, 1), questions=1, steps=1)
+    foot = next(line for line in _text(study).splitlines() if "Smallest detectable" in line)
+    assert "over 100" in foot
+    assert max(float(number) for number in re.findall(r"\d+\.\d", foot)) <= 100
+
+
 def test_detectable_differences_in_the_family_are_those_of_the_permutation_test(written: Path) -> None:
     numbers = get("table2").numbers(load(written.parent), Settings())
     assert numbers.family.method == "max_t"
