@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilr_bench.errors import StoreError
-from ilr_bench.records import SampleRecord, Verdict, read
+from ilr_bench.records import SampleRecord, Verdict, read, read_result
+from ilr_bench.store import require_sealed
 
 Key = Literal["document", "id", "text"]
 KEYS: tuple[Key, ...] = ("document", "id", "text")
@@ -131,6 +132,9 @@ def _agent_folder(path: Path) -> Path:
 
 def _ours(folder: Path) -> dict[str, Log]:
     logs: dict[str, Log] = {}
+    trial = folder.absolute().parent.parent
+    if folder.absolute().parent.name == "eval" and (trial / "result.json").exists():
+        require_sealed(trial, read_result(trial).hash)
     for path in sorted(folder.glob("*.jsonl")):
         if path.name == "timing.jsonl" or path.name.endswith(".part.jsonl"):
             continue

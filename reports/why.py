@@ -89,6 +89,8 @@ def _origins(numbers: Numbers, row: Row) -> list[str]:
     frames = numbers.frames
     lines = [f"Trials of {row.agent} in {row.models}, variant {row.variant}"]
     lines += [f"  seed {seed}: {folder}" for seed, folder in zip(row.seeds, row.folders, strict=True)]
+    missing = [name for name in frames.unfinished if name.startswith(f"{row.variant}, {row.models}, ")]
+    lines += [f"  not finished, so not in the number: {name}" for name in missing]
     if row.also:
         lines.append(f"  (all answers are the same texts in {', '.join(row.also)})")
     lines += ["", *_configuration(frames, numbers.rows, row), "", "Made with"]

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from scipy import stats
+from synthetic_study import write_synthetic_study
 from toy_harness import ROWS, run_harness, write_task
 
 from ilr_bench.errors import ConfigurationError, MissingInputError, StoreError
-from ilr_bench.records import SampleRecord, Verdict, to_line
+from ilr_bench.records import SampleRecord, Verdict, read_result, to_line
+from ilr_bench.store import seal
 from reports import compare_formats
 from reports.compare import NotComparableError, Options, compare
 from reports.compare_sources import read_logs
@@ -432,6 +434,17 @@ def test_unusable_paths_say_what_to_name(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"results": {}}')
     with pytest.raises(StoreError, match="not a result of EvalPlus"):
         read_logs(tmp_path / "results.json")
+
+
+def test_answers_of_a_trial_that_changed_after_it_finished_are_refused(tmp_path: Path) -> None:
+    study = write_synthetic_study(tmp_path, ("base",), seeds=(0,), questions=4, benchmarks=("micro_ood",))
+    (trial,) = study.glob("trials/*")
+    seal(trial, read_result(trial).hash, (trial / "result.json").read_text())
+    assert list(read_logs(trial / "eval" / "A")) == ["micro_ood"]
+    file = trial / "eval" / "A" / "micro_ood.jsonl"
+    file.write_text(file.read_text().replace('"correct"', '"wrong"'))
+    with pytest.raises(StoreError, match=r"eval/A/micro_ood.jsonl changed since the trial finished"):
+        read_logs(trial / "eval" / "A")
 
 
 def test_two_runs_of_a_task_in_one_folder_are_refused(tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def test_account_names_samples_settings_versions_and_counts(frames: StudyFrames)
     assert "commit 000000000000, lock 111111111111, torch 2.13.0" in text
 
 
+def test_runs_that_are_not_in_a_number_are_named(frames: StudyFrames) -> None:
+    text = "\n".join(why(frames, "table1", "A/ppo", "Tokens (k)", Settings("holm")))
+    assert "  seed 0: " in text
+    assert "  not finished, so not in the number: ppo, A+B, seed 1" in text
+
+
 def test_two_ways_to_name_a_row_and_a_column_lead_to_the_same_number(frames: StudyFrames) -> None:
     numbers = get("table1").numbers(frames, Settings())
     table = printed(numbers)
