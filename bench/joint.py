@@ -27,7 +27,6 @@ from ilr_bench import ilr
 from ilr_bench.agent import Agent, Prompt
 from ilr_bench.config import RunConfig, Stage, change
 from ilr_bench.costs.architecture import Architecture
-from ilr_bench.costs.fits import available_memory
 from ilr_bench.costs.memory import activations
 from ilr_bench.generation.base import Completion, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
@@ -228,13 +227,6 @@ def stock_trainers(ours: Joint) -> list[Any]:
 def kept(shape: Architecture, rows: int, longest: int, answer: int) -> int:
     """Bytes that a padded forward pass keeps for the way back: activations, and logits of the answers."""
     return rows * (longest * shape.layers * activations(shape, 4, False) + answer * shape.vocabulary * 12)
-
-
-def lacks_memory(cell: Cell) -> str:
-    """Why a cell cannot be measured here (both sides' weights and Adam's moments, a batch); empty where it can."""
-    states = sum(2 * 12 * SIZES[size].parameters for size in cell.sizes)
-    needed, free = states + TRL_BATCH + 2**30, available_memory()
-    return f"not run: needs about {needed / 2**30:.0f} GiB of {free / 2**30:.0f} free" if needed > free else ""
 
 
 def stage_rows(ours: Joint, watch: MemoryWatch, limits: Limits, total: float, peaks: dict[str, int]) -> list[Row]:

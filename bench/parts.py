@@ -8,6 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 
 from bench.rows import Row
+from ilr_bench.costs.fits import available_memory
 from ilr_bench.profiles import profile
 
 QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
@@ -80,14 +81,17 @@ def joint_part(cell: tuple[str, int, int, int]) -> Part:
     overhead = 3e-5 * agents * QUESTIONS[size] * samples * context
     seconds = 3.5 * (operations / 6e10 + overhead)
     repeats = 1 if seconds > LONG else 2
-    # Weights and Adam's moments of either side and of an agent apart; batches are split where they would need more.
-    memory = 12 * weights * (2 * agents + 1) + (1 + BATCHES[size]) * 2**30
     return Part(
         f"joint step, {size}, {agents} agents, n = {samples}, {tokens} tokens",
         20 + seconds * (repeats + 1) / 3,
         partial(joint, size, agents, samples, tokens, repeats),
-        int(memory),
+        joint_memory(size, agents),
     )
+
+
+def joint_memory(size: str, agents: int) -> int:
+    """Bytes: weights and Adam's moments of either side and of an agent apart, and batches, which are split beyond."""
+    return int(12 * WEIGHTS[size] * (2 * agents + 1) + (1 + BATCHES[size]) * 2**30)
 
 
 def gpu_parts(device: str) -> list[Part]:
@@ -147,8 +151,9 @@ def joint(size: str, agents: int, samples: int, tokens: int, repeats: int) -> li
     from bench import limits
 
     cell = measured.Cell((size,) * agents, samples, tokens, QUESTIONS[size], repeats)
-    lacking = measured.lacks_memory(cell)
-    if lacking:
+    needed, free = joint_memory(size, agents), available_memory()
+    if needed > free:
+        lacking = f"not run: needs about {needed / 2**30:.0f} GiB of {free / 2**30:.0f} free"
         return _grouped("peers", [{"what": f"{cell.name}: against stock TRL", "note": lacking}])
     return measured.measure(cell, limits.measure())
 

@@ -1,7 +1,7 @@
 """Idea3: share, analyse, fuse (paper section 3.2).
 
-Turns of one stage do not hear each other (our choice), so a stage is one batched call per agent. Every function
-returns turns by agent, question and number: `turns[agent][question][k]`.
+Turns of one stage do not hear each other (our choice), so a stage is one batched call per agent, and one for
+all twins on one base. Every function returns turns by agent, question and number: `turns[agent][question][k]`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from ilr_bench.agent import Agent, Prompt
 from ilr_bench.config import SamplingSettings, Stage
-from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.base import Completion, Request, SamplingOptions
 from ilr_bench.interaction import Mode
 from ilr_bench.prompts.rivals import rival_wordings
 from ilr_bench.questions.base import Question
 from ilr_bench.seeds import derive_seed
+from ilr_bench.side_by_side import sample_all
 
 
 @dataclass(frozen=True)
@@ -120,20 +121,19 @@ def _peers(turns: Turns, agent: int, place: int, dialogue: int) -> list[str]:
 
 def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]) -> Turns:
     """One stage: `counts[agent]` turns on each of the texts that `prompts(agent, question)` gives."""
+    rendered = [
+        [[agent.render(text) for text in prompts(number, place)] for place in range(len(table.questions))]
+        for number, agent in enumerate(table.agents)
+    ]
+    said = sample_all(
+        [
+            _request(table, stage, number, dialogues, count)
+            for number, (dialogues, count) in enumerate(zip(rendered, counts, strict=True))
+        ]
+    )
     turns: Turns = []
-    for number, agent in enumerate(table.agents):
-        texts = [prompts(number, place) for place in range(len(table.questions))]
-        rendered = [[agent.render(text) for text in dialogue] for dialogue in texts]
-        flat = [prompt for dialogue in rendered for prompt in dialogue]
-        completions = iter(
-            agent.engine.sample(
-                [prompt.ids for prompt in flat],
-                [counts[number]] * len(flat),
-                options(table.sampling, stage, agent.style.stop_strings()),
-                derive_seed(table.seed, stage, number),
-                first=table.first * (len(flat) // max(1, len(texts))),
-            )
-        )
+    for agent, dialogues, sampled in zip(table.agents, rendered, said, strict=True):
+        completions = iter(sampled)
         turns.append(
             [
                 [
@@ -141,10 +141,22 @@ def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], 
                     for prompt in dialogue
                     for completion in next(completions)
                 ]
-                for dialogue in rendered
+                for dialogue in dialogues
             ]
         )
     return turns
+
+
+def _request(table: Table, stage: Stage, number: int, dialogues: list[list[Prompt]], count: int) -> Request:
+    agent, flat = table.agents[number], [prompt.ids for dialogue in dialogues for prompt in dialogue]
+    return Request(
+        agent.engine,
+        flat,
+        [count] * len(flat),
+        options(table.sampling, stage, agent.style.stop_strings()),
+        derive_seed(table.seed, stage, number),
+        first=table.first * (len(flat) // max(1, len(dialogues))),
+    )
 
 
 def options(sampling: SamplingSettings, stage: Stage, stops: tuple[str, ...]) -> SamplingOptions:

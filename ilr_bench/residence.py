@@ -73,8 +73,8 @@ class VisitingEngine:
     """An engine whose model is brought to the device that computes before it samples."""
 
     def __init__(self, engine: Engine, enter: Callable[[], None]) -> None:
-        self._engine = engine
-        self._enter = enter
+        self.engine = engine
+        self.enter = enter
         self.name = engine.name
 
     def sample(
@@ -86,12 +86,12 @@ class VisitingEngine:
         first: int = 0,
     ) -> list[list[Completion]]:
         """See `Engine.sample`."""
-        self._enter()
-        return self._engine.sample(prompts, samples, options, seed, first)
+        self.enter()
+        return self.engine.sample(prompts, samples, options, seed, first)
 
     def rest(self) -> None:
         """See `Engine.rest`."""
-        self._engine.rest()
+        self.engine.rest()
 
 
 def _weights(model: nn.Module) -> int:

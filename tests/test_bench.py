@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import __main__ as command
 from bench import growth, limits, results, tables
+from bench import parts as bench_parts
 from bench.compare import changes, compare, unmatched
-from bench.joint import Cell, joint_step, lacks_memory, measure, stock_trainers
+from bench.joint import Cell, joint_step, measure, stock_trainers
 from bench.lanes import side_by_side
 from bench.parts import Part, cells, parts
 from bench.rows import comparison
@@ -119,9 +120,11 @@ def test_models_of_two_sizes_sit_at_one_table_and_the_device_part_measures_such_
         command.check_device("tpu")
 
 
-def test_a_cell_that_does_not_fit_says_what_it_needs():
-    assert lacks_memory(CELL) == ""
-    assert "GiB" in lacks_memory(Cell(("1B",) * 400))
+def test_a_cell_that_does_not_fit_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(bench_parts, "available_memory", lambda: 2 * 2**30)
+    (row,) = bench_parts.joint("26M", 2, 8, 48, 1)
+    assert row["note"] == "not run: needs about 6 GiB of 2 free"
+    assert bench_parts.joint_memory("135M", 4) > 12 * 9 * SIZES["135M"].parameters
 
 
 # The arithmetic limit.

@@ -75,12 +75,12 @@ def test_half_precision_logits_give_single_precision_log_probabilities() -> None
 
 
 def test_a_row_draws_the_same_whatever_stands_beside_it_and_however_often_it_is_asked() -> None:
-    rows, limit = [(0, 0), (0, 1), (3, 0), (7, 2)], 5
+    names, limit = [(9, 0, 0), (9, 0, 1), (9, 3, 0), (4, 7, 2)], 5
     given = logits(4, 50, 1)
     draws = Draws()
-    draws.begin(["a", "b", "c", "d"], rows, 1.0, limit, 9, "cpu")
+    draws.begin(["a", "b", "c", "d"], names, 1.0, limit, "cpu")
     together = draws.take(given, [0, 1, 2, 3], [0, 2, 4, 1])
-    numbers = torch.from_numpy(uniforms(rows, limit, 9))[torch.arange(4), torch.tensor([0, 2, 4, 1])]
+    numbers = torch.from_numpy(uniforms(names, limit))[torch.arange(4), torch.tensor([0, 2, 4, 1])]
     tokens, logprobs = draw(given, 1.0, numbers)
     assert together.tolist() == tokens.tolist()
     assert draws.logprobs[[0, 1, 2, 3], [0, 2, 4, 1]].tolist() == logprobs.tolist()
@@ -89,7 +89,7 @@ def test_a_row_draws_the_same_whatever_stands_beside_it_and_however_often_it_is_
 
 
 def test_streams_are_named_by_seed_prompt_and_sample() -> None:
-    whole = uniforms([(0, 0), (0, 1), (1, 0)], 6, 3)
-    assert (uniforms([(1, 0)], 4, 3)[0] == whole[2, :4]).all()
-    assert len(np.unique(np.concatenate([whole, uniforms([(0, 0)], 6, 4)]))) == 24
+    whole = uniforms([(3, 0, 0), (3, 0, 1), (3, 1, 0), (4, 0, 0)], 6)
+    assert (uniforms([(3, 1, 0)], 4)[0] == whole[2, :4]).all()
+    assert len(np.unique(whole)) == 24
     assert ((whole >= 0) & (whole < 1)).all()

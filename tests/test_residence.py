@@ -25,7 +25,7 @@ from ilr_bench.costs.seating import seating, seating_of
 from ilr_bench.costs.show import lines
 from ilr_bench.costs.study import StudyCost, study_cost
 from ilr_bench.distributed import Ranks
-from ilr_bench.models.adapters import attach_lora
+from ilr_bench.models.adapters import AdapterView, attach_lora
 from ilr_bench.plan import plan_study
 from ilr_bench.profiles import SMALL
 from ilr_bench.residence import Residence
@@ -48,6 +48,8 @@ class Watched(Residence):
         optimizer.optimizer.register_step_pre_hook(lambda *_: self._look(model))
 
     def _watch(self, module: nn.Module, model: nn.Module) -> None:
+        if isinstance(module, AdapterView):
+            module = module.base.get_base_model()  # which twins that sample together call by itself
         module.register_forward_pre_hook(lambda *_: self._look(model))
 
     def _look(self, model: nn.Module) -> None:
@@ -207,6 +209,15 @@ def test_twins_on_one_base_count_as_one() -> None:
     assert single is not None
     assert pair.resident["weights"] == 2 * single.resident["weights"]
     assert pair.phases == single.phases
+    roomy = replace(SMALL, sampling=replace(SMALL.sampling, rows_per_call=4096))
+    twins = trial_memory(replace(roomy, models=("A", "A")))
+    alone = trial_memory(replace(roomy, models=("A",)))
+    assert twins is not None
+    assert alone is not None
+    assert twins.resident["weights"] == alone.resident["weights"]
+    assert twins.phases["update"] == alone.phases["update"]
+    drawn = "keys and values of turns"  # of both, in the same batches
+    assert twins.phases["sharing"][drawn] == 2 * alone.phases["sharing"][drawn]
 
 
 def study(**changes: str) -> StudyCost:

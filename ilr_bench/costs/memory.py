@@ -135,7 +135,9 @@ def trial_memory(
     for place, shape in zip(places, shapes, strict=True):
         own = extents[place] if extents else {}
         n = samples[place] if samples else config.samples_of(place)
-        for phase, every in _phases(config, shape, own, n):
+        # Twins sample a stage in the same batches.
+        voices = models.count(config.models[place]) if config.update.adapter == "lora" else 1
+        for phase, every in _phases(config, shape, own, n, voices):
             terms = _drawing(every) if served and phase != "update" else every
             if sum(terms.values()) > sum(phases.get(phase, {}).values()):
                 phases[phase] = terms
@@ -256,7 +258,9 @@ def _resident(config: RunConfig, by_model: Mapping[str, Architecture], shapes: l
     }
 
 
-def _phases(config: RunConfig, shape: Architecture, extents: Extents, samples: int) -> list[tuple[str, dict[str, int]]]:
+def _phases(
+    config: RunConfig, shape: Architecture, extents: Extents, samples: int, voices: int
+) -> list[tuple[str, dict[str, int]]]:
     sampled, evaluation, longest = config.sampling, config.evaluation, config.sampling.max_prompt_tokens
 
     def extent(kind: str, limit: int) -> Extent:
@@ -266,7 +270,7 @@ def _phases(config: RunConfig, shape: Architecture, extents: Extents, samples: i
     turns = [("ranking", ranking_turns(config)), ("ability", ability_turns(config)), *spoken.items()]
     phases = []
     for kind, asked in turns:
-        rows = min(asked.count, sampled.rows_per_call)
+        rows = min(asked.count * (voices if kind in spoken else 1), sampled.rows_per_call)
         prompts = -(-rows * asked.prompts // asked.count)
         phases.append((kind, sampling(shape, rows, prompts, extent(kind, asked.limit).prompt, asked.limit)))
     for benchmark, count in exams(config):

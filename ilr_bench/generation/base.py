@@ -62,6 +62,18 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Request:
+    """What one engine is asked for; see `Engine.sample`."""
+
+    engine: Engine
+    prompts: Sequence[Sequence[int]]
+    samples: Sequence[int]
+    options: SamplingOptions
+    seed: int
+    first: int = 0
+
+
 def check_request(prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions) -> None:
     """Raises ConfigurationError for what no engine can sample."""
     if len(prompts) != len(samples):

@@ -15,10 +15,10 @@ LARGE_VOCABULARY = 4096
 """From here on, a running sum in double precision over all tokens costs more than finding a block first."""
 
 
-def uniforms(rows: Sequence[tuple[int, int]], count: int, seed: int) -> NDArray[np.float64]:
+def uniforms(names: Sequence[tuple[int, int, int]], count: int) -> NDArray[np.float64]:
     """(rows, count) numbers in [0, 1) to draw with: a stream for every row, named by seed, prompt and sample."""
-    numbers = np.empty((len(rows), count))
-    for place, (prompt, sample) in enumerate(rows):
+    numbers = np.empty((len(names), count))
+    for place, (seed, prompt, sample) in enumerate(names):
         key = np.array([seed % 2**64, (prompt << 32) + sample], dtype=np.uint64)
         numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
     return numbers

@@ -250,6 +250,24 @@ def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
     return Prefix(keys, values, prompt_bias(limits, longest, keys[0].dtype), limits)
 
 
+def joined(parts: Sequence[Prefix]) -> Prefix:
+    """The prompts of several prefixes, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(part.keys[0].shape[2] for part in parts)
+
+    def together(layers: Sequence[Tensor]) -> Tensor:
+        return torch.cat([functional.pad(layer, (0, 0, 0, longest - layer.shape[2])) for layer in layers])
+
+    lengths = torch.cat([part.lengths for part in parts])
+    return Prefix(
+        tuple(together(layers) for layers in zip(*(part.keys for part in parts), strict=True)),
+        tuple(together(layers) for layers in zip(*(part.values for part in parts), strict=True)),
+        prompt_bias(lengths, longest, parts[0].bias.dtype),
+        lengths,
+    )
+
+
 def pack(prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Arrange live rows in groups of equal width, each on one prompt.
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ilr_bench.generation.base import Completion, SamplingOptions, check_request
+from ilr_bench.generation.base import Completion, Request, SamplingOptions, check_request
 from ilr_bench.generation.drawing import draw, uniforms
 from ilr_bench.generation.linears import fast_linears
-from ilr_bench.generation.shared_prefix import Decoding, encode, pack, shared_prefix_attention
+from ilr_bench.generation.shared_prefix import Decoding, Prefix, encode, joined, pack, shared_prefix_attention
+from ilr_bench.generation.voices import Voices
 from ilr_bench.heartbeat import beat
 from ilr_bench.recovery import halving
 
@@ -28,6 +30,18 @@ class Row:
 
     prompt: int
     sample: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The prompts of all requests, one request after the other."""
+
+    prompts: list[Sequence[int]]
+    names: list[tuple[int, int]]
+    """Seed and number of each prompt: what names its rows' random numbers."""
+    voice: NDArray[np.int64]
+    """(prompts,) which request's model answers."""
+    options: SamplingOptions
 
 
 class TransformersEngine:
@@ -60,57 +74,74 @@ class TransformersEngine:
         in their last bits. Raises ConfigurationError for an empty prompt and for models that cannot share a prompt,
         MemoryShortageError where not even one row fits.
         """
-        check_request(prompts, samples, options)
-        results: list[list[Completion]] = [[] for _ in prompts]
-        if not any(samples):
-            return results
-        training = self.model.training
-        self.model.eval()
-        longest = max(len(prompt) for prompt in prompts) + options.max_new_tokens
-        with (
-            torch.inference_mode(),
-            shared_prefix_attention(self.model, longest),
-            fast_linears(self.model),
-        ):
-            try:
-                for rows in _batches(prompts, samples, options.rows_per_call):
-                    decode = partial(self._decode_parts, prompts, rows, options, seed, first)
-                    completions = halving(len(rows), decode, f"sampling {len(rows)} rows", "sampling.rows_per_call")
-                    for row, completion in zip(rows, completions, strict=True):
-                        results[row.prompt].append(completion)
-            finally:
-                self.model.train(training)
-        return results
+        request = Request(self, prompts, samples, options, seed, first)
+        (completions,) = self.sample_beside([request], [self.model])
+        return completions
+
+    def sample_beside(self, requests: Sequence[Request], models: Sequence[Any]) -> list[list[list[Completion]]]:
+        """What each request asks of its model, the rows of all of them in the same batches.
+
+        Several models are adapters of one base, and agree in options and end tokens.
+        """
+        for request in requests:
+            check_request(request.prompts, request.samples, request.options)
+        options = requests[0].options
+        counts = [len(request.prompts) for request in requests]
+        asked = Asked(
+            [prompt for request in requests for prompt in request.prompts],
+            [(request.seed, request.first + place) for request in requests for place in range(len(request.prompts))],
+            np.repeat(np.arange(len(requests)), counts),
+            options,
+        )
+        samples = [count for request in requests for count in request.samples]
+        results: list[list[Completion]] = [[] for _ in asked.prompts]
+        if any(samples):
+            self._sample(asked, samples, Voices(models), results)
+        ends = np.cumsum(counts)
+        return [results[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
     def rest(self) -> None:
         """Nothing: what sampling needs is given back after every call."""
 
-    def _decode_parts(
-        self,
-        prompts: Sequence[Sequence[int]],
-        rows: list[Row],
-        options: SamplingOptions,
-        seed: int,
-        first: int,
-        most: int,
-    ) -> list[Completion]:
-        parts = [rows[start : start + most] for start in range(0, len(rows), most)]
-        return [done for part in parts for done in self._decode_batch(prompts, part, options, seed, first)]
+    def _sample(self, asked: Asked, samples: Sequence[int], voices: Voices, results: list[list[Completion]]) -> None:
+        model, options = voices.model, asked.options
+        training = model.training
+        model.eval()
+        longest = max(len(prompt) for prompt in asked.prompts) + options.max_new_tokens
+        with torch.inference_mode(), shared_prefix_attention(model, longest), fast_linears(model), voices.speaking():
+            try:
+                for rows in _batches(asked.prompts, samples, options.rows_per_call):
+                    decode = partial(self._decode_parts, asked, rows, voices)
+                    completions = halving(len(rows), decode, f"sampling {len(rows)} rows", "sampling.rows_per_call")
+                    for row, completion in zip(rows, completions, strict=True):
+                        results[row.prompt].append(completion)
+            finally:
+                model.train(training)
 
-    def _decode_batch(
-        self, prompts: Sequence[Sequence[int]], rows: list[Row], options: SamplingOptions, seed: int, first: int
-    ) -> list[Completion]:
-        device, limit = self.model.device, options.max_new_tokens
+    def _decode_parts(self, asked: Asked, rows: list[Row], voices: Voices, most: int) -> list[Completion]:
+        parts = [rows[start : start + most] for start in range(0, len(rows), most)]
+        return [done for part in parts for done in self._decode_batch(asked, part, voices)]
+
+    def _encode(self, asked: Asked, places: list[int], voices: Voices) -> Prefix:
+        parts = []
+        for voice in np.unique(asked.voice[places]):
+            voices.alone(int(voice))
+            own = [asked.prompts[place] for place in places if asked.voice[place] == voice]
+            parts.append(encode(voices.model, own, self.pad_id))
+        return joined(parts)
+
+    def _decode_batch(self, asked: Asked, rows: list[Row], voices: Voices) -> list[Completion]:
+        device, options = voices.model.device, asked.options
+        limit = options.max_new_tokens
         places = sorted({row.prompt for row in rows})
         prompt_of_row = np.searchsorted(places, [row.prompt for row in rows])
-        prefix = encode(self.model, [prompts[place] for place in places], self.pad_id)
-        last = torch.tensor([prompts[row.prompt][-1] for row in rows] + [self.pad_id], device=device)
-        named = [(first + row.prompt, row.sample) for row in rows]
-        numbers = torch.from_numpy(uniforms(named + named[:1], limit, seed)).to(device)
-        ends = torch.tensor(self.end_ids, device=device)
-
+        prefix = self._encode(asked, places, voices)
+        last = torch.tensor([asked.prompts[row.prompt][-1] for row in rows] + [self.pad_id], device=device)
+        streams = [(*asked.names[row.prompt], row.sample) for row in rows]
         # One row too many: the slots of finished rows write there, so that no step has to sort them out.
         nobody = len(rows)
+        numbers = torch.from_numpy(uniforms([*streams, streams[0]], limit)).to(device)
+        ends = torch.tensor(self.end_ids, device=device)
         tokens = torch.full((nobody + 1, limit), self.pad_id, device=device)
         logprobs = torch.zeros(nobody + 1, limit, device=device)
         lengths = torch.zeros(nobody + 1, dtype=torch.long, device=device)
@@ -118,13 +149,15 @@ class TransformersEngine:
 
         groups, slots = pack(prompt_of_row, np.arange(nobody))
         decoding = Decoding(prefix.select(groups), limit)
+        voice_of_place = asked.voice[places]
+        voices.beside(voice_of_place[groups].repeat(len(slots) // len(groups)))
         row_of_slot = torch.from_numpy(slots).to(device)
         inputs = last[row_of_slot]
         positions = decoding.prefix.lengths.repeat_interleave(len(slots) // len(groups))
         for step in range(limit):
             beat()
             decoding.step = step
-            logits = self.model(
+            logits = voices.model(
                 input_ids=inputs[:, None],
                 position_ids=(positions + step)[:, None],
                 use_cache=False,
@@ -150,6 +183,7 @@ class TransformersEngine:
                     slot_of_row[old] = np.arange(len(old))
                     kept = torch.from_numpy(slot_of_row[slots]).to(device)
                     decoding.repack(prefix.select(groups), kept)
+                    voices.beside(voice_of_place[groups].repeat(len(slots) // len(groups)))
                     row_of_slot = torch.from_numpy(slots).to(device)
                     inputs = inputs[kept]
                     positions = decoding.prefix.lengths.repeat_interleave(len(slots) // len(groups))

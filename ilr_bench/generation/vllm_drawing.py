@@ -26,18 +26,17 @@ class Draws:
 
     def begin(
         self,
-        names: Sequence[str],
-        rows: Sequence[tuple[int, int]],
+        requests: Sequence[str],
+        names: Sequence[tuple[int, int, int]],
         temperature: float,
         limit: int,
-        seed: int,
         device: Any,
     ) -> None:
-        """names[i] is the request of row i, rows[i] its prompt and sample; `limit`: most tokens of a row."""
-        self.places = {name: place for place, name in enumerate(names)}
+        """requests[i] samples row i, whose stream names[i] names; `limit`: most tokens of a row."""
+        self.places = {request: place for place, request in enumerate(requests)}
         self.temperature = temperature
-        self.uniforms = torch.from_numpy(uniforms(rows, limit, seed)).to(device)
-        self.logprobs = torch.zeros(len(rows), limit, device=device)
+        self.uniforms = torch.from_numpy(uniforms(names, limit)).to(device)
+        self.logprobs = torch.zeros(len(names), limit, device=device)
 
     def take(self, logits: Tensor, places: list[int], steps: list[int]) -> Tensor:
         """(rows,) next tokens of the rows at `places`, whose tokens so far are `steps`; keeps their log-probabilities.

@@ -124,8 +124,8 @@ class VllmEngine:
         asked = [(place, sample) for place, count in enumerate(samples) for sample in range(count)]
         names = [f"{place}/{sample}" for place, sample in asked]
         rows = {name: _Row() for name in names}
-        named = [(first + place, sample) for place, sample in asked]
-        self._draws.begin(names, named, options.temperature, options.max_new_tokens, seed, self.model.device)
+        streams = [(seed, first + place, sample) for place, sample in asked]
+        self._draws.begin(names, streams, options.temperature, options.max_new_tokens, self.model.device)
         for name, (place, _) in zip(names, asked, strict=True):
             tokens = TokensPrompt(prompt_token_ids=list(prompts[place]))
             engine.add_request(name, tokens, self._params(options, name))
