@@ -11,65 +11,17 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from shortages import MESSAGES, Shortage
-from tiny_models import VOCABULARY, tiny_model
-from torch.utils._python_dispatch import _disable_current_modes
-from update_gradients import gradients_of
+from tiny_models import tiny_model
+from update_turns import equal, gradients, logprobs, turns, updater, weights
 
-from ilr_bench.config import CriticSettings, UpdateSettings
-from ilr_bench.errors import MemoryShortageError, MissingInputError, NumericalError
-from ilr_bench.logprobs import micro_batches, turn_logprobs
+from ilr_bench.config import UpdateSettings
+from ilr_bench.errors import MissingInputError, NumericalError
+from ilr_bench.logprobs import micro_batches
 from ilr_bench.models.adapters import attach_lora
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
-from ilr_bench.ppo import PpoUpdater
-from ilr_bench.recovery import BrokenBatchError
+from ilr_bench.policy_update import TrainedTurn
 from ilr_bench.trl_loss import require_trl
 
-LONGEST = 10
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
-
-
-def updater(model: Any, settings: UpdateSettings | None = None, temperature: float = 1.0) -> PolicyUpdater:
-    return PolicyUpdater(model, "A", settings or UpdateSettings(), 10, LONGEST, temperature)
-
-
-def turns(
-    model: Any, groups: tuple[tuple[int, int], ...] = ((3, 4), (60, 4), (1, 2)), seed: int = 0
-) -> list[TrainedTurn]:
-    """Random turns, (prompt length, turns) per group, with the model's own log-probabilities."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for prompt_length, count in groups:
-        prompt = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=prompt_length))
-        for _ in range(count):
-            length = int(rng.integers(1, LONGEST + 1))
-            completion = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=length))
-            turn = TrainedTurn(prompt, completion, np.zeros(length, dtype=np.float32), float(rng.normal()))
-            made.append(replace(turn, logprobs=logprobs(model, turn)))
-    return made
-
-
-def logprobs(model: Any, turn: TrainedTurn) -> np.ndarray[Any, Any]:
-    with torch.no_grad():
-        return turn_logprobs(model, micro_batches([turn], 1)[0], 1.0)[0].numpy()
-
-
-def gradients(
-    model: Any, settings: UpdateSettings, taught: list[TrainedTurn], memory: Shortage | None = None
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Gradients of one pass, before the optimizer clips them and steps; `memory` runs out within the pass."""
-    found = gradients_of(updater(copy.deepcopy(model), settings), taught, memory)
-    return {name: gradient.numpy() for name, gradient in found.items()}
-
-
-def weights(model: Any) -> bytes:
-    return b"".join(weight.detach().numpy().tobytes() for weight in model.parameters())
-
-
-def equal(one: dict[str, np.ndarray[Any, Any]], other: dict[str, np.ndarray[Any, Any]]) -> None:
-    assert max(float(np.abs(gradient).max()) for gradient in one.values()) > 1e-4
-    for name, gradient in one.items():
-        assert gradient == pytest.approx(other[name], abs=1e-6), name
 
 
 @pytest.mark.parametrize("loss_type", LOSSES)
@@ -368,132 +320,3 @@ def test_a_text_of_others_starts_from_the_policys_own_probabilities() -> None:
         states.append(dict(copied.named_parameters()))
     for name, weight in states[0].items():
         torch.testing.assert_close(weight, states[1][name], atol=1e-4, rtol=1e-3)
-
-
-# Memory that runs out -------------------------------------------------------------------------------------------------
-
-SHORT = {
-    "plain": UpdateSettings(rows_per_micro_batch=6),
-    "reference": UpdateSettings(loss_type="grpo", beta=0.2),
-    "checkpointing": UpdateSettings(gradient_checkpointing=True),
-}
-
-
-def check_at(places: list[int], settings: UpdateSettings, error: Exception = MESSAGES[0]) -> None:
-    """The gradient of an update that runs out of memory at each of some places is the undisturbed one's to 1e-5."""
-    model = tiny_model(scale=0.1)
-    taught = turns(model, ((3, 4), (60, 3), (1, 2)))
-    plain = gradients(model, settings, taught)
-    for place in places:
-        halved = gradients(model, settings, taught, Shortage(place, error=error))
-        for name, gradient in plain.items():
-            assert np.abs(halved[name] - gradient).max() <= 1e-5 * np.abs(gradient).max(), (place, name)
-
-
-def operations(settings: UpdateSettings) -> int:
-    model = tiny_model(scale=0.1)
-    gradients(model, settings, turns(model, ((3, 4), (60, 3), (1, 2))), memory := Shortage())
-    assert memory.seen > 300
-    return memory.seen
-
-
-@pytest.mark.parametrize(("name", "error"), list(zip(SHORT, MESSAGES, strict=True)))
-def test_an_update_short_of_memory_ends_with_the_same_gradient(name: str, error: Exception) -> None:
-    whole = operations(SHORT[name])
-    check_at([1, *range(2, whole, whole // 8), whole], SHORT[name], error)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SHORT)
-def test_so_it_does_at_every_eleventh_operation(name: str) -> None:
-    check_at(list(range(1, operations(SHORT[name]) + 1, 11)), SHORT[name])
-
-
-def test_memory_that_runs_out_several_times_halves_the_rows_each_time(caplog: pytest.LogCaptureFixture) -> None:
-    model = tiny_model(scale=0.1)
-    taught = turns(model)
-    plain = gradients(model, UpdateSettings(), taught)
-    # The second attempt fails at its first operation.
-    equal(plain, gradients(model, UpdateSettings(), taught, Shortage(250, 251)))
-    assert "rows: 6, then: 3" in caplog.text
-    assert "rows: 3, then: 1" in caplog.text
-
-
-def test_an_update_whose_single_row_does_not_fit_says_so_and_leaves_the_weights() -> None:
-    model = tiny_model(scale=0.1)
-    taught = turns(model)
-    before = weights(model)
-    with Shortage(200, 10**9), pytest.raises(MemoryShortageError, match="agent A, step 4: update: out of memory"):
-        updater(model).update(taught, 4)
-    assert weights(model) == before
-
-
-@pytest.mark.parametrize("critic", [False, True])
-def test_what_was_known_before_the_first_step_survives_a_shortage_in_the_second(critic: bool) -> None:
-    """Old log-probabilities, values and advantages belong to turns, wherever their micro-batch goes."""
-    settings = UpdateSettings(iterations=2, learning_rate=0.003, warmup_steps=0, epsilon=0.02)
-    model = tiny_model(scale=0.1)
-    taught = turns(model)
-    states, reports = [], []
-    for short in (False, True):
-        copied = copy.deepcopy(model)
-        if critic:
-            prepared: PolicyUpdater = PpoUpdater(copied, "A", settings, 10, LONGEST, 0.7, critic=CriticSettings())
-        else:
-            prepared = updater(copied, settings, temperature=0.7)
-        take, memory = prepared._optimizer_step, Shortage()
-
-        def step(given: Any, number: int, take: Any = take, memory: Any = memory, short: bool = short) -> float:
-            memory.first = memory.last = memory.seen + 150 if short and not memory.first else 0
-            with _disable_current_modes():
-                return float(take(given, number))
-
-        prepared._optimizer_step = step  # type: ignore[method-assign]
-        with memory:
-            reports.append(prepared.update(taught, 1))
-        states.append(dict(copied.named_parameters()))
-    assert reports[0].loss == pytest.approx(reports[1].loss, abs=1e-5)
-    assert reports[0].value_loss == pytest.approx(reports[1].value_loss, abs=1e-5)
-    for name, weight in states[0].items():
-        torch.testing.assert_close(weight, states[1][name], atol=1e-5, rtol=1e-4)
-
-
-# Batches that break ---------------------------------------------------------------------------------------------------
-
-
-def test_a_broken_loss_travels_with_the_turns_of_its_micro_batch() -> None:
-    model = tiny_model(scale=0.1)
-    taught = [replace(turn, question=f"q{place}", stage="fusion") for place, turn in enumerate(turns(model))]
-    taught[5] = replace(taught[5], advantage=float("inf"))
-    with pytest.raises(BrokenBatchError) as raised:
-        updater(model, UpdateSettings(rows_per_micro_batch=2)).update(taught, 7)
-    assert raised.value.name == "step-00000007-A.json"
-    batch = raised.value.batch
-    assert (batch["agent"], batch["step"]) == ("A", 7)
-    assert 1 <= len(batch["turns"]) <= 2
-    (bad,) = [turn for turn in batch["turns"] if turn["question"] == "q5"]
-    assert bad == {
-        "question": "q5",
-        "stage": "fusion",
-        "advantage": "inf",
-        "prompt_ids": list(taught[5].prompt_ids),
-        "completion_ids": list(taught[5].completion_ids),
-        "logprobs": [float(value) for value in taught[5].logprobs if taught[5].logprobs is not None],
-    }
-
-
-def test_a_gradient_that_breaks_travels_with_all_turns_and_log_probabilities_with_those_they_belong_to() -> None:
-    model = tiny_model(scale=0.1)
-    taught = turns(model)
-    prepared = updater(model)
-    prepared.accelerator.clip_grad_norm_ = lambda *_: torch.tensor(float("nan"))
-    before = weights(model)
-    with pytest.raises(BrokenBatchError, match="agent A, step 2: the gradient is nan") as raised:
-        prepared.update(taught, 2)
-    assert len(raised.value.batch["turns"]) == len(taught)
-    assert weights(model) == before
-    broken = np.full(len(taught[3].completion_ids), np.nan, dtype=np.float32)
-    with pytest.raises(BrokenBatchError, match="log-probabilities are not finite") as raised:
-        updater(model).update([*taught[:3], replace(taught[3], logprobs=broken), *taught[4:]], 2)
-    (turn,) = raised.value.batch["turns"]
-    assert turn["logprobs"] == ["nan"] * len(broken)
