@@ -6,73 +6,18 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from compared_logs import LOGS, harness_row, no_texts, write_evalplus, write_harness, write_records
 from scipy import stats
-from synthetic_study import write_synthetic_study
 from toy_harness import ROWS, run_harness, write_task
 
-from ilr_bench.errors import ConfigurationError, MissingInputError, StoreError
-from ilr_bench.records import SampleRecord, Verdict, read_result, to_line
-from ilr_bench.store import seal
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.records import SampleRecord, Verdict, to_line
 from reports import compare_formats
 from reports.compare import NotComparableError, Options, compare
 from reports.compare_sources import read_logs
-
-LOGS = Path(__file__).parent / "logs" / "lm_eval"
-
-
-def no_texts(benchmark: str) -> Mapping[str, str]:
-    raise MissingInputError(f"{benchmark} is not here")
-
-
-def write_records(
-    folder: Path,
-    right: Sequence[Sequence[int]],
-    benchmark: str = "sums",
-    prompt: str = "p",
-    names: Sequence[str] | None = None,
-    **other: object,
-) -> Path:
-    """Our records: `right[q][k]` says whether sample k of question q is right."""
-    lines = [
-        to_line(
-            SampleRecord(
-                benchmark=benchmark,
-                agent="A",
-                question_id=names[q] if names else f"{benchmark}-{q}",
-                sample=k,
-                prompt_hash=f"{prompt}{q}",
-                completion=f"I say {value}",
-                answer=str(value),
-                gold="1",
-                verdict=Verdict.CORRECT if value else Verdict.WRONG,
-                tokens=3,
-                seed=0,
-                **other,
-            )
-        )
-        for q, row in enumerate(right)
-        for k, value in enumerate(row)
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{benchmark.replace(':', '.')}.jsonl").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-def write_evalplus(path: Path, base: Sequence[bool], plus: Sequence[bool | None], data: str = "abc") -> Path:
-    words = {True: "pass", False: "fail", None: None}
-    tasks = {
-        f"HumanEval/{q}": [
-            {"task_id": f"HumanEval/{q}", "solution": f"def f(): return {q}", "base_status": words[one],
-             "plus_status": words[two], "base_fail_tests": [], "plus_fail_tests": []}
-        ]
-        for q, (one, two) in enumerate(zip(base, plus, strict=True))
-    }  # fmt: skip
-    path.write_text(json.dumps({"date": "2026-01-01 00:00", "hash": data, "eval": tasks}))
-    return path
 
 
 def test_one_answer_each_is_mcnemars_test_with_the_questions_that_decide(tmp_path: Path) -> None:
@@ -216,22 +161,6 @@ def test_our_records_of_lm_evals_tasks_are_joined_by_its_hashes(tmp_path: Path) 
     assert {line.result.test for line in compared.lines} == {"identical"}
 
 
-def harness_row(place: int, score: float = 1.0, metric: str = "exact_match", **other: object) -> dict[str, object]:
-    """A line as lm-eval writes it, with as much as is read."""
-    return {
-        "doc_id": place, "doc": {"question": f"Question {place}?"}, "target": "1", "resps": [["1"]],
-        "filtered_resps": ["1"], "filter": "none", "metrics": [metric], "doc_hash": f"d{place}",
-        "prompt_hash": f"p{place}", metric: score,
-    } | other  # fmt: skip
-
-
-def write_harness(folder: Path, rows: Sequence[object]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "samples_task_2026-01-01T00-00-00.000000.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
 def test_rows_that_a_data_set_holds_twice_are_told_apart_by_their_order(tmp_path: Path) -> None:
     twice = {"doc_hash": "same", "doc": {"question": "Same?"}}
     a = write_harness(tmp_path / "a", [harness_row(0), harness_row(1, 1, **twice), harness_row(2, 0, **twice)])
@@ -314,64 +243,6 @@ def test_a_measure_that_neither_log_has_is_named(tmp_path: Path) -> None:
         compare(a, a, Options(metric="acc"), no_texts)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (json.dumps(harness_row(0))[:-9] + "\n", "line 1"),
-        (f"{json.dumps(harness_row(0))}\n" * 2, "line 2.*twice with the same filter"),
-        (json.dumps(harness_row(0)) + "\n" + json.dumps(harness_row(0, doc_hash="x", filter="y")), "another one"),
-        (json.dumps(harness_row(0, filtered_resps=[])), "IndexError"),
-        (json.dumps(harness_row(0, metrics=None)), "TypeError"),
-        (json.dumps(harness_row(0, score=10**400)), "OverflowError"),
-        ("[" * 100_000, "line 1"),
-        ("\udcff", "line 1"),
-        ("", "holds no samples"),
-    ],
-)
-def test_damaged_samples_are_refused_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
-    path = tmp_path / "samples_task.jsonl"
-    path.write_text(text, errors="surrogateescape")
-    with pytest.raises(StoreError, match=reason) as found:
-        read_logs(path)
-    assert "\n" not in str(found.value)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", '{"hash": "x", "eval": []}', '{"hash": "x", "eval": {"HumanEval/0": []}}', "[" * 100_000]
-)
-def test_damaged_results_of_evalplus_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "x_eval_results.json"
-    path.write_text(text)
-    with pytest.raises(StoreError, match="not a result of EvalPlus"):
-        read_logs(path)
-
-
-def test_a_mark_of_the_byte_order_and_a_link_are_no_damage(tmp_path: Path) -> None:
-    file = write_harness(tmp_path / "a", [harness_row(0)])
-    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
-    link = tmp_path / "link" / file.name
-    link.parent.mkdir()
-    link.symlink_to(file)
-    assert list(read_logs(link.parent)) == ["task"]
-    link.unlink()
-    link.mkdir()
-    with pytest.raises(StoreError, match="cannot be read: Is a directory"):
-        read_logs(link.parent)
-
-
-def test_what_models_write_neither_steers_a_terminal_nor_becomes_markup(tmp_path: Path) -> None:
-    said = "\x1b[2J![x](http://example.org/y) \ud800 \u202e `<b>`"
-    a = write_harness(tmp_path / "a", [harness_row(0, filtered_resps=[said], doc={"question": said})])
-    b = write_harness(tmp_path / "b", [harness_row(0, score=0.0, doc={"question": said})])
-    compared = compare(a, b, Options(), no_texts)
-    (example,) = compared.lines[0].won_examples
-    for text in (*compare_formats.example_lines([example]), *compare_formats.markdown(compared).splitlines()):
-        assert text.isprintable()
-    assert "[x]\\(http" in compare_formats.markdown(compared)
-    for render in compare_formats.RENDERERS.values():
-        assert render(compared).encode()
-
-
 def test_evalplus_results_are_joined_by_task(tmp_path: Path) -> None:
     a = write_evalplus(tmp_path / "a_eval_results.json", [True] * 6, [True, True, False, False, True, True])
     b = write_evalplus(tmp_path / "b_eval_results.json", [True] * 4 + [False] * 2, [True] * 4 + [False] * 2)
@@ -406,56 +277,6 @@ def test_benchmarks_with_two_names_are_paired_by_hand(tmp_path: Path) -> None:
     assert line.benchmark == "one / other_one"
     with pytest.raises(ConfigurationError, match="no missing there"):
         compare(tmp_path / "a", tmp_path / "b", Options(pairs=(("missing", "other_one"),)), no_texts)
-
-
-def test_unusable_paths_say_what_to_name(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="does not exist"):
-        read_logs(tmp_path / "nothing")
-    with pytest.raises(StoreError, match="holds no answers"):
-        read_logs(tmp_path)
-    (tmp_path / "study.json").write_text("{}")
-    with pytest.raises(StoreError, match="whole study"):
-        read_logs(tmp_path)
-    trial = tmp_path / "trials" / "t"
-    for agent in ("A", "B"):
-        write_records(trial / "eval" / agent, [[1]])
-    with pytest.raises(StoreError, match="several agents"):
-        read_logs(trial)
-    assert list(read_logs(trial / "eval" / "B")) == ["sums"]
-    (tmp_path / "together").mkdir()
-    (tmp_path / "together" / "config.json").write_text("{}")
-    (tmp_path / "together" / "inference.jsonl").write_text("{}\n")
-    with pytest.raises(StoreError, match="no agent has answered alone"):
-        read_logs(tmp_path / "together")
-    (tmp_path / "strange").mkdir()
-    (tmp_path / "strange" / "rows.jsonl").write_text('{"x": 1}\n')
-    with pytest.raises(StoreError, match="no file of our records"):
-        read_logs(tmp_path / "strange")
-    (tmp_path / "results.json").write_text('{"results": {}}')
-    with pytest.raises(StoreError, match="not a result of EvalPlus"):
-        read_logs(tmp_path / "results.json")
-
-
-def test_answers_of_a_trial_that_changed_after_it_finished_are_refused(tmp_path: Path) -> None:
-    study = write_synthetic_study(tmp_path, ("base",), seeds=(0,), questions=4, benchmarks=("micro_ood",))
-    (trial,) = study.glob("trials/*")
-    seal(trial, read_result(trial).hash, (trial / "result.json").read_text())
-    assert list(read_logs(trial / "eval" / "A")) == ["micro_ood"]
-    file = trial / "eval" / "A" / "micro_ood.jsonl"
-    file.write_text(file.read_text().replace('"correct"', '"wrong"'))
-    with pytest.raises(StoreError, match=r"eval/A/micro_ood.jsonl changed since the trial finished"):
-        read_logs(trial / "eval" / "A")
-
-
-def test_two_runs_of_a_task_in_one_folder_are_refused(tmp_path: Path) -> None:
-    (file,) = (LOGS / "one").glob("*.jsonl")
-    for day in ("01", "02"):
-        (tmp_path / f"samples_toy_letters_2026-01-{day}T00-00-00.000000.jsonl").write_text(file.read_text())
-    with pytest.raises(StoreError, match="more than once"):
-        read_logs(tmp_path)
-    (tmp_path / "samples_x.jsonl").write_text('{"doc_id": 0}\n')
-    with pytest.raises(StoreError, match="not what lm-eval writes"):
-        read_logs(tmp_path / "samples_x.jsonl")
 
 
 def test_formats_hold_the_same_numbers(tmp_path: Path) -> None:
