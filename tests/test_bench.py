@@ -123,7 +123,7 @@ def test_models_of_two_sizes_sit_at_one_table_and_the_device_part_measures_such_
 def test_a_cell_that_does_not_fit_says_what_it_needs(monkeypatch):
     monkeypatch.setattr(bench_parts, "available_memory", lambda: 2 * 2**30)
     (row,) = bench_parts.joint("26M", 2, 8, 48, 1)
-    assert row["note"] == "not run: needs about 6 GiB of 2 free"
+    assert row["note"] == "not run: needs about 9 GiB of 2 free"
     assert bench_parts.joint_memory("135M", 4) > 12 * 9 * SIZES["135M"].parameters
 
 
