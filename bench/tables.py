@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def markdown(results: Results) -> str:
     for group, title in TITLES.items():
         rows = [row for row in results["rows"] if row["group"] == group]
         if rows:
-            parts.append(f"**{title}**\n\n{table(rows)}")
+            parts.append(f"**{title}**\n\n{(steps if group == 'stages' else table)(rows)}")
     return "\n\n".join(parts)
 
 
@@ -120,6 +120,32 @@ def table(rows: Sequence[Row]) -> str:
         cells = [COLUMNS[key][1](row[key]) if key in row else "" for key in used]  # type: ignore[literal-required]
         lines.append(f"| {row['what']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+SPOKEN = ("sharing", "analysis", "fusion")
+
+
+def steps(rows: Sequence[Row]) -> str:
+    """A line per joint step: its seconds, the share of each stage, and how far from the machine's limits each is."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        cell, _, stage = row["what"].rpartition(": ")
+        found.setdefault(cell, {})[stage] = row
+    stages = (*SPOKEN, "update")
+    heads = ["", "s", *stages, "rest", f"of arithmetic peak ({', '.join(stages)})"]
+    heads += [f"of bandwidth ({', '.join(SPOKEN)})", "peak, MiB"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for cell, step in found.items():
+        whole, rest = step["whole step"], step["grading"]["share"] + step[REST]["share"]
+        cells = [cell, COLUMNS["ours"][1](whole["ours"]), *(f"{step[stage]['share']:.0%}" for stage in stages)]
+        cells += [f"{rest:.1%}", _percent(step[stage].get("compute") for stage in stages)]
+        cells += [_percent(step[stage].get("bandwidth") for stage in SPOKEN), f"{whole['memory']:,.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _percent(values: Iterable[float | None]) -> str:
+    return " / ".join("-" if value is None else f"{100 * value:.0f}" for value in values) + " %"
 
 
 def write_docs(results: Results, docs: Path = DOCS) -> None:

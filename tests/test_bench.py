@@ -324,6 +324,23 @@ def test_targets_say_met_or_missed_by_the_worst_row():
     assert "not measured" in lines["N agents, in the time of N apart"]
 
 
+def test_a_joint_step_is_one_line_with_the_share_of_each_stage():
+    def stage(name, seconds, **more):
+        return row("stages", f"micro, 2 agents: {name}", seconds) | {"share": seconds / 4} | more
+
+    rows = [
+        stage("sharing", 1.0, compute=0.061, bandwidth=0.052),
+        stage("analysis", 0.4, compute=0.04, bandwidth=0.3),
+        stage("fusion", 0.6, compute=0.1, bandwidth=0.06),
+        stage("grading", 0.02),
+        stage("update", 1.96, compute=0.2),
+        stage(tables.REST, 0.02),
+        row("stages", "micro, 2 agents: whole step", 4.0) | {"memory": 1234},
+    ]
+    (line,) = tables.steps(rows).splitlines()[2:]
+    assert line == "| micro, 2 agents | 4 | 25% | 10% | 15% | 49% | 1.0% | 6 / 4 / 10 / 20 % | 5 / 30 / 6 % | 1,234 |"
+
+
 def test_the_page_changes_between_its_marks_only(tmp_path):
     saved = results.save([row("sampling", "micro", 1.0, 2.0)], tmp_path / "out.json", "cpu")
     page = tmp_path / "performance.md"
