@@ -1,6 +1,7 @@
 """Everything that is measured: `python -m bench [--full] [--out FILE] [--docs]`.
 
-The rows go to bench/results.json, and a table to the terminal. An interrupted run is continued by the same command.
+The rows go to bench/results.json (those of the whole grid to results-grid.json), and a table to the terminal. An
+interrupted run is continued by the same command.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ilr_bench.errors import IlrError, MissingInputError
 
 UNFINISHED = Path("runs", "bench")
 OUT = Path(__file__).with_name("results.json")
+GRID = OUT.with_name("results-grid.json")
 
 
 class PartFailedError(IlrError):
@@ -38,9 +40,12 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="where the rows go (bench/results.json, on a GPU results-cuda.json; with --sharing nowhere)",
+        help="where the rows go (bench/results.json, with --full results-grid.json, on a GPU results-cuda.json; "
+        "with --sharing nowhere)",
     )
-    parser.add_argument("--docs", action="store_true", help="write table and figure of docs/performance.md as well")
+    parser.add_argument(
+        "--docs", action="store_true", help="write tables and figure of docs/performance.md (--full: -grid.md) as well"
+    )
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="what changed by over a tenth")
     parser.add_argument("--sharing", action="store_true", help="one study of 12 variants against 12 cold runs instead")
     parser.add_argument("--workers", type=int, help="processes at a time, each with one thread (1; with --sharing 2)")
@@ -66,7 +71,7 @@ def main() -> None:
             arguments.out.write_text(json.dumps(chosen.measure()), encoding="utf-8")
         else:
             check_device(arguments.device)
-            out = arguments.out or (OUT.with_name("results-cuda.json") if on_gpu else OUT)
+            out = arguments.out or (OUT.with_name("results-cuda.json") if on_gpu else GRID if arguments.full else OUT)
             run(arguments.full, arguments.device, out, arguments.docs, arguments.workers or 1)
 
 
@@ -107,7 +112,7 @@ def run(full: bool, device: str, out: Path, docs: bool, workers: int) -> None:
     results = save(found, out, device)
     print(tables.markdown(results))
     if docs:
-        tables.write_docs(results)
+        tables.write_docs(results, full)
     unfinished.remove()
 
 

@@ -70,7 +70,7 @@ def rows(measured: Sequence[Row]) -> list[Row]:
 
 
 def draw(measured: Sequence[Row], path: Path) -> None:
-    """The smallest size that has all three curves, both axes logarithmic."""
+    """Every curve, its size beside its end, both axes logarithmic."""
     # Matplotlib takes a while to import, and only the documentation needs it.
     import matplotlib as mpl
 
@@ -89,6 +89,10 @@ def draw(measured: Sequence[Row], path: Path) -> None:
             mark = "o-" if curve.side == "ours" else "s--"
             label = f"{SIDES[curve.side]}, {curve.size}: {slope:.2f} ± {error:.2f}"
             place.plot(curve.at, curve.seconds, mark, color=colours[curve.side], label=label)
+            end = (curve.at[-1], curve.seconds[-1])
+            place.annotate(
+                curve.size, end, xytext=(6, -2), textcoords="offset points", fontsize=6, annotation_clip=False
+            )
         place.set(xscale="log", yscale="log", xlabel=LABELS[axis])
         ticks = sorted({at for curve in shown for at in curve.at})
         place.set_xticks(ticks, [str(tick) for tick in ticks])

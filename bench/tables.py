@@ -148,12 +148,15 @@ def _percent(values: Iterable[float | None]) -> str:
     return " / ".join("-" if value is None else f"{100 * value:.0f}" for value in values) + " %"
 
 
-def write_docs(results: Results, docs: Path = DOCS) -> None:
-    """Brings the block between the marks of docs/performance.md and its figure up to date; raises StoreError."""
-    page = docs / "performance.md"
+def write_docs(results: Results, full: bool, docs: Path = DOCS) -> None:
+    """Brings the block between the marks of a page and its figure up to date; raises StoreError.
+
+    The page is docs/performance.md, that of the whole grid (`full`) docs/performance-grid.md.
+    """
+    page = docs / ("performance-grid.md" if full else "performance.md")
     text = page.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise StoreError(f"{page} does not hold {BEGIN} and {END} once each; put them around the place of the table")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write_atomic(page, f"{before}{BEGIN}\n{markdown(results)}\n{END}{after}")
-    growth.draw(results["rows"], docs / "results" / "growth.png")
+    growth.draw(results["rows"], docs / "results" / ("growth-grid.png" if full else "growth.png"))

@@ -345,7 +345,7 @@ def test_the_page_changes_between_its_marks_only(tmp_path):
     saved = results.save([row("sampling", "micro", 1.0, 2.0)], tmp_path / "out.json", "cpu")
     page = tmp_path / "performance.md"
     page.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
-    tables.write_docs(saved, tmp_path)
+    tables.write_docs(saved, False, tmp_path)
     before, rest = page.read_text().split(tables.BEGIN)
     block, after = rest.split(tables.END)
     assert (before, after) == ("before\n", "\nafter\n")
@@ -353,14 +353,14 @@ def test_the_page_changes_between_its_marks_only(tmp_path):
     assert "old" not in block
     page.write_text("no marks")
     with pytest.raises(StoreError, match="bench: begin"):
-        tables.write_docs(saved, tmp_path)
+        tables.write_docs(saved, False, tmp_path)
 
 
-def test_the_committed_results_are_readable_and_on_the_page():
-    committed = results.load(command.OUT)
-    assert json.loads(command.OUT.read_text())["date"] == committed["date"]
-    page = (tables.DOCS / "performance.md").read_text()
-    assert tables.markdown(committed) in page
+@pytest.mark.parametrize(("path", "page"), [(command.OUT, "performance.md"), (command.GRID, "performance-grid.md")])
+def test_the_committed_results_are_readable_and_on_their_page(path, page):
+    committed = results.load(path)
+    assert json.loads(path.read_text())["date"] == committed["date"]
+    assert tables.markdown(committed) in (tables.DOCS / page).read_text()
 
 
 # Start-up.
