@@ -90,9 +90,8 @@ def draw(measured: Sequence[Row], path: Path) -> None:
             label = f"{SIDES[curve.side]}, {curve.size}: {slope:.2f} ± {error:.2f}"
             place.plot(curve.at, curve.seconds, mark, color=colours[curve.side], label=label)
             end = (curve.at[-1], curve.seconds[-1])
-            place.annotate(
-                curve.size, end, xytext=(6, -2), textcoords="offset points", fontsize=6, annotation_clip=False
-            )
+            beside = (6, -6 if curve.side == "ours" else 2)  # apart where the sides end together
+            place.annotate(curve.size, end, xytext=beside, textcoords="offset points", fontsize=6)
         place.set(xscale="log", yscale="log", xlabel=LABELS[axis])
         ticks = sorted({at for curve in shown for at in curve.at})
         place.set_xticks(ticks, [str(tick) for tick in ticks])
