@@ -25,7 +25,7 @@ from bench.shapes import PAD, SIZES, make_model, make_tokenizer
 from bench.step import REST, MemoryWatch
 from ilr_bench import ilr
 from ilr_bench.agent import Agent, Prompt
-from ilr_bench.config import RunConfig, Stage, change
+from ilr_bench.config import IDEA3_STAGES, RunConfig, change
 from ilr_bench.costs.architecture import Architecture
 from ilr_bench.costs.memory import activations
 from ilr_bench.generation.base import Completion, SamplingOptions
@@ -41,7 +41,6 @@ QUESTION_WORDS = 24
 """With what the style adds, a prompt of 36 tokens."""
 TRL_BATCH = 5 * 2**30
 """Bytes that a batch of TRL's may keep for the way back; a larger one is taken in halves, as its users would."""
-STAGES: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def measure(cell: Cell, limits: Limits, rival: bool = True) -> list[Row]:
             apart = len(cell.sizes) * seconds[1]
             found.append(comparison(f"{cell.name}: against agents apart", seconds[0], apart) | {"group": "agents"})
         if rival:
-            tokens = sum(row.get("tokens", 0) for row in found if row["what"].split(": ")[1] in STAGES)
+            tokens = sum(row.get("tokens", 0) for row in found if row["what"].split(": ")[1] in IDEA3_STAGES)
             row = comparison(f"{cell.name}: against stock TRL", seconds[0], seconds[-1], tokens)
             found.append(row | {"group": "peers"})
     return found
@@ -212,7 +211,7 @@ def stock_trainers(ours: Joint) -> list[Any]:
     trainers = []
     for place, size in enumerate(cell.sizes):
         model, tokenizer = make_model(size, place, cell.device), make_tokenizer(size)
-        prompts = [[group[0].prompt.ids for group in talk.turns[stage][place]] for stage in STAGES]
+        prompts = [[group[0].prompt.ids for group in talk.turns[stage][place]] for stage in IDEA3_STAGES]
         longest = max(len(prompt) for prompt in prompts[-1]) + cell.new_tokens
         rows, whole = cell.questions * cell.samples, cell.questions * cell.samples
         while rows % 2 == 0 and cell.device == "cpu" and kept(SIZES[size], rows, longest, cell.new_tokens) > TRL_BATCH:
@@ -267,7 +266,7 @@ def asked(cell: Cell, talk: Discussion, stage: str) -> tuple[float, float]:
         }
         if stage == "update":
             work += update_operations(shape, [*groups["sharing"], *groups["fusion"]])
-        elif stage in STAGES:
+        elif stage in IDEA3_STAGES:
             work += sampling_operations(shape, groups[stage])
             read += sampling_bytes(shape, groups[stage])
     return work, read

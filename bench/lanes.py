@@ -32,15 +32,15 @@ def side_by_side(parts: Sequence[Part], workers: int, memory: int, take: Callabl
                     return
                 waiting.remove(part)
                 running.append(part)
+            taken = False
             try:
                 take(part)
-            except BaseException:
-                with changed:
-                    waiting.clear()
-                raise
+                taken = True
             finally:
                 with changed:
                     running.remove(part)
+                    if not taken:
+                        waiting.clear()
                     changed.notify_all()
 
     with ThreadPoolExecutor(workers) as pool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import growth
 from bench.results import Results
 from bench.rows import Row
+from ilr_bench.config import IDEA3_STAGES
 from ilr_bench.errors import StoreError
 from ilr_bench.files import write_atomic
 
@@ -122,24 +123,21 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-SPOKEN = ("sharing", "analysis", "fusion")
-
-
 def steps(rows: Sequence[Row]) -> str:
     """A line per joint step: its seconds, the share of each stage, and how far from the machine's limits each is."""
     found: dict[str, dict[str, Row]] = {}
     for row in rows:
         cell, _, stage = row["what"].rpartition(": ")
         found.setdefault(cell, {})[stage] = row
-    stages = (*SPOKEN, "update")
+    stages = (*IDEA3_STAGES, "update")
     heads = ["", "s", *stages, "rest", f"of arithmetic peak ({', '.join(stages)})"]
-    heads += [f"of bandwidth ({', '.join(SPOKEN)})", "peak, MiB"]
+    heads += [f"of bandwidth ({', '.join(IDEA3_STAGES)})", "peak, MiB"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for cell, step in found.items():
         whole, rest = step["whole step"], step["grading"]["share"] + step[REST]["share"]
         cells = [cell, COLUMNS["ours"][1](whole["ours"]), *(f"{step[stage]['share']:.0%}" for stage in stages)]
         cells += [f"{rest:.1%}", _percent(step[stage].get("compute") for stage in stages)]
-        cells += [_percent(step[stage].get("bandwidth") for stage in SPOKEN), f"{whole['memory']:,.0f}"]
+        cells += [_percent(step[stage].get("bandwidth") for stage in IDEA3_STAGES), f"{whole['memory']:,.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -78,7 +78,7 @@ def test_a_row_draws_the_same_whatever_stands_beside_it_and_however_often_it_is_
     names, limit = [(9, 0, 0), (9, 0, 1), (9, 3, 0), (4, 7, 2)], 5
     given = logits(4, 50, 1)
     draws = Draws()
-    draws.begin(["a", "b", "c", "d"], names, 1.0, limit, "cpu")
+    draws.begin(names, 1.0, limit, "cpu")
     together = draws.take(given, [0, 1, 2, 3], [0, 2, 4, 1])
     numbers = torch.from_numpy(uniforms(names, limit))[torch.arange(4), torch.tensor([0, 2, 4, 1])]
     tokens, logprobs = draw(given, 1.0, numbers)

@@ -20,20 +20,17 @@ class Draws:
 
     def __init__(self) -> None:
         """Rows come with `begin`."""
-        self.places: dict[str, int] = {}
         self.temperature = 0.0
         self.uniforms = self.logprobs = torch.zeros(0, 0)
 
     def begin(
         self,
-        requests: Sequence[str],
         names: Sequence[tuple[int, int, int]],
         temperature: float,
         limit: int,
         device: Any,
     ) -> None:
-        """requests[i] samples row i, whose stream names[i] names; `limit`: most tokens of a row."""
-        self.places = {request: place for place, request in enumerate(requests)}
+        """names[i] names the stream of row i; `limit`: most tokens of a row."""
         self.temperature = temperature
         self.uniforms = torch.from_numpy(uniforms(names, limit)).to(device)
         self.logprobs = torch.zeros(len(names), limit, device=device)
@@ -50,7 +47,7 @@ class Draws:
 
 
 def processor(draws: Draws) -> type:
-    """The class through which vLLM (model runner V1) asks `draws` for the rows whose `extra_args` name them."""
+    """The class through which vLLM (model runner V1) asks `draws` for the rows whose places `extra_args` tell."""
     # Imported with vLLM, which is not everywhere and takes seconds.
     from vllm.v1.sample.logits_processor import LogitsProcessor, process_dict_updates
 
@@ -65,7 +62,7 @@ def processor(draws: Draws) -> type:
             process_dict_updates(
                 self.rows,
                 batch_update,
-                lambda params, _, said: (draws.places[params.extra_args["row"]], said) if params.extra_args else None,
+                lambda params, _, said: (params.extra_args["row"], said) if params.extra_args else None,
             )
 
         def apply(self, logits: Tensor) -> Tensor:

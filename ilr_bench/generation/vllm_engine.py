@@ -125,10 +125,10 @@ class VllmEngine:
         names = [f"{place}/{sample}" for place, sample in asked]
         rows = {name: _Row() for name in names}
         streams = [(seed, first + place, sample) for place, sample in asked]
-        self._draws.begin(names, streams, options.temperature, options.max_new_tokens, self.model.device)
-        for name, (place, _) in zip(names, asked, strict=True):
+        self._draws.begin(streams, options.temperature, options.max_new_tokens, self.model.device)
+        for row, (name, (place, _)) in enumerate(zip(names, asked, strict=True)):
             tokens = TokensPrompt(prompt_token_ids=list(prompts[place]))
-            engine.add_request(name, tokens, self._params(options, name))
+            engine.add_request(name, tokens, self._params(options, row))
         try:
             self._run(engine, rows, options.stop_strings)
         finally:
@@ -204,14 +204,14 @@ class VllmEngine:
                 "set sampling.engine=transformers"
             ) from error
 
-    def _params(self, options: SamplingOptions, name: str) -> Any:
+    def _params(self, options: SamplingOptions, row: int) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
             temperature=0.0,
             max_tokens=options.max_new_tokens,
-            extra_args={"row": name},
+            extra_args={"row": row},
             detokenize=False,
             ignore_eos=True,
             stop_token_ids=list(self.end_ids),

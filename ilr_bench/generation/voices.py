@@ -36,7 +36,7 @@ class Voices:
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
-        """Within it the model obeys; no gradients flow to adapters that are not the last to have been active."""
+        """Within it the model obeys; whoever was active in PEFT before is so again afterwards."""
         layers = [layer for layer in self.model.modules() if isinstance(layer, LoraLayer)] if self._adapters else []
         with computing({layer: self._forward(layer) for layer in layers}):
             yield
