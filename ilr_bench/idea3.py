@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ilr_bench.agent import Agent, Prompt
 from ilr_bench.config import SamplingSettings, Stage
 from ilr_bench.generation.base import Completion, Request, SamplingOptions
-from ilr_bench.interaction import Mode
+from ilr_bench.prompts.base import Mode
 from ilr_bench.prompts.rivals import rival_wordings
 from ilr_bench.questions.base import Question
 from ilr_bench.seeds import derive_seed

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ilr_bench.config import InteractionSettings
+from ilr_bench.prompts.base import Mode
 
 DISCRIMINATION = 1.7
 """The constant of the two-parameter logistic model in the paper's item-response rule."""
-
-
-class Mode(StrEnum):
-    """How an agent treats its peers on one question."""
-
-    COOPERATE = "cooperate"
-    COMPETE = "compete"
 
 
 def success_probability(ability: ArrayLike, difficulty: ArrayLike) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from ilr_bench.benchmarks.base import GROUPS, LETTERS
 from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.grading import Grader, compare_numbers
 from ilr_bench.grading_worker import judge
-from ilr_bench.prompts.chat import boxed
+from ilr_bench.questions.base import boxed
 from ilr_bench.questions.data import read_rows
 from ilr_bench.records import Verdict
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import itemgetter
 
 from ilr_bench.benchmarks.base import MATHS_TOKENS, Benchmark, Row, register
-from ilr_bench.prompts.chat import boxed
+from ilr_bench.questions.base import boxed
 from ilr_bench.questions.data import Dataset, read_rows
 
 DATA = Dataset(

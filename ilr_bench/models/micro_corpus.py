@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
-from ilr_bench.interaction import Mode
+from ilr_bench.prompts.base import Mode
 from ilr_bench.prompts.micro import MicroStyle
 from ilr_bench.questions.base import Question
 from ilr_bench.questions.micro import (

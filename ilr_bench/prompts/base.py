@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
-
-if TYPE_CHECKING:
-    from ilr_bench.interaction import Mode
+from enum import StrEnum
+from typing import Literal, Protocol, runtime_checkable
 
 Kind = Literal["answer", "choice", "code", "function"]
 """What a benchmark asks for; `function` is the micro models' short code, the others as in `benchmarks.Benchmark`."""
+
+
+class Mode(StrEnum):
+    """How an agent treats its peers on one question."""
+
+    COOPERATE = "cooperate"
+    COMPETE = "compete"
 
 
 class PromptStyle(Protocol):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ilr_bench.interaction import Mode
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.base import Kind
+from ilr_bench.prompts.base import Kind, Mode
+from ilr_bench.questions.base import boxed
 
 ANSWER_FORM = r"Think step by step, and put your final answer within \boxed{}."
 CHOICE_FORM = r"Think step by step, and put the letter of the right option within \boxed{}."
@@ -119,19 +119,6 @@ class ChatStyle:
     def stops_as(self, kind: Kind) -> tuple[str, ...]:
         """None: instruct models end their turns."""
         return self.stop_strings()
-
-
-def boxed(text: str) -> list[str]:
-    r"""Contents of every closed `\boxed{}` in a text, in order, with the braces nested inside them."""
-    found = []
-    for piece in text.split(r"\boxed{")[1:]:
-        depth = 1
-        for place, letter in enumerate(piece):
-            depth += (letter == "{") - (letter == "}")
-            if depth == 0:
-                found.append(piece[:place].strip())
-                break
-    return found
 
 
 def letter_of(content: str) -> str | None:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
-from ilr_bench.interaction import Mode
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.base import Kind
+from ilr_bench.prompts.base import Kind, Mode
 from ilr_bench.prompts.worked import CHOICES, FORMULAS, PROGRAMS
 from ilr_bench.questions.sums import SHOWN, value_of
 

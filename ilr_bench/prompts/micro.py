@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from string import ascii_lowercase
 
-from ilr_bench.interaction import Mode
 from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.base import Mode
 
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 PEER = {Mode.COOPERATE: "partner", Mode.COMPETE: "opponent"}

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ilr_bench.interaction import Mode
-from ilr_bench.prompts.base import PromptStyle
+from ilr_bench.prompts.base import Mode, PromptStyle
 from ilr_bench.prompts.chat import ANSWER_FORM
 
 

@@ -26,3 +26,16 @@ class QuestionSource:
     name: str
     load: Callable[[int, int], tuple[tuple[Question, ...], tuple[Question, ...]]]
     """(number of training questions, number of validation questions) -> (training, validation)."""
+
+
+def boxed(text: str) -> list[str]:
+    r"""Contents of every closed `\boxed{}` in a text, in order, with the braces nested inside them."""
+    found = []
+    for piece in text.split(r"\boxed{")[1:]:
+        depth = 1
+        for place, letter in enumerate(piece):
+            depth += (letter == "{") - (letter == "}")
+            if depth == 0:
+                found.append(piece[:place].strip())
+                break
+    return found
