@@ -171,7 +171,7 @@ def torture(session: nox.Session) -> None:
 def statistics(session: nox.Session) -> None:
     """Thousands of tables whose truth is known: do the tests and intervals keep what they promise?"""
     prepare(session)
-    run(session, "python", "-m", "bench.statistics", *session.posargs)
+    run(session, "python", "tests/simulations", *session.posargs)
 
 
 @nox.session(venv_backend="none")
