@@ -131,7 +131,7 @@ def vllm(session: nox.Session) -> None:
         run(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", "-e", ".", home=home)
         mark("packaged", metadata, home)
     run(session, "python", "-m", "pytest", "-m", "vllm", "tests/test_vllm_engine.py", *session.posargs, home=home)
-    run(session, "python", "-m", "bench.vllm", home=home)
+    run(session, "python", "-m", "bench", "--only", "vllm", home=home)
 
 
 @nox.session(venv_backend="none")
