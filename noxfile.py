@@ -131,7 +131,7 @@ def vllm(session: nox.Session) -> None:
         run(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", "-e", ".", home=home)
         mark("packaged", metadata, home)
     run(session, "python", "-m", "pytest", "-m", "vllm", "tests/test_vllm_engine.py", *session.posargs, home=home)
-    run(session, "python", "-m", "bench.vllm", home=home)
+    run(session, "python", "-m", "bench", "--only", "vllm", home=home)
 
 
 @nox.session(venv_backend="none")
@@ -171,7 +171,7 @@ def torture(session: nox.Session) -> None:
 def statistics(session: nox.Session) -> None:
     """Thousands of tables whose truth is known: do the tests and intervals keep what they promise?"""
     prepare(session)
-    run(session, "python", "-m", "bench.statistics", *session.posargs)
+    run(session, "python", "tests/simulations", *session.posargs)
 
 
 @nox.session(venv_backend="none")

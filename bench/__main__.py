@@ -9,18 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from bench.lanes import side_by_side
 from bench.parts import Part, parts
-from bench.results import Unfinished, save
-from bench.rows import Row
+from bench.results import Row, Unfinished, collect, compare, save
 from ilr_bench.console import fail_in_one_line, note
-from ilr_bench.costs.fits import available_memory
 from ilr_bench.errors import IlrError, MissingInputError
 
 UNFINISHED = Path("runs", "bench")
@@ -41,38 +39,35 @@ def main() -> None:
         "--out",
         type=Path,
         help="where the rows go (bench/results.json, with --full results-grid.json, on a GPU results-cuda.json; "
-        "with --sharing nowhere)",
+        "with --only nowhere)",
     )
     parser.add_argument(
         "--docs", action="store_true", help="write tables and figure of docs/performance.md (--full: -grid.md) as well"
     )
+    parser.add_argument("--only", default="", help="the parts with this in their name: jail, sampling, 'joint step'")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="what changed by over a tenth")
     parser.add_argument("--sharing", action="store_true", help="one study of 12 variants against 12 cold runs instead")
-    parser.add_argument("--workers", type=int, help="processes at a time, each with one thread (1; with --sharing 2)")
-    parser.add_argument("--steps", type=int, default=3, help="with --sharing: of each trial")
-    parser.add_argument("--folder", type=Path, help="with --sharing: an empty folder that keeps the studies")
+    parser.add_argument("--workers", type=int, default=2, help="with --sharing: processes at a time")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    on_gpu = arguments.device != "cpu"
-    if on_gpu and arguments.docs:
-        parser.error("--docs: the tables of docs/performance.md are those of a CPU")
+    full, device = arguments.full, arguments.device
+    if arguments.docs and (arguments.only or device != "cpu"):
+        parser.error("--docs: the tables of docs/performance.md are those of a whole run on a CPU")
     with fail_in_one_line():
         if arguments.compare:
-            from bench.compare import compare
-
             sys.exit(compare(*arguments.compare))
-        if arguments.sharing:
+        elif arguments.sharing:
+            # It imports all that a sweep does.
             from bench import sharing
 
-            arguments.workers = arguments.workers or 2
-            sharing.run(arguments)
+            print(sharing.measure(arguments.workers))
         elif arguments.part:
-            chosen = {part.name: part for part in parts(arguments.full, arguments.device)}[arguments.part]
+            chosen = {part.name: part for part in parts(full, device)}[arguments.part]
             arguments.out.write_text(json.dumps(chosen.measure()), encoding="utf-8")
         else:
-            check_device(arguments.device)
-            out = arguments.out or (OUT.with_name("results-cuda.json") if on_gpu else GRID if arguments.full else OUT)
-            run(arguments.full, arguments.device, out, arguments.docs, arguments.workers or 1)
+            check_device(device)
+            usual = OUT.with_name("results-cuda.json") if device != "cpu" else GRID if full else OUT
+            run(full, device, arguments.out or (None if arguments.only else usual), arguments.docs, arguments.only)
 
 
 def check_device(device: str) -> None:
@@ -86,30 +81,31 @@ def check_device(device: str) -> None:
         raise MissingInputError(f"--device {device}: torch finds no such GPU here; leave it out to measure the CPU")
 
 
-def run(full: bool, device: str, out: Path, docs: bool, workers: int) -> None:
-    """All parts, those left over from an interrupted run apart, `workers` of them at a time."""
+def run(full: bool, device: str, out: Path | None, docs: bool, only: str = "") -> None:
+    """The parts whose names hold `only`, those left over from an interrupted run apart; raises MissingInputError."""
     from bench import growth, tables
 
-    kind = f"{'full' if full else 'quick'}-{device}"
+    todo = [part for part in parts(full, device) if only in part.name]
+    if not todo:
+        known = ", ".join(part.name for part in parts(full, device))
+        raise MissingInputError(f"--only {only}: no part is called so; there are {known}")
+    kind = re.sub(r"\W+", "-", f"{'full' if full else 'quick'} {device} {only}".strip())
     unfinished = Unfinished(UNFINISHED / f"{kind}.json", kind)
     if unfinished.outdated:
         note("an unfinished run is left out: code, libraries or machine have changed since")
-    todo = parts(full, device)
-    places = {part.name: place for place, part in enumerate(todo, start=1)}
-
-    def take(part: Part) -> None:
+    for place, part in enumerate(todo, start=1):
+        if part.name in unfinished.parts:
+            continue
         left = sum(other.estimate for other in todo if other.name not in unfinished.parts) / 60
-        name = f"[{places[part.name]}/{len(todo)}] {part.name}"
+        name = f"[{place}/{len(todo)}] {part.name}"
         note(f"{name}: about {part.estimate:.0f} s; all that is left {left:.0f} min of computing")
         start = time.perf_counter()
         unfinished.keep(part.name, measured(part, full, device))
         note(f"{name}: {time.perf_counter() - start:.0f} s")
-
-    missing = [part for part in todo if part.name not in unfinished.parts]
-    side_by_side(missing, workers, available_memory(), take)
     found = [row for part in todo for row in unfinished.parts[part.name]]
-    found += growth.rows(found)
-    results = save(found, out, device)
+    results = collect([*found, *growth.rows(found)], device)
+    if out:
+        save(results, out)
     print(tables.markdown(results))
     if docs:
         tables.write_docs(results, full)

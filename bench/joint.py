@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.clock import now, side_by_side
-from bench.limits import Group, Limits, sampling_bytes, sampling_operations, update_operations
-from bench.rows import Row, comparison
+from bench.clock import MemoryWatch, fastest
+from bench.limits import Group, Limits, limits_of, sampling_bytes, sampling_operations, update_operations
+from bench.parts import Cell
+from bench.results import Row, comparison
 from bench.shapes import PAD, SIZES, make_model, make_tokenizer
-from bench.step import REST, MemoryWatch
 from ilr_bench import ilr
 from ilr_bench.agent import Agent, Prompt
 from ilr_bench.config import IDEA3_STAGES, RunConfig, change
 from ilr_bench.costs.architecture import Architecture
+from ilr_bench.costs.fits import available_memory
 from ilr_bench.costs.memory import activations
-from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.base import Completion
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.grading import Grader
 from ilr_bench.outcomes import Discussion, Lesson
@@ -41,26 +42,6 @@ QUESTION_WORDS = 24
 """With what the style adds, a prompt of 36 tokens."""
 TRL_BATCH = 5 * 2**30
 """Bytes that a batch of TRL's may keep for the way back; a larger one is taken in halves, as its users would."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one joint step is asked to do."""
-
-    sizes: tuple[str, ...]
-    """Each agent's model, see `bench.shapes`."""
-    samples: int = 8
-    new_tokens: int = 48
-    questions: int = 16
-    repeats: int = 2
-    device: str = "cpu"
-
-    @property
-    def name(self) -> str:
-        """Sizes, agents, samples, length, questions."""
-        models = self.sizes[0] if len(set(self.sizes)) == 1 else " and ".join(self.sizes)
-        agents = f"{len(self.sizes)} agent{'s' if len(self.sizes) > 1 else ''}"
-        return f"{models}, {agents}, {self.questions} questions x {self.samples}, {self.new_tokens} tokens"
 
 
 class Peer(Agent):
@@ -82,14 +63,7 @@ class Silence:
 
     name = "transformers"
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, prompts: Any, samples: Sequence[int], *_: Any, **__: Any) -> list[list[Completion]]:
         """Turns without a token."""
         nothing = Completion((), np.zeros(0, dtype=np.float32), True)
         return [[nothing] * count for count in samples]
@@ -107,7 +81,14 @@ class Joint:
     config: RunConfig
     watch: MemoryWatch
     step: int = 0
-    talk: Discussion | None = field(default=None)
+    talk: Discussion | None = None
+
+    @property
+    def discussion(self) -> Discussion:
+        """That of the last step; raises ValueError where none was taken."""
+        if self.talk is None:
+            raise ValueError("take a step first: its prompts are needed")
+        return self.talk
 
     def take(self) -> None:
         """The step, optimizer steps included."""
@@ -171,32 +152,35 @@ def joint_step(cell: Cell, grader: Grader, watch: MemoryWatch, alone: bool = Fal
     return Joint(cell, room, config, watch)
 
 
-def measure(cell: Cell, limits: Limits, rival: bool = True) -> list[Row]:
-    """Stages of the step, the step against TRL's trainers (`rival`), and against agents apart."""
+def measure(cell: Cell, limits: Limits | None = None, rival: bool = True) -> list[Row]:
+    """Stages of the step, the step against agents apart, and against TRL's trainers (`rival`) where memory allows."""
+    against = f"{cell.name}: against stock TRL"
+    if cell.device == "cpu" and cell.memory > (free := available_memory()):
+        lacking = f"not run: needs about {cell.memory / 2**30:.0f} GiB of {free / 2**30:.0f} free"
+        return [{"group": "peers", "what": against, "note": lacking}]
     with tempfile.TemporaryDirectory() as folder, Grader() as grader:
         watch = MemoryWatch(Path(folder, "timing.jsonl"), cell.device)
         ours = joint_step(cell, grader, watch)
         ours.take()
-        peaks = dict(watch.peaks)
         watch.clear()
-        start = now(cell.device)
+        start = watch.clock()
         ours.take()
-        found = stage_rows(ours, watch, limits, now(cell.device) - start, peaks)
+        found = watch.rows("stages", cell.name, watch.clock() - start)
+        add_distances(found, ours, limits or limits_of(cell.device))
         calls: list[Any] = [ours.take]
         if len(cell.sizes) > 1:
             calls.append(joint_step(cell, grader, watch, alone=True).take)
-        trainers = stock_trainers(ours) if rival else []
         if rival:
+            trainers = stock_trainers(ours)
             calls.append(lambda: [trainer.step() for trainer in trainers])
         # The first turn of each counts as well where nothing is faster: a step may take half a minute.
-        seconds = side_by_side(*calls, repeats=cell.repeats, device=cell.device, warm=False)
+        seconds = fastest(*calls, repeats=cell.repeats, warm=False, clock=watch.clock)
         if len(cell.sizes) > 1:
             apart = len(cell.sizes) * seconds[1]
-            found.append(comparison(f"{cell.name}: against agents apart", seconds[0], apart) | {"group": "agents"})
+            found.append(comparison("agents", f"{cell.name}: against agents apart", seconds[0], apart))
         if rival:
-            tokens = sum(row.get("tokens", 0) for row in found if row["what"].split(": ")[1] in IDEA3_STAGES)
-            row = comparison(f"{cell.name}: against stock TRL", seconds[0], seconds[-1], tokens)
-            found.append(row | {"group": "peers"})
+            tokens = sum(row.get("tokens", 0) for row in found if stage_of(row) in IDEA3_STAGES)
+            found.append(comparison("peers", against, seconds[0], seconds[-1], tokens))
     return found
 
 
@@ -205,9 +189,7 @@ def stock_trainers(ours: Joint) -> list[Any]:
     # TRL takes seconds to import, and not every measurement needs it.
     from bench.trl_step import StockTrainer, make_trainer
 
-    cell, talk = ours.cell, ours.talk
-    if talk is None:
-        raise ValueError("take a step first: the trainers get its prompts")
+    cell, talk = ours.cell, ours.discussion
     trainers = []
     for place, size in enumerate(cell.sizes):
         model, tokenizer = make_model(size, place, cell.device), make_tokenizer(size)
@@ -228,41 +210,32 @@ def kept(shape: Architecture, rows: int, longest: int, answer: int) -> int:
     return rows * (longest * shape.layers * activations(shape, 4, False) + answer * shape.vocabulary * 12)
 
 
-def stage_rows(ours: Joint, watch: MemoryWatch, limits: Limits, total: float, peaks: dict[str, int]) -> list[Row]:
-    """Seconds, tokens, memory and distance from the limit of each stage of the last step, and what is left over."""
-    cell, talk = ours.cell, ours.talk
-    assert talk is not None
-    found: list[Row] = []
-    taken = watch.taken()
-    for stage, (seconds, tokens) in taken.items():
-        row: Row = {"group": "stages", "what": f"{cell.name}: {stage}", "ours": seconds, "share": seconds / total}
-        row["memory"] = peaks.get(stage, 0)
-        if tokens:
-            row |= {"tokens": tokens, "tokens_per_second": tokens / seconds}
-        work, read = asked(cell, talk, stage)
+def add_distances(rows: Sequence[Row], ours: Joint, limits: Limits) -> None:
+    """Adds to each stage of the last step which part of the machine's limits it used."""
+    for row in rows:
+        work, read = asked(ours, stage_of(row))
         if work:
-            row["compute"] = work / seconds / limits.operations
+            row["compute"] = work / row["ours"] / limits.operations
         if read:
-            row["bandwidth"] = read / seconds / limits.bandwidth
-        found.append(row)
-    rest = total - sum(seconds for seconds, _ in taken.values())
-    found.append({"group": "stages", "what": f"{cell.name}: {REST}", "ours": rest})
-    found[-1]["share"] = rest / total
-    found.append({"group": "stages", "what": f"{cell.name}: whole step", "ours": total, "memory": max(peaks.values())})
-    return found
+            row["bandwidth"] = read / row["ours"] / limits.bandwidth
 
 
-def asked(cell: Cell, talk: Discussion, stage: str) -> tuple[float, float]:
+def stage_of(row: Row) -> str:
+    """The end of its name."""
+    return row["what"].rpartition(": ")[2]
+
+
+def asked(ours: Joint, stage: str) -> tuple[float, float]:
     """Operations and bytes that a stage of the step cannot do without, over all agents."""
     work = read = 0.0
-    for place, size in enumerate(cell.sizes):
+    for place, size in enumerate(ours.cell.sizes):
         shape = SIZES[size]
         groups = {
             name: [
                 Group(len(group[0].prompt.ids), tuple(len(turn.completion.token_ids) for turn in group))
                 for group in turns[place]
             ]
-            for name, turns in talk.turns.items()
+            for name, turns in ours.discussion.turns.items()
         }
         if stage == "update":
             work += update_operations(shape, [*groups["sharing"], *groups["fusion"]])

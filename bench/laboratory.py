@@ -74,7 +74,7 @@ def _ranking(
     spread = [scipy.stats.spearmanr(difficulty[draw], steps[draw]).statistic for draw in draws]
     return {
         "spearman": (float(correlation), *map(float, np.quantile(spread, (0.025, 0.975)))),
-        "valid_rankings": [_share(ranking.valid, ranking.valid + ranking.invalid) for ranking in rankings],
+        "valid_rankings": [_share(np.arange(item.valid + item.invalid) < item.valid) for item in rankings],
         "cooperation_share": dict(zip(config.agents, map(float, shares), strict=True)),
     }
 
@@ -90,14 +90,13 @@ def _dialogues(table: Table, config: Any, grader: Grader) -> dict[str, Any]:
         peer_is_right = solo[1 - place] if len(table.agents) == 2 else np.all(np.delete(solo, place, axis=0), axis=0)
         says_right = np.array([all(claim is None for claim in corrections(turn[0].text)) for turn in analyses[place]])
         found[agent.name] = {
-            "solo": _share(int(solo[place].sum()), solo.shape[1]),
-            "fusion": _share(int(fused[place].sum()), solo.shape[1]),
-            "analysis_verdict": _share(int((says_right == peer_is_right).sum()), solo.shape[1]),
+            "solo": _share(solo[place]),
+            "fusion": _share(fused[place]),
+            "analysis_verdict": _share(says_right == peer_is_right),
             "analysis_majority": float(max(peer_is_right.mean(), 1 - peer_is_right.mean())),
             "fusion_by_own_and_peer": {
                 f"{'right' if own else 'wrong'}/{'right' if peer else 'wrong'}": _share(
-                    int(fused[place][(solo[place] == own) & (peer_is_right == peer)].sum()),
-                    int(((solo[place] == own) & (peer_is_right == peer)).sum()),
+                    fused[place][(solo[place] == own) & (peer_is_right == peer)]
                 )
                 for own in (False, True)
                 for peer in (False, True)
@@ -120,19 +119,19 @@ def _swap(table: Table) -> dict[str, Any]:
 
 def _changed(first: Turns, second: Turns, agent: int) -> tuple[float, float, float]:
     pairs = zip(first[agent], second[agent], strict=True)
-    return _share(sum(one[0].text != other[0].text for one, other in pairs), len(first[agent]))
+    return _share(np.array([one[0].text != other[0].text for one, other in pairs]))
 
 
 def _right(scores: Any) -> NDArray[np.bool_]:
     return np.array([[group[0].verdict is Verdict.CORRECT for group in groups] for groups in scores])
 
 
-def _share(count: int, total: int) -> tuple[float, float, float]:
-    """Share with its Wilson interval."""
-    if not total:
+def _share(found: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """How many are true, with the Wilson interval."""
+    if not found.size:
         return (float("nan"),) * 3
-    low, high = proportion_confint(count, total, method="wilson")
-    return (count / total, float(low), float(high))
+    low, high = proportion_confint(int(found.sum()), found.size, method="wilson")
+    return (float(found.mean()), float(low), float(high))
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from bench.clock import side_by_side
-from bench.rows import Row
+from bench.clock import clock_of, fastest
+from bench.results import Row
 from ilr_bench.costs.architecture import Architecture
 from ilr_bench.generation.linears import fast_linears
 
@@ -35,27 +35,28 @@ class Limits:
     """Bytes per second."""
 
 
-def measure(device: str = "cpu", half: bool = False) -> Limits:
-    """Matrix products (fp32, or bf16 where `half`), best size and library; a + 2 b in arrays that no cache holds."""
-    kind = torch.bfloat16 if half else torch.float32
+def limits_of(device: str) -> Limits:
+    """Matrix products (fp32, on a GPU bf16), best size and library; a + 2 b in arrays that no cache holds."""
+    kind, clock = torch.float32 if device == "cpu" else torch.bfloat16, clock_of(device)
     best = 0.0
     for side in SIDES if device == "cpu" else tuple(8 * side for side in SIDES):
         layer = torch.nn.Linear(side, side, bias=False, device=device, dtype=kind)
         one = torch.randn(side, side, device=device, dtype=kind)
         with torch.inference_mode(), fast_linears(layer):
-            times = side_by_side(partial(torch.matmul, one, one), partial(layer, one), repeats=5, device=device)
+            times = fastest(partial(torch.matmul, one, one), partial(layer, one), repeats=5, clock=clock)
         best = max(best, 2 * side**3 / min(times))
     first, second = (torch.ones(TRIAD_BYTES // 4, device=device) for _ in range(2))
     out = torch.empty_like(first)
-    (seconds,) = side_by_side(lambda: torch.add(first, second, alpha=2, out=out), repeats=5, device=device)
+    (seconds,) = fastest(lambda: torch.add(first, second, alpha=2, out=out), repeats=5, clock=clock)
     return Limits(best, 3 * TRIAD_BYTES / seconds)
 
 
-def rows(found: Limits, what: str) -> list[Row]:
-    """For the table."""
+def measure(device: str) -> list[Row]:
+    """Both limits, for the table."""
+    found, what = limits_of(device), "fp32, one thread" if device == "cpu" else "bf16, the GPU"
     return [
-        {"what": f"matrix products, {what}, GFLOP/s", "value": found.operations / 1e9},
-        {"what": f"memory, {what}, a + 2 b, GB/s", "value": found.bandwidth / 1e9},
+        {"group": "limits", "what": f"matrix products, {what}, GFLOP/s", "value": found.operations / 1e9},
+        {"group": "limits", "what": f"memory, {what}, a + 2 b, GB/s", "value": found.bandwidth / 1e9},
     ]
 
 

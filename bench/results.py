@@ -1,4 +1,4 @@
-"""Results as a file, and those of a run that is not finished yet.
+"""A measured row, files of rows, what changed between two of them, and the rows of a run that is not finished yet.
 
 A part's rows are kept as soon as they are there. The same command goes on with the parts that are missing, as long
 as code, libraries and machine are what they were.
@@ -11,14 +11,48 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
-from bench.rows import Row
 from ilr_bench.errors import MissingInputError
 from ilr_bench.files import write_atomic
 from ilr_bench.identity import determinants, versions
 from ilr_bench.machine import machine
+
+REST = "neither sampling, grading nor update"
+"""The row of a step's seconds that no stage accounts for."""
+COMPARED = ("ours", "ratio", "memory")
+LIMIT = 0.10
+
+
+class Row(TypedDict, total=False):
+    """One line of the results; what was not measured is left out."""
+
+    group: str
+    """The table that it belongs to."""
+    what: str
+    """Its name, unique in its group."""
+    ours: float
+    """Seconds."""
+    other: float
+    """Seconds of what it is compared with."""
+    ratio: float
+    """other / ours."""
+    tokens: float
+    """Sampled or trained."""
+    tokens_per_second: float
+    memory: float
+    """Peak resident memory (on a GPU: allocated), MiB."""
+    share: float
+    """Of the step's seconds."""
+    compute: float
+    """Share of the matrix-multiply peak."""
+    bandwidth: float
+    """Share of the memory bandwidth."""
+    value: float
+    """A number of another kind, named in `what`."""
+    error: float
+    """Its standard error."""
+    note: str
 
 
 class Results(TypedDict):
@@ -29,6 +63,28 @@ class Results(TypedDict):
     device: str
     versions: dict[str, str]
     rows: list[Row]
+
+
+def comparison(group: str, what: str, ours: float, other: float, tokens: float | None = None) -> Row:
+    """Two ways to do the same, and tokens per second of ours."""
+    row: Row = {"group": group, "what": what, "ours": ours, "other": other, "ratio": other / ours}
+    if tokens is not None:
+        row |= {"tokens": tokens, "tokens_per_second": tokens / ours}
+    return row
+
+
+def collect(rows: Sequence[Row], device: str) -> Results:
+    """Rows with date, machine and versions; numbers to six digits, so that few bytes change."""
+    short = [{key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
+             for row in rows]  # fmt: skip
+    date = datetime.now(UTC).date().isoformat()
+    return {"date": date, "machine": machine(), "device": device, "versions": versions(), "rows": short}  # type: ignore[typeddict-item]
+
+
+def save(found: Results, path: Path) -> None:
+    """Writes the file as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def load(path: Path) -> Results:
@@ -42,19 +98,47 @@ def load(path: Path) -> Results:
     return found
 
 
-def save(rows: Sequence[Row], path: Path, device: str) -> Results:
-    """Writes rows with date, machine and versions."""
-    date = datetime.now(UTC).date().isoformat()
-    found: Results = {
-        "date": date,
-        "machine": machine(),
-        "device": device,
-        "versions": versions(),
-        "rows": [_rounded(row) for row in rows],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+class Change(NamedTuple):
+    """One number that moved."""
+
+    what: str
+    key: str
+    before: float
+    after: float
+
+
+def changes(old: Sequence[Row], new: Sequence[Row]) -> list[Change]:
+    """Seconds, ratios and memory of rows with the same name that moved by more than `LIMIT` of what they were."""
+    before = {(row["group"], row["what"]): row for row in old}
+    found = []
+    for row in new:
+        known = before.get((row["group"], row["what"]), {})
+        for key in COMPARED:
+            one, other = known.get(key), row.get(key)
+            if isinstance(one, float | int) and isinstance(other, float | int) and abs(other - one) > LIMIT * abs(one):
+                found.append(Change(f"{row['group']}: {row['what']}", key, float(one), float(other)))
     return found
+
+
+def unmatched(old: Sequence[Row], new: Sequence[Row]) -> list[str]:
+    """Rows that only one of them has."""
+    names = [{f"{row['group']}: {row['what']}" for row in rows} for rows in (old, new)]
+    return sorted(names[0] ^ names[1])
+
+
+def compare(old: Path, new: Path) -> int:
+    """Prints the changes; the status to exit with. Raises MissingInputError for a file that holds no results."""
+    one, other = load(old), load(new)
+    if one["machine"] != other["machine"]:
+        print(f"Two machines, so only ratios mean something: {one['machine']} and {other['machine']}")
+    found = changes(one["rows"], other["rows"])
+    for change in found:
+        moved = change.after / change.before - 1
+        print(f"{change.what}: {change.key} {change.before:.4g} -> {change.after:.4g} ({moved:+.0%})")
+    for name in unmatched(one["rows"], other["rows"]):
+        print(f"only in one of them: {name}")
+    print(f"{len(found)} numbers changed by more than {LIMIT:.0%}")
+    return 1 if found else 0
 
 
 class Unfinished:
@@ -63,7 +147,6 @@ class Unfinished:
     def __init__(self, path: Path, kind: str) -> None:
         """kind: what was asked for; another one begins anew."""
         self._path = path
-        self._lock = Lock()
         self._key = {"kind": kind, "machine": machine(), "versions": determinants(), "bench": _own_code()}
         self.parts: dict[str, list[Row]] = {}
         self.outdated = False
@@ -72,17 +155,15 @@ class Unfinished:
             kept = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return
-        if kept["key"] == self._key:
+        self.outdated = kept["key"] != self._key
+        if not self.outdated:
             self.parts = kept["parts"]
-        else:
-            self.outdated = True
 
     def keep(self, part: str, rows: list[Row]) -> None:
-        """A part that is there; threads may keep theirs at the same time."""
-        with self._lock:
-            self.parts[part] = rows
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path, json.dumps({"key": self._key, "parts": self.parts}).encode())
+        """A part that is there."""
+        self.parts[part] = rows
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._path, json.dumps({"key": self._key, "parts": self.parts}))
 
     def remove(self) -> None:
         """Everything is there, and stands elsewhere."""
@@ -94,9 +175,3 @@ def _own_code() -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _rounded(row: Row) -> Row:
-    """Six digits that count: more says nothing, and fewer bytes change."""
-    short = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
-    return short  # type: ignore[return-value]

@@ -10,32 +10,38 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from bench.rows import Row
+from bench.clock import fastest
+from bench.results import Row
 
-PROCESSES = 5
 LIBRARIES = "import torch, transformers, trl, peft, lm_eval"
+STARTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "python, nothing else": (5, ("-c", "pass")),
+    "import ilr_bench": (5, ("-c", "import ilr_bench")),
+    "ilr-bench --help": (5, ("-m", "ilr_bench", "--help")),
+    "python -m ilr_bench.sweep --help": (5, ("-m", "ilr_bench.sweep", "--help")),
+    "the libraries (torch, transformers, trl, peft, lm-eval)": (2, ("-c", LIBRARIES)),
+    "all that a trial imports": (2, ("-c", "import ilr_bench.trial")),
+}
+"""Name -> how often, and Python's arguments."""
 
 
-def measure(making: bool = True) -> list[Row]:
-    """A row per start; `making`: also a micro model made from nothing, which takes minutes of a busy machine."""
-    rows: list[Row] = [
-        {"what": "python, nothing else", "ours": fastest("-c", "pass")},
-        {"what": "import ilr_bench", "ours": fastest("-c", "import ilr_bench")},
-        {"what": "ilr-bench --help", "ours": fastest("-m", "ilr_bench", "--help")},
-        {"what": "python -m ilr_bench.sweep --help", "ours": fastest("-m", "ilr_bench.sweep", "--help")},
-        {"what": "the libraries (torch, transformers, trl, peft, lm-eval)", "ours": fastest("-c", LIBRARIES, times=2)},
-        {"what": "all that a trial imports", "ours": fastest("-c", "import ilr_bench.trial", times=2)},
-    ]
-    if making:
-        rows.append({"what": "making a micro model (A)", "ours": make_model()})
-    return rows
+def measure() -> list[Row]:
+    """A row per start, and one for a micro model made from nothing, which takes minutes of a busy machine."""
+    rows: list[Row] = []
+    for what, (repeats, arguments) in STARTS.items():
+        start = partial(subprocess.run, [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        (seconds,) = fastest(start, repeats=repeats, warm=False, clock=children_time)
+        rows.append({"group": "start-up", "what": what, "ours": seconds})
+    return [*rows, {"group": "start-up", "what": "making a micro model (A)", "ours": make_model()}]
 
 
-def fastest(*arguments: str, times: int = PROCESSES) -> float:
-    """Seconds of a Python process with these arguments."""
-    return min(_seconds(arguments) for _ in range(times))
+def children_time() -> float:
+    """CPU seconds of all processes under this one that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def make_model() -> float:
@@ -51,10 +57,3 @@ def make_model() -> float:
         else:
             entry.prepare()
         return time.process_time() - start
-
-
-def _seconds(arguments: tuple[str, ...]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

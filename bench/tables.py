@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import growth
-from bench.results import Results
-from bench.rows import Row
+from bench.results import REST, Results, Row
 from ilr_bench.config import IDEA3_STAGES
 from ilr_bench.errors import StoreError
 from ilr_bench.files import write_atomic
@@ -70,7 +69,6 @@ def _cost(row: Row) -> float:
     return row["ours"] / row["other"]
 
 
-REST = "neither sampling, grading nor update"
 TARGETS = (
     Target("joint step of 2 agents, 26M, in TRL's time", "peers", r"^26M, 2 agents, .* x 8, 48 tokens", 0.5, _cost),
     Target("joint steps of 2 agents or more, any size, in TRL's time", "peers", r" [2-9] agents", 0.5, _cost),

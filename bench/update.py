@@ -1,4 +1,4 @@
-"""The policy update against TRL's own trainer, side by side in one run: `python -m bench.update`.
+"""The policy update against TRL's own trainer, side by side in one process.
 
 The same turns, loss, optimizer and clipping; TRL gets them as the one padded batch that it would make of them.
 """
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
-from bench.clock import side_by_side
-from bench.rows import Row, comparison
+from bench.clock import fastest
+from bench.results import Row, comparison
 from bench.shapes import SIZES, make_model, make_tokenizer
 from bench.trl_step import make_trainer
 from ilr_bench.config import UpdateSettings
@@ -40,15 +40,12 @@ def measure() -> list[Row]:
         start = time.process_time()
         trainer = make_trainer(make_model(SIZE), make_tokenizer(SIZE), len(turns), SAMPLES, LONGEST)
         construction = time.process_time() - start
-        ours, theirs = side_by_side(
-            partial(updater.update, turns, 1),
-            partial(trainer_step, trainer, turns),
-        )
-        rows.append(comparison(f"{name} x {SAMPLES}", ours, theirs))
+        ours, theirs = fastest(partial(updater.update, turns, 1), partial(trainer_step, trainer, turns))
+        rows.append(comparison("update", f"{name} x {SAMPLES}", ours, theirs))
     model = make_model(SIZE)
     start = time.process_time()
     PolicyUpdater(copy.deepcopy(model), "A", UpdateSettings(), 10, LONGEST, 1.0)
-    return [*rows, comparison("making an updater", time.process_time() - start, construction)]
+    return [*rows, comparison("update", "making an updater", time.process_time() - start, construction)]
 
 
 def make_turns(prompt_lengths: tuple[int, ...]) -> list[TrainedTurn]:
@@ -67,11 +64,9 @@ def make_turns(prompt_lengths: tuple[int, ...]) -> list[TrainedTurn]:
 
 def trainer_step(trainer: Any, turns: list[TrainedTurn]) -> None:
     """TRL's loss on its own forward, backward, clipping and the optimizer's step."""
-    prompt_ids, prompt_mask = _padded([turn.prompt_ids for turn in turns], left=True)
-    completion_ids, completion_mask = _padded([turn.completion_ids for turn in turns], left=False)
-    old = torch.zeros(completion_ids.shape)
-    for row, turn in zip(old, turns, strict=True):
-        row[: len(turn.completion_ids)] = torch.from_numpy(turn.logprobs)
+    prompt_ids, prompt_mask = _padded([turn.prompt_ids for turn in turns], "left")
+    completion_ids, completion_mask = _padded([turn.completion_ids for turn in turns], "right")
+    old = pad_sequence([torch.from_numpy(turn.logprobs) for turn in turns], batch_first=True)
     trainer.model.train()
     loss = trainer.compute_loss(
         trainer.model,
@@ -91,21 +86,7 @@ def trainer_step(trainer: Any, turns: list[TrainedTurn]) -> None:
     trainer.optimizer.zero_grad()
 
 
-def _padded(rows: list[tuple[int, ...]], left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(len(row) for row in rows)
-    ids: NDArray[np.int64] = np.zeros((len(rows), longest), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for place, row in enumerate(rows):
-        where = slice(longest - len(row), None) if left else slice(0, len(row))
-        ids[place, where], mask[place, where] = row, 1
-    return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def main() -> None:
-    """Prints the table."""
-    for row in measure():
-        print(f"{row['what']}: {row['ours']:.3f} s, TRL's trainer {row['other']:.3f} s, ratio {row['ratio']:.2f}")
-
-
-if __name__ == "__main__":
-    main()
+def _padded(rows: list[tuple[int, ...]], side: str) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_side=side)
+    mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True, padding_side=side)
+    return ids, mask

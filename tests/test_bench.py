@@ -1,11 +1,11 @@
 """The benchmark: the same work on both sides, fits that find a known law, runs that continue, tables that say it."""
 
+import inspect
 import json
 import subprocess
 import sys
-import time
-from functools import partial
-from threading import Lock
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import __main__ as command
-from bench import growth, limits, results, tables
-from bench import parts as bench_parts
-from bench.compare import changes, compare, unmatched
-from bench.joint import Cell, joint_step, measure, stock_trainers
-from bench.lanes import side_by_side
-from bench.parts import Part, cells, parts
-from bench.rows import comparison
+from bench import growth, joint, limits, results, sharing, tables
+from bench.clock import MemoryWatch, fastest
+from bench.joint import joint_step, measure, stock_trainers
+from bench.parts import Cell, Part, cells, parts
+from bench.results import changes, compare, comparison, unmatched
 from bench.shapes import SIZES, make_model, make_tokenizer
-from bench.step import MemoryWatch
 from ilr_bench.errors import MissingInputError, StoreError
+from ilr_bench.folders import digests, write_manifest
 from ilr_bench.grading import Grader
 
 HEAVY = {"torch", "transformers", "pandas", "trl", "lm_eval", "optuna", "matplotlib"}
@@ -44,7 +42,7 @@ def taken(tmp_path_factory):
 
 
 def row(group, what, ours, other=None):
-    return {"group": group, "ours": ours, "what": what} | ({} if other is None else comparison(what, ours, other))
+    return {"group": group, "ours": ours, "what": what} if other is None else comparison(group, what, ours, other)
 
 
 # The same work on both sides.
@@ -121,10 +119,10 @@ def test_models_of_two_sizes_sit_at_one_table_and_the_device_part_measures_such_
 
 
 def test_a_cell_that_does_not_fit_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr(bench_parts, "available_memory", lambda: 2 * 2**30)
-    (row,) = bench_parts.joint("26M", 2, 8, 48, 1)
+    monkeypatch.setattr(joint, "available_memory", lambda: 2 * 2**30)
+    (row,) = measure(Cell(("26M", "26M"), questions=2, repeats=1))
     assert row["note"] == "not run: needs about 9 GiB of 2 free"
-    assert bench_parts.joint_memory("135M", 4) > 12 * 9 * SIZES["135M"].parameters
+    assert Cell(("135M",) * 4).memory > 12 * 9 * SIZES["135M"].parameters
 
 
 # The arithmetic limit.
@@ -170,7 +168,7 @@ def test_text_of_the_word_tokenizer_comes_back_as_the_same_tokens():
 @given(st.floats(-1, 3), st.floats(1e-3, 1e3))
 def test_a_power_law_is_found_again(slope, scale):
     at = np.array([1.0, 2.0, 3.0, 4.0])
-    found, error = growth.exponent(at, scale * at**slope)
+    found, error = growth.Curve("micro", "agents", "ours", tuple(at), tuple(scale * at**slope)).exponent()
     assert found == pytest.approx(slope, abs=1e-6)
     assert error == pytest.approx(0, abs=1e-6)
 
@@ -212,7 +210,7 @@ def test_changes_of_more_than_a_tenth_are_flagged_in_either_direction():
 @pytest.mark.parametrize(("seconds", "status"), [(1.05, 0), (2.0, 1)])
 def test_comparing_ends_with_a_status_that_a_script_can_use(tmp_path, capsys, seconds, status):
     for name, ours in (("old", 1.0), ("new", seconds)):
-        results.save([row("sampling", "micro", ours)], tmp_path / f"{name}.json", "cpu")
+        results.save(results.collect([row("sampling", "micro", ours)], "cpu"), tmp_path / f"{name}.json")
     assert compare(tmp_path / "old.json", tmp_path / "new.json") == status
     assert ("sampling: micro: ours 1 -> 2 (+100%)" in capsys.readouterr().out) == bool(status)
 
@@ -229,57 +227,45 @@ def test_a_file_without_results_is_refused_by_name(tmp_path, content):
 # A run that continues.
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_run_goes_on_with_the_parts_that_are_missing(workers, tmp_path, monkeypatch, capsys):
-    asked = []
-
-    def one(name, fails=()):
-        asked.append(name)
-        if name in fails:
-            raise command.PartFailedError(name)
-        return [row("limits", name, 1.0)]
+def test_an_interrupted_run_goes_on_with_the_parts_that_are_missing(tmp_path, monkeypatch, capsys):
+    asked, fails = [], {"b"}
 
     def measured(part, full, device):
-        return part.measure()
+        asked.append(part.name)
+        if part.name in fails:
+            raise command.PartFailedError(part.name)
+        return [row("limits", part.name, 1.0)]
 
     monkeypatch.setattr(command, "UNFINISHED", tmp_path / "unfinished")
     monkeypatch.setattr(command, "measured", measured)
-    monkeypatch.setattr(command, "parts", lambda full, device: [Part(n, 1, partial(one, n, ("b",))) for n in "abc"])
+    monkeypatch.setattr(command, "parts", lambda full, device: [Part(name, 1, "limits") for name in "abc"])
     with pytest.raises(command.PartFailedError):
-        command.run(False, "cpu", tmp_path / "out.json", False, workers)
+        command.run(False, "cpu", tmp_path / "out.json", False)
     assert not (tmp_path / "out.json").exists()
-    monkeypatch.setattr(command, "parts", lambda full, device: [Part(n, 1, partial(one, n)) for n in "abc"])
-    command.run(False, "cpu", tmp_path / "out.json", False, workers)
-    assert sorted(asked) == ["a", "b", "b", "c"]
+    fails.clear()
+    command.run(False, "cpu", tmp_path / "out.json", False)
+    assert asked == ["a", "b", "b", "c"]
     assert [found["what"] for found in results.load(tmp_path / "out.json")["rows"]] == ["a", "b", "c"]
     assert list((tmp_path / "unfinished").glob("*.json")) == []
     assert "| a |" in capsys.readouterr().out
 
 
-@given(
-    st.lists(st.integers(1, 9), min_size=1, max_size=12),
-    st.integers(1, 4),
-    st.integers(5, 20),
-)
-@settings(max_examples=50, deadline=None)
-def test_parts_side_by_side_keep_to_their_memory_and_all_run_once(sizes, workers, memory):
-    lock, running, seen, most = Lock(), [], [], []
+def test_only_some_parts_are_measured_and_go_to_no_file_unless_one_is_named(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(command, "UNFINISHED", tmp_path / "unfinished")
+    monkeypatch.setattr(command, "measured", lambda part, *_: asked.append(part.name) or [row("vllm", part.name, 1.0)])
+    command.run(True, "cpu", None, False, only="joint step, 135M, 2 agents, n = 8, 24")
+    assert asked == ["joint step, 135M, 2 agents, n = 8, 24 tokens"]
+    assert f"| {asked[0]} |" in capsys.readouterr().out
+    assert list(tmp_path.rglob("*.json")) == []
+    with pytest.raises(MissingInputError, match=r"--only jial: no part.* jail"):
+        command.run(False, "cpu", None, False, only="jial")
 
-    def take(part):
-        with lock:
-            running.append(part.memory)
-            most.append((len(running), sum(running)))
-        time.sleep(0.001)
-        with lock:
-            running.remove(part.memory)
-            seen.append(part.name)
 
-    todo = [Part(str(place), 1, list, size) for place, size in enumerate(sizes)]
-    side_by_side(todo, workers, memory, take)
-    assert sorted(seen, key=int) == [part.name for part in todo]
-    assert all(count <= workers and (used <= memory or count == 1) for count, used in most)
-    if workers == 1:
-        assert seen == [part.name for part in todo]
+def test_every_part_names_something_that_can_be_called_with_its_arguments():
+    for part in (*parts(full=True, device="cpu"), *parts(full=False, device="cuda")):
+        if part.module != "vllm":  # an environment of its own
+            inspect.signature(getattr(import_module(f"bench.{part.module}"), part.function)).bind(**part.arguments)
 
 
 def test_parts_of_other_code_are_not_taken_over(tmp_path, monkeypatch):
@@ -295,7 +281,7 @@ def test_a_part_that_dies_is_named(monkeypatch):
     done = subprocess.CompletedProcess((), -9)
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(command.PartFailedError, match="sampling micro was killed by signal 9"):
-        command.measured(Part("sampling micro", 1, list), False, "cpu")
+        command.measured(Part("sampling micro", 1, "sampling"), False, "cpu")
 
 
 def test_the_grid_has_every_size_number_of_agents_and_of_samples():
@@ -307,6 +293,75 @@ def test_the_grid_has_every_size_number_of_agents_and_of_samples():
     names = [part.name for part in parts(full=True, device="cpu")]
     assert len(names) == len(set(names))
     assert all(part.estimate > 0 for part in parts(full=True, device="cpu"))
+
+
+# Time.
+
+
+def test_the_fastest_of_each_counts_and_the_turn_that_warms_up_does_not():
+    moment, spent = [0.0], iter([9.0, 1.0, 3.0, 5.0, 2.0, 7.0])
+
+    def call():
+        moment[0] += next(spent)
+
+    assert fastest(call, call, repeats=2, clock=lambda: moment[0]) == (2.0, 5.0)
+
+
+# One study against cold runs.
+
+
+def pretend_sweep(study, workers, variants):
+    for variant in variants:
+        trial = study / "trials" / variant
+        (trial / "eval" / "A").mkdir(parents=True)
+        (trial / "result.json").write_text(json.dumps({"steps": 3, "versions": {"code": "c", "commit": str(workers)}}))
+        (trial / "train.jsonl").write_text("5\n7\n")
+        (trial / "eval" / "A" / "micro.jsonl").write_text("2\n")
+        write_manifest(trial, {}, digests(trial))
+    made = study / "artifacts" / "a"
+    made.mkdir(parents=True)
+    (made / "ability.json").write_text(json.dumps({"sampled_tokens": 100}))
+    (made / "records.jsonl").write_text("30\n")
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    monkeypatch.setattr(sharing, "profile", lambda _: SimpleNamespace(models=()))
+    monkeypatch.setattr(sharing, "call", lambda *_, **__: None)
+    monkeypatch.setattr(sharing, "read_result", lambda trial: SimpleNamespace(steps=3))
+    monkeypatch.setattr(sharing, "sweep", pretend_sweep)
+
+    def read(path, _):
+        return [SimpleNamespace(tokens=int(n), sampled_tokens=int(n)) for n in path.read_text().split()]
+
+    monkeypatch.setattr(sharing, "read", read)
+
+
+def test_sharing_is_told_in_tokens_of_both_ways(pretended):
+    lines = sharing.measure(2, ("ilr", "grpo")).splitlines()
+    assert {
+        "| trials run | 2 | 2 | 1.00 |",
+        "| tokens, training | 24 | 24 | 1.00 |",
+        "| tokens, evaluation | 34 | 64 | 1.88 |",
+        "| tokens, ability | 100 | 200 | 2.00 |",
+        "| tokens, all | 158 | 288 | 1.82 |",
+        "The records of all 2 trials are the same, byte for byte.",
+    } <= set(lines)
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "result.json"])
+def test_records_that_differ_are_no_sharing(pretended, monkeypatch, name):
+    def differing(study, workers, variants):
+        pretend_sweep(study, workers, variants)
+        if len(variants) == 1:
+            trial = study / "trials" / variants[0]
+            text = (trial / name).read_text()
+            (trial / name).write_text(text.replace("5", "6").replace('"steps": 3', '"steps": 4'))
+            write_manifest(trial, {}, digests(trial))
+
+    monkeypatch.setattr(sharing, "sweep", differing)
+    with pytest.raises(AssertionError, match="differs from"):
+        sharing.measure(2, ("ilr", "grpo"))
 
 
 # Tables.
@@ -342,7 +397,7 @@ def test_a_joint_step_is_one_line_with_the_share_of_each_stage():
 
 
 def test_the_page_changes_between_its_marks_only(tmp_path):
-    saved = results.save([row("sampling", "micro", 1.0, 2.0)], tmp_path / "out.json", "cpu")
+    saved = results.collect([row("sampling", "micro", 1.0, 2.0)], "cpu")
     page = tmp_path / "performance.md"
     page.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
     tables.write_docs(saved, False, tmp_path)

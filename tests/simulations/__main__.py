@@ -1,6 +1,6 @@
-"""Whether the tests keep what they promise: `python -m bench.statistics`; ends with status 1 where one does not.
+"""Whether the tests keep what they promise: `nox -s statistics`; ends with status 1 where one does not.
 
-On tables whose truth is known (`bench/null_tables.py`): how often a table without any effect has a marked difference,
+On tables whose truth is known (`null_tables.py`): how often a table without any effect has a marked difference,
 how often a difference of the printed detectable size is found, and how often an interval holds the true accuracy.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.stats
+from null_tables import World, differences, permuted
 from numpy.typing import NDArray
 
-from bench.null_tables import World, differences, permuted
 from reports import statistics
 from reports.statistics import Answers, PairedDifference
 

@@ -1,0 +1,65 @@
+"""Where the seconds, tokens and memory of a training step of the micro profile go.
+
+The real loop with the models of the profile, from optimizer step to optimizer step; the first step warms up and is
+left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.clock import MemoryWatch
+from bench.results import Row
+from ilr_bench import ilr
+from ilr_bench.config import RunConfig, change
+from ilr_bench.grading import Grader
+from ilr_bench.lineup import seat_agents
+from ilr_bench.models.base import MODELS
+from ilr_bench.profiles import profile
+from ilr_bench.records import DialogueRecord, StepRecord
+from ilr_bench.store import Artifacts, append_records
+from ilr_bench.trial import open_classroom
+
+STEPS = 5
+
+
+def measure(models: tuple[str, ...], steps: int = STEPS) -> list[Row]:
+    """Reading the models, what is measured before the first step, and the stages of a step; two steps or more."""
+    for model in models:
+        MODELS.get(model).prepare()
+    config = configuration(models, steps)
+    name = f"{len(models)} agent{'s' if len(models) > 1 else ''}"
+    with tempfile.TemporaryDirectory() as place, Grader() as grader:
+        folder = Path(place)
+        watch = MemoryWatch(folder / "timing.jsonl")
+        begun = 0.0
+
+        def finished(step: int, records: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
+            nonlocal begun
+            append_records(folder / "train.jsonl", records)
+            append_records(folder / "dialogues.jsonl", dialogues)
+            if step == 1:
+                watch.clear()
+                begun = watch.clock()
+
+        start = watch.clock()
+        seats = seat_agents(config)
+        seated = watch.clock()
+        room, _ = open_classroom(config, seats, Artifacts(folder / "artifacts"), grader, watch)
+        before = {"reading the models": seated - start, "difficulty and ability, once a study": watch.clock() - seated}
+        ilr.train(config, room, 1, finished)
+        found = watch.rows("micro profile", name, watch.clock() - begun, steps - 1)
+    first: list[Row] = [
+        {"group": "micro profile", "what": f"{name}: {what}", "ours": seconds} for what, seconds in before.items()
+    ]
+    return [*first, *found]
+
+
+def configuration(models: tuple[str, ...], steps: int) -> RunConfig:
+    """The micro profile with these models; one agent answers alone."""
+    changes: dict[str, Any] = {"models": list(models), "training.steps": steps, "training.validate_every": 0}
+    if len(models) == 1:
+        changes |= {"discussion.stages": ["sharing"], "discussion.trained_turns": "sharing", "calibration.kind": "none"}
+    return change(profile("micro"), changes)
