@@ -11,13 +11,8 @@ import pandas as pd
 
 from reports import statistics
 from reports.frames import StudyFrames
-from reports.rows import AVERAGE, PAPER_ORDER, Columns, Row, column_title, find_columns, find_rows
+from reports.rows import Columns, Row
 from reports.statistics import Interval, PairedDifference, SeedVariance
-
-__all__ = [
-    "AVERAGE", "PAPER_ORDER", "Accuracies", "Cell", "Columns", "Comparison", "Row", "column_title", "find_columns",
-    "find_rows",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,6 +110,14 @@ class Accuracies:
                 variances.append(item)
         return statistics.pooled(variances)
 
+    def common(self, row: Row, against: Row, column: str) -> pd.DataFrame | None:
+        """Answers (`correct`, and `other` of `against`) to common questions in common runs; None without any."""
+        left, right = self.answers(row, column), self.answers(against, column)
+        if left is None or right is None:
+            return None
+        both = _balanced(left[["correct"]].join(right["correct"].rename("other"), how="inner"))
+        return both if len(both) else None
+
     def compare(
         self, row: Row, against: Row, column: str, runs: SeedVariance | None, with_own_runs: bool = False
     ) -> Comparison | None:
@@ -122,11 +125,8 @@ class Accuracies:
 
         `with_own_runs` makes the test a second time with the two rows' own variance between runs.
         """
-        left, right = self.answers(row, column), self.answers(against, column)
-        if left is None or right is None:
-            return None
-        both = _balanced(left[["correct"]].join(right["correct"].rename("other"), how="inner"))
-        if not len(both):
+        both = self.common(row, against, column)
+        if both is None:
             return None
         names = _names(both)
         pooled = statistics.paired_difference(both["correct"], both["other"], **names, runs=runs)

@@ -7,18 +7,24 @@ from dataclasses import dataclass
 
 from reports.accuracy import Accuracies, Cell, Comparison
 from reports.frames import StudyFrames
-from reports.rows import Row, find_columns, find_rows
+from reports.rows import Columns, Row, find_columns, find_rows
 
 
 @dataclass(frozen=True)
 class Averages:
     """The headline column of a study."""
 
-    headline: str
+    columns: Columns
+    accuracies: Accuracies
     cells: Mapping[Row, Cell]
     """Rows with answers, without those that repeat another row's trials."""
     gains: Mapping[Row, Comparison]
     """Against the untrained model of the same section, not corrected for their number."""
+
+    @property
+    def headline(self) -> str:
+        """The column's name."""
+        return self.columns.headline
 
 
 def averages(frames: StudyFrames) -> Averages:
@@ -38,7 +44,7 @@ def averages(frames: StudyFrames) -> Averages:
                 cells[row] = cell
             if base and row != base and (gain := accuracies.compare(row, base, headline, runs)):
                 gains[row] = gain
-    return Averages(headline, cells, gains)
+    return Averages(columns, accuracies, cells, gains)
 
 
 def _base_of(row: Row, section: Sequence[Row]) -> Row | None:

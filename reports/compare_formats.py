@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from reports.compare import Compared, Example, Line
+from reports.tables import aligned
+from reports.tables import csv_text as table_csv
 
 HEADER = (
     "benchmark", "measure", "questions", "A", "B", "A - B", "95 % interval", "p", "corrected", "A better", "B better",
@@ -52,8 +51,7 @@ def notes(compared: Compared) -> list[str]:
 def markdown(compared: Compared) -> str:
     """The table, its notes, and the examples."""
     head, *body = rows(compared)
-    lines = ["# A against B", "", _row(head), _row(["---", "---", *["--:"] * (len(head) - 2)])]
-    lines += [_row([_escaped(cell) for cell in cells]) for cells in body]
+    lines = ["# A against B", "", aligned(head, [tuple(map(_escaped, cells)) for cells in body], labels=2)]
     for note in notes(compared):
         lines += ["", note]
     for line in compared.lines:
@@ -64,12 +62,8 @@ def markdown(compared: Compared) -> str:
 
 def csv_text(compared: Compared) -> str:
     """One row per comparison, unrounded."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     records = [_flat(line) for line in compared.lines]
-    writer.writerow(records[0])
-    writer.writerows(record.values() for record in records)
-    return _encodable(file.getvalue())
+    return _encodable(table_csv(list(records[0]), [record.values() for record in records]))
 
 
 def json_text(compared: Compared) -> str:
@@ -79,11 +73,7 @@ def json_text(compared: Compared) -> str:
         "b": str(compared.b),
         "correction": compared.correction,
         "comparisons": [
-            _flat(line)
-            | {
-                "won_examples": [dataclasses.asdict(item) for item in line.won_examples],
-                "lost_examples": [dataclasses.asdict(item) for item in line.lost_examples],
-            }
+            _flat(line) | {name: list(map(vars, getattr(line, name))) for name in ("won_examples", "lost_examples")}
             for line in compared.lines
         ],
         "not_compared": list(compared.refused),
@@ -180,7 +170,3 @@ def _code(text: str) -> str:
     """As code, whatever backticks the text holds."""
     fence = "`" * (max((len(run) for run in "".join(c if c == "`" else " " for c in text).split()), default=0) + 1)
     return f"{fence} {text} {fence}" if "`" in text or not text else f"`{text}`"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

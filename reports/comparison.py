@@ -53,6 +53,8 @@ class Numbers:
 
     spec: Spec
     frames: StudyFrames
+    accuracies: Accuracies
+    """The answers that the numbers are made from."""
     columns: Columns
     rows: tuple[Row, ...]
     cells: Mapping[tuple[Row, str], Cell]
@@ -129,7 +131,7 @@ def build(
         for column in columns.all
         for reference in spec.references
     )
-    return Numbers(spec, frames, columns, rows, cells, family, detectable)
+    return Numbers(spec, frames, accuracies, columns, rows, cells, family, detectable)
 
 
 def missing(frames: StudyFrames, spec: Spec, needed: Sequence[str] | None) -> str | None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ilr_bench.errors import StoreError
 from ilr_bench.records import JOINT, TrialEntry
-from reports.frames import StudyFrames
+from reports.frames import StudyFrames, total_times
 from reports.page_words import counted
 from reports.registry import Report, Settings
 from reports.tables import Column, Grid, Line, Table, Value, write_table
@@ -119,14 +119,7 @@ def _mine(frame: pd.DataFrame, entry: TrialEntry) -> pd.DataFrame:
 
 def _spent(folder: Path) -> float | None:
     """CPU seconds of a trial; None where its timings do not say."""
-    path = folder / "timing.jsonl"
-    if not path.exists():
-        return None
-    try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        spent = [entry["cpu"] for entry in entries if entry["stage"] == "total" and "cpu" in entry]
-    except (ValueError, KeyError) as error:
-        raise StoreError(f"{path}: not a file of timings ({error}); delete it to go on without") from error
+    spent = [entry["cpu"] for entry in total_times(folder) or () if "cpu" in entry]
     return float(sum(spent)) if spent else None
 
 

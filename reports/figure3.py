@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from ilr_bench.config import IDEA3_STAGES, InteractionSettings, RunConfig
 from reports.averages import Averages, averages
 from reports.figure_report import figure_report
-from reports.figures import INK, PALETTE, SOFT, points, prepare
+from reports.figures import INK, LEVEL, PALETTE, SOFT, legend_below, points, prepare
 from reports.frames import StudyFrames
-from reports.panels import MOST_COLUMNS, panel_grid
+from reports.panels import panel_per_model
 from reports.rows import Row
 from reports.training_effects import effects
 
@@ -65,19 +65,11 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model."""
-    names = list(dict.fromkeys(table["panel"]))
-    figure, panels = panel_grid(len(names), 4.2, 3.1)
-    for place, (name, [axes]) in enumerate(zip(names, panels, strict=True)):
-        _panel(axes, table[table["panel"] == name])
-        axes.set_title(f"Model {name}")
-        axes.set_xlabel("questions on which it cooperates, %")
-        if place % MOST_COLUMNS == 0:
-            axes.set_ylabel(f"{table['column'].iloc[0]} alone, % (95 % interval)")
-    rules = [rule for rule in KINDS if rule in set(table["rule"])]
-    figure.legend(
-        handles=[_handle(rule) for rule in rules], loc="outside lower center", ncols=min(2, len(rules)), frameon=False,
-        fontsize=9,
-    )  # fmt: skip
+    up = f"{table['column'].iloc[0]} alone, % (95 % interval)"
+    across = "questions on which it cooperates, %"
+    figure = panel_per_model(table, (4.2, 3.1), _panel, across, up, by="panel")
+    rules = set(table["rule"])
+    legend_below(figure, [_handle(rule) for rule in KINDS if rule in rules], most=2)
     return figure
 
 
@@ -88,7 +80,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
     for row in points(table):
         colour, marker, _ = KINDS[row.rule]
         if row.rule == "base":
-            axes.axhline(100 * row.mean, color=colour, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+            axes.axhline(100 * row.mean, **LEVEL, zorder=1)
             continue
         place = 100 * row.share
         axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=1.8, zorder=2)
@@ -99,7 +91,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
 def _handle(rule: str) -> Line2D:
     colour, marker, label = KINDS[rule]
     if not marker:
-        return Line2D([], [], color=colour, linestyle=(0, (4, 3)), linewidth=1.2, label=label)
+        return Line2D([], [], **LEVEL, label=label)
     return Line2D(
         [], [], color=colour, linestyle="-" if rule == "coin" else "none", linewidth=1.2, marker=marker,
         markersize=12 if marker == "*" else 7, label=label,

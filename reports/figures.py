@@ -29,6 +29,9 @@ DASHES: tuple[tuple[float, ...], ...] = (
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">")
 
+LEVEL: dict[str, Any] = {"color": SOFT, "linestyle": (0, (4, 3)), "linewidth": 1.2}
+"""A line to compare with, such as the level before training."""
+
 _RESERVED = ("ilr", "grpo", "grpo_matched", "di_only", "pc_only")
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -108,6 +111,16 @@ def line_legend(figure: Figure, found: dict[str, Look], title: str) -> None:
         handles=handles, loc="outside lower center", ncols=min(max(2, int(figure.get_figwidth() / 1.7)), len(handles)),
         frameon=False, fontsize=9, handlelength=3.2, title=title, title_fontsize=9,
     )  # fmt: skip
+
+
+def legend_below(figure: Figure, handles: list[Line2D], most: int) -> None:
+    """What marks and lines mean, below the panels, at most so many side by side."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=most, frameon=False, fontsize=9)
+
+
+def mark(look: Look, label: str, size: float | None = 7) -> Line2D:
+    """A legend's entry for a variant that is drawn as single marks."""
+    return Line2D([], [], linestyle="none", marker=look.marker, markersize=size, color=look.colour, label=label)
 
 
 def save(figure: Figure, path: Path) -> Path:

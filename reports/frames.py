@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from ilr_bench.config import RunConfig, from_dict
+from ilr_bench.config import LABELS, RunConfig, from_dict, to_dict
 from ilr_bench.errors import StoreError
 from ilr_bench.records import (
     InferenceRecord,
@@ -31,7 +31,10 @@ INFERENCE = "inference.jsonl"
 KEYS = ("variant", "models", "agent", "seed")
 """What names a row of every frame: the variant, the group as `A+B`, the agent in it, the training seed."""
 
-SAMPLE_COLUMNS = ("benchmark", "question", "sample", "completion", "correct", "verdict", "tokens", "file")
+SAMPLE_COLUMNS = (
+    "benchmark", "question", "sample", "completion", "correct", "verdict", "tokens", "file", "prompt_hash",
+    "sampling_seed",
+)  # fmt: skip
 """`correct` is 0 or 1, `tokens` those sampled for the answer, `file` its records, relative to the study."""
 
 
@@ -166,4 +169,33 @@ def _answer(keys: dict[str, Any], record: SampleRecord | InferenceRecord, sample
         "verdict": record.verdict.value,
         "tokens": record.tokens,
         "file": file,
+        "prompt_hash": record.prompt_hash,
+        "sampling_seed": record.seed,
     }
+
+
+def total_times(trial: Path) -> list[dict[str, Any]] | None:
+    """The lines of a trial's timings that are about whole processes; None where nothing was noted."""
+    path = trial / "timing.jsonl"
+    if not path.exists():
+        return None
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line | {"seconds": float(line["seconds"])} for line in lines if line["stage"] == "total"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a file of timings ({error}); delete it to go on without") from error
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """Dotted keys to values, without what only names a run: profile, variant, pool and the seed."""
+    found: dict[str, Any] = {}
+
+    def walk(data: Mapping[str, Any], prefix: str) -> None:
+        for key, value in data.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{key}.")
+            elif prefix or key not in (*LABELS, "seed"):
+                found[prefix + key] = value
+
+    walk(to_dict(config), "")
+    return found

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from reports.averages import averages
 from reports.figure_report import figure_report
-from reports.figures import SOFT, Look, looks, points, prepare
+from reports.figures import SOFT, Look, legend_below, looks, mark, points, prepare
 from reports.frames import StudyFrames
-from reports.panels import MOST_COLUMNS, panel_grid
+from reports.panels import panel_per_model
 from reports.step_blocks import ordered
 from reports.training_effects import effects
 
@@ -44,23 +43,18 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model."""
-    sections = list(dict.fromkeys(table["section"]))
     found = looks(ordered(table["variant"].tolist()))
-    figure, panels = panel_grid(len(sections), 4.2, 3.2, share_y=True)
     apart = float(table["sampled_tokens"].max()) / 1000 / 40
-    right = 0.0
-    for place, (section, [axes]) in enumerate(zip(sections, panels, strict=True)):
-        right = max(right, _panel(axes, table[table["section"] == section], found, apart))
-        axes.set_title(f"Model {section}")
-        axes.set_xlabel("tokens sampled for it while training, thousands")
-        if place % MOST_COLUMNS == 0:
-            axes.set_ylabel(f"gain in {table['column'].iloc[0]}, points (95 % interval)")
-    panels[0][0].set_xlim(0, right + 2 * apart)
-    handles = [
-        Line2D([], [], linestyle="none", marker=look.marker, markersize=7, color=look.colour, label=name)
-        for name, look in found.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9)
+    last: list[float] = []
+
+    def panel(axes: Axes, rows: pd.DataFrame) -> None:
+        last.append(_panel(axes, rows, found, apart))
+
+    up = f"gain in {table['column'].iloc[0]}, points (95 % interval)"
+    across = "tokens sampled for it while training, thousands"
+    figure = panel_per_model(table, (4.2, 3.2), panel, across, up, share_y=True)
+    figure.axes[0].set_xlim(0, max(last) + 2 * apart)
+    legend_below(figure, [mark(look, name) for name, look in found.items()], most=4)
     return figure
 
 

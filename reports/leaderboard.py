@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +10,10 @@ from pathlib import Path
 
 from ilr_bench.config import content_hash
 from ilr_bench.errors import ConfigurationError, StoreError
-from reports.accuracy import Accuracies
-from reports.frames import StudyFrames, load
-from reports.rows import Row, column_title, find_columns, find_rows
-from reports.tables import NOTHING, Column, Grid, Line, Value, pipes
+from reports.averages import Averages, averages
+from reports.frames import StudyFrames, load, total_times
+from reports.rows import Row, column_title
+from reports.tables import NOTHING, Column, Grid, Line, Value, csv_text, pipes, plain
 
 COLUMNS = (
     Column("average", "Avg"),
@@ -122,14 +120,18 @@ def markdown(entries: Sequence[Entry]) -> str:
 
 def comma_separated(entries: Sequence[Entry]) -> str:
     """A line per entry; accuracies as shares of 1, several machines or commits joined by `; `."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [field.name for field in dataclasses.fields(Entry) if field.name != "exam"]
-    writer.writerow(["profile", "benchmarks", "questions", "exam", *names])
-    for entry in entries:
-        exam = [entry.exam.profile, "; ".join(entry.exam.benchmarks), entry.exam.questions, entry.exam.hash]
-        writer.writerow([*exam, *(_plain(getattr(entry, name)) for name in names)])
-    return text.getvalue()
+    rows = [
+        (
+            entry.exam.profile,
+            plain(entry.exam.benchmarks),
+            entry.exam.questions,
+            entry.exam.hash,
+            *(plain(getattr(entry, name)) for name in names),
+        )
+        for entry in entries
+    ]
+    return csv_text(["profile", "benchmarks", "questions", "exam", *names], rows)
 
 
 def as_json(entries: Sequence[Entry]) -> str:
@@ -170,52 +172,45 @@ def _names(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def _entries(frames: StudyFrames, name: str) -> list[Entry]:
-    columns = find_columns(frames)
-    accuracies, rows, column = Accuracies(frames, columns), find_rows(frames), columns.headline
+    found = averages(frames)
     entries = []
-    for section in dict.fromkeys(row.section for row in rows):
-        mine = [row for row in rows if row.section == section and row.same_as is None]
-        runs = accuracies.run_variance(mine, column)
-        for row in mine:
-            cell = accuracies.cell(row, column, runs)
-            if cell is None:
-                continue
-            seconds, machines = _timing(frames, row)
-            commits = [frames.results[place].versions.get("commit", "unknown") for place in row.folders]
-            trials = frames.trials[frames.trials["folder"].isin(row.folders) & (frames.trials["agent"] == row.agent)]
-            trials = trials[trials["variant"] == row.variant]
-            entries.append(
-                Entry(
-                    exam=_exam(frames, accuracies, row, column, columns.benchmarks(column)),
-                    model=row.section,
-                    agent=row.agent,
-                    variant=row.variant,
-                    models=row.models,
-                    mean=cell.interval.mean,
-                    low=cell.interval.low,
-                    high=cell.interval.high,
-                    sampled_tokens=float(trials["sampled_tokens"].mean()),
-                    seconds=seconds,
-                    seeds=cell.seeds,
-                    studies=(name,),
-                    machines=machines,
-                    commits=tuple(dict.fromkeys(commits)),
-                    trials=tuple(trials["hash"]),
-                )
+    for row, cell in found.cells.items():
+        seconds, machines = _timing(frames, row)
+        commits = [frames.results[place].versions.get("commit", "unknown") for place in row.folders]
+        trials = frames.trials[frames.trials["folder"].isin(row.folders) & (frames.trials["agent"] == row.agent)]
+        trials = trials[trials["variant"] == row.variant]
+        entries.append(
+            Entry(
+                exam=_exam(frames, found, row),
+                model=row.section,
+                agent=row.agent,
+                variant=row.variant,
+                models=row.models,
+                mean=cell.interval.mean,
+                low=cell.interval.low,
+                high=cell.interval.high,
+                sampled_tokens=float(trials["sampled_tokens"].mean()),
+                seconds=seconds,
+                seeds=cell.seeds,
+                studies=(name,),
+                machines=machines,
+                commits=tuple(dict.fromkeys(commits)),
+                trials=tuple(trials["hash"]),
             )
+        )
     return entries
 
 
-def _exam(frames: StudyFrames, accuracies: Accuracies, row: Row, column: str, benchmarks: tuple[str, ...]) -> Exam:
+def _exam(frames: StudyFrames, found: Averages, row: Row) -> Exam:
     config = frames.configs[row.folders[0]]
-    answers = accuracies.answers(row, column)
+    answers = found.accuracies.answers(row, found.headline)
     index = () if answers is None else answers.index
     names = sorted({(str(benchmark), str(question)) for benchmark, question, _, _ in index})
     evaluation = config.evaluation
     return Exam(
         profile=frames.study.profile,
-        column=column,
-        benchmarks=benchmarks,
+        column=found.headline,
+        benchmarks=found.columns.benchmarks(found.headline),
         questions=len(names),
         samples=evaluation.samples,
         temperature=evaluation.temperature,
@@ -228,17 +223,9 @@ def _exam(frames: StudyFrames, accuracies: Accuracies, row: Row, column: str, be
 
 def _timing(frames: StudyFrames, row: Row) -> tuple[float | None, tuple[str, ...]]:
     """Mean seconds of a run, and the machines that the runs were on."""
-    seconds, machines = [], []
-    for place in row.folders:
-        path = frames.folder / place / "timing.jsonl"
-        if not path.exists():
-            continue
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            seconds.append(sum(line["seconds"] for line in lines if line["stage"] == "total"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path}: not a file of timings ({error}); delete it to go on without") from error
-        machines += [str(line["machine"]) for line in lines if "machine" in line]
+    known = [found for place in row.folders if (found := total_times(frames.folder / place)) is not None]
+    seconds = [sum(line["seconds"] for line in lines) for lines in known]
+    machines = [str(line["machine"]) for lines in known for line in lines if "machine" in line]
     return (sum(seconds) / len(seconds) if seconds else None), tuple(dict.fromkeys(machines))
 
 
@@ -255,11 +242,3 @@ def _line(entry: Entry) -> Line:
         ", ".join(entry.commits),
     )
     return Line(entry.variant, entry.variant, tuple(Value(text, "amount") for text in texts))
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return "; ".join(map(str, value))
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else value

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from ilr_bench.config import IDEA3_STAGES, RunConfig
 from reports.averages import averages, model_of
 from reports.figure_report import figure_report
-from reports.figures import PALETTE, SOFT, points, prepare
+from reports.figures import LEVEL, PALETTE, SOFT, legend_below, points, prepare
 from reports.frames import StudyFrames
-from reports.panels import MOST_COLUMNS, panel_grid
+from reports.panels import panel_per_model
 
 KINDS = {
     "alone": (PALETTE[1], "s", "trained alone (grpo, grpo_matched)"),
@@ -72,21 +72,13 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model."""
-    sections = list(dict.fromkeys(table["section"]))
-    figure, panels = panel_grid(len(sections), 3.9, 3.1)
-    for place, (section, [axes]) in enumerate(zip(sections, panels, strict=True)):
-        _panel(axes, table[table["section"] == section])
-        axes.set_title(f"Model {section}")
-        axes.set_xlabel("agents in the group")
+    up = f"{table['column'].iloc[0]} alone, % (95 % interval)"
+    figure = panel_per_model(table, (3.9, 3.1), _panel, "agents in the group", up)
+    for axes in figure.axes:
         axes.set_xticks(range(1, int(table["agents"].max()) + 1))
         axes.set_xlim(0.5, table["agents"].max() + 0.5)
-        if place % MOST_COLUMNS == 0:
-            axes.set_ylabel(f"{table['column'].iloc[0]} alone, % (95 % interval)")
-    kinds = [kind for kind in KINDS if kind in set(table["kind"])]
-    figure.legend(
-        handles=[_handle(kind) for kind in kinds], loc="outside lower center", ncols=min(2, len(kinds)), frameon=False,
-        fontsize=9,
-    )  # fmt: skip
+    kinds = set(table["kind"])
+    legend_below(figure, [_handle(kind) for kind in KINDS if kind in kinds], most=2)
     return figure
 
 
@@ -96,7 +88,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
     for row in points(table):
         colour, marker, _ = KINDS[row.kind]
         if row.kind == "base":
-            axes.axhline(100 * row.mean, color=colour, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+            axes.axhline(100 * row.mean, **LEVEL, zorder=1)
             continue
         same = crowd[row.agents]
         place = row.agents + 0.12 * (same.index(row.Index) - (len(same) - 1) / 2)
@@ -110,7 +102,7 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
 def _handle(kind: str) -> Line2D:
     colour, marker, label = KINDS[kind]
     if not marker:
-        return Line2D([], [], color=colour, linestyle=(0, (4, 3)), linewidth=1.2, label=label)
+        return Line2D([], [], **LEVEL, label=label)
     hollow = "; hollow: as many tokens as ilr" if kind == "alone" else ""
     return Line2D([], [], color=colour, linestyle="none", marker=marker, markersize=8, label=label + hollow)
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ilr_bench.config import RunConfig, to_dict
-from reports.frames import StudyFrames
+from ilr_bench.config import RunConfig
+from reports.frames import StudyFrames, settings_of
 from reports.step_blocks import ordered
-
-NOT_SETTINGS = ("profile", "variant", "pool", "seed")
-"""Shown elsewhere on the page; `models` differ between groups and stay."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def settings(frames: StudyFrames) -> Settings:
     configs = variant_configs(frames)
     names = tuple(configs)
     reference = "ilr" if "ilr" in configs else names[0]
-    flat = {name: _flat(to_dict(config)) for name, config in configs.items()}
+    flat = {name: settings_of(config) for name, config in configs.items()}
     different, common = [], []
     for key in flat[reference]:
         values = [flat[name][key] for name in names]
@@ -108,16 +105,6 @@ def versions(frames: StudyFrames) -> list[tuple[str, str]]:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None or value != value else f"{100 * value:.0f}"
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        elif prefix or key not in NOT_SETTINGS:
-            found[prefix + key] = value
-    return found
 
 
 def _text(value: Any) -> str:

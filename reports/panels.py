@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,6 +28,31 @@ def with_panels(table: pd.DataFrame, frames: StudyFrames) -> pd.DataFrame:
     named.insert(0, "panel", panels)
     place = named["panel"].map(order)
     return named.assign(_place=-place).sort_values("_place", kind="stable", ignore_index=True).drop(columns="_place")
+
+
+def panel_per_model(
+    table: pd.DataFrame,
+    size: tuple[float, float],
+    draw: Callable[[Axes, pd.DataFrame], None],
+    across: str,
+    up: str | None = None,
+    *,
+    by: str = "section",
+    share_y: bool = False,
+) -> Figure:
+    """A figure in which `draw` has a panel for the rows of each value of `by`; width and height in inches.
+
+    `across` names the horizontal axes; `up` the vertical ones, of the first panel in a line, where labels do not.
+    """
+    names = list(dict.fromkeys(table[by]))
+    figure, panels = panel_grid(len(names), *size, share_y=share_y)
+    for place, (name, [axes]) in enumerate(zip(names, panels, strict=True)):
+        draw(axes, table[table[by] == name])
+        axes.set_title(f"Model {name}")
+        axes.set_xlabel(across)
+        if up is not None and place % MOST_COLUMNS == 0:
+            axes.set_ylabel(up)
+    return figure
 
 
 def panel_grid(

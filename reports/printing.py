@@ -9,10 +9,9 @@ from reports import paper_numbers
 from reports.accuracy import Cell, Comparison
 from reports.comparison import LEVEL, Numbers
 from reports.foot import notes
-from reports.inference_costs import Costs, costs
 from reports.rows import Row, column_title
 from reports.tables import MARK, Column, Grid, Line, Table, Value
-from reports.training_effects import Effects, effects, equal_by_theorem
+from reports.training_effects import Effects, effects, equal_by_theorem, of_row
 
 REFERENCE_TITLES = {"grpo_matched": "matched GRPO", "infer_single": "single"}
 EFFECT_COLUMNS = (
@@ -40,12 +39,11 @@ def printed(numbers: Numbers, with_effects: bool = False) -> Table:
     """The table as its formats need it; `with_effects` adds what training saw."""
     frames, rows = numbers.frames, numbers.rows
     seen = {} if numbers.spec.inference else {row: effects(frames, row) for row in rows}
-    spent = {row: costs(frames, row) for row in rows} if numbers.spec.inference else {}
     equal = () if numbers.spec.inference else equal_by_theorem(frames, rows)
     lines: list[Line] = []
     for row in rows:
         mark = " =" if any(item.row == row for item in equal) else ""
-        lines.append(Line(row.section, row.label, _values(numbers, row, seen, spent), mark, _facts(row, seen.get(row))))
+        lines.append(Line(row.section, row.label, _values(numbers, row, seen), mark, _facts(row, seen.get(row))))
         lines += _published_line(numbers, row)
     details = (effects_grid(seen),) if with_effects and any(item.flat is not None for item in seen.values()) else ()
     return Table(
@@ -127,9 +125,7 @@ def effect_values(item: Effects) -> tuple[Value | None, ...]:
     return share(item.clipped), share(item.changed), change, share(item.flat), share(item.cooperation), share(rule)
 
 
-def _values(
-    numbers: Numbers, row: Row, seen: Mapping[Row, Effects], spent: Mapping[Row, Costs]
-) -> tuple[Value | None, ...]:
+def _values(numbers: Numbers, row: Row, seen: Mapping[Row, Effects]) -> tuple[Value | None, ...]:
     values: list[Value | None] = []
     if numbers.spec.ranked:
         section = [other for other in numbers.rows if other.section == row.section]
@@ -138,7 +134,8 @@ def _values(
         cell = numbers.cells.get((row, name))
         values.append(None if cell is None else accuracy(cell))
     if numbers.spec.inference:
-        values += [amount(spent[row].rounds), amount(spent[row].tokens)]
+        mine = of_row(numbers.frames.inference, row)
+        values += [amount(float(mine[name].mean())) for name in ("rounds", "tokens")]
     else:
         values.append(thousands(seen[row].sampled_tokens))
     for name in numbers.references:

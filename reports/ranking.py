@@ -9,14 +9,14 @@ from matplotlib.lines import Line2D
 
 from reports.averages import averages
 from reports.figure_report import figure_report
-from reports.figures import INK, PALETTE, SOFT, points, prepare
+from reports.figures import INK, LEVEL, PALETTE, SOFT, Look, legend_below, mark, points, prepare
 from reports.frames import StudyFrames
-from reports.panels import panel_grid
+from reports.panels import panel_per_model
 
 KINDS = {
-    "untrained": (SOFT, "D"),
-    "trained alone": (PALETTE[1], "s"),
-    "discussing": (PALETTE[0], "o"),
+    "untrained": Look(SOFT, (), "D"),
+    "trained alone": Look(PALETTE[1], (), "s"),
+    "discussing": Look(PALETTE[0], (), "o"),
 }
 
 
@@ -51,32 +51,25 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model."""
-    sections = list(dict.fromkeys(table["section"]))
     most = int(table.groupby("section")["variant"].size().max())
-    figure, panels = panel_grid(len(sections), 4.8, 0.8 + 0.28 * most)
-    for section, [axes] in zip(sections, panels, strict=True):
-        _panel(axes, table[table["section"] == section])
-        axes.set_title(f"Model {section}")
-        axes.set_xlabel(f"{table['column'].iloc[0]} alone, % (95 % interval)")
-    handles = [
-        Line2D([], [], linestyle="none", marker=marker, markersize=7, color=colour, label=kind)
-        for kind, (colour, marker) in KINDS.items()
-        if kind in set(table["kind"])
-    ]
-    if "untrained" in set(table["kind"]):
-        handles.append(Line2D([], [], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label="level before training"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    across = f"{table['column'].iloc[0]} alone, % (95 % interval)"
+    figure = panel_per_model(table, (4.8, 0.8 + 0.28 * most), _panel, across)
+    kinds = set(table["kind"])
+    handles = [mark(look, kind) for kind, look in KINDS.items() if kind in kinds]
+    if "untrained" in kinds:
+        handles.append(Line2D([], [], **LEVEL, label="level before training"))
+    legend_below(figure, handles, most=len(handles))
     return figure
 
 
 def _panel(axes: Axes, table: pd.DataFrame) -> None:
     prepare(axes, "x")
     for place, row in enumerate(points(table)):
-        colour, marker = KINDS[row.kind]
+        look = KINDS[row.kind]
         if row.variant == "base":
-            axes.axvline(100 * row.mean, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
-        axes.plot([100 * row.low, 100 * row.high], [place, place], color=colour, linewidth=2.2, zorder=2)
-        axes.plot(100 * row.mean, place, marker=marker, markersize=7, color=colour, zorder=3)
+            axes.axvline(100 * row.mean, **LEVEL, zorder=1)
+        axes.plot([100 * row.low, 100 * row.high], [place, place], color=look.colour, linewidth=2.2, zorder=2)
+        axes.plot(100 * row.mean, place, marker=look.marker, markersize=7, color=look.colour, zorder=3)
     axes.set_yticks(range(len(table)), table["variant"].tolist(), color=INK)
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from ilr_bench.errors import StoreError
 from ilr_bench.files import write_atomic
 from reports.frames import StudyFrames
 from reports.registry import Report, Settings
-from reports.tables import Column, Grid, Line, Table, Value, write_table
+from reports.tables import Column, Grid, Line, Table, Value, csv_text, write_table
 
 FILE = "search.json"
 BEST = " †"
@@ -76,14 +74,17 @@ def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
 def comma_separated(found: dict[str, Any]) -> str:
     """A line per point, with its settings in columns: half of them are words, which the other tables' files lack."""
     settings = list(dict.fromkeys(key for point in found["points"] for key in point["settings"]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     facts = ("state", "reason", "accuracy", "tokens")
-    writer.writerow(["point", "best", *facts, *settings])
-    for point in found["points"]:
-        chosen = [point["settings"].get(key) for key in settings]
-        writer.writerow([point["number"], point["number"] in found["best"], *(point[key] for key in facts), *chosen])
-    return text.getvalue()
+    rows = [
+        (
+            point["number"],
+            point["number"] in found["best"],
+            *(point[key] for key in facts),
+            *(point["settings"].get(key) for key in settings),
+        )
+        for point in found["points"]
+    ]
+    return csv_text(["point", "best", *facts, *settings], rows)
 
 
 def _line(point: dict[str, Any], settings: list[str], is_best: bool) -> Line:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.figure_report import figure_report
-from reports.figures import INK, SOFT, looks, prepare
+from reports.figures import INK, LEVEL, legend_below, looks, mark, prepare
 from reports.frames import StudyFrames
-from reports.panels import MOST_COLUMNS, panel_grid, with_panels
+from reports.panels import panel_per_model, with_panels
 from reports.step_blocks import in_blocks, ordered, own_steps
 
 MEASURES = ("sharing_accuracy", "fusion_accuracy")
@@ -32,14 +33,12 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model; each variant goes from a hollow mark (first third) to a full one (last third)."""
-    names = list(dict.fromkeys(table["panel"]))
     found = looks(ordered(table["variant"].tolist()))
-    figure, panels = panel_grid(len(names), 3.9, 3.5, share_y=True)
     low, high = 100 * table["mean"].min() - 3, 100 * table["mean"].max() + 3
-    for place, (name, [axes]) in enumerate(zip(names, panels, strict=True)):
+
+    def panel(axes: Axes, mine: pd.DataFrame) -> None:
         prepare(axes)
-        axes.plot([low, high], [low, high], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
-        mine = table[table["panel"] == name]
+        axes.plot([low, high], [low, high], **LEVEL, zorder=1)
         for (variant, _, _), rows in mine.groupby(["variant", "models", "agent"], sort=False):
             look = found[str(variant)]
             points = 100 * rows.pivot_table(index="step", columns="measure", values="mean")
@@ -50,20 +49,16 @@ def draw(table: pd.DataFrame) -> Figure:
                 markeredgecolor=look.colour, markeredgewidth=1.6, zorder=3,
             )  # fmt: skip
             axes.plot(alone[-1], fused[-1], marker=look.marker, markersize=7, color=look.colour, zorder=3)
-        axes.set_title(f"Model {name}")
-        axes.set_xlabel("own idea right, %")
-        if place % MOST_COLUMNS == 0:
-            axes.set_ylabel("right after the discussion, %")
-    handles = [
-        Line2D([], [], linestyle="none", marker=look.marker, color=look.colour, label=name)
-        for name, look in found.items()
-    ]
+
+    up = "right after the discussion, %"
+    figure = panel_per_model(table, (3.9, 3.5), panel, "own idea right, %", up, by="panel", share_y=True)
+    handles = [mark(look, name, size=None) for name, look in found.items()]
     handles += [
         Line2D([], [], linestyle="none", marker="o", markerfacecolor="white", markeredgecolor=INK, label="first third"),
         Line2D([], [], linestyle="none", marker="o", color=INK, label="last third of the steps"),
-        Line2D([], [], linestyle=(0, (4, 3)), linewidth=1.2, color=SOFT, label="the discussion changes nothing"),
+        Line2D([], [], **LEVEL, label="the discussion changes nothing"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9)
+    legend_below(figure, handles, most=4)
     return figure
 
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from statsmodels.stats.multitest import multipletests
 
 Floats = NDArray[np.float64]
 
 
 def holm(pvalues: ArrayLike) -> Floats:
     """Holm's (1979) step-down p-values: family-wise error under any dependence; shape (comparisons,)."""
-    raw = np.asarray(pvalues, dtype=np.float64)
-    order = np.argsort(raw, kind="stable")
-    steps = raw[order] * np.arange(len(raw), 0, -1)
-    adjusted = np.empty_like(raw)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
+    return _corrected(pvalues, "holm")
 
 
 def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
@@ -24,9 +20,10 @@ def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
     That is less than the chance of a single false one. For tests that are independent or go together; shape
     (comparisons,).
     """
+    return _corrected(pvalues, "fdr_bh")
+
+
+def _corrected(pvalues: ArrayLike, method: str) -> Floats:
     raw = np.asarray(pvalues, dtype=np.float64)
-    order = np.argsort(-raw, kind="stable")
-    steps = raw[order] * len(raw) / np.arange(len(raw), 0, -1)
-    adjusted = np.empty_like(raw)
-    adjusted[order] = np.minimum(np.minimum.accumulate(steps), 1.0)
-    return adjusted
+    # statsmodels refuses an empty family, which a table without comparisons has.
+    return np.asarray(multipletests(raw, method=method)[1]) if len(raw) else raw

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.figures import INK, PALETTE, SOFT, house_style, save
+from reports.figures import INK, LEVEL, PALETTE, SOFT, house_style, legend_below, prepare, save
 from reports.rows import Row
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ def draw(table: Numbers, path: Path) -> Path:
             _panel(axes, table, [row for row in table.rows if row.section == section])
             axes.set_title(f"Model {section}: mean and 95 % interval")
             axes.set_xlabel(f"{table.headline}, accuracy in % answering alone")
-        figure.legend(handles=_legend(table), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+        legend_below(figure, _legend(table), most=3)
         return save(figure, path)
 
 
 def _panel(axes: Axes, table: Numbers, rows: list[Row]) -> None:
-    axes.grid(axis="x", color="#e3e6ea", linewidth=0.8)
-    axes.set_axisbelow(True)
+    prepare(axes, "x")
     for place, row in enumerate(rows):
         cell = table.cells.get((row, table.headline))
         if cell is None:
@@ -47,7 +46,7 @@ def _panel(axes: Axes, table: Numbers, rows: list[Row]) -> None:
             continue
         it = cell.interval
         if row.variant == "base":
-            axes.axvline(100 * it.mean, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+            axes.axvline(100 * it.mean, **LEVEL, zorder=1)
         comparison = table.comparison(row, "base")
         marked = comparison is not None and comparison.adjusted is not None and comparison.adjusted < 0.05
         shape = "D" if row.variant == "base" else "s" if ALONE in row.variant else "o"
@@ -68,7 +67,7 @@ def _panel(axes: Axes, table: Numbers, rows: list[Row]) -> None:
 
 def _legend(table: Numbers) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, label="level of base"),
+        Line2D([], [], **LEVEL, label="level of base"),
         _marker("D", SOFT, SOFT, "untrained"),
     ]
     if any(ALONE in row.variant for row in table.rows):

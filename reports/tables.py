@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -144,15 +144,20 @@ def latex(table: Table) -> str:
 
 def comma_separated(table: Table) -> str:
     """One line per number of the table proper, shares as shares of 1: for spreadsheets and pandas."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "variant", "column", "kind", *NUMBERS])
+    rows = []
     for line in table.main.lines:
         for column, value in zip(table.main.columns, line.values, strict=True):
             if value is not None:
                 facts = {**value.facts, "value": value.value}
-                numbers = [_plain(facts.get(name)) for name in NUMBERS]
-                writer.writerow([line.section, line.label, column.name, value.kind, *numbers])
+                numbers = [plain(facts.get(name)) for name in NUMBERS]
+                rows.append([line.section, line.label, column.name, value.kind, *numbers])
+    return csv_text(["model", "variant", "column", "kind", *NUMBERS], rows)
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Comma-separated lines, the head first; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
     return text.getvalue()
 
 
@@ -201,7 +206,11 @@ def pipes(grid: Grid) -> str:
         first, *rest = grid.texts(line)
         body.append(tuple(map(_escaped, ("" if labels > 1 and line.section == previous else first, *rest))))
         previous = line.section
-    head = tuple(map(_escaped, grid.head))
+    return aligned(tuple(map(_escaped, grid.head)), body, labels)
+
+
+def aligned(head: Sequence[str], body: Sequence[Sequence[str]], labels: int) -> str:
+    """A Markdown table of cells that are ready for it: the first `labels` columns to the left, numbers to the right."""
     widths = [max(len(row[place]) for row in (head, *body)) for place in range(len(head))]
 
     def padded(row: Sequence[str]) -> str:
@@ -228,7 +237,10 @@ def _tex(text: str) -> str:
     return "".join(signs.get(sign, sign) for sign in text)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value for a cell of a CSV file: floats to six digits, several values joined by `; `."""
+    if isinstance(value, tuple):
+        return "; ".join(map(str, value))
     if isinstance(value, float):
         return "" if not math.isfinite(value) else f"{value:.6g}"
     return "" if value is None else value

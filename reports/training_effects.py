@@ -46,8 +46,8 @@ class Equality:
 
 def effects(frames: StudyFrames, row: Row) -> Effects:
     """What the records of the row's runs add up to."""
-    trials = _mine(frames.trials, row)
-    steps = _mine(frames.steps, row)
+    trials = of_row(frames.trials, row)
+    steps = of_row(frames.steps, row)
     groups = steps["groups"].to_numpy(dtype=float)
     return Effects(
         sampled_tokens=float(trials["sampled_tokens"].mean()),
@@ -114,12 +114,13 @@ def _without_calibration(config: RunConfig) -> RunConfig:
 
 def _differing(frames: StudyFrames, row: Row, twin: Row) -> tuple[int, int]:
     names = ["benchmark", "question", "seed", "sample"]
-    left, right = (_mine(frames.samples, item).set_index(names)["completion"] for item in (row, twin))
+    left, right = (of_row(frames.samples, item).set_index(names)["completion"] for item in (row, twin))
     both = pd.concat([left, right], axis=1, join="inner", keys=["left", "right"])
     return len(both), int((both["left"] != both["right"]).sum())
 
 
-def _mine(frame: pd.DataFrame, row: Row) -> pd.DataFrame:
+def of_row(frame: pd.DataFrame, row: Row) -> pd.DataFrame:
+    """What a frame holds of the row's variant, models and agent."""
     return frame[(frame["models"] == row.models) & (frame["agent"] == row.agent) & (frame["variant"] == row.variant)]
 
 

@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from ilr_bench.config import LABELS, RunConfig, to_dict
-from ilr_bench.errors import ConfigurationError, StoreError
+import pandas as pd
+
+from ilr_bench.errors import ConfigurationError
 from ilr_bench.profiles import profile
+from reports import paper_numbers
 from reports.comparison import Numbers
-from reports.frames import StudyFrames
+from reports.families import describe
+from reports.frames import INFERENCE, StudyFrames, settings_of
 from reports.printing import EFFECT_COLUMNS, PUBLISHED, columns, printed
 from reports.registry import REPORTS, Settings
-from reports.rows import Row
+from reports.rows import Row, column_title
 from reports.table_report import TableReport
 from reports.tables import NOTHING, Line, Table, Value
-from reports.why_arithmetic import Account, account
+from reports.training_effects import of_row
+
+MEANINGS = {
+    "rank": "Place of the row among those of its model.",
+    "rounds": "How often every agent spoke before an answer stood: mean over all answers, whatever their benchmark.",
+    "tokens_per_answer": "Tokens that all agents sampled for an answer: mean over all answers of the row.",
+    "tokens": "Completion tokens sampled for the agent while training, in thousands, mean over runs; validation is "
+    "not counted.",
+    "clipped": "Share of the terms of equation (5) that were clipped, over all steps of all runs.",
+    "changed": "Share of groups in which calibration changed an advantage by more than 0.001, over all steps of all "
+    "runs.",
+    "advantage_change": "Mean absolute change of an advantage by calibration, over all steps of all runs.",
+    "flat": "Share of groups whose advantages are all zero, so with nothing to learn from, over all steps of all runs.",
+    "cooperation": "Share of the questions met in training on which the agent cooperated, over all steps of all runs.",
+    "rule_cooperation": "Share of all training questions on which the item-response rule has the agent cooperate.",
+}
+"""What the columns hold that are neither accuracies nor differences."""
 
 
 def why(frames: StudyFrames, table: str, target: str, column: str, settings: Settings) -> list[str]:
     """Lines about the cell in row `target` (MODEL/VARIANT) and `column`; the last one is the cell as printed.
 
-    The arithmetic starts from the record files and not from the table; raises StoreError where it ends in another
-    text than the table, and ConfigurationError for a table, row or column that is not there.
+    Raises ConfigurationError for a table, row or column that is not there.
     """
     report = REPORTS.get(table)
     if not isinstance(report, TableReport):
@@ -41,15 +59,22 @@ def explain(numbers: Numbers, table: Table, target: str, column: str) -> list[st
     """`why` for a table that is at hand, as numbers and as printed."""
     row, line, name, value = _find(numbers, table, target, column)
     text = NOTHING if value is None else value.text
-    found = account(numbers, row, name, value)
-    if found.text != text:
-        raise StoreError(
-            f"{numbers.spec.name} prints {text} for {line.section}/{line.label}, {name}, and the records give "
-            f"{found.text}: they have changed since the table was made"
-        )
-    parts = [f"{numbers.spec.name}, {line.section}/{line.label}, {_title(numbers, name)}: {text}", "", *found.meaning]
-    if value is not None and value.kind != "published":
-        parts += ["", *_origins(numbers, row), *_files(found), "", "Arithmetic", *found.steps]
+    title = next(item.title for item in (*columns(numbers), *EFFECT_COLUMNS) if item.name == name)
+    parts = [f"{numbers.spec.name}, {line.section}/{line.label}, {title}: {text}", ""]
+    if value is None:
+        parts.append(_absent(numbers, row, name))
+    elif value.kind == "published":
+        parts.append(f"Printed in the paper ({paper_numbers.SOURCE}); nothing here was computed.")
+    else:
+        parts += [
+            _meaning(numbers, row, name),
+            "",
+            *_origins(numbers, row),
+            "",
+            "Records",
+            *_records(numbers, row, name),
+        ]
+        parts += ["", "Unrounded, as in the table's JSON", *_facts(numbers, name, value)]
     return [*parts, "", text]
 
 
@@ -80,8 +105,30 @@ def _find(numbers: Numbers, table: Table, target: str, column: str) -> tuple[Row
     raise ConfigurationError(f"{numbers.spec.name} has no number {column!r} for {target}; columns: {titles}")
 
 
-def _title(numbers: Numbers, name: str) -> str:
-    return next(item.title for item in (*columns(numbers), *EFFECT_COLUMNS) if item.name == name)
+def _absent(numbers: Numbers, row: Row, column: str) -> str:
+    if column in numbers.columns.all:
+        return "No run of this row has answered every benchmark of this column."
+    if column.startswith("vs "):
+        reference = column.removeprefix("vs ")
+        if row.stem == reference:
+            return "This row is the reference itself."
+        if row.stem == numbers.spec.references[0]:
+            return f"The two are compared once, in the row {reference} under vs {row.stem}."
+        return "The study has no reference for this row, or the two have no answers in common."
+    return "This quantity does not exist for this row: nothing of the kind happened in its training."
+
+
+def _meaning(numbers: Numbers, row: Row, column: str) -> str:
+    if column in numbers.columns.all:
+        how = "reached with the others" if numbers.spec.inference else "answering alone"
+        return f"Accuracy of {row.agent}, {how}, in % ± half of its 95 % interval."
+    item = numbers.comparison(row, column.removeprefix("vs "))
+    if item is None:
+        return MEANINGS[column]
+    return (
+        f"Difference of {column_title(item.column)}, {row.label} minus {item.against.label}, in points ± half of its "
+        "95 % interval, and its corrected p-value."
+    )
 
 
 def _origins(numbers: Numbers, row: Row) -> list[str]:
@@ -109,32 +156,63 @@ def _configuration(frames: StudyFrames, rows: Sequence[Row], row: Row) -> list[s
     """Settings that differ from the untrained row of the same model, or from the profile where there is none."""
     config = frames.configs[row.folders[0]]
     bases = [other for other in rows if other.section == row.section and other.stem == "base" and other != row]
-    own = _flat(config)
-    base = _flat(frames.configs[bases[0].folders[0]] if bases else profile(config.profile))
+    own = settings_of(config)
+    base = settings_of(frames.configs[bases[0].folders[0]] if bases else profile(config.profile))
     name = f"the variant {bases[0].label}" if bases else f"the profile {config.profile}"
     lines = [f"Configuration ({row.folders[0]}/config.json), where it differs from {name}"]
     different = [f"  {key} = {_plain(value)} ({_plain(base[key])})" for key, value in own.items() if base[key] != value]
     return [*lines, *(different or ["  nowhere"])]
 
 
-def _flat(config: RunConfig) -> dict[str, Any]:
-    """Dotted keys to values, without labels and the seed."""
-    found: dict[str, Any] = {}
-
-    def walk(data: Mapping[str, Any], prefix: str) -> None:
-        for key, value in data.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            elif prefix or key not in (*LABELS, "seed"):
-                found[prefix + key] = value
-
-    walk(to_dict(config), "")
-    return found
-
-
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _files(found: Account) -> list[str]:
-    return ["", "Records", *found.records] if found.records else []
+def _records(numbers: Numbers, row: Row, column: str) -> Iterator[str]:
+    """The files that a number was counted in."""
+    frames, known = numbers.frames, numbers.accuracies
+    item = numbers.comparison(row, column.removeprefix("vs "))
+    if item is not None:
+        common = known.common(row, item.against, item.column)
+        for side in (row, item.against):
+            found = known.answers(side, item.column)
+            if found is not None and common is not None:
+                if side is not row:
+                    yield f"and of {side.label}"
+                yield from _answer_files(side, found.loc[common.index].reset_index())
+    elif column == "rank" or column in numbers.columns.all:
+        found = known.answers(row, numbers.headline if column == "rank" else column)
+        if found is not None:
+            yield from _answer_files(row, found.reset_index())
+    elif column in ("rounds", "tokens_per_answer"):
+        yield from _answer_files(row, of_row(frames.inference, row))
+    else:
+        for place in row.folders:
+            if column in ("tokens", "rule_cooperation"):
+                yield f"  {place}/result.json"
+            if column != "rule_cooperation" and (frames.folder / place / "train.jsonl").exists():
+                yield f"  {place}/train.jsonl"
+
+
+def _answer_files(row: Row, answers: pd.DataFrame) -> Iterator[str]:
+    """A line per file and benchmark: answers, verdicts, prompts, and the seeds that they were sampled with."""
+    for (file, benchmark), mine in answers.groupby(["file", "benchmark"], sort=False):
+        name = f"{file} ({row.agent}, {benchmark})" if str(file).endswith(INFERENCE) else file
+        counted = ", ".join(
+            f"{count} {verdict}" for verdict, count in mine["verdict"].value_counts().sort_index().items()
+        )
+        prompts = sorted(mine["prompt_hash"].unique())
+        shown = f"s {prompts[0]} to {prompts[-1]}" if len(prompts) > 1 else f" {prompts[0]}"
+        seeds = ", ".join(sorted(mine["sampling_seed"].astype(str).unique()))
+        yield (
+            f"  {name}: {len(mine)} answers ({counted}); hashes of {len(prompts)} prompt{shown}; sampling seed {seeds}"
+        )
+
+
+def _facts(numbers: Numbers, column: str, value: Value) -> Iterator[str]:
+    """The numbers behind a cell; its files stand under Records."""
+    facts = {name: fact for name, fact in value.facts.items() if name != "files"}
+    for name, fact in ({"value": value.value} | facts).items():
+        yield f"  {name} = {f'{fact:.9g}' if isinstance(fact, float) else fact}"
+    if column.startswith("vs "):
+        yield describe(numbers.family)

@@ -29,7 +29,7 @@ def why(
         Literal["auto", "holm", "bh"], typer.Option(help="As the table was made, see `ilr-bench report --help`.")
     ] = "auto",
 ) -> None:
-    """Traces one number of a table: its trials, settings, records and the arithmetic from them to the print."""
+    """Traces one number of a table: its trials, settings, versions, record files, prompts and test."""
     from reports import Settings
     from reports.frames import load
     from reports.why import why as explain
