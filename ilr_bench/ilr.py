@@ -120,7 +120,8 @@ def discuss(config: RunConfig, room: Classroom, table: Table, places: NDArray[np
         }
     talk = Discussion(table, places, room.ranks.whole(turns), room.ranks.whole(scores))
     for stage, spoken in talk.turns.items():
-        room.stopwatch.count(stage, sampled_tokens(spoken))
+        prompts = [len(turn.prompt.ids) for groups in spoken for group in groups for turn in group]
+        room.stopwatch.count(stage, sampled_tokens(spoken), max(prompts, default=0))
     return talk
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 CPUS = Path("/proc/cpuinfo")
@@ -30,6 +32,16 @@ def machine(cpus: Path = CPUS, gpus: Path = GPUS) -> str:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpu_memory() -> tuple[int, ...]:
+    """Bytes of each NVIDIA card, as its driver says; none where there is no driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    asked = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return tuple(int(line) * 2**20 for line in said.stdout.split()) if said.returncode == 0 else ()
 
 
 def yield_idle_cores() -> None:

@@ -19,6 +19,7 @@ from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.checkpoints import latest_checkpoint
 from ilr_bench.config import RunConfig
 from ilr_bench.console import fail_in_one_line, note, say
+from ilr_bench.costs.seating import take_turns
 from ilr_bench.errors import StoreError
 from ilr_bench.files import write_atomic
 from ilr_bench.grading import Grader
@@ -81,7 +82,7 @@ def _run(trial: PlannedTrial, out: Path) -> str:
         note(f"alone: {evaluated:.0%} of the agents" if evaluated else f"step {step} of {config.training.steps}")
 
     note(f"training {' and '.join(config.agents)}: {config.training.steps} steps on {config.questions.source}")
-    run_trial(config, trial.hash, folder, Artifacts(out / "artifacts"), watch=watch)
+    run_trial(config, trial.hash, folder, Artifacts(out / "artifacts"), watch=watch, take_turns=take_turns)
     with Grader() as grader:
         seats = seat_agents(config)
         untrained = seat(UNTRAINED, load_model(config.models[0]), config)

@@ -25,6 +25,7 @@ class Stopwatch:
         self._seconds: dict[str, float] = defaultdict(float)
         self._cpu: dict[str, float] = defaultdict(float)
         self._tokens: dict[str, int] = defaultdict(int)
+        self._prompts: dict[str, int] = defaultdict(int)
         self._lap = time.perf_counter()
         self._cpu_lap = time.process_time()
         self._written = False
@@ -39,9 +40,10 @@ class Stopwatch:
             self._seconds[stage] += time.perf_counter() - start
             self._cpu[stage] += time.process_time() - cpu
 
-    def count(self, stage: str, tokens: int) -> None:
-        """Tokens that a stage sampled or trained on."""
+    def count(self, stage: str, tokens: int, longest_prompt: int = 0) -> None:
+        """Tokens that a stage sampled or trained on, and those of its longest prompt where that is told."""
         self._tokens[stage] += tokens
+        self._prompts[stage] = max(self._prompts[stage], longest_prompt)
 
     def write(self, step: int) -> None:
         """One line per stage, and `total`: everything since the last call, with the peak memory in MiB.
@@ -58,6 +60,7 @@ class Stopwatch:
                 "cpu": round(self._cpu[stage], 6),
                 "tokens": self._tokens[stage],
             }
+            | ({"longest_prompt": self._prompts[stage]} if self._prompts[stage] else {})
             for stage, seconds in self._seconds.items()
         ]
         spent = {"seconds": round(now - self._lap, 6), "cpu": round(cpu - self._cpu_lap, 6)}
@@ -72,6 +75,7 @@ class Stopwatch:
         self._seconds.clear()
         self._cpu.clear()
         self._tokens.clear()
+        self._prompts.clear()
         self._lap, self._cpu_lap = time.perf_counter(), time.process_time()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ilr_bench import stopping
 from ilr_bench.console import note, say
 from ilr_bench.costs.pricing import check_and_keep
+from ilr_bench.costs.seating import take_turns
 from ilr_bench.distributed import PATIENCE, launched, leave
 from ilr_bench.plan import Plan, PlannedTrial
 from ilr_bench.records import Study, write_study
@@ -62,7 +63,10 @@ def run_together(
             those = replace(ranks, attended=ranks.shards or trial != plan.trials[-1])
             watch = partial(_tell, trial, curves)
             with ranks.staying():
-                run_trial(trial.config, trial.hash, out / trial.folder, artifacts, dependency, watch, ranks=those)
+                run_trial(
+                    trial.config, trial.hash, out / trial.folder, artifacts, dependency, watch, ranks=those,
+                    take_turns=take_turns,
+                )  # fmt: skip
     leave()
     if ranks.leads:
         say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")

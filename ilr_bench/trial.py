@@ -22,8 +22,6 @@ from ilr_bench.base_evaluations import evaluate_untrained
 from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.checkpoints import latest_checkpoint, step_folder
 from ilr_bench.config import RunConfig, to_dict
-from ilr_bench.costs.fits import gpu_memory
-from ilr_bench.costs.seating import seating_of
 from ilr_bench.difficulty import Rankings, joint_difficulty
 from ilr_bench.distributed import ALONE, Ranks
 from ilr_bench.files import explained, write_atomic
@@ -55,6 +53,7 @@ def run_trial(
     until: int | None = None,
     keep: int = 1,
     ranks: Ranks = ALONE,
+    take_turns: Callable[[RunConfig], bool] = lambda config: False,
 ) -> TrialResult | None:
     """Runs a trial to its end, or continues it, and returns its result.
 
@@ -62,6 +61,7 @@ def run_trial(
     is told the step done and the share of the solo evaluation. With `until` below `training.steps` it trains up to
     that joint step, saves a checkpoint there, and returns None without evaluating; a later call goes on, and the
     bytes in which the trial ends do not depend on such stops. `keep` checkpoints stay, and the best by validation.
+    `take_turns` says of the resolved configuration whether its agents do not fit on a graphics card together.
     Of several processes that share a trial, all call this; the one that leads writes, scores the agents and returns
     the result, the others return None once the training is done. Raises Stopped, with everything saved, where this
     process is asked to stop (see `stopping`), or another one that shares the trial.
@@ -69,7 +69,7 @@ def run_trial(
     if is_finished(folder, key, artifacts):
         return read_result(folder)
     if not ranks.leads:
-        _assist(resolve(config, dependency), folder, artifacts, ranks)
+        _assist(resolve(config, dependency), folder, artifacts, ranks, take_turns)
         return None
     last = config.training.steps if until is None else min(until, config.training.steps)
     if last < config.training.steps and _done(folder) >= last:
@@ -84,7 +84,7 @@ def run_trial(
     stopwatch = Stopwatch(folder / "timing.jsonl")
     with recovery.watched(folder), Grader() as grader:
         with stopwatch.watch("models"):
-            seats = seat_agents(config, residence(config, ranks))
+            seats = seat_agents(config, residence(config, ranks, take_turns))
         write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
         room, measured = open_classroom(config, seats, artifacts, grader, stopwatch, ranks)
         state = TrainingState(folder, room, {seat.agent.name: seat.loaded.fingerprint for seat in seats})
@@ -117,12 +117,12 @@ def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
     return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, samples_per_agent=tuple(samples)))
 
 
-def residence(config: RunConfig, ranks: Ranks = ALONE) -> Residence | None:
-    """Where the agents take turns on the graphics card, if the plan says that they do not fit on it together.
+def residence(config: RunConfig, ranks: Ranks, take_turns: Callable[[RunConfig], bool]) -> Residence | None:
+    """Where the agents take turns on the graphics card, if they have to.
 
     Processes that share out optimizer states meet over them whoever's turn it is, so there nobody takes turns.
     """
-    if ranks.shards or computing_device() != "cuda" or seating_of(config, gpu_memory()) != "turns":
+    if ranks.shards or computing_device() != "cuda" or not take_turns(config):
         return None
     return Residence(home="cpu", work="cuda")
 
@@ -225,10 +225,12 @@ def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float]
     ilr.train(config, room, done + 1, finished, last)
 
 
-def _assist(config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks) -> None:
+def _assist(
+    config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks, take_turns: Callable[[RunConfig], bool]
+) -> None:
     """Takes this process's part in a training that another one leads; writes nothing but artifacts."""
     with Grader() as grader:
-        seats = seat_agents(config, residence(config, ranks))
+        seats = seat_agents(config, residence(config, ranks, take_turns))
         room, _ = open_classroom(config, seats, artifacts, grader, Stopwatch(Path(os.devnull)), ranks)
         done = ranks.led(0)
         if done:

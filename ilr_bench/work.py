@@ -14,7 +14,8 @@ from filelock import FileLock
 
 from ilr_bench.config import RunConfig
 from ilr_bench.costs import peak_memory
-from ilr_bench.costs.timings import known, measure_here, requests
+from ilr_bench.costs.seating import take_turns
+from ilr_bench.costs.timings import measure_here, unknown
 from ilr_bench.executor import Event, Job, tell
 from ilr_bench.files import explained
 from ilr_bench.models.base import MODELS
@@ -72,7 +73,7 @@ def run_planned(
         # A worker that was given up on another machine may live for a moment beside the one that takes its place.
         lock = FileLock(folder.with_name(f".{folder.name}.lock")).acquire()
     with lock:
-        run_trial(trial.config, trial.hash, folder, artifacts, dependency, watch, until, keep)
+        run_trial(trial.config, trial.hash, folder, artifacts, dependency, watch, until, keep, take_turns=take_turns)
 
 
 def model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
@@ -126,16 +127,10 @@ def timing_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
     # Brings numpy, which `--help` has no use for.
     from ilr_bench.models.micro import RECIPES
 
-    wanted = {
-        request.key: request
-        for trial in trials
-        if all(model in RECIPES for model in trial.config.models)
-        for request in requests(trial.config)
-    }
-    there = known(list(wanted.values()))
+    micro = [trial for trial in trials if all(model in RECIPES for model in trial.config.models)]
     return [
-        Job(f"{TIMING} {number}", measure_here, (request,), tuple(dict.fromkeys(request.config.models)), {}, False)
-        for number, request in enumerate((wanted[key] for key in wanted if key not in there), start=1)
+        Job(f"{TIMING} {number}", measure_here, (config,), tuple(dict.fromkeys(config.models)), {}, False)
+        for number, config in enumerate(unknown(micro), start=1)
     ]
 
 

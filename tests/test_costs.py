@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ablations
-from ilr_bench.costs import fits, gpu_hours, peak_memory
+from ilr_bench import machine
+from ilr_bench.costs import gpu_hours, peak_memory, study
 from ilr_bench.costs.architecture import FACTS, Architecture, architecture, from_config
 from ilr_bench.costs.counts import TRAINED, checkpoints, exams, ranking_turns, step_turns, validations
 from ilr_bench.costs.fits import Room, available_memory, refusals
 from ilr_bench.costs.memory import BASE, MIB, SLACK, VLLM, Extent, disk_bytes, sampling, trial_memory, update
-from ilr_bench.costs.schedule import Task, makespan
 from ilr_bench.costs.state import State
-from ilr_bench.costs.study import StudyCost, study_cost
+from ilr_bench.costs.study import SLOWER, START, StudyCost, study_cost
+from ilr_bench.costs.timings import Timing
 from ilr_bench.difficulty import ranking_batches
 from ilr_bench.generation.sizes import PIECE, VLLM_CACHE
 from ilr_bench.ilr import TRAINED_STAGES
@@ -170,13 +170,13 @@ def test_vllm_holds_its_own_weights_and_caches_and_sleeps_on_a_card_while_agents
     assert config.update.precision == "bf16"
     assert served.vllm("cpu") == 2 * (2 * FACTS["smollm2"].parameters + VLLM_CACHE["cpu"])
     assert served.least == ours.least + VLLM + served.vllm("cpu")
-    assert ours.on_card(timed=False) == ours.least - ours.base
-    assert ours.on_card(timed=True) == ours.peak - ours.base
+    assert ours.on_card(seen=False) == ours.least - ours.base
+    assert ours.on_card(seen=True) == ours.peak - ours.base
     resident = sum(ours.resident.values())
     drawn = max(sum(terms.values()) for phase, terms in served.phases.items() if phase != "update")
     update_peak = resident + int(1.25 * sum(ours.phases["update"].values()))
     talk_peak = resident + drawn + int(0.25 * drawn) + served.vllm("cuda")
-    assert served.on_card(timed=True) == max(update_peak, talk_peak)
+    assert served.on_card(seen=True) == max(update_peak, talk_peak)
 
 
 def test_memory_grows_with_whatever_it_is_made_of() -> None:
@@ -202,7 +202,7 @@ def test_memory_of_the_runs_that_were_measured() -> None:
         "ability": Extent(32, 20),
         **{f"evaluation/{benchmark.name}": Extent(32, 22) for benchmark, _ in exams(MICRO)},
     }
-    found = trial_memory(MICRO, (micro, micro))
+    found = trial_memory(MICRO, micro)
     assert found is not None
     for measured in (1009, 1024, 1055):
         assert found.peak == pytest.approx(measured * MIB, rel=0.20)
@@ -214,7 +214,7 @@ def test_memory_of_the_runs_that_were_measured() -> None:
         "fusion": Extent(376, 5),
         "evaluation/sums": Extent(45, 3.5),
     }
-    found = trial_memory(SMALL, (small, small))
+    found = trial_memory(SMALL, small)
     assert found is not None
     # The first step of one run, four of another, and thirty of the first.
     for measured in (4191, 4700, 5164):
@@ -268,27 +268,26 @@ def test_the_paper_is_priced_without_its_models() -> None:
     assert 1.5 * low < longer.hours[0] < 2 * low
 
 
-TASKS = st.lists(st.integers(1, 20), min_size=1, max_size=8)
+def timed_study(workers: int) -> StudyCost:
+    """ILR, GRPO that matches it, and GRPO, all of whose tokens take a second, on as many cores as there are workers."""
+    plan = plan_study("micro", ["ilr", "grpo_matched", "grpo"])
+    second = Timing({"sharing": 1.0}, {"sharing": 1.0})
+    return study_cost(plan, dict.fromkeys((trial.hash for trial in plan.trials), second), workers)
 
 
-@given(TASKS, st.integers(1, 4))
-def test_a_schedule_lies_between_its_bounds(lengths: list[int], workers: int) -> None:
-    found = makespan([Task(str(place), length) for place, length in enumerate(lengths)], workers)
-    assert max(max(lengths), sum(lengths) / workers) <= found <= sum(lengths) / workers + max(lengths)
-
-
-def test_a_schedule_follows_what_needs_what() -> None:
-    chain = [Task("a", 3), Task("b", 4, ("a",)), Task("c", 5, ("b",)), Task("d", 1)]
-    assert makespan(chain, 1) == 13
-    assert makespan(chain, 2) == 12
-    assert makespan([Task("b", 4, ("finished before",))], 2) == 4
-    with pytest.raises(ValueError, match="need each other"):
-        makespan([Task("a", 1, ("b",)), Task("b", 1, ("a",))], 1)
-
-
-def test_a_dependent_task_waits_although_a_worker_is_free() -> None:
-    for order in itertools.permutations([Task("a", 5), Task("b", 2, ("a",)), Task("c", 1)]):
-        assert makespan(order, 3) == 7
+def test_time_lies_between_work_that_is_shared_out_and_trials_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "cores", lambda: 8)
+    seconds = {one.trial.config.variant: one.seconds_left for one in timed_study(1).trials}
+    assert seconds["ilr"] == 30 * 16 * 8 * 2
+    assert seconds["grpo_matched"] > 0
+    least, most = timed_study(1).clock
+    assert least == START + sum(seconds.values())
+    assert most == SLOWER * least
+    # With many workers the matched trial still waits for the one that it matches.
+    for workers in (4, 8):
+        assert timed_study(workers).clock[0] == START + seconds["ilr"] + seconds["grpo_matched"]
+    monkeypatch.setattr(study, "cores", lambda: 1)
+    assert timed_study(8).clock[0] == least
 
 
 def test_memory_is_what_the_system_has_left_within_the_groups_limit(tmp_path: Path) -> None:
@@ -368,4 +367,4 @@ def test_what_trials_share_is_counted_once() -> None:
 
 def test_no_driver_means_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert fits.gpu_memory() == ()
+    assert machine.gpu_memory() == ()

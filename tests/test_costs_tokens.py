@@ -6,27 +6,25 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_trials import run_plan, tiny_checkpoints, tiny_plan
+from tiny_trials import SETTINGS, run_plan, tiny_checkpoints, tiny_plan
 from typer.testing import CliRunner
 
 from ilr_bench import sweep
 from ilr_bench.cli import app
-from ilr_bench.costs import pricing, show, timing_run, timings
+from ilr_bench.costs import pricing, show, timings
 from ilr_bench.costs.fits import GIB, Room
 from ilr_bench.costs.state import states
-from ilr_bench.costs.study import StudyCost, all_requests, study_cost
+from ilr_bench.costs.study import StudyCost, study_cost
 from ilr_bench.crew import Crew
 from ilr_bench.errors import DoesNotFitError
 from ilr_bench.executor import Failure, Job
 from ilr_bench.executors.choice import Execution
 from ilr_bench.executors.local import Local
 from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.grading import Grader
 from ilr_bench.plan import Plan, plan_study
 from ilr_bench.records import read_result
 from ilr_bench.sweep import run_sweep
@@ -68,11 +66,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, StudyCost, Pat
     return plan, cost, folder / "out", counted
 
 
-@cache
 def measured(plan: Plan) -> dict[str, timings.Timing]:
-    """The timing runs of a plan, in this process."""
-    with Grader() as grader:
-        return {request.key: timing_run.run(request, grader) for request in all_requests(plan)}
+    """What short trials say of a plan, run in this process unless they have been."""
+    for config in timings.unknown(plan.trials):
+        timings.measure_here(config)
+    return timings.known(plan.trials)
 
 
 def test_turns_are_counted_exactly(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
@@ -143,7 +141,7 @@ def test_the_report_puts_the_plan_beside_what_happened(
     assert get("costs").applies(load(out)) is not None
     with pytest.MonkeyPatch.context() as patch:
         timed = measured(plan)
-        patch.setattr(pricing, "known", lambda requests: timed)
+        patch.setattr(pricing, "known", lambda trials, studies: timed)
         pricing.check_and_keep(plan, [], 2, out, force=True)
     frames = load(out)
     assert get("costs").applies(frames) is None
@@ -156,7 +154,7 @@ def test_the_report_puts_the_plan_beside_what_happened(
     assert total["spent_cpu"]["value"] > 0
     assert total["planned_cpu"]["value"] > 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pricing, "known", lambda requests: {})
+        patch.setattr(pricing, "known", lambda trials, studies: {})
         pricing.check_and_keep(plan, [], 2, out, force=True)
     get("costs").write(load(out), tmp_path, Settings())
     assert "upper bounds" in (tmp_path / "costs.md").read_text()
@@ -168,13 +166,15 @@ def test_the_report_puts_the_plan_beside_what_happened(
 
 def test_timings_are_kept_and_a_torn_one_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
-    request = all_requests(plan_study("micro", ["base"]))[0]
-    timing = timings.Timing(({"ability": timings.Said(3.5, 20, 18.0, 0.25)},), {"load": 1.0}, 7)
-    timings.keep(request.key, timing)
-    assert timings.known([request]) == {request.key: timing}
+    (trial,) = plan_study("micro", ["ilr"]).trials
+    timing = timings.Timing({"ability": 3.5, "sharing": 4.0}, {"loading": 1.0}, {"sharing": 20})
+    timings.keep(trial.config, timing)
+    assert timings.known([trial]) == {trial.hash: timing}
+    assert timings.unknown([trial]) == []
     (path,) = (tmp_path / "timings").glob("*.json")
     path.write_text(path.read_text()[:-20])
-    assert timings.known([request]) == {}
+    assert timings.known([trial]) == {}
+    assert timings.unknown([trial]) == [trial.config]
 
 
 def test_another_command_adds_to_the_plan_and_a_torn_one_is_written_anew(tmp_path: Path) -> None:
@@ -189,6 +189,32 @@ def test_another_command_adds_to_the_plan_and_a_torn_one_is_written_anew(tmp_pat
     assert list(json.loads(path.read_text())["trials"]) == folders[1:]
 
 
+def test_earlier_trials_of_the_same_kind_come_before_a_timing_run_and_none_counts_for_itself(
+    tiny: tuple[Plan, StudyCost, Path, Sampled],
+) -> None:
+    plan, _, out, _ = tiny
+    short_ones = timings.known(plan.trials)
+    assert timings.known(plan.trials, [out]) == short_ones
+    models = plan.trials[0].config.models
+    later = plan_study("micro", ["ilr", "di_only"], [models], [5], {k: (v,) for k, v in SETTINGS.items()})
+    earlier = timings.known(later.trials, [out])
+    # Two trials are of this kind, each with two questions, three answers and two agents in its second step.
+    kind = [trial for trial in plan.trials if trial.config.variant in ("ilr", "pure_competitive")]
+    lines = [json.loads(line) for one in kind for line in (out / one.folder / "timing.jsonl").read_text().splitlines()]
+    seen = [line for line in lines if (line["step"], line["stage"]) == (2, "sharing")]
+    for trial in later.trials:
+        assert earlier[trial.hash] != timings.known(later.trials)[trial.hash]
+        found = {what: getattr(earlier[trial.hash], what)["sharing"] for what in ("tokens", "seconds", "prompts")}
+        assert found in [
+            {
+                "tokens": line["tokens"] / 12,
+                "seconds": line["cpu"] / line["tokens"],
+                "prompts": line["longest_prompt"],
+            }
+            for line in seen
+        ]
+
+
 def as_a_sweep_would(
     monkeypatch: pytest.MonkeyPatch, out: Path, plan: Plan, failing: bool = False, **options: Any
 ) -> list[Job]:
@@ -201,9 +227,9 @@ def as_a_sweep_would(
         if failing:
             return {job.name: Failure("killed", None) for job in timed}
         for job in timed:
-            (request,) = job.arguments
-            said = dict.fromkeys(("sharing", "analysis", "fusion", "ability", "ranking"), timings.Said(3, 9, 9.0, 0.1))
-            timings.keep(request.key, timings.Timing((said,) * len(request.config.models), {}, 7))
+            (config,) = job.arguments
+            said = dict.fromkeys(("sharing", "analysis", "fusion", "ability", "ranking"), 3.0)
+            timings.keep(config, timings.Timing(said))
         return {}
 
     monkeypatch.setattr(Crew, "run", run)
@@ -224,8 +250,7 @@ def test_a_sweep_of_micro_models_makes_the_timing_runs_that_are_missing(
     jobs = as_a_sweep_would(monkeypatch, tmp_path / "failing", plan, failing=True)
     assert {lengths for lengths, _ in planned(tmp_path / "failing")} == {"upper bounds"}
     timed = [job for job in jobs if job.function is timings.measure_here]
-    assert Counter(job.arguments[0].kind for job in timed) == {"model": 2, "step": 1}
-    assert all(set(job.needs) <= {"A", "B"} for job in timed)
+    assert [job.needs for job in timed] == [("A", "B")]
     as_a_sweep_would(monkeypatch, tmp_path / "out", plan)
     # Steps x questions x samples x agents x 3 tokens.
     assert planned(tmp_path / "out") == [("timed", 30 * 16 * 8 * 2 * 3)] * 4
@@ -237,7 +262,7 @@ def test_a_sweep_of_micro_models_makes_the_timing_runs_that_are_missing(
 def test_larger_models_and_clusters_are_not_timed_by_a_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
     trials = plan_study("micro", ["ilr"]).trials + tiny_plan(("./folder", "./other"), "ilr").trials
-    assert len(timing_jobs(trials)) == len(timing_jobs(trials[:1])) == 3
+    assert len(timing_jobs(trials)) == len(timing_jobs(trials[:1])) == 1
     assert timing_jobs(trials[1:]) == []
     plan = plan_study("micro", ["ilr"])
     monkeypatch.setattr("ilr_bench.crew.open_executor", lambda execution, out: Local(1, out / "logs"))
@@ -246,9 +271,11 @@ def test_larger_models_and_clusters_are_not_timed_by_a_sweep(monkeypatch: pytest
     assert planned(tmp_path / "out")[0][0] == "upper bounds"
 
 
-def test_variants_of_one_kind_share_a_timing_run() -> None:
+def test_variants_of_one_kind_share_a_timing_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
     plan = plan_study("micro", ["ilr", "di_only", "pure_cooperative", "grpo", "pc_only", "grpo_matched"], seeds=[0, 1])
-    assert Counter(request.kind for request in all_requests(plan)) == {"model": 2, "step": 2}
+    stages = [config.discussion.stages for config in timings.unknown(plan.trials)]
+    assert Counter(map(len, stages)) == {3: 1, 1: 1}
 
 
 def test_the_command_prints_the_paper_in_gpu_hours_and_what_does_not_fit() -> None:
@@ -294,7 +321,7 @@ def test_a_micro_study_samples_what_its_sweep_planned(tmp_path: Path) -> None:
     variants = ["grpo", "grpo_matched", "ilr", "agents_3", "twins"]
     plan = plan_study("micro", variants, overrides={key: (value,) for key, value in settings.items()})
     assert run_sweep(plan, "micro", tmp_path / "out", 2, "test").failed == {}
-    assert_recorded(study_cost(plan, timings.known(all_requests(plan)), 2), tmp_path / "out")
+    assert_recorded(study_cost(plan, timings.known(plan.trials), 2), tmp_path / "out")
     get("costs").write(load(tmp_path / "out"), tmp_path, Settings())
     for row in json.loads((tmp_path / "costs.json").read_text())["rows"]:
         assert row["cells"]["token_error"]["value"] == pytest.approx(1, abs=TOLERANCE)

@@ -17,11 +17,12 @@ from tiny_models import tiny_model
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 from torch import Tensor, nn
 
-from ilr_bench import outcomes, trial
+from ilr_bench import outcomes, trial, work
 from ilr_bench.config import UpdateSettings
+from ilr_bench.costs import seating as seatings
 from ilr_bench.costs.fits import GIB, Room, refusals, seated
 from ilr_bench.costs.memory import Memory, parties, trial_memory
-from ilr_bench.costs.seating import seating, seating_of
+from ilr_bench.costs.seating import seating, take_turns
 from ilr_bench.costs.show import lines
 from ilr_bench.costs.study import StudyCost, study_cost
 from ilr_bench.distributed import Ranks
@@ -81,7 +82,7 @@ def test_a_trial_whose_agents_take_turns_ends_in_the_same_bytes(
     run_plan(plan, tmp_path / "together")
     made: list[Watched] = []
 
-    def turns(config: object, ranks: object) -> Residence:
+    def turns(config: object, ranks: object, asked: object) -> Residence:
         made.append(Watched("cpu", "cpu"))
         return made[-1]
 
@@ -187,7 +188,7 @@ def test_agents_take_turns_only_where_all_do_not_fit_and_each_does(
     alone = [memory(*part) for part in parts]
     found = seating(whole, alone, card, timed, "transformers")
     if found == "turns":
-        assert whole.on_card(timed=True) > card
+        assert whole.on_card(seen=True) > card
         assert len(alone) > 1
         assert all(one.on_card(timed) <= card for one in alone)
     elif found == "refused":
@@ -229,9 +230,9 @@ def between(cost: StudyCost) -> int:
     """Bytes of a card that holds each agent, but not both."""
     (one,) = cost.trials
     assert one.memory is not None
-    largest = max(memory.on_card(timed=True) for memory in one.alone)
-    assert largest < one.memory.on_card(timed=True)
-    return (largest + one.memory.on_card(timed=True)) // 2
+    largest = max(memory.on_card(seen=True) for memory in one.alone)
+    assert largest < one.memory.on_card(seen=True)
+    return (largest + one.memory.on_card(seen=True)) // 2
 
 
 def test_the_plan_says_that_agents_take_turns() -> None:
@@ -247,7 +248,7 @@ def test_vllm_takes_no_turns_and_the_refusal_says_what_would() -> None:
     cost = study(sampling__engine="vllm")
     (one,) = cost.trials
     assert one.memory is not None
-    card = one.memory.on_card(timed=False) - 1
+    card = one.memory.on_card(seen=False) - 1
     (said,) = refusals(cost, Room(64 * GIB, (card,), 1000 * GIB))
     assert "set sampling.engine=transformers, with which agents take turns on the card" in said
 
@@ -262,14 +263,27 @@ def test_a_trial_takes_turns_on_a_card_where_its_plan_says_so(monkeypatch: pytes
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))  # nothing timed
     (planned,) = (cost := study()).trials
     config, card = planned.trial.config, between(cost)
-    assert seating_of(config, (80 * GIB, card)) == "turns"
-    assert seating_of(config, (80 * GIB,)) == "together"
-    monkeypatch.setattr(trial, "gpu_memory", lambda: (card,))
-    assert trial.residence(config) is None  # no card computes here
+    for cards, turns in (((80 * GIB, card), True), ((80 * GIB,), False), ((), False)):
+        monkeypatch.setattr(seatings, "gpu_memory", lambda cards=cards: cards)
+        assert take_turns(config) == turns
+
+
+def test_a_trial_does_as_it_is_told_where_a_card_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turns(config: object) -> bool:
+        return True
+
+    assert trial.residence(SMALL, Ranks(), turns) is None  # no card computes here
     monkeypatch.setattr(trial, "computing_device", lambda: "cuda")
-    taken = trial.residence(config)
+    taken = trial.residence(SMALL, Ranks(), turns)
     assert taken is not None
     assert (taken.home, taken.work) == ("cpu", "cuda")
-    assert trial.residence(config, Ranks(size=2, shards=True)) is None
-    monkeypatch.setattr(trial, "gpu_memory", lambda: (80 * GIB,))
-    assert trial.residence(config) is None
+    assert trial.residence(SMALL, Ranks(size=2, shards=True), turns) is None
+    assert trial.residence(SMALL, Ranks(), lambda config: False) is None
+
+
+def test_a_worker_tells_its_trial_of_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (planned,) = plan_study("micro", ["ilr"]).trials
+    told: list[Any] = []
+    monkeypatch.setattr(trial, "run_trial", lambda *given, **named: told.append(named["take_turns"]))
+    work.run_planned(planned, tmp_path, Artifacts(tmp_path / "artifacts"), None)
+    assert told == [take_turns]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ilr_bench.benchmarks.base import Benchmark, expand, get, row_count
@@ -30,6 +30,59 @@ class Turns:
     """Most tokens that one of them may take."""
     prompts: int
     """Prompts that they complete; several turns may share one."""
+
+    def times(self, count: int) -> Turns:
+        """The same again and again."""
+        return replace(self, count=count * self.count, prompts=count * self.prompts)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Turns of one agent that a trial samples."""
+
+    stage: str
+    """Under which the plan counts them: a stage of a step, `validation` or `evaluation`."""
+    kind: str
+    """What they are like: `ranking`, `ability`, a stage of a step, `evaluation/NAME`, or `together/NAME`."""
+    agent: int
+    turns: Turns
+
+
+def workload(config: RunConfig, samples: Sequence[int], first_step: int = 1) -> list[Load]:
+    """All that a trial samples from `first_step` on, but for what trials share; `samples` per question by agent."""
+    steps = max(0, config.training.steps - first_step + 1)
+    loads = []
+    for agent, n in enumerate(samples):
+        if steps:
+            spoken = step_turns(config, n).items()
+            loads += [Load(stage, stage, agent, turns.times(steps)) for stage, turns in spoken]
+            again = ability_turns(config).times(validations(config, first_step))
+            loads.append(Load("validation", "ability", agent, again))
+        together = rounds(config)
+        for benchmark, rows in exams(config):
+            kind = f"{'together' if together else 'evaluation'}/{benchmark.name}"
+            loads.append(Load("evaluation", kind, agent, answer_turns(config, benchmark, rows * (together or 1))))
+    return loads
+
+
+def measurements(config: RunConfig, agent: int) -> tuple[Load, Load]:
+    """Difficulty and ability of one agent untrained, once for all trials that share them."""
+    return (
+        Load("measurement", "ranking", agent, ranking_turns(config)),
+        Load("measurement", "ability", agent, ability_turns(config)),
+    )
+
+
+def units_of_step(config: RunConfig, samples: Sequence[int]) -> dict[str, int]:
+    """Turns of all agents in one step: those of each stage, those that are graded, and those that are trained.
+
+    Borrowed turns, and the want of an advantage, are not counted.
+    """
+    spoken = [step_turns(config, n) for n in samples]
+    units: dict[str, int] = {stage: sum(turns[stage].count for turns in spoken) for stage in spoken[0]}
+    graded = sum(count for stage, count in units.items() if stage != "analysis")
+    trained = sum(units[stage] for stage in TRAINED[config.discussion.trained_turns])
+    return units | {"grading": graded, "update": trained}
 
 
 def ranking_turns(config: RunConfig) -> Turns:
@@ -58,12 +111,6 @@ def step_turns(config: RunConfig, samples: int) -> dict[Stage, Turns]:
         turns["analysis"] = Turns(questions * dialogues, short, questions * dialogues)
         turns["fusion"] = Turns(questions * dialogues * answers, long, questions * dialogues)
     return turns
-
-
-def trained_turns(config: RunConfig, samples: int) -> int:
-    """Turns that one agent is trained on in one step, those without an advantage and borrowed ones apart."""
-    spoken = step_turns(config, samples)
-    return sum(spoken[stage].count for stage in TRAINED[config.discussion.trained_turns])
 
 
 def validations(config: RunConfig, first_step: int = 1) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from ilr_bench.costs.memory import Memory
 from ilr_bench.costs.seating import Seating, each_fits, seating
 from ilr_bench.costs.study import StudyCost, TrialCost
 from ilr_bench.errors import DoesNotFitError
+from ilr_bench.machine import gpu_memory
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -61,16 +61,6 @@ def available_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int:
     return min(rooms) if rooms else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def gpu_memory() -> tuple[int, ...]:
-    """Bytes of each NVIDIA card, as its driver says; none where there is no driver."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return ()
-    asked = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return tuple(int(line) * 2**20 for line in said.stdout.split()) if said.returncode == 0 else ()
-
-
 def refusals(cost: StudyCost, here: Room) -> list[str]:
     """Why what is left of a study cannot run here; empty where it can.
 
@@ -115,16 +105,16 @@ def seated(one: TrialCost, here: Room) -> Seating:
     """How a trial's agents share the smallest card here; together where there is no card, or nothing is known."""
     if one.memory is None or not here.gpus:
         return "together"
-    return seating(one.memory, one.alone, min(here.gpus), one.timed, one.trial.config.sampling.engine)
+    return seating(one.memory, one.alone, min(here.gpus), one.seen, one.trial.config.sampling.engine)
 
 
 def _gpu(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
     smallest = min(here.gpus)
     for one in left:
         if one.memory is not None and seated(one, here) == "refused":
-            need = one.memory.on_card(one.timed)
+            need = one.memory.on_card(one.seen)
             advice = _smaller(one)
-            if each_fits(one.alone, smallest, one.timed):
+            if each_fits(one.alone, smallest, one.seen):
                 advice.append("set sampling.engine=transformers, with which agents take turns on the card")
             advice.append(f"share one trial among {math.ceil(need / smallest)} or more cards (docs/scaling.md)")
             return [
@@ -147,11 +137,11 @@ def _away(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
 
 
 def _need(one: TrialCost, memory: Memory) -> int:
-    return memory.peak if one.timed else memory.least
+    return memory.peak if one.seen else memory.least
 
 
 def _smaller(one: TrialCost) -> list[str]:
-    phase = one.memory.largest if one.memory is not None and one.timed else ""
+    phase = one.memory.largest if one.memory is not None and one.seen else ""
     advice = [ADVICE[phase]] if phase else []
     return advice + (
         ["set update.adapter=lora"] if one.trial.config.update.adapter == "full" else ["take smaller models"]

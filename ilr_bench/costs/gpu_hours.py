@@ -16,16 +16,7 @@ from dataclasses import dataclass
 
 from ilr_bench.config import RunConfig
 from ilr_bench.costs.architecture import Architecture, architecture
-from ilr_bench.costs.counts import (
-    TRAINED,
-    Turns,
-    ability_turns,
-    answer_turns,
-    exams,
-    ranking_turns,
-    step_turns,
-    validations,
-)
+from ilr_bench.costs.counts import TRAINED, measurements, workload
 
 PEAK = 989e12
 """Operations per second of an H100 SXM in bf16, without sparsity (its data sheet)."""
@@ -142,37 +133,27 @@ def attention(shape: Architecture, seen: float) -> float:
 def _total(
     config: RunConfig, shapes: Sequence[Architecture], samples: tuple[int, ...], assumed: Assumptions
 ) -> tuple[Operations, float]:
+    """Operations, and sampled tokens."""
     total, tokens = Operations(0.0, 0.0), 0.0
-
-    def add(shape: Architecture, turns: Turns, prompt: float, times: int = 1) -> None:
-        nonlocal total, tokens
-        mean = assumed.length * turns.limit
-        total += sampled(shape, turns.count * times, mean, turns.prompts * times, prompt)
-        tokens += turns.count * times * mean
-
-    steps = config.training.steps
     prompts = _prompts(config, len(shapes), assumed.length)
-    for agent, shape in enumerate(shapes):
-        add(shape, ranking_turns(config), config.difficulty.batch_size * QUESTION)
-        add(shape, ability_turns(config), QUESTION, 1 + validations(config))
-        spoken = step_turns(config, samples[agent]) if steps else {}
-        for stage, turns in spoken.items():
-            add(shape, turns, prompts[stage], steps)
-            if stage in TRAINED[config.discussion.trained_turns]:
-                mean = assumed.length * turns.limit
-                total += updated(shape, turns.count * steps, mean, turns.prompts * steps, prompts[stage])
-        for benchmark, rows in exams(config):
-            add(shape, answer_turns(config, benchmark, rows), QUESTION)
+    untrained = [load for agent in range(len(shapes)) for load in measurements(config, agent)]
+    for load in [*untrained, *workload(config, samples)]:
+        turns, mean = load.turns, assumed.length * load.turns.limit
+        asked = shapes[load.agent], turns.count, mean, turns.prompts, prompts.get(load.kind, QUESTION)
+        total += sampled(*asked)
+        tokens += turns.count * mean
+        if load.kind in TRAINED[config.discussion.trained_turns]:
+            total += updated(*asked)
     return total, tokens
 
 
 def _prompts(config: RunConfig, agents: int, length: float) -> dict[str, float]:
-    """Tokens of a stage's prompt: the question, and the ideas and analyses of everybody who is heard."""
+    """Tokens of prompts that are longer than a question: with others, or ideas and analyses of all who are heard."""
     heard = agents if config.discussion.hears == "peers" else 1
     idea, analysis = length * config.sampling.max_new_tokens, length * config.sampling.max_analysis_tokens
     longest = config.sampling.max_prompt_tokens
     return {
-        "sharing": QUESTION,
+        "ranking": config.difficulty.batch_size * QUESTION,
         "analysis": min(longest, QUESTION + heard * idea),
         "fusion": min(longest, QUESTION + heard * (idea + analysis)),
     }

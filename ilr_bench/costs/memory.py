@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ilr_bench.config import RunConfig, Stage
 from ilr_bench.costs.architecture import Architecture, architecture
@@ -38,7 +39,7 @@ FLOAT, HALF = 4, 2
 
 @dataclass(frozen=True)
 class Extent:
-    """How long one agent's turns of a kind are."""
+    """How long turns of a kind are."""
 
     prompt: int
     """Longest prompt in tokens."""
@@ -90,11 +91,11 @@ class Memory:
         """What vLLM's instances hold on a `cpu` or on `cuda`."""
         return self.copies + self.instances * VLLM_CACHE[device]
 
-    def on_card(self, timed: bool) -> int:
-        """Bytes that a GPU has to hold; where nothing was timed, whatever the turns are like."""
-        talk = max((self._terms(phase) for phase in self.phases if phase != "update"), default=0) if timed else 0
-        learn = self._terms("update") if timed else self._gradients
-        slack = SLACK if timed else 0
+    def on_card(self, seen: bool) -> int:
+        """Bytes that a GPU has to hold; unless lengths were `seen`, whatever the turns are like."""
+        talk = max((self._terms(phase) for phase in self.phases if phase != "update"), default=0) if seen else 0
+        learn = self._terms("update") if seen else self._gradients
+        slack = SLACK if seen else 0
         most = max(talk + int(slack * talk) + self.vllm("cuda"), learn + int(slack * learn))
         return sum(self.resident.values()) + most
 
@@ -114,15 +115,14 @@ def peak_memory(trial: PlannedTrial) -> int:
 
 def trial_memory(
     config: RunConfig,
-    extents: tuple[Extents, ...] = (),
+    extents: Extents = MappingProxyType({}),
     samples: tuple[int, ...] = (),
-    base: int = BASE,
     places: Sequence[int] | None = None,
 ) -> Memory | None:
     """The terms of a trial; None where the size of one of its models is not known here.
 
-    `extents` by agent, from a timing run; `samples` by agent where they are not the configuration's; `places` of the
-    agents that are in memory, all of them unless given.
+    `extents` as they were seen; `samples` by agent where they are not the configuration's; `places` of the agents that
+    are in memory, all of them unless given.
     """
     places = range(len(config.models)) if places is None else places
     models = [config.models[place] for place in places]
@@ -133,19 +133,24 @@ def trial_memory(
     phases: dict[str, Mapping[str, int]] = {}
     served = config.sampling.engine == "vllm"
     for place, shape in zip(places, shapes, strict=True):
-        own = extents[place] if extents else {}
         n = samples[place] if samples else config.samples_of(place)
         # Twins sample a stage in the same batches.
         voices = models.count(config.models[place]) if config.update.adapter == "lora" else 1
-        for phase, every in _phases(config, shape, own, n, voices):
+        for phase, every in _phases(config, shape, extents, n, voices):
             terms = _drawing(every) if served and phase != "update" else every
             if sum(terms.values()) > sum(phases.get(phase, {}).values()):
                 phases[phase] = terms
     resident = _resident(config, dict(zip(models, shapes, strict=True)), shapes)
     if not served:
-        return Memory(base, resident, phases)
+        return Memory(BASE, resident, phases)
     copies = (HALF if config.update.precision == "bf16" else FLOAT) * sum(shape.parameters for shape in shapes)
-    return Memory(base + VLLM, resident, phases, len(shapes), copies)
+    return Memory(BASE + VLLM, resident, phases, len(shapes), copies)
+
+
+def alone_memory(config: RunConfig, extents: Extents, samples: tuple[int, ...] = ()) -> tuple[Memory, ...]:
+    """What each agent needs without the others, twins on one base as one; empty where a model's size is not known."""
+    found = [trial_memory(config, extents, samples, places) for places in parties(config)]
+    return tuple(memory for memory in found if memory is not None) if None not in found else ()
 
 
 def _drawing(terms: Mapping[str, int]) -> dict[str, int]:

@@ -11,29 +11,32 @@ from ilr_bench.console import note
 from ilr_bench.costs.fits import require, room
 from ilr_bench.costs.gpu_hours import is_large
 from ilr_bench.costs.state import NEW, State, states
-from ilr_bench.costs.study import StudyCost, all_requests, study_cost, to_data
-from ilr_bench.costs.timings import known, measure
+from ilr_bench.costs.study import StudyCost, study_cost, to_data
+from ilr_bench.costs.timings import known, measure, unknown
 from ilr_bench.errors import MissingInputError
 from ilr_bench.files import explained, write_atomic
 from ilr_bench.plan import Plan, PlannedTrial
+from ilr_bench.sharing import neighbours
 
 PLAN = "plan.json"
 """What a study was expected to cost, beside its records; outside every hash."""
 
 
 def price(plan: Plan, workers: int, out: Path | None = None, fresh: bool = False, quick: bool = False) -> StudyCost:
-    """Prices a plan after a timing run; without one where `quick`, or where the models cannot be had here.
+    """Prices a plan by earlier trials, or by short ones that are run now; not where `quick`, or without the models.
 
-    Models too large for a timing run are priced by their limits, and in GPU-hours.
+    Models too large for that are priced by their limits, and in GPU-hours.
     """
-    wanted = [] if any(is_large(trial.config) for trial in plan.trials) else all_requests(plan)
-    if not quick and len(known(wanted)) < len(wanted):
-        note(f"timing runs: {len(wanted)}, a few seconds each with tiny models, and kept for the next plan")
+    studies = _studies(out, fresh)
+    large = any(is_large(trial.config) for trial in plan.trials)
+    missing = [] if quick or large else unknown(plan.trials, studies)
+    if missing:
+        note(f"timing runs: {len(missing)}, some seconds each with tiny models, and kept for the next plan")
         try:
-            measure(wanted)
+            measure(missing)
         except MissingInputError as error:
             note(str(error))
-    return study_cost(plan, known(wanted), workers, states(plan, out, fresh))
+    return study_cost(plan, known(plan.trials, studies), workers, states(plan, out, fresh))
 
 
 def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: Path, force: bool = False) -> None:
@@ -45,13 +48,18 @@ def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: 
     """
     done = State("finished")
     found = {trial.hash: NEW if trial in left else done for trial in plan.trials}
-    cost = study_cost(plan, known(all_requests(plan)), workers, found)
+    cost = study_cost(plan, known(plan.trials, _studies(out)), workers, found)
     if not force:
         require(cost, room(out))
     path = out / PLAN
     data = to_data(cost)
     with explained(path):
         write_atomic(path, json.dumps(data | {"trials": _earlier(path) | data["trials"]}, indent=1) + "\n")
+
+
+def _studies(out: Path | None, fresh: bool = False) -> tuple[Path, ...]:
+    """Whose trials a plan may go by."""
+    return () if out is None else (out, *(() if fresh else neighbours(out)))
 
 
 def _earlier(path: Path) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def lines(cost: StudyCost, here: Room) -> list[str]:
     elif not large:
         said.append("nothing was timed: tokens are upper bounds, every turn as long as its limit")
     needs = sorted((one.memory.peak for one in left if one.memory is not None), reverse=True)[: cost.workers]
-    bound = "" if cost.timed else "at most "
+    bound = "" if all(one.seen for one in left) else "at most "
     if needs and not large:
         said.append(f"memory: {bound}{size(sum(needs))} for {len(needs)} at a time; {size(here.memory)} are available")
     said.append(f"disk: at most {size(cost.disk)}; {size(here.disk)} are free")
@@ -133,7 +133,7 @@ def lines(cost: StudyCost, here: Room) -> list[str]:
         said += gpu_lines(left)
     for one in left:
         if seated(one, here) == "turns":
-            most = max(memory.on_card(timed=True) for memory in one.alone)
+            most = max(memory.on_card(seen=True) for memory in one.alone)
             said.append(f"{one.trial.folder}: agents take turns on the card, the largest with {bound}{size(most)}")
     return said + [f"does not fit here: {reason}" for reason in refusals(cost, here)]
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 from ilr_bench.config import RunConfig
-from ilr_bench.costs.memory import Memory, disk_bytes
-from ilr_bench.costs.schedule import Task, makespan
+from ilr_bench.costs.counts import SPOKEN, Load, checkpoints, measurements, units_of_step, workload
+from ilr_bench.costs.memory import Memory, alone_memory, disk_bytes, trial_memory
 from ilr_bench.costs.state import NEW, State
-from ilr_bench.costs.timings import Request, Timings, requests
-from ilr_bench.costs.trials import (
-    RECORDED,
-    Cost,
-    Costs,
-    Lengths,
-    ability_cost,
-    alone_memory,
-    evaluation_cost,
-    lengths,
-    needed_memory,
-    ranking_cost,
-    samples_of,
-    training_tokens,
-    trial_costs,
-)
+from ilr_bench.costs.timings import Timing
 from ilr_bench.machine import cores
 from ilr_bench.models.base import MODELS
 from ilr_bench.plan import Plan, PlannedTrial
@@ -34,7 +19,27 @@ from ilr_bench.plan import Plan, PlannedTrial
 SLOWER = 1.6
 """How many times longer than computed a study may take: other work on the machine, memory that workers compete for."""
 START = 15.0
-"""Computing seconds in which a worker starts, where the timing run was made by a worker that had other work before."""
+"""Computing seconds in which a worker starts."""
+RECORDED = (*SPOKEN, "evaluation")
+"""Stages whose sampled tokens a trial's records state."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage of a trial takes, over all agents."""
+
+    turns: int = 0
+    tokens: float = 0.0
+    """Sampled."""
+    seconds: float = 0.0
+    """Of computing; 0 where nothing was timed."""
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.turns + other.turns, self.tokens + other.tokens, self.seconds + other.seconds)
+
+
+Costs = Mapping[str, Cost]
+"""By stage: the stages of Idea3, `evaluation`, `validation`, `update`, `grading`, `loading`, `checkpoint`."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,19 @@ class TrialCost:
     """Of its agents one by one, twins on one base as one; empty where that is not known."""
     disk: int | None
     timed: bool
+    """Whether lengths and seconds are known; else tokens are upper bounds and there are no seconds."""
+    seen: bool
+    """Whether the lengths of its prompts are known; else its memory is an upper bound."""
 
     @property
     def recorded_tokens(self) -> float:
         """Sampled tokens that its records will state."""
         return sum(cost.tokens for stage, cost in self.whole.items() if stage in RECORDED)
+
+    @property
+    def seconds_left(self) -> float:
+        """Computing seconds that remain."""
+        return sum(cost.seconds for cost in self.left.values())
 
 
 @dataclass(frozen=True)
@@ -83,12 +96,10 @@ class StudyCost:
     trials: tuple[TrialCost, ...]
     shared: tuple[Shared, ...]
     workers: int
-    start: float
-    """Computing seconds in which a worker starts."""
 
     @property
     def timed(self) -> bool:
-        """Whether lengths and seconds were timed; else tokens are upper bounds and there are no seconds."""
+        """Whether all trials are."""
         return all(trial.timed for trial in self.trials)
 
     @property
@@ -107,26 +118,26 @@ class StudyCost:
     def seconds_left(self) -> float:
         """Computing seconds of all workers together."""
         shared = sum(item.cost.seconds for item in self.shared if not item.ready)
-        return shared + sum(cost.seconds for trial in self.trials for cost in trial.left.values())
+        return shared + sum(trial.seconds_left for trial in self.trials)
 
     @property
     def clock(self) -> tuple[float, float]:
-        """Seconds on the clock until all is done, at least and about at most; models that are to be made apart."""
-        left = [trial for trial in self.trials if trial.state.is_left]
+        """Seconds on the clock until all is done, at least and about at most; models that are to be made apart.
+
+        At least: no worker ever waits, unless the longest trial, after the one that it depends on, takes longer.
+        """
+        left = {one.trial.hash: one.seconds_left for one in self.trials if one.state.is_left}
         if not left:
             return 0.0, 0.0
-        measured = [Task(f"{item.kind} {item.name}", item.cost.seconds) for item in self.shared if not item.ready]
-        trials = [
-            Task(
-                one.trial.hash,
-                sum(cost.seconds for cost in one.left.values()),
-                () if one.trial.dependency is None else (one.trial.dependency,),
-            )
-            for one in left
+        shared = [item.cost.seconds for item in self.shared if not item.ready]
+        chains = [
+            left[one.trial.hash] + left.get(one.trial.dependency or "", 0.0)
+            for one in self.trials
+            if one.trial.hash in left
         ]
         # More workers than cores only take turns.
-        slots = min(self.workers, cores())
-        least = self.start + makespan(measured, slots) + makespan(trials, slots)
+        workers = min(self.workers, cores())
+        least = START + max(sum(shared) / workers, *shared) + max(sum(left.values()) / workers, *chains)
         return least, SLOWER * least
 
     @property
@@ -135,31 +146,60 @@ class StudyCost:
         return sum(trial.disk or 0 for trial in self.trials if trial.state.is_left)
 
 
-def all_requests(plan: Plan) -> list[Request]:
-    """The timing runs that the costs of a study follow from, each once."""
-    return list({request.key: request for trial in plan.trials for request in requests(trial.config)}.values())
-
-
 def study_cost(
-    plan: Plan, timings: Timings, workers: int, found: Mapping[str, State] | None = None, keep: int = 1
+    plan: Plan, timings: Mapping[str, Timing], workers: int, found: Mapping[str, State] | None = None, keep: int = 1
 ) -> StudyCost:
-    """Prices a plan; without timings its tokens are upper bounds and it has no seconds.
+    """Prices a plan; trials without a timing (by hash) have upper bounds for tokens and no seconds.
 
     `found`: state of every trial by its hash, all new by default. `keep`: checkpoints that stay.
     """
     found = found or dict.fromkeys((trial.hash for trial in plan.trials), NEW)
-    known = {trial.hash: lengths(trial.config, timings) for trial in plan.trials}
     trials: dict[str, TrialCost] = {}
     for trial in plan.trials:  # a trial comes after the one that it matches
-        matched = None
-        if trial.dependency is not None:
-            other = trials[trial.dependency]
-            matched = other.trial.config, training_tokens(known[trial.dependency], other.samples)
-        samples = samples_of(trial.config, matched, known[trial.hash])
-        trials[trial.hash] = _trial(plan, trial, found[trial.hash], known[trial.hash], samples, keep)
-    starts = [timing.seconds.get("start", START) for timing in timings.values()]
-    shared = _shared(plan.trials, found, known)
-    return StudyCost(tuple(trials.values()), tuple(shared), workers, max(starts, default=0.0))
+        samples = tuple(trial.config.samples_of(agent) for agent in range(len(trial.config.models)))
+        if trial.dependency is not None and trial.config.training.steps:
+            samples = matched_samples(trials[trial.dependency], timings.get(trial.dependency))
+        names = tuple(entry.variant for entry in plan.entries if entry.hash == trial.hash)
+        timing = timings.get(trial.hash)
+        trials[trial.hash] = _trial_cost(trial, names, found[trial.hash], timing, samples, keep)
+    return StudyCost(tuple(trials.values()), tuple(_shared(plan.trials, found, timings)), workers)
+
+
+def matched_samples(other: TrialCost, timing: Timing | None) -> tuple[int, ...]:
+    """Answers per question by agent of a trial that spends the tokens of another one.
+
+    The rule is that of `trial.resolve`, on expected tokens instead of sampled ones.
+    """
+    config = other.trial.config
+    asked = config.training.questions_per_step * config.training.steps
+    loads = [load for load in workload(config, other.samples) if load.stage in SPOKEN]
+    found = []
+    for agent in range(len(config.models)):
+        spent = sum(cost_of(load, timing).tokens for load in loads if load.agent == agent)
+        one = config.sampling.max_new_tokens if timing is None else timing.tokens["sharing"]
+        found.append(max(2, round(spent / (asked * one))))
+    return tuple(found)
+
+
+def cost_of(load: Load, timing: Timing | None) -> Cost:
+    """What an agent's turns take; as long as they may be where no length is known."""
+    if timing is None or load.kind not in timing.tokens:
+        return Cost(load.turns.count, float(load.turns.count * load.turns.limit))
+    tokens = load.turns.count * timing.tokens[load.kind]
+    return Cost(load.turns.count, tokens, tokens * timing.seconds.get(load.stage, 0.0))
+
+
+def trial_costs(config: RunConfig, timing: Timing | None, samples: Sequence[int], first_step: int = 1) -> Costs:
+    """By stage, from `first_step` to the end; measurements that trials share are not among them."""
+    costs: dict[str, Cost] = {}
+    for load in workload(config, samples, first_step):
+        costs[load.stage] = costs.get(load.stage, Cost()) + cost_of(load, timing)
+    if timing is None:
+        return costs
+    steps, units = max(0, config.training.steps - first_step + 1), units_of_step(config, samples)
+    times = {"update": steps * units["update"], "grading": steps * units["grading"]}
+    times |= {"loading": 1, "checkpoint": checkpoints(config, first_step)}
+    return costs | {what: Cost(seconds=count * timing.seconds.get(what, 0.0)) for what, count in times.items()}
 
 
 def to_data(cost: StudyCost) -> dict[str, Any]:
@@ -190,24 +230,31 @@ def _lengths(timed: bool) -> str:
     return "timed" if timed else "upper bounds"
 
 
-def _trial(
-    plan: Plan, trial: PlannedTrial, state: State, known: Lengths, samples: tuple[int, ...], keep: int
+def _trial_cost(
+    trial: PlannedTrial,
+    names: tuple[str, ...],
+    state: State,
+    timing: Timing | None,
+    samples: tuple[int, ...],
+    keep: int,
 ) -> TrialCost:
-    whole = trial_costs(known, samples)
-    left = trial_costs(known, samples, state.step + 1) if state.is_left else {}
-    if _answers_once(trial.config):
+    config = trial.config
+    left = trial_costs(config, timing, samples, state.step + 1) if state.is_left else {}
+    if _answers_once(config):
         left = {stage: cost for stage, cost in left.items() if stage != "evaluation"}
+    lengths = {} if timing is None else timing.lengths
     return TrialCost(
         trial=trial,
-        names=tuple(entry.variant for entry in plan.entries if entry.hash == trial.hash),
+        names=names,
         state=state,
         samples=samples,
-        whole=whole,
+        whole=trial_costs(config, timing, samples),
         left=left,
-        memory=needed_memory(known, samples),
-        alone=alone_memory(known, samples),
-        disk=disk_bytes(trial.config, keep),
-        timed=known.timed,
+        memory=trial_memory(config, lengths, samples),
+        alone=alone_memory(config, lengths, samples),
+        disk=disk_bytes(config, keep),
+        timed=timing is not None,
+        seen=bool(lengths),
     )
 
 
@@ -216,30 +263,34 @@ def _answers_once(config: RunConfig) -> bool:
     return config.training.steps == 0 and config.inference.method == "none"
 
 
-def _shared(trials: Sequence[PlannedTrial], found: Mapping[str, State], known: Mapping[str, Lengths]) -> list[Shared]:
+def _shared(
+    trials: Sequence[PlannedTrial], found: Mapping[str, State], timings: Mapping[str, Timing]
+) -> Iterable[Shared]:
     items: dict[object, Shared] = {}
-
-    def need(kind: str, name: str, what: object, cost: Cost, ready: bool) -> None:
-        earlier = items.get((kind, what))
-        once = Shared(kind, name, 0, cost, False) if earlier is None else earlier
-        items[kind, what] = replace(once, trials=once.trials + 1, ready=once.ready or ready)
-
     for trial in trials:
-        config = trial.config
+        config, timing = trial.config, timings.get(trial.hash)
         there = not found[trial.hash].is_left
         for agent, model, style in zip(count(), config.models, config.styles):
+            needed: list[tuple[Shared, object]] = []
             if model in MODELS:
-                need("model", model, model, Cost(), MODELS.get(model).folder().exists())
+                made = MODELS.get(model).folder().exists()
+                needed.append((Shared("model", model, 0, Cost(), made), model))
             who = (model, style, config.questions, config.warm_start)
-            name = f"{model} on {config.questions.train} {config.questions.source}"
             asked = (config.sampling.max_prompt_tokens, config.sampling.rows_per_call)
-            difficulty = (who, config.difficulty, config.sampling.max_ranking_tokens, asked)
-            need("difficulty", name, difficulty, ranking_cost(known[trial.hash], agent), there)
-            held_out = f"{model} on {config.questions.validation} held out"
-            ability = (who, config.sampling.max_new_tokens, asked)
-            need("ability", held_out, ability, ability_cost(known[trial.hash], agent), there)
+            difficulty, ability = (cost_of(load, timing) for load in measurements(config, agent))
+            name = f"{model} on {config.questions.train} {config.questions.source}"
+            decided = (who, config.difficulty, config.sampling.max_ranking_tokens, asked)
+            needed.append((Shared("difficulty", name, 0, difficulty, there), decided))
+            name = f"{model} on {config.questions.validation} held out"
+            needed.append((Shared("ability", name, 0, ability, there), (who, config.sampling.max_new_tokens, asked)))
             if _answers_once(config):
+                every = (cost_of(load, timing) for load in workload(config, (1,) * (agent + 1)) if load.agent == agent)
+                answers = sum(every, Cost())
                 drawn = config.seed if config.evaluation.temperature else 0
-                what = (who, config.evaluation, asked, drawn)
-                need("base answers", model, what, evaluation_cost(known[trial.hash], agent), there)
-    return list(items.values())
+                needed.append(
+                    (Shared("base answers", model, 0, answers, there), (who, config.evaluation, asked, drawn))
+                )
+            for item, what in needed:
+                once = items.setdefault((item.kind, what), item)
+                items[item.kind, what] = replace(once, trials=once.trials + 1, ready=once.ready or item.ready)
+    return items.values()

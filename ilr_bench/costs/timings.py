@@ -1,213 +1,267 @@
-"""What a short timing run finds out, and where it is kept: lengths of turns and computing seconds on this machine.
+"""How long turns are and how many seconds they take, as the `timing.jsonl` and the records of earlier trials say.
 
-Three kinds of runs, each a configuration reduced to what decides its lengths and seconds, so that trials share them:
-a model alone (ranking, held-out questions, benchmarks), a training step of a group of models, and a group that answers
-benchmarks together.
+Where there is no earlier trial of the same kind, a short one is run for the plan: a few ordinary steps. What it says
+is kept in the user's cache.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ilr_bench.config import (
-    IDEA3_STAGES,
     AdvantageSettings,
-    DiscussionSettings,
+    CalibrationSettings,
+    InteractionSettings,
     RunConfig,
     TrainingSettings,
     UpdateSettings,
     content_hash,
+    from_dict,
     to_dict,
 )
-from ilr_bench.errors import MissingInputError
+from ilr_bench.costs.architecture import architecture
+from ilr_bench.costs.counts import SPOKEN, ability_turns, ranking_turns, rounds, units_of_step
+from ilr_bench.costs.memory import Extent, Extents
+from ilr_bench.errors import IlrError, MissingInputError
 from ilr_bench.files import write_atomic
-from ilr_bench.identity import determinants
-from ilr_bench.machine import machine
+from ilr_bench.identity import determinants, same_numbers, versions
+from ilr_bench.machine import gpu_memory, machine
 from ilr_bench.models.base import MODELS, cache_folder
+from ilr_bench.plan import PlannedTrial
+from ilr_bench.records import JOINT, InferenceRecord, SampleRecord, read, read_result
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 """As workers run: the seconds are those of one core."""
-UNTIMED: Mapping[str, Any] = {
-    name: getattr(UpdateSettings, name) for name in ("learning_rate", "warmup_steps", "weight_decay")
-}
+UPDATE = ("learning_rate", "warmup_steps", "weight_decay")
 """Settings of the update that neither lengths nor seconds follow from: a grid over them is timed once."""
-Kind = Literal["model", "step", "together"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """One timing run."""
-
-    kind: Kind
-    config: RunConfig
-
-    @property
-    def key(self) -> str:
-        """Content hash of all that decides what it finds: settings, models, code, libraries and machine."""
-        made = [_fingerprint(model) for model in self.config.models if model in MODELS]
-        data = {"kind": self.kind, "config": to_dict(self.config), "models": made, "files": self._files()}
-        return content_hash(data | _here())
-
-    def _files(self) -> list[list[Any]]:
-        """Of models in folders: their files' names, sizes and times, which are read in no time."""
-        folders = [Path(model).expanduser() for model in self.config.models]
-        paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]
-        return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-
-
-@dataclass(frozen=True)
-class Said:
-    """Turns of one kind, by one agent."""
-
-    tokens: float
-    """Mean completion."""
-    prompt: int
-    """Longest prompt seen."""
-    mean_prompt: float
-    seconds: float
-    """Computing seconds per turn; over all agents of a group, in a training step."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What one run found."""
+    """What trials of one kind are like."""
 
-    said: tuple[Mapping[str, Said], ...]
-    """By agent: `ranking`, `ability`, `evaluation/NAME`, or the stages of a step, or `together/NAME` (of all agents
-    together, per question)."""
-    seconds: Mapping[str, float]
-    """`start` per process (imports), `load` per trial, `update` and `grading` per turn, `checkpoint` per save."""
-    base: int
-    """Bytes of the process before it held a model."""
+    tokens: Mapping[str, float] = field(default_factory=dict)
+    """Mean tokens of a turn over all agents, by kind (see `counts.Load`)."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By stage, per sampled token, `measurement` among them; of `update` and `grading` per turn, of `checkpoint` per
+    save, of `loading` per trial. Computing seconds; where there is a GPU, those on the clock."""
+    prompts: Mapping[str, int] = field(default_factory=dict)
+    """Tokens of the longest prompt by kind; empty where nothing was trained."""
 
-
-Timings = Mapping[str, Timing]
-"""By the key of the request."""
-
-
-def model_request(config: RunConfig, place: int) -> Request:
-    """The agent at `place` alone."""
-    alone = _bare(config)
-    return Request("model", replace(alone, models=(config.models[place],), prompt_style=config.styles[place]))
+    @property
+    def lengths(self) -> Extents:
+        """What memory follows from."""
+        return {kind: Extent(prompt, self.tokens[kind]) for kind, prompt in self.prompts.items()}
 
 
-def step_request(config: RunConfig) -> Request:
-    """A training step, whatever the rule that chooses modes: both kinds of prompts are about as long."""
+@dataclass(frozen=True)
+class TimingBudget:
+    """How much of a trial is run to learn lengths and seconds."""
+
+    steps: int
+    train: int
+    validation: int
+    rows: int
+    """Questions of each benchmark."""
+
+
+TINY, REAL = TimingBudget(4, 512, 200, 60), TimingBudget(1, 32, 8, 8)
+TINY_WEIGHTS = 10_000_000
+"""From here on a model's turns take seconds."""
+
+
+def short(config: RunConfig) -> RunConfig:
+    """The trial that is run for a plan; the same for all that differ in nothing that decides lengths or seconds."""
+    shapes = [architecture(model) for model in config.models]
+    tiny = all(shape is not None and shape.parameters < TINY_WEIGHTS for shape in shapes)
+    budget = TINY if tiny else REAL
+    steps, questions, limit = min(config.training.steps, budget.steps), config.questions, config.evaluation.limit
+    train, validation = min(questions.train, budget.train), min(questions.validation, budget.validation)
     steers = config.critic.kind != "none" or config.pooling.kind != "none"
-    discusses = config.discussion.stages == IDEA3_STAGES
-    return Request(
-        "step",
-        replace(
-            _bare(config),
-            prompt_style=config.prompt_style,
-            models=config.models,
-            discussion=config.discussion,
-            interaction=replace(
-                _bare(config).interaction,
-                rule="coin" if discusses else "irt",
-                cooperation_ratio=0.5 if discusses else None,
-            ),
-            advantages=config.advantages if steers else AdvantageSettings(),
-            pooling=config.pooling,
-            critic=config.critic,
-            update=replace(config.update, **UNTIMED),
-            sampling=replace(config.sampling, samples_per_agent=None, match_tokens_of=None),
-            training=TrainingSettings(questions_per_step=config.training.questions_per_step),
-            evaluation=type(config.evaluation)(),
-        ),
+    return replace(
+        config,
+        profile="timing",
+        variant="timing",
+        pool=(),
+        seed=0,
+        questions=replace(questions, train=train, validation=validation),
+        difficulty=replace(config.difficulty, shuffles=1),
+        # Prompts of both modes are about as long.
+        interaction=InteractionSettings(rule="coin", cooperation_ratio=0.5),
+        calibration=CalibrationSettings(),
+        advantages=config.advantages if steers else AdvantageSettings(),
+        sampling=replace(config.sampling, samples_per_agent=None, match_tokens_of=None),
+        update=replace(config.update, **{name: getattr(UpdateSettings, name) for name in UPDATE}),
+        training=TrainingSettings(steps, config.training.questions_per_step, validate_every=steps),
+        evaluation=replace(config.evaluation, limit=budget.rows if limit is None else min(limit, budget.rows)),
     )
 
 
-def together_request(config: RunConfig) -> Request:
-    """A group's answers to benchmarks, reached together."""
-    return Request(
-        "together",
-        replace(
-            _bare(config),
-            prompt_style=config.prompt_style,
-            models=config.models,
-            inference=config.inference,
-            interaction=config.interaction,
-        ),
+def timing_key(config: RunConfig) -> str:
+    """Content hash of all that decides a timing: the short trial, its models, code, libraries and machine."""
+    data = {"config": to_dict(short(config)), "models": [_identity(model) for model in config.models]}
+    return content_hash(data | _here())
+
+
+def known(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> dict[str, Timing]:
+    """Trial hash -> its timing: of a finished trial of the same kind in `studies`, else of a short one.
+
+    No trial counts for its own plan, which is held against what happens.
+    """
+    own = {trial.hash for trial in trials}
+    earlier: dict[str, Timing] = {}
+    folders = [path.parent for study in studies for path in sorted(study.glob("trials/*/result.json"))]
+    current = versions() if folders else {}
+    for folder in folders:
+        with suppress(IlrError, OSError, ValueError, KeyError, TypeError):  # torn, or of another version
+            if (result := read_result(folder)).hash not in own and same_numbers(result.versions, current):
+                config = from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"])
+                if any(line.get("machine") == machine() for line in _lines(folder)):
+                    earlier[timing_key(config)] = read_timing(folder, folder.parents[1] / "artifacts", config)
+    keys = {trial.hash: timing_key(trial.config) for trial in trials}
+    found = {timing_key(trial.config): cached(trial.config) for trial in trials} | earlier
+    return {trial: timing for trial, key in keys.items() if (timing := found[key]) is not None}
+
+
+def unknown(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> list[RunConfig]:
+    """One configuration for each short trial that has to be run for a plan."""
+    there = known(trials, studies)
+    missing = {timing_key(trial.config): trial.config for trial in trials if trial.hash not in there}
+    return list(missing.values())
+
+
+def measure(configs: Sequence[RunConfig]) -> None:
+    """Runs short trials in a process of their own; raises MissingInputError where it fails, with its last words."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "ilr_bench.costs.timings"],
+        input=json.dumps([to_dict(config) for config in configs]),
+        env=os.environ | THREADS,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    if ended.returncode:
+        words = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MissingInputError(f"the timing run failed: {words}; --quick plans without one")
 
 
-def requests(config: RunConfig) -> list[Request]:
-    """All runs that a trial's costs follow from."""
-    runs = [model_request(config, place) for place in range(len(config.models))]
-    if config.training.steps:
-        runs.append(step_request(config))
-    if config.inference.method != "none":
-        runs.append(together_request(config))
-    return runs
+def measure_here(config: RunConfig) -> None:
+    """Runs the short trial of a configuration in this process, and keeps what it says."""
+    # What evaluation imports first of all belongs to the process, not to the first answer.
+    from ilr_bench.store import Artifacts
+    from ilr_bench.trial import run_trial
+
+    asked = short(config)
+    with tempfile.TemporaryDirectory() as place:
+        folder, artifacts = Path(place) / "trial", Path(place) / "artifacts"
+        run_trial(asked, "timing", folder, Artifacts(artifacts))
+        keep(config, read_timing(folder, artifacts, asked))
 
 
-def known(wanted: Sequence[Request]) -> dict[str, Timing]:
-    """Those that were measured before on this machine, with this code."""
-    found = {}
-    for request in wanted:
-        try:
-            found[request.key] = from_json((_folder() / f"{request.key}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError):  # not measured, or torn: it is measured again
+def cached(config: RunConfig) -> Timing | None:
+    """What a short trial said; None where there was none, or its file is torn."""
+    try:
+        return Timing(**json.loads(_path(config).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep(config: RunConfig, timing: Timing) -> None:
+    """Puts a timing into the user's cache; raises OSError where that cannot be written."""
+    path = _path(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(asdict(timing), indent=1) + "\n")
+
+
+def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
+    """What a finished trial says; `artifacts`: the folder with those of its study, `config` with its own samples.
+
+    Raises StoreError, OSError, ValueError or KeyError where it cannot be read.
+    """
+    spent, sampled, times, prompts = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    clock = "seconds" if gpu_memory() else "cpu"
+    for line in _lines(folder):
+        stage, step = line["stage"], line["step"]
+        if step == 1 < config.training.steps:  # a process is slow in its first step
             continue
+        if step == 0:  # until then it loads models and measures them
+            stage = "loading" if stage == "models" else "measurement"
+        spent[stage] += line[clock]
+        sampled[stage] += line.get("tokens", 0)
+        times[stage] += 1
+        prompts[stage] = max(prompts[stage], line.get("longest_prompt", 0))
+    spent["measurement"] -= spent["loading"]
+    measured, answers = _measured(folder, artifacts), _answers(folder, config)
+    per_step = units_of_step(config, [config.samples_of(agent) for agent in range(len(config.models))])
+    turns = {
+        "ranking": len(config.models) * ranking_turns(config).count,
+        "ability": len(config.models) * ability_turns(config).count,
+    }
+    tokens = {kind: count / turns[kind] for kind, count in measured.items()}
+    tokens |= {kind: sum(counts) / len(counts) for kind, counts in answers.items()}
+    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in SPOKEN if times[stage]}
+    units: dict[str, float] = {stage: times[stage] * count for stage, count in per_step.items()}
+    units |= {stage: sampled[stage] for stage in SPOKEN}
+    units |= {"loading": 1, "checkpoint": times["checkpoint"], "measurement": sum(measured.values())}
+    units |= {"validation": times["validation"] * measured["ability"]}
+    units |= {"evaluation": sum(sum(counts) for counts in answers.values())}
+    seconds = {stage: spent[stage] / count for stage, count in units.items() if count and stage in spent}
+    seen = {stage: prompts[stage] for stage in SPOKEN if prompts[stage]}
+    if alone := prompts["sharing"]:  # whoever answers alone is asked in the same words
+        several = config.difficulty.batch_size if config.difficulty.source == "self_ranking" else 1
+        seen |= {"ability": alone, "ranking": min(several * alone, config.sampling.max_prompt_tokens)}
+    return Timing(tokens, seconds, seen)
+
+
+def _measured(folder: Path, artifacts: Path) -> dict[str, int]:
+    """Tokens of all agents' rankings and held-out answers, which the artifacts state."""
+    found = Counter[str]()
+    for name, key in read_result(folder).artifacts.items():
+        kind = name.split("/")[0]
+        data = json.loads((artifacts / key / f"{kind}.json").read_text(encoding="utf-8"))
+        found["ability" if kind == "ability" else "ranking"] += data["sampled_tokens"]
     return found
 
 
-def measure(wanted: Sequence[Request]) -> dict[str, Timing]:
-    """All of them; what was not measured before runs in one process of its own, in a few seconds per request.
-
-    Raises MissingInputError where it fails, with its last words.
-    """
-    missing = {request.key: request for request in wanted if request.key not in known(wanted)}
-    if missing:
-        with tempfile.TemporaryDirectory() as place:
-            asked = Path(place) / "requests.json"
-            asked.write_text(json.dumps([[one.kind, to_dict(one.config)] for one in missing.values()]))
-            command = [sys.executable, "-m", "ilr_bench.costs.timing_run", str(asked), place]
-            ended = subprocess.run(command, env=os.environ | THREADS, capture_output=True, text=True, check=False)
-            if ended.returncode:
-                words = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-                raise MissingInputError(f"the timing run failed: {words}; --quick plans without one")
-            for number, key in enumerate(missing):
-                keep(key, from_json((Path(place) / f"{number}.json").read_text(encoding="utf-8")))
-    return known(wanted)
+def _answers(folder: Path, config: RunConfig) -> dict[str, list[float]]:
+    """Tokens of every turn that answers a benchmark, by its kind."""
+    found: dict[str, list[float]] = defaultdict(list)
+    if spoken := rounds(config) * len(config.models):
+        for joint in read(folder / "inference.jsonl", InferenceRecord):
+            if joint.agent == JOINT:
+                found[f"together/{joint.benchmark}"] += [joint.tokens / spoken] * spoken
+    else:
+        for path in folder.glob("eval/*/*.jsonl"):
+            found[f"evaluation/{path.stem}"] += [answer.tokens for answer in read(path, SampleRecord)]
+    return found
 
 
-def measure_here(request: Request) -> None:
-    """Makes one timing run in this process and keeps it; for the worker of a sweep, which has its libraries loaded."""
-    from ilr_bench.costs.timing_run import run
-    from ilr_bench.grading import Grader
-
-    with Grader() as grader:
-        keep(request.key, run(request, grader))
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def keep(key: str, timing: Timing) -> None:
-    """Puts a timing into the user's cache; raises StoreError where that cannot be written."""
-    _folder().mkdir(parents=True, exist_ok=True)
-    write_atomic(_folder() / f"{key}.json", to_json(timing))
+def _path(config: RunConfig) -> Path:
+    return cache_folder() / "timings" / f"{timing_key(config)}.json"
 
 
-def to_json(timing: Timing) -> str:
-    """Plain JSON; `from_json` is the inverse."""
-    return json.dumps(dataclasses.asdict(timing), indent=1) + "\n"
-
-
-def from_json(text: str) -> Timing:
-    """The inverse of `to_json`; raises ValueError, KeyError or TypeError on anything else."""
-    data = json.loads(text)
-    said = tuple({kind: Said(**one) for kind, one in agent.items()} for agent in data["said"])
-    return Timing(said, data["seconds"], data["base"])
+def _identity(model: str) -> Any:
+    """What tells a model from another one; of one in a folder its files' names, sizes and times."""
+    if model in MODELS:
+        return _fingerprint(model)
+    folder = Path(model).expanduser()
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
+    return [model, *([path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths)]
 
 
 @cache
@@ -220,23 +274,6 @@ def _here() -> dict[str, Any]:
     return {"versions": determinants(), "machine": machine()}
 
 
-def _bare(config: RunConfig) -> RunConfig:
-    """Nothing but what a model alone does."""
-    return RunConfig(
-        profile="timing",
-        variant="timing",
-        models=(),
-        pool=(),
-        questions=config.questions,
-        difficulty=config.difficulty,
-        discussion=DiscussionSettings(stages=("sharing",), trained_turns="sharing"),
-        reward=config.reward,
-        sampling=replace(config.sampling, samples=1, samples_per_agent=None, match_tokens_of=None),
-        warm_start=config.warm_start,
-        training=TrainingSettings(steps=0),
-        evaluation=config.evaluation,
-    )
-
-
-def _folder() -> Path:
-    return cache_folder() / "timings"
+if __name__ == "__main__":
+    for data in json.load(sys.stdin):
+        measure_here(from_dict(data))
