@@ -28,7 +28,7 @@ from ilr_bench.agent import Agent, Prompt
 from ilr_bench.config import IDEA3_STAGES, RunConfig, change
 from ilr_bench.costs.architecture import Architecture
 from ilr_bench.costs.memory import activations
-from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.base import Completion, Request
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.grading import Grader
 from ilr_bench.outcomes import Discussion, Lesson
@@ -82,17 +82,10 @@ class Silence:
 
     name = "transformers"
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         """Turns without a token."""
         nothing = Completion((), np.zeros(0, dtype=np.float32), True)
-        return [[nothing] * count for count in samples]
+        return [[nothing] * count for count in request.samples]
 
     def rest(self) -> None:
         """See `Engine.rest`."""

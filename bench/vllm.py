@@ -18,7 +18,7 @@ import torch
 from bench.clock import now, side_by_side
 from bench.rows import Row, comparison
 from bench.shapes import PAD, SIZES, UNKNOWN, make_model
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import BLOCK, VllmEngine
@@ -39,7 +39,7 @@ def measure(size: str, samples: int = 8, repeats: int = 3, device: str = "cpu") 
         model.config.save_pretrained(folder)
         engine = VllmEngine(model, Path(folder), (), lambda _: "")
         own = TransformersEngine(model, (), PAD, lambda _: "")
-        engine.sample([[UNKNOWN + 1]], [1], options, 0)
+        engine.sample(Request([[UNKNOWN + 1]], [1], options, 0))
         bare = start(folder, device)
         rows = []
         for length in PROMPT_LENGTHS:
@@ -96,7 +96,7 @@ def handover(engine: VllmEngine, model: Any, device: str) -> float:
             with torch.no_grad():
                 next(model.parameters()).add_(0.0)
         before = now(device)
-        engine.sample([[UNKNOWN + 1]], [1], options, 0)
+        engine.sample(Request([[UNKNOWN + 1]], [1], options, 0))
         seconds[repeat % 2].append(now(device) - before)
     return min(seconds[1]) - min(seconds[0])
 

@@ -30,6 +30,7 @@ from ilr_bench.costs.counts import exams, trained_turns
 from ilr_bench.costs.timings import Request, Said, Timing, to_json
 from ilr_bench.difficulty import ranking_batches
 from ilr_bench.files import write_atomic
+from ilr_bench.generation.base import Request as SamplingRequest
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.idea3 import Table, Turns
@@ -98,9 +99,9 @@ def _model(config: RunConfig, seats: Sequence[Seat], effort: Effort, grader: Gra
 def _sample(agent: Agent, texts: list[str], samples: int, config: RunConfig, limit: int, temperature: float) -> Said:
     options = SamplingOptions(limit, temperature, config.sampling.rows_per_call, agent.style.stop_strings())
     prompts = [agent.render(text).ids for text in texts]
-    agent.engine.sample(prompts[:2], [1] * len(prompts[:2]), options, 0)  # warms up
+    agent.engine.sample(SamplingRequest(prompts[:2], [1] * len(prompts[:2]), options, 0))  # warms up
     before = _clock()
-    turns = agent.engine.sample(prompts, [samples] * len(prompts), options, 0)
+    turns = agent.engine.sample(SamplingRequest(prompts, [samples] * len(prompts), options, 0))
     seconds = _clock() - before
     return _said([len(turn.token_ids) for group in turns for turn in group], [len(ids) for ids in prompts], seconds)
 
