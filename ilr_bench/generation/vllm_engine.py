@@ -120,9 +120,9 @@ class VllmEngine:
         rows = {name: _Row() for name in names}
         streams = [(request.seed, request.first + place, sample) for place, sample in asked]
         self._draws.begin(streams, options.temperature, options.max_new_tokens, self.model.device)
-        for row, (name, (place, _)) in enumerate(zip(names, asked, strict=True)):
+        for number, (name, (place, _)) in enumerate(zip(names, asked, strict=True)):
             tokens = TokensPrompt(prompt_token_ids=list(prompts[place]))
-            engine.add_request(name, tokens, self._params(options, row))
+            engine.add_request(name, tokens, self._params(options, number))
         try:
             self._run(engine, rows, options.stop_strings)
         finally:
