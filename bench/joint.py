@@ -29,7 +29,7 @@ from ilr_bench.config import IDEA3_STAGES, RunConfig, change
 from ilr_bench.costs.architecture import Architecture
 from ilr_bench.costs.fits import available_memory
 from ilr_bench.costs.memory import activations
-from ilr_bench.generation.base import Completion
+from ilr_bench.generation.base import Completion, Request
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.grading import Grader
 from ilr_bench.outcomes import Discussion, Lesson
@@ -63,10 +63,10 @@ class Silence:
 
     name = "transformers"
 
-    def sample(self, prompts: Any, samples: Sequence[int], *_: Any, **__: Any) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         """Turns without a token."""
         nothing = Completion((), np.zeros(0, dtype=np.float32), True)
-        return [[nothing] * count for count in samples]
+        return [[nothing] * count for count in request.samples]
 
     def rest(self) -> None:
         """See `Engine.rest`."""

@@ -15,7 +15,7 @@ import torch
 from bench.clock import clock_of, fastest
 from bench.results import Row, comparison
 from bench.shapes import END, PAD, SIZES, UNKNOWN, make_model
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 
 SAMPLES, NEW_TOKENS = 8, 48
@@ -33,7 +33,7 @@ def measure(size: str, device: str = "cpu") -> list[Row]:
     rows = []
     for what, prompts in workloads(size):
         ours, theirs = fastest(
-            partial(engine.sample, prompts, [SAMPLES] * len(prompts), SamplingOptions(NEW_TOKENS, 1.0), 0),
+            partial(engine.sample, Request(prompts, [SAMPLES] * len(prompts), SamplingOptions(NEW_TOKENS, 1.0), 0)),
             partial(generate, model, prompts),
             repeats=3 if small else 2,
             warm=small,

@@ -17,7 +17,7 @@ from bench.clock import clock_of, fastest
 from bench.results import Row, comparison
 from bench.sampling import NEW_TOKENS, SAMPLES, workloads
 from bench.shapes import PAD, UNKNOWN, make_model
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import BLOCK, VllmEngine
@@ -32,14 +32,14 @@ def measure(size: str, device: str = "cpu") -> list[Row]:
         model.config.save_pretrained(folder)
         engine = VllmEngine(model, Path(folder), (), lambda _: "")
         own = TransformersEngine(model, (), PAD, lambda _: "")
-        engine.sample([[UNKNOWN + 1]], [1], options, 0)
+        engine.sample(Request([[UNKNOWN + 1]], [1], options, 0))
         bare = start(folder, device)
         for what, prompts in workloads(size):
-            asked = (prompts, [SAMPLES] * len(prompts), options, 0)
+            request = Request(prompts, [SAMPLES] * len(prompts), options, 0)
             ours, theirs, plain = fastest(
-                partial(engine.sample, *asked),
+                partial(engine.sample, request),
                 partial(generate, bare, prompts),
-                partial(own.sample, *asked),
+                partial(own.sample, request),
                 repeats=3 if size == "micro" else 2,
                 clock=clock_of(device),
             )
@@ -78,7 +78,7 @@ def generate(bare: Any, prompts: list[list[int]]) -> None:
 
 def handover(engine: VllmEngine, model: Any, device: str) -> float:
     """Seconds from changed weights to an engine that is ready: those of one token more than without a change."""
-    one_token = partial(engine.sample, [[UNKNOWN + 1]], [1], SamplingOptions(1, 1.0), 0)
+    one_token = partial(engine.sample, Request([[UNKNOWN + 1]], [1], SamplingOptions(1, 1.0), 0))
     seconds: tuple[list[float], list[float]] = ([], [])
     for repeat in range(10):
         if repeat % 2:

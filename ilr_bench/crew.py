@@ -69,3 +69,10 @@ def hired(out: Path, execution: Execution) -> Iterator[Crew]:
         StudyLog(out, make_loggers(execution.log)) as log,
     ):
         yield Crew(out, execution, executor, interrupt, log)
+
+
+def note_time(out: Path, **what: float) -> None:
+    """Adds a line to the study's `timing.jsonl`."""
+    path = out / "timing.jsonl"
+    with explained(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(what) + "\n")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ilr_bench.agent import Agent
 from ilr_bench.config import DifficultySettings
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.questions.base import Question
 from ilr_bench.records import Verdict
@@ -66,7 +66,7 @@ def self_rank(
     """One agent's rankings of all questions, greedily decoded unless `options` says otherwise."""
     batches = ranking_batches(len(questions), settings, seed)
     prompts = [agent.render(agent.style.rank([questions[place].text for place in batch])).ids for batch in batches]
-    turns = agent.engine.sample(prompts, [1] * len(prompts), options, derive_seed(seed, "rank"))
+    turns = agent.engine.sample(Request(prompts, [1] * len(prompts), options, derive_seed(seed, "rank")))
     texts = [agent.decode(turn[0].token_ids) for turn in turns]
     orders = [agent.style.parse_ranking(text, len(batch)) for text, batch in zip(texts, batches, strict=True)]
     return mean_ranks(len(questions), batches, orders)
@@ -77,7 +77,7 @@ def solve_rates(
 ) -> NDArray[np.float64]:
     """(questions,) share of right answers among an agent's samples, each given alone."""
     prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
-    sampled = agent.engine.sample(prompts, [samples] * len(prompts), options, derive_seed(seed, "solve"))
+    sampled = agent.engine.sample(Request(prompts, [samples] * len(prompts), options, derive_seed(seed, "solve")))
     pairs = [
         (agent.style.extract_answer(agent.decode(turn.token_ids)), question.answer)
         for question, turns in zip(questions, sampled, strict=True)

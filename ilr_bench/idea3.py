@@ -127,8 +127,8 @@ def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], 
     ]
     said = sample_all(
         [
-            _request(table, stage, number, dialogues, count)
-            for number, (dialogues, count) in enumerate(zip(rendered, counts, strict=True))
+            (agent.engine, _request(table, stage, number, dialogues, count))
+            for number, (agent, dialogues, count) in enumerate(zip(table.agents, rendered, counts, strict=True))
         ]
     )
     turns: Turns = []
@@ -150,7 +150,6 @@ def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], 
 def _request(table: Table, stage: Stage, number: int, dialogues: list[list[Prompt]], count: int) -> Request:
     agent, flat = table.agents[number], [prompt.ids for dialogue in dialogues for prompt in dialogue]
     return Request(
-        agent.engine,
         flat,
         [count] * len(flat),
         options(table.sampling, stage, agent.style.stop_strings()),

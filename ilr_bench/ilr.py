@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig, Stage
 from ilr_bench.distributed import ALONE, Ranks
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.idea3 import Table, Turns, analyse, fuse, share
 from ilr_bench.interaction import cooperates, cooperation
@@ -217,7 +217,7 @@ def solo_answers(agent: Agent, questions: Sequence[Question], config: RunConfig,
         config.sampling.max_new_tokens, 0.0, config.sampling.rows_per_call, agent.style.stop_strings()
     )
     prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
-    turns = [turn[0] for turn in agent.engine.sample(prompts, [1] * len(prompts), options, seed=0)]
+    turns = [turn[0] for turn in agent.engine.sample(Request(prompts, [1] * len(prompts), options, seed=0))]
     answers = [
         Answer(question, agent.decode(turn.token_ids), turn.finished)
         for question, turn in zip(questions, turns, strict=True)

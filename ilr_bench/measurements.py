@@ -15,7 +15,7 @@ from ilr_bench import difficulty, ilr
 from ilr_bench.agent import Agent
 from ilr_bench.config import RunConfig, content_hash
 from ilr_bench.difficulty import Rankings, self_rank
-from ilr_bench.generation.base import Completion, Engine, SamplingOptions
+from ilr_bench.generation.base import Completion, Engine, Request, SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.identity import determinants
 from ilr_bench.models.loading import computing_device
@@ -34,16 +34,9 @@ class CountingEngine:
         self.name = engine.name
         self.tokens = 0
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         """See `Engine.sample`."""
-        completions = self._engine.sample(prompts, samples, options, seed, first)
+        completions = self._engine.sample(request)
         self.tokens += sum(len(one.token_ids) for group in completions for one in group)
         return completions
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ilr_bench.generation.base import Completion, Engine, SamplingOptions
+from ilr_bench.generation.base import Completion, Engine, Request
 from ilr_bench.models.adapters import AdapterView
 
 STAYS = "step"
@@ -77,17 +77,10 @@ class VisitingEngine:
         self.enter = enter
         self.name = engine.name
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         """See `Engine.sample`."""
         self.enter()
-        return self.engine.sample(prompts, samples, options, seed, first)
+        return self.engine.sample(request)
 
     def rest(self) -> None:
         """See `Engine.rest`."""

@@ -29,6 +29,12 @@ def neighbours(out: Path) -> tuple[Path, ...]:
     return tuple(sorted(path.parent for path in own.parent.glob("*/study.json") if path.parent != own))
 
 
+def with_artifacts(out: Path, fresh: bool = False) -> tuple[Artifacts, tuple[Path, ...]]:
+    """A study's artifacts, and the studies beside it whose artifacts serve it as well: none where it is `fresh`."""
+    beside = () if fresh else neighbours(out)
+    return Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside)), beside
+
+
 def take_over(left: Sequence[PlannedTrial], out: Path, beside: Sequence[Path], artifacts: Artifacts) -> set[str]:
     """Copies what has finished in the studies beside; returns the hashes of the trials that are here now.
 

@@ -10,31 +10,31 @@ from ilr_bench.models.adapters import AdapterView
 from ilr_bench.residence import VisitingEngine
 
 
-def sample_all(requests: Sequence[Request]) -> list[list[list[Completion]]]:
+def sample_all(requests: Sequence[tuple[Engine, Request]]) -> list[list[list[Completion]]]:
     """The completions of each request, as its engine alone would sample them but for the last bits.
 
     Twins, adapters of one base, share batches where their options are the same.
     """
     companies: dict[Hashable, list[int]] = {}
-    for place, request in enumerate(requests):
-        companies.setdefault(_company(request, place), []).append(place)
+    for place, (engine, request) in enumerate(requests):
+        companies.setdefault(_company(engine, request, place), []).append(place)
     found: dict[int, list[list[Completion]]] = {}
     for places in companies.values():
-        together = [requests[place] for place in places]
-        engines = [engine for one in together if isinstance(engine := _at_home(one.engine), TransformersEngine)]
+        asked = [requests[place][1] for place in places]
+        engines = [home for place in places if isinstance(home := _at_home(requests[place][0]), TransformersEngine)]
         if len(engines) > 1:
-            first = together[0].engine
+            first = requests[places[0]][0]
             if isinstance(first, VisitingEngine):
                 first.enter()  # who shares a base comes and goes together
-            said = engines[0].sample_beside(together, [engine.model for engine in engines])
+            said = engines[0].sample_beside(asked, [engine.model for engine in engines])
         else:
-            said = [one.engine.sample(one.prompts, one.samples, one.options, one.seed, one.first) for one in together]
+            said = [requests[place][0].sample(requests[place][1]) for place in places]
         found.update(zip(places, said, strict=True))
     return [found[place] for place in range(len(requests))]
 
 
-def _company(request: Request, place: int) -> Hashable:
-    engine = _at_home(request.engine)
+def _company(engine: Engine, request: Request, place: int) -> Hashable:
+    engine = _at_home(engine)
     if isinstance(engine, TransformersEngine) and isinstance(engine.model, AdapterView):
         return id(engine.model.base), request.options, engine.end_ids, engine.pad_id
     return place

@@ -5,7 +5,6 @@ The study's folder is the record: the same command again continues, and repeats 
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import textwrap
@@ -23,18 +22,17 @@ from ilr_bench.benchmarks import get as get_benchmark
 from ilr_bench.console import fail_in_one_line, note, say
 from ilr_bench.costs.pricing import check_and_keep, price
 from ilr_bench.costs.show import say_cost
-from ilr_bench.crew import hired
+from ilr_bench.crew import hired, note_time
 from ilr_bench.errors import IlrError
 from ilr_bench.executor import RETRIES, Failure, Job
 from ilr_bench.executors.choice import Execution
 from ilr_bench.executors.local import PATIENCE
 from ilr_bench.executors.process import log_name
-from ilr_bench.files import explained
 from ilr_bench.models.base import cache_folder
 from ilr_bench.models.licences import AcceptLicence, accept
 from ilr_bench.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.records import Study, read_study, write_study
-from ilr_bench.sharing import neighbours, take_over
+from ilr_bench.sharing import take_over, with_artifacts
 from ilr_bench.stopping import Stopped
 from ilr_bench.store import Artifacts, is_finished, lock_study
 from ilr_bench.sweep_progress import SweepProgress
@@ -87,14 +85,8 @@ def run_sweep(
     start = time.perf_counter()
     load_benchmarks(plan)
     with lock_study(out):
-        write_study(out, extended_study(out, Study(profile, command, plan.entries)))
-        beside = () if fresh else neighbours(out)
-        artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
-        left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
-        if len(left) < len(plan.trials):
-            note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
-        taken = take_over(left, out, beside, artifacts)
-        left = [trial for trial in left if trial.hash not in taken]
+        artifacts, beside = with_artifacts(out, fresh)
+        left = begin(plan, profile, command, out, artifacts, beside)
         local = execution is None or execution.executor == "local"
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
@@ -110,9 +102,20 @@ def run_sweep(
                 if job.name in failed:
                     note(f"{job.name}: {failed.pop(job.name).message}; the plan's tokens are upper bounds")
         seconds = time.perf_counter() - start
-        with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"workers": workers, "trials": len(left), "seconds": seconds}) + "\n")
+        note_time(out, workers=workers, trials=len(left), seconds=seconds)
     return Outcome(failed, seconds)
+
+
+def begin(
+    plan: Plan, profile: str, command: str, out: Path, artifacts: Artifacts, beside: Sequence[Path]
+) -> list[PlannedTrial]:
+    """Writes the study down, takes over what has finished in the studies `beside`, and returns the trials left."""
+    write_study(out, extended_study(out, Study(profile, command, plan.entries)))
+    left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
+    if len(left) < len(plan.trials):
+        note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
+    taken = take_over(left, out, beside, artifacts)
+    return [trial for trial in left if trial.hash not in taken]
 
 
 def load_benchmarks(plan: Plan) -> None:

@@ -14,10 +14,9 @@ from ilr_bench.costs.pricing import check_and_keep
 from ilr_bench.costs.seating import take_turns
 from ilr_bench.distributed import PATIENCE, launched, leave
 from ilr_bench.plan import Plan, PlannedTrial
-from ilr_bench.records import Study, write_study
-from ilr_bench.sharing import neighbours, take_over
-from ilr_bench.store import Artifacts, is_finished, lock_study
-from ilr_bench.sweep import extended_study, load_benchmarks
+from ilr_bench.sharing import with_artifacts
+from ilr_bench.store import lock_study
+from ilr_bench.sweep import begin, load_benchmarks
 from ilr_bench.trial import run_trial
 from ilr_bench.watchers import make_loggers
 from ilr_bench.watchers.study_log import StudyLog
@@ -44,16 +43,12 @@ def run_together(
     load_benchmarks(plan)
     loggers = make_loggers(log)
     ranks = launched(patience)
-    beside = neighbours(out)
-    artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
+    artifacts, beside = with_artifacts(out)
     with ExitStack() as leading:
         curves: StudyLog | None = None
         if ranks.leads:
             leading.enter_context(lock_study(out))
-            write_study(out, extended_study(out, Study(profile, command, plan.entries)))
-            left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
-            taken = take_over(left, out, beside, artifacts)
-            check_and_keep(plan, [trial for trial in left if trial.hash not in taken], 1, out, force)
+            check_and_keep(plan, begin(plan, profile, command, out, artifacts, beside), 1, out, force)
             curves = leading.enter_context(StudyLog(out, loggers))
         # What killed runs left is removed, and what others have finished is here; until then nobody looks.
         note(f"process {ranks.rank + 1} of {ranks.led(ranks.size)} is ready")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ilr_bench.agent import Agent
-from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.base import Completion, Request, SamplingOptions
 from ilr_bench.prompts import STYLES
 
 Speak = Callable[[str, int], str]
@@ -40,19 +40,12 @@ class ScriptedEngine:
         self.heard: list[str] = []
         self.rests = 0
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         said = []
-        for prompt, count in zip(prompts, samples, strict=True):
+        for prompt, count in zip(request.prompts, request.samples, strict=True):
             text = self.tokenizer.decode(prompt)
             self.heard.append(text)
-            said.append([self._completion(self.speak(text, k), options) for k in range(count)])
+            said.append([self._completion(self.speak(text, k), request.options) for k in range(count)])
         return said
 
     def rest(self) -> None:

@@ -12,8 +12,8 @@ from ilr_bench.config import content_hash
 from ilr_bench.executor import Job
 from ilr_bench.plan import PlannedTrial
 from ilr_bench.profiles import MICRO
-from ilr_bench.search.points import Goal, Measurement
 from ilr_bench.search.rounds import DIRECTIONS, Rules, Search
+from ilr_bench.search.trials import Goal, Measurement
 
 
 def nothing() -> None:
@@ -81,7 +81,7 @@ def search_in(
         sampler=sampler or optuna.samplers.TPESampler(seed=0),
         pruner=pruner or optuna.pruners.NopPruner(),
     )
-    return Search(study, suggest, rules, world)
+    return Search(study, suggest, rules, world, world.publish)
 
 
 def drive(search: Search, world: ScriptedWorld, last_first: bool = False, jobs: int | None = None) -> Search:

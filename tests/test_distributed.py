@@ -31,7 +31,7 @@ from ilr_bench.commands.train import train
 from ilr_bench.config import SamplingSettings
 from ilr_bench.distributed import ALONE, PATIENCE, Ranks, _Call, launched
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.heartbeat import beat
 from ilr_bench.idea3 import Table
@@ -133,8 +133,10 @@ def test_a_table_in_parts_keeps_modes_and_places() -> None:
 def test_a_list_of_prompts_cut_in_parts_is_sampled_as_the_whole_one() -> None:
     engine = TransformersEngine(tiny_model(scale=0.1), [], PAD, lambda ids: "")
     prompts, options = [[5, 6, 7], [8, 9], [10, 11, 12, 13]], SamplingOptions(6, 1.0)
-    whole = engine.sample(prompts, [2] * 3, options, seed=4)
-    parts = engine.sample(prompts[:1], [2], options, 4) + engine.sample(prompts[1:], [2, 2], options, 4, first=1)
+    whole = engine.sample(Request(prompts, [2] * 3, options, seed=4))
+    parts = engine.sample(Request(prompts[:1], [2], options, 4)) + engine.sample(
+        Request(prompts[1:], [2, 2], options, 4, first=1)
+    )
     assert [[turn.token_ids for turn in group] for group in parts] == [
         [turn.token_ids for turn in group] for group in whole
     ]

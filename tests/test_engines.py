@@ -16,7 +16,7 @@ from ilr_bench import ilr, lineup
 from ilr_bench.config import UpdateSettings, change
 from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.generation import vllm_engine
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine, full_weights, writes
 from ilr_bench.models.adapters import attach_lora
@@ -104,9 +104,9 @@ def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.
 def test_nothing_is_started_for_no_samples_or_for_a_rest(installed: None) -> None:
     engine = VllmEngine(tiny_model(), NEVER_STARTED, [END], str)
     engine.rest()
-    assert engine.sample([[4], [5]], [0, 0], SamplingOptions(3, 1.0), seed=0) == [[], []]
+    assert engine.sample(Request([[4], [5]], [0, 0], SamplingOptions(3, 1.0), seed=0)) == [[], []]
     with pytest.raises(ConfigurationError, match="no token"):
-        engine.sample([[]], [1], SamplingOptions(3, 1.0), seed=0)
+        engine.sample(Request([[]], [1], SamplingOptions(3, 1.0), seed=0))
 
 
 def test_full_weights_are_the_models_own_and_no_copies() -> None:
@@ -148,7 +148,7 @@ def test_loaded_weights_are_noticed_and_sampling_is_not(tmp_path: Path) -> None:
     model = tiny_model()
     save_weights(tiny_model(seed=3), tmp_path)
     before = writes(model)
-    TransformersEngine(model, [END], PAD, str).sample([[4, 5]], [2], SamplingOptions(3, 1.0), seed=0)
+    TransformersEngine(model, [END], PAD, str).sample(Request([[4, 5]], [2], SamplingOptions(3, 1.0), seed=0))
     assert writes(model) == before
     load_weights(model, tmp_path)
     assert writes(model) != before

@@ -29,7 +29,7 @@ from ilr_bench.benchmarks.journal import Journal, Spoken
 from ilr_bench.benchmarks.progress import Lines
 from ilr_bench.config import EvaluationSettings
 from ilr_bench.errors import ConfigurationError, StoreError
-from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.generation.base import Completion, Request, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.grading import Grader
 from ilr_bench.prompts import STYLES
@@ -52,15 +52,13 @@ class Counted:
     def __init__(self, engine: Any, notes: Path, stop_before: int | None = None) -> None:
         self.engine, self.notes, self.left = engine, notes, stop_before
 
-    def sample(
-        self, prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions, seed: int
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         if self.left == 0:
             raise KeyboardInterrupt
         self.left = None if self.left is None else self.left - 1
         with self.notes.open("a") as file:
-            file.write(f"{seed}\n")
-        return self.engine.sample(prompts, samples, options, seed)  # type: ignore[no-any-return]
+            file.write(f"{request.seed}\n")
+        return self.engine.sample(request)  # type: ignore[no-any-return]
 
 
 def tiny_agent(notes: Path, stop_before: int | None = None) -> Agent:

@@ -15,7 +15,7 @@ from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.generation import layout
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.layout import LEAST_SAVED, lay
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.logprobs import micro_batches, turn_logprobs
@@ -55,10 +55,10 @@ def test_sampling_with_a_shared_beginning_gives_the_same_tokens(kind: Any, monke
     fed: list[int] = []
     model.model.layers[0].register_forward_pre_hook(lambda _, given: fed.append(given[0].shape[:2].numel()))
     engine = TransformersEngine(model, (), PAD, str)
-    found = engine.sample(asked, [3] * 8, SamplingOptions(12, 1.0), 4)
+    found = engine.sample(Request(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
     shared, begun = fed[0], len(fed)
     monkeypatch.setattr(layout, "LEAST_SAVED", 10**6)
-    plain = engine.sample(asked, [3] * 8, SamplingOptions(12, 1.0), 4)
+    plain = engine.sample(Request(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
     assert shared < 90 + 8 * 13 < 6 * 90 < fed[begun]
     for one, other in zip(chain(*found), chain(*plain), strict=True):
         assert one.token_ids == other.token_ids

@@ -14,7 +14,7 @@ from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.generation import linears
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.linears import LEAST_WEIGHT, fast_linears
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
@@ -111,9 +111,9 @@ def test_a_whole_model_samples_the_same_tokens(kind: Any, monkeypatch: pytest.Mo
     model = tiny_model(kind)
     options = SamplingOptions(20, 1.0)
     asked, counts = [[5, 6, 7], [8] * 30], [9, 12]
-    found = TransformersEngine(model, (), PAD, str).sample(asked, counts, options, 3)
+    found = TransformersEngine(model, (), PAD, str).sample(Request(asked, counts, options, 3))
     monkeypatch.setattr(linears, "LEAST_WEIGHT", 2**40)
-    plain = TransformersEngine(model, (), PAD, str).sample(asked, counts, options, 3)
+    plain = TransformersEngine(model, (), PAD, str).sample(Request(asked, counts, options, 3))
     for one, other in zip(chain(*found), chain(*plain), strict=True):
         assert one.token_ids == other.token_ids
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)

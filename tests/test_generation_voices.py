@@ -41,8 +41,8 @@ def prompts(*lengths: int) -> list[list[int]]:
     return [rng.integers(4, 20, size=length).tolist() for length in lengths]
 
 
-def alone(request: Request) -> list[list[Completion]]:
-    return request.engine.sample(request.prompts, request.samples, request.options, request.seed, request.first)
+def alone(engine: Any, request: Request) -> list[list[Completion]]:
+    return engine.sample(request)
 
 
 def check(together: list[list[Completion]], apart: list[list[Completion]]) -> None:
@@ -62,11 +62,11 @@ def test_twins_in_one_call_say_what_each_says_alone(
     first, second, third = engines(twins(kind))
     options = SamplingOptions(20, 1.0, rows_per_call, stops)
     requests = [
-        Request(first, prompts(3, 17, 1), [4, 0, 2], options, seed=5, first=2),
-        Request(second, prompts(60, 8), [3, 5], options, seed=6),
-        Request(third, prompts(9), [1], options, seed=5),
+        (first, Request(prompts(3, 17, 1), [4, 0, 2], options, seed=5, first=2)),
+        (second, Request(prompts(60, 8), [3, 5], options, seed=6)),
+        (third, Request(prompts(9), [1], options, seed=5)),
     ]
-    apart = [alone(request) for request in requests]
+    apart = [alone(*request) for request in requests]
     calls = []
     whole = TransformersEngine.sample_beside
     monkeypatch.setattr(
@@ -86,13 +86,14 @@ def test_rows_that_are_packed_anew_keep_their_voices(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Voices, "beside", lambda self, rows: packed.append(rows.tolist()) or beside(self, rows))
     options = SamplingOptions(40, 1.0, stop_strings=("a", "b", "3"))
     requests = [
-        Request(engine, prompts(6, 4), [7, 5], options, number) for number, engine in enumerate(engines(twins("llama")))
+        (engine, Request(prompts(6, 4), [7, 5], options, number))
+        for number, engine in enumerate(engines(twins("llama")))
     ]
     together = sample_all(requests)
     assert len(packed) > 4
     assert all(rows == sorted(rows) for rows in packed)
     for request, found in zip(requests, together, strict=True):
-        check(found, alone(request))
+        check(found, alone(*request))
 
 
 def test_one_voice_computes_the_bits_of_pefts_own_forward() -> None:
@@ -113,11 +114,11 @@ def test_who_shares_no_base_or_asks_for_something_else_samples_alone() -> None:
     plain = TransformersEngine(tiny_model("llama", scale=0.2), [END], PAD, tiny_tokenizer().decode)
     longer, options = SamplingOptions(9, 1.0), SamplingOptions(6, 1.0)
     requests = [
-        Request(first, prompts(5), [2], options, 0),
-        Request(plain, prompts(4), [2], options, 1),
-        Request(second, prompts(3), [2], longer, 2),
-        Request(first, prompts(7), [3], longer, 3),
+        (first, Request(prompts(5), [2], options, 0)),
+        (plain, Request(prompts(4), [2], options, 1)),
+        (second, Request(prompts(3), [2], longer, 2)),
+        (first, Request(prompts(7), [3], longer, 3)),
     ]
     for request, found in zip(requests, sample_all(requests), strict=True):
-        check(found, alone(request))
+        check(found, alone(*request))
     assert sample_all([]) == []

@@ -14,7 +14,7 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.config import UpdateSettings
 from ilr_bench.errors import ConfigurationError, IlrError, MissingInputError, StoreError
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.models.adapters import AdapterView, attach_lora
 from ilr_bench.models.loading import (
@@ -55,7 +55,9 @@ def twins() -> tuple[AdapterView, AdapterView]:
 def teach(view: AdapterView, settings: UpdateSettings = LORA) -> PolicyUpdater:
     """One update towards one answer and away from another."""
     updater = PolicyUpdater(view, "x", settings, 1, 8, 1.0)
-    completions = TransformersEngine(view, [END], PAD, str).sample([PROMPT], [2], SamplingOptions(6, 1.0), 0)[0]
+    completions = TransformersEngine(view, [END], PAD, str).sample(Request([PROMPT], [2], SamplingOptions(6, 1.0), 0))[
+        0
+    ]
     turns = [
         TrainedTurn(PROMPT, completion.token_ids, completion.logprobs, advantage)
         for completion, advantage in zip(completions, (1.0, -1.0), strict=True)

@@ -12,7 +12,7 @@ from tiny_models import END, VOCABULARY, tiny_model, tiny_tokenizer
 
 from ilr_bench.commands.models import models
 from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.models import gguf, licences, packages
 from ilr_bench.models.base import MODELS
@@ -138,7 +138,7 @@ def test_gemma_starts_every_text_and_ends_its_turns(monkeypatch: pytest.MonkeyPa
     )
     assert asked == "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n"
     (continued,) = TransformersEngine(loaded.model, loaded.end_ids, loaded.pad_id, loaded.tokenizer.decode).sample(
-        [loaded.tokenizer("1 2 3 4 5 6 7").input_ids], [1], SamplingOptions(4, 0.0), 0
+        Request([loaded.tokenizer("1 2 3 4 5 6 7").input_ids], [1], SamplingOptions(4, 0.0), 0)
     )
     assert loaded.tokenizer.decode(continued[0].token_ids).split()[0] == "8"
 

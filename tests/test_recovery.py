@@ -13,7 +13,7 @@ from shortages import MESSAGES, Shortage
 from tiny_models import PAD, tiny_model
 
 from ilr_bench.errors import IlrError, MemoryShortageError, NumericalError
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Request, SamplingOptions
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.recovery import BrokenBatchError, halving, report, watched
 from ilr_bench.store import is_sealed, seal
@@ -91,7 +91,7 @@ def test_sampling_short_of_memory_at_any_operation_draws_the_same_tokens() -> No
 
     def sample(first: int = 0, last: int | None = None) -> tuple[list[Any], int]:
         with Shortage(first, last) as memory:
-            found = engine.sample(prompts, counts, options, seed=1)
+            found = engine.sample(Request(prompts, counts, options, seed=1))
         return [turn for group in found for turn in group], memory.seen
 
     plain, operations = sample()

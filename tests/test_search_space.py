@@ -13,11 +13,18 @@ from ilr_bench.errors import ConfigurationError, MissingInputError
 from ilr_bench.profiles import MICRO
 from ilr_bench.questions import SOURCES
 from ilr_bench.search import samplers
-from ilr_bench.search.planned import SearchOptions, describe_search, grid_command, optuna_study, plan_search
+from ilr_bench.search.planned import (
+    SearchOptions,
+    check_apart,
+    describe_search,
+    grid_command,
+    optuna_study,
+    parse_objectives,
+    plan_search,
+)
 from ilr_bench.search.points import PointPlanner, check_space
 from ilr_bench.search.rounds import Point
 from ilr_bench.search.space import SPACES, declared_space, examples, load_space
-from ilr_bench.search.validation import check_apart, parse_objectives
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

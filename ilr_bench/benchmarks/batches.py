@@ -14,7 +14,7 @@ import numpy as np
 
 from ilr_bench.benchmarks.journal import Journal, Spoken
 from ilr_bench.config import content_hash
-from ilr_bench.generation.base import Engine, SamplingOptions
+from ilr_bench.generation.base import Engine, Request, SamplingOptions
 from ilr_bench.seeds import derive_seed
 from ilr_bench.stopping import stop_here
 
@@ -91,7 +91,7 @@ def complete(
 def _sample(engine: Engine, asked: Sequence[Asked], batch: Batch, seed: int) -> list[Spoken]:
     places = sorted(set(batch))
     prompts, counts = [asked[place].ids for place in places], [batch.count(place) for place in places]
-    sampled = engine.sample(prompts, counts, asked[places[0]].options, seed)
+    sampled = engine.sample(Request(prompts, counts, asked[places[0]].options, seed))
     return [Spoken(completion.token_ids, completion.finished) for group in sampled for completion in group]
 
 

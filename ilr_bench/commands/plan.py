@@ -34,7 +34,7 @@ def plan(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study: what it holds already is not priced.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside it.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="No timing run: without earlier trials, tokens are upper bounds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="No timing run; tokens may be upper bounds.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Every term of the memory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:

@@ -217,7 +217,7 @@ def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
     units |= {"validation": times["validation"] * measured["ability"]}
     units |= {"evaluation": sum(sum(counts) for counts in answers.values())}
     seconds = {stage: spent[stage] / count for stage, count in units.items() if count and stage in spent}
-    seen = {stage: prompts[stage] for stage in SPOKEN if prompts[stage]}
+    seen: dict[str, int] = {stage: prompts[stage] for stage in SPOKEN if prompts[stage]}
     if alone := prompts["sharing"]:  # whoever answers alone is asked in the same words
         several = config.difficulty.batch_size if config.difficulty.source == "self_ranking" else 1
         seen |= {"ability": alone, "ranking": min(several * alone, config.sampling.max_prompt_tokens)}

@@ -35,25 +35,30 @@ class Completion:
     """False where the token limit cut the turn."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What an engine is asked for."""
+
+    prompts: Sequence[Sequence[int]]
+    samples: Sequence[int]
+    """(len(prompts),) number of completions of each prompt."""
+    options: SamplingOptions
+    seed: int
+    first: int = 0
+    """Prompts that others sample before these, so that a list cut in parts is sampled as a whole one."""
+
+
 class Engine(Protocol):
     """Samples from one model's current weights."""
 
     name: str
     """As in `sampling.engine`."""
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`, each prompt prefilled once.
 
         Completion k of prompt i depends on the weights, the prompt, `seed`, `first` + i and k, up to floating-point
-        differences between batch shapes; equal calls return equal bytes. `first`: prompts that others sample before
-        these, so that a list cut in parts is sampled as a whole one.
+        differences between batch shapes; equal requests are answered by equal bytes.
         """
         ...
 
@@ -62,20 +67,9 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Request:
-    """What one engine is asked for; see `Engine.sample`."""
-
-    engine: Engine
-    prompts: Sequence[Sequence[int]]
-    samples: Sequence[int]
-    options: SamplingOptions
-    seed: int
-    first: int = 0
-
-
-def check_request(prompts: Sequence[Sequence[int]], samples: Sequence[int], options: SamplingOptions) -> None:
+def check_request(request: Request) -> None:
     """Raises ConfigurationError for what no engine can sample."""
+    prompts, samples, options = request.prompts, request.samples, request.options
     if len(prompts) != len(samples):
         raise ConfigurationError(f"{len(prompts)} prompts but {len(samples)} numbers of samples; give one per prompt")
     if any(not len(prompt) for prompt in prompts):

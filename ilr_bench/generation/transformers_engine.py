@@ -60,21 +60,13 @@ class TransformersEngine:
         self.pad_id = pad_id
         self.decode = decode
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
 
         A batch that does not fit into memory is sampled in halves: the same draws, from probabilities that may differ
         in their last bits. Raises ConfigurationError for an empty prompt and for models that cannot share a prompt,
         MemoryShortageError where not even one row fits.
         """
-        request = Request(self, prompts, samples, options, seed, first)
         (completions,) = self.sample_beside([request], [self.model])
         return completions
 
@@ -84,7 +76,7 @@ class TransformersEngine:
         Several models are adapters of one base, and agree in options and end tokens.
         """
         for request in requests:
-            check_request(request.prompts, request.samples, request.options)
+            check_request(request)
         options = requests[0].options
         counts = [len(request.prompts) for request in requests]
         asked = Asked(

@@ -23,7 +23,7 @@ from torch import Tensor, distributed
 from transformers.core_model_loading import revert_weight_conversion
 
 from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.generation.base import Completion, SamplingOptions, check_request
+from ilr_bench.generation.base import Completion, Request, SamplingOptions, check_request
 from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.vllm_drawing import Draws, processor
 from ilr_bench.heartbeat import beat
@@ -94,20 +94,14 @@ class VllmEngine:
         self._served: list[tuple[int, int]] | None = None
         """What had been written to the model when vLLM took its weights over; None where they may be others since."""
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        samples: Sequence[int],
-        options: SamplingOptions,
-        seed: int,
-        first: int = 0,
-    ) -> list[list[Completion]]:
+    def sample(self, request: Request) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
 
         Raises ConfigurationError for an empty prompt, for one that leaves no room for its completion, and for a model
         that vLLM cannot serve.
         """
-        check_request(prompts, samples, options)
+        check_request(request)
+        prompts, samples, options = request.prompts, request.samples, request.options
         lengths = [len(prompt) for prompt, count in zip(prompts, samples, strict=True) if count]
         if not lengths:
             return [[] for _ in prompts]
@@ -124,7 +118,7 @@ class VllmEngine:
         asked = [(place, sample) for place, count in enumerate(samples) for sample in range(count)]
         names = [f"{place}/{sample}" for place, sample in asked]
         rows = {name: _Row() for name in names}
-        streams = [(seed, first + place, sample) for place, sample in asked]
+        streams = [(request.seed, request.first + place, sample) for place, sample in asked]
         self._draws.begin(streams, options.temperature, options.max_new_tokens, self.model.device)
         for number, (name, (place, _)) in enumerate(zip(names, asked, strict=True)):
             tokens = TokensPrompt(prompt_token_ids=list(prompts[place]))

@@ -27,24 +27,6 @@ FORBIDDEN = {
 
 
 @dataclass(frozen=True)
-class Goal:
-    """A trial that has to be trained to a step, or to its end where `until` is None."""
-
-    trial: PlannedTrial
-    until: int | None = None
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What a trial that has reached its goal is worth."""
-
-    accuracy: tuple[float, ...]
-    """By agent, each alone on the validation questions."""
-    tokens: int | None
-    """Sampled while training, all agents together; None before the end."""
-
-
-@dataclass(frozen=True)
 class PointPlanner:
     """Makes trials of a point's settings."""
 

@@ -17,7 +17,7 @@ import optuna
 from ilr_bench.config import RunConfig
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.plan import PlannedTrial
-from ilr_bench.search.points import Goal, Measurement
+from ilr_bench.search.trials import Goal, Measurement
 
 Pruning = Literal["none", "asha", "hyperband", "wilcoxon"]
 NAMES: tuple[Pruning, ...] = get_args(Pruning)

@@ -7,9 +7,9 @@ questions, tells what the trials' records say, and arrives where it was without 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import TrialState
@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.executor import Failure, Job
 from ilr_bench.plan import PlannedTrial
-from ilr_bench.search.points import Goal, Measurement
 from ilr_bench.search.pruning import Pruning, mean_accuracy, reports, stages
+from ilr_bench.search.trials import Goal, Measurement, Trials
 
 State = Literal["running", "complete", "pruned", "failed", "impossible"]
 Objective = Literal["accuracy", "tokens"]
@@ -76,30 +76,6 @@ class Point:
         return value
 
 
-class World(Protocol):
-    """What a search needs of the machine."""
-
-    def plan(self, settings: Mapping[str, Any]) -> tuple[tuple[PlannedTrial, ...], tuple[PlannedTrial, ...]]:
-        """The trials of a point and those they depend on; raises ConfigurationError for an impossible one."""
-        ...
-
-    def prepare(self, trials: Sequence[PlannedTrial]) -> Iterator[list[Job]]:
-        """What has to be done, batch after batch, before trials can run."""
-        ...
-
-    def job(self, goal: Goal) -> Job:
-        """Takes a trial to its goal."""
-        ...
-
-    def measure(self, goal: Goal) -> Measurement | None:
-        """What a trial is worth at its goal; None where it has not got there."""
-        ...
-
-    def publish(self, search: Search) -> None:
-        """Called whenever Optuna has heard something, and at the end."""
-        ...
-
-
 class Search:
     """A source of jobs for the scheduler (`ready`, `ended`)."""
 
@@ -108,18 +84,20 @@ class Search:
         study: optuna.Study,
         suggest: Callable[[optuna.Trial], dict[str, Any]],
         rules: Rules,
-        world: World,
+        trials: Trials,
+        publish: Callable[[Search], None],
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """`study` is empty and has the sampler, the pruner and the directions.
 
-        Once `stopped` says so no job is handed out, and what has ended since is not judged: it may be half done.
+        `publish` is called whenever Optuna has heard something, and at the end. Once `stopped` says so no job is
+        handed out, and what has ended since is not judged: it may be half done.
         """
         self.study, self.rules = study, rules
         self.points: list[Point] = []
         self.failed: dict[str, Failure] = {}
         """Job -> why; preparations among them."""
-        self._suggest, self._world, self._stopped = suggest, world, stopped
+        self._suggest, self._trials, self._publish, self._stopped = suggest, trials, publish, stopped
         self._waiting: set[str] = set()
         self._prepared: set[str] = set()
         self._hopeless = False
@@ -167,14 +145,14 @@ class Search:
                     return
                 for point in going:
                     self._judge(point, place)
-                self._world.publish(self)
-        self._world.publish(self)
+                self._publish(self)
+        self._publish(self)
 
     def _ask(self) -> Point:
         asked = self.study.ask()
         point = Point(asked.number, self._suggest(asked), asked)
         try:
-            point.trials, point.needed = self._world.plan(point.settings)
+            point.trials, point.needed = self._trials.plan(point.settings)
         except ConfigurationError as error:
             point.state, point.reason = "impossible", str(error)
             self.study.tell(asked, state=TrialState.FAIL)
@@ -188,17 +166,17 @@ class Search:
         missing = {
             (goal.trial.hash, goal.until): goal
             for goal in goals
-            if goal.trial.folder not in self.failed and self._world.measure(goal) is None
+            if goal.trial.folder not in self.failed and self._trials.measure(goal) is None
         }
         new = {goal.trial.hash: goal.trial for goal in missing.values() if goal.trial.hash not in self._prepared}
-        for batch in self._world.prepare(list(new.values())) if new else ():
+        for batch in self._trials.prepare(list(new.values())) if new else ():
             yield batch
             if any(job.name in self.failed for job in batch):
                 self._hopeless = True
                 return
         self._prepared |= new.keys()
         if missing:
-            yield [self._world.job(goal) for goal in missing.values() if self._possible(goal)]
+            yield [self._trials.job(goal) for goal in missing.values() if self._possible(goal)]
 
     def _possible(self, goal: Goal) -> bool:
         """Whether the trial whose tokens this one matches has been run."""
@@ -209,7 +187,7 @@ class Search:
     def _judge(self, point: Point, place: int) -> None:
         """Tells Optuna of a point after one of its stages."""
         goals = point.stages[place]
-        found = [one for one in map(self._world.measure, goals) if one is not None]
+        found = [one for one in map(self._trials.measure, goals) if one is not None]
         if len(found) < len(goals):
             point.state, point.reason = "failed", self._why(point)
             self.study.tell(point.asked, state=TrialState.FAIL)

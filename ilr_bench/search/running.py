@@ -2,84 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ilr_bench.console import note, say
 from ilr_bench.costs.pricing import check_and_keep
-from ilr_bench.crew import hired
+from ilr_bench.crew import hired, note_time
 from ilr_bench.errors import IlrError
-from ilr_bench.executor import Job
 from ilr_bench.executors.choice import Execution
-from ilr_bench.files import explained
 from ilr_bench.plan import Plan, PlannedTrial
 from ilr_bench.search import study_file
-from ilr_bench.search.measuring import Records
 from ilr_bench.search.planned import PlannedSearch, grid_command, optuna_study
-from ilr_bench.search.points import Goal, Measurement, printed
+from ilr_bench.search.points import printed
 from ilr_bench.search.rounds import Search
-from ilr_bench.sharing import neighbours
-from ilr_bench.store import Artifacts, lock_study
+from ilr_bench.search.trials import Trials
+from ilr_bench.sharing import with_artifacts
+from ilr_bench.store import lock_study
 from ilr_bench.sweep_progress import SweepProgress
-from ilr_bench.work import measurement_jobs, model_jobs, trial_job, units
-
-
-class StudyWorld:
-    """Trials in a study's folder."""
-
-    def __init__(
-        self,
-        planned: PlannedSearch,
-        out: Path,
-        artifacts: Artifacts,
-        progress: SweepProgress,
-        check: Callable[[Sequence[PlannedTrial]], None],
-        keep: int,
-    ) -> None:
-        """`check` raises where trials do not fit this machine; `keep` checkpoints of a trial stay."""
-        self._planned, self._out, self._artifacts, self._progress = planned, out, artifacts, progress
-        self._check, self._keep = check, keep
-        self._records = Records(out, artifacts)
-        self._needed: dict[str, PlannedTrial] = {}
-        self._measured: set[object] = set()
-
-    def plan(self, settings: Mapping[str, Any]) -> tuple[tuple[PlannedTrial, ...], tuple[PlannedTrial, ...]]:
-        """See `World.plan`."""
-        trials, needed = self._planned.planner.plan(settings)
-        self._needed |= {trial.hash: trial for trial in needed}
-        return trials, needed
-
-    def prepare(self, trials: Sequence[PlannedTrial]) -> Iterator[list[Job]]:
-        """Models, then what is to be known of them before training, where no earlier round has asked for the same."""
-        self._check(trials)
-        asked = {trial: _measurements(trial) for trial in trials}
-        new = [trial for trial, what in asked.items() if what not in self._measured]
-        self._measured |= set(asked.values())
-        for jobs in (model_jobs(new), measurement_jobs(new, self._artifacts)[0]):
-            self._progress.add({job.name: units(job) for job in jobs})
-            yield jobs
-
-    def job(self, goal: Goal) -> Job:
-        """See `World.job`."""
-        trial = goal.trial
-        dependency = None if trial.dependency is None else self._needed[trial.dependency]
-        job = trial_job(trial, self._out, self._artifacts, dependency, ())
-        self._progress.add({job.name: units(job) if goal.until is None else float(goal.until)})
-        return replace(job, arguments=(*job.arguments, goal.until, self._keep))
-
-    def measure(self, goal: Goal) -> Measurement | None:
-        """See `World.measure`."""
-        return self._records.measure(goal)
-
-    def publish(self, search: Search) -> None:
-        """See `World.publish`."""
-        planned = self._planned
-        study_file.publish(self._out, search, planned.identity, planned.planner.profile, planned.command)
 
 
 def run_search(
@@ -95,24 +36,24 @@ def run_search(
     start = time.perf_counter()
     with lock_study(out):
         study_file.claim(out, planned.identity)
-        beside = () if fresh else neighbours(out)
-        artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
+        artifacts, _ = with_artifacts(out, fresh)
         study = optuna_study(planned)
 
         def check(trials: Sequence[PlannedTrial]) -> None:
             anyhow = force or execution.executor != "local"
             check_and_keep(Plan(tuple(trials), ()), trials, execution.workers, out, anyhow)
 
+        def publish(search: Search) -> None:
+            study_file.publish(out, search, planned.identity, planned.planner.profile, planned.command)
+
         with hired(out, execution) as crew, SweepProgress("jobs", {}, out) as progress:
-            world = StudyWorld(planned, out, artifacts, progress, check, keep)
-            search = Search(study, planned.suggest, planned.rules, world, lambda: crew.stopped)
+            trials = Trials(planned.planner, out, artifacts, progress, check, keep)
+            search = Search(study, planned.suggest, planned.rules, trials, publish, lambda: crew.stopped)
             try:
                 crew.run(search, progress)
             finally:
                 study_file.write_storage(study, out)
-        seconds = time.perf_counter() - start
-        with explained(out / "timing.jsonl"), (out / "timing.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"workers": execution.workers, "seconds": seconds}) + "\n")
+        note_time(out, workers=execution.workers, seconds=time.perf_counter() - start)
     return search
 
 
@@ -138,8 +79,3 @@ def conclude(planned: PlannedSearch, search: Search, out: Path) -> None:
         say(f"  {grid_command(planned, point, out, several=len(best) > 1)}")
     note("these commands train with seeds and score on benchmarks that the search has not seen")
     say(f"all points: ilr-bench report {shlex.quote(str(out))} search")
-
-
-def _measurements(trial: PlannedTrial) -> object:
-    config = trial.config
-    return config.models, config.styles, config.questions, config.difficulty, config.warm_start

@@ -1,27 +1,90 @@
-"""What a trial is worth, read from its records: nothing that has been trained is trained again to find out."""
+"""The trials of a search: jobs that take them to a step, and what they are worth there by their records."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ilr_bench.errors import StoreError
+from ilr_bench.executor import Job
 from ilr_bench.folders import digests, read_manifest
+from ilr_bench.plan import PlannedTrial
 from ilr_bench.records import StepRecord, read, read_result
-from ilr_bench.search.points import Goal, Measurement
+from ilr_bench.search.points import PointPlanner
 from ilr_bench.store import Artifacts, RecordFile, is_finished
+from ilr_bench.sweep_progress import SweepProgress
+from ilr_bench.work import measurement_jobs, model_jobs, trial_job, units
 
 STATE = "state.json"
 
 
-class Records:
-    """The trials of one study."""
+@dataclass(frozen=True)
+class Goal:
+    """A trial that has to be trained to a step, or to its end where `until` is None."""
 
-    def __init__(self, study: Path, artifacts: Artifacts) -> None:
-        self._study, self._artifacts = study, artifacts
+    trial: PlannedTrial
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a trial that has reached its goal is worth."""
+
+    accuracy: tuple[float, ...]
+    """By agent, each alone on the validation questions."""
+    tokens: int | None
+    """Sampled while training, all agents together; None before the end."""
+
+
+class Trials:
+    """The trials of a search in their study's folder: what has to be run, and what their records say.
+
+    Nothing that has been trained is trained again to find out what it is worth.
+    """
+
+    def __init__(
+        self,
+        planner: PointPlanner,
+        out: Path,
+        artifacts: Artifacts,
+        progress: SweepProgress,
+        check: Callable[[Sequence[PlannedTrial]], None],
+        keep: int,
+    ) -> None:
+        """`check` raises where trials do not fit this machine; `keep` checkpoints of a trial stay."""
+        self._planner, self._out, self._artifacts, self._progress = planner, out, artifacts, progress
+        self._check, self._keep = check, keep
         self._sealed: set[str] = set()
         """Finished trials that have been held against their seal, which takes a while where weights are large."""
+        self._needed: dict[str, PlannedTrial] = {}
+        self._measured: set[object] = set()
+
+    def plan(self, settings: Mapping[str, Any]) -> tuple[tuple[PlannedTrial, ...], tuple[PlannedTrial, ...]]:
+        """The trials of a point and those they depend on; raises ConfigurationError for an impossible one."""
+        trials, needed = self._planner.plan(settings)
+        self._needed |= {trial.hash: trial for trial in needed}
+        return trials, needed
+
+    def prepare(self, trials: Sequence[PlannedTrial]) -> Iterator[list[Job]]:
+        """Models, then what is to be known of them before training, where no earlier round has asked for the same."""
+        self._check(trials)
+        asked = {trial: _measurements(trial) for trial in trials}
+        new = [trial for trial, what in asked.items() if what not in self._measured]
+        self._measured |= set(asked.values())
+        for jobs in (model_jobs(new), measurement_jobs(new, self._artifacts)[0]):
+            self._progress.add({job.name: units(job) for job in jobs})
+            yield jobs
+
+    def job(self, goal: Goal) -> Job:
+        """Takes a trial to its goal."""
+        trial = goal.trial
+        dependency = None if trial.dependency is None else self._needed[trial.dependency]
+        job = trial_job(trial, self._out, self._artifacts, dependency, ())
+        self._progress.add({job.name: units(job) if goal.until is None else float(goal.until)})
+        return replace(job, arguments=(*job.arguments, goal.until, self._keep))
 
     def measure(self, goal: Goal) -> Measurement | None:
         """What a trial's records say of it at its goal, or None where it has not got there.
@@ -29,7 +92,7 @@ class Records:
         A finished trial that was changed since is an unfinished one, which its next run mends. Raises StoreError where
         the records of an unfinished one are not those that its checkpoint was saved with.
         """
-        folder = self._study / goal.trial.folder
+        folder = self._out / goal.trial.folder
         finished = self._is_finished(folder, goal.trial.hash)
         if goal.until is None:
             return _at_end(folder) if finished else None
@@ -86,3 +149,8 @@ def _state(place: Path) -> Any:
     if manifest is None or digests(place, lambda name: name == STATE).get(STATE) != manifest[1].get(STATE, ""):
         return None
     return json.loads((place / STATE).read_text(encoding="utf-8"))
+
+
+def _measurements(trial: PlannedTrial) -> object:
+    config = trial.config
+    return config.models, config.styles, config.questions, config.difficulty, config.warm_start
