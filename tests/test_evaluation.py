@@ -291,6 +291,7 @@ CHOICES = Benchmark(
     summary="two questions with options",
     kind="choice",
     domain="out-of-domain",
+    subject="general",
     load=lambda: (Row("q1", "Which?\nA. one\nB. two", "B"), Row("q2", "Which?\nA. three\nB. four", "A")),
     max_new_tokens=30,
 )
@@ -310,6 +311,7 @@ PROGRAM = Benchmark(
     summary="one program",
     kind="code",
     domain="out-of-domain",
+    subject="code",
     load=lambda: (
         Row(
             "Add/0", "Write a function that adds.\nassert add(1, 2) == 3", "",

@@ -29,12 +29,14 @@ from ilr_bench.benchmarks.base import Benchmark, Row
 from ilr_bench.benchmarks.batches import Asked, complete
 from ilr_bench.benchmarks.scoring import Judgement, Scorer
 from ilr_bench.config import EvaluationSettings
+from ilr_bench.errors import ConfigurationError
 from ilr_bench.generation.base import Completion, SamplingOptions
 from ilr_bench.prompts import solo_forms
 from ilr_bench.records import Verdict
 
 METRIC = "accuracy"
 FILTER = "all"
+NO_LIKELIHOODS = "the task asks for likelihoods, agents answer in text; use lm-eval's own `hf` model"
 
 
 class AgentLM(LM):  # type: ignore[misc]
@@ -71,12 +73,12 @@ class AgentLM(LM):  # type: ignore[misc]
         return [self._decode(one.token_ids, how) for how, group in zip(options, sampled, strict=True) for one in group]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Agents answer in text: raises NotImplementedError."""
-        raise NotImplementedError("AgentLM generates only; use lm-eval's own `hf` model for loglikelihood tasks")
+        """Agents answer in text: raises ConfigurationError."""
+        raise ConfigurationError(NO_LIKELIHOODS)
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Agents answer in text: raises NotImplementedError."""
-        raise NotImplementedError("AgentLM generates only; use lm-eval's own `hf` model for loglikelihood tasks")
+        """Agents answer in text: raises ConfigurationError."""
+        raise ConfigurationError(NO_LIKELIHOODS)
 
     def _options(self, arguments: dict[str, Any]) -> SamplingOptions:
         return SamplingOptions(

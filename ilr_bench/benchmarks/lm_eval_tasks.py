@@ -154,7 +154,7 @@ class HarnessLM(AgentLM):
         if unknown:
             raise ConfigurationError(
                 f"the task draws its answers with {', '.join(unknown)}, which this model class does not know; "
-                "run it with lm-eval's own command line"
+                "use lm-eval's own `hf` model"
             )
         return SamplingOptions(limit, temperature if sampled else 0.0, self._rows_per_call, tuple(filter(None, until)))
 
@@ -179,6 +179,12 @@ class HarnessLM(AgentLM):
     def tokenizer_name(self) -> str:
         """lm-eval names caches of requests by it, which are not used here."""
         return self._agent.name
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """The model's own template, for lm-eval's log; raises ConfigurationError where another one is asked for."""
+        if isinstance(chat_template, str):
+            raise ConfigurationError(f"chat template {chat_template!r}: only the model's own one can be applied")
+        return str(self._agent.tokenizer.chat_template or "") if chat_template else ""
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """A conversation as text, by the model's own template."""
