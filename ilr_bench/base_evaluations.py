@@ -12,7 +12,7 @@ from typing import Any
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks import expand, get
-from ilr_bench.benchmarks.evaluation import BenchmarkExam, run_exams
+from ilr_bench.benchmarks.evaluation import Answers, BenchmarkExam, run_exams
 from ilr_bench.benchmarks.progress import Nobody, Watcher
 from ilr_bench.config import EvaluationSettings, RunConfig, content_hash
 from ilr_bench.files import write_atomic
@@ -23,7 +23,8 @@ from ilr_bench.models.loading import computing_device
 from ilr_bench.records import SampleRecord, read, to_line
 from ilr_bench.store import Artifacts
 
-RECORDS = "records.jsonl"
+RECORDS, LOG = "records.jsonl", "samples.jsonl"
+"""Our records, and lm-eval's log of the same samples."""
 NOBODY = "the base model"
 """The agent in an artifact's records."""
 
@@ -53,7 +54,7 @@ def evaluate_alone(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     with Grader() as grader:
         for name in expand(config.evaluation.benchmarks):
             exam = SharedExam(name, seat.agent, seat.loaded.fingerprint, config.evaluation, artifacts, 0, grader)
-            exam.records(Nobody())
+            exam.shared(Nobody())
 
 
 class SharedExam:
@@ -85,25 +86,29 @@ class SharedExam:
         """See `Exam.wanted`."""
         return self._exam.wanted()
 
-    def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
+    def sit(self, journal: Path, watcher: Watcher) -> Answers:
         """See `Exam.sit`; the journal lies with the artifacts, so that whoever comes next goes on with it."""
         del journal
-        return [replace(record, agent=self._agent, seed=self._seed) for record in self.records(watcher)]
+        shared = self.shared(watcher)
+        records = [replace(record, agent=self._agent, seed=self._seed) for record in shared.records]
+        return Answers(records, shared.logs)
 
-    def records(self, watcher: Watcher) -> list[SampleRecord]:
-        """The artifact's records, of nobody in particular."""
+    def shared(self, watcher: Watcher) -> Answers:
+        """The artifact's answers, of nobody in particular."""
         shared = self._artifacts.root / f".{content_hash(self._key)}.part.jsonl"
         sat = False
 
         def make(folder: Path) -> None:
             nonlocal sat
             sat = True
-            lines = (to_line(record) for record in self._exam.sit(shared, watcher))
-            write_atomic(folder / RECORDS, "".join(f"{line}\n" for line in lines))
+            answers = self._exam.sit(shared, watcher)
+            write_atomic(folder / RECORDS, "".join(f"{to_line(record)}\n" for record in answers.records))
+            write_atomic(folder / LOG, answers.logs[self.name])
 
         folder = self._artifacts.get(self._key, make)
         if sat:
             shared.unlink(missing_ok=True)
         else:
             watcher.answered(len(self.wanted()), 0)
-        return list(read(folder / RECORDS, SampleRecord))
+        log = (folder / LOG).read_text(encoding="utf-8")
+        return Answers(list(read(folder / RECORDS, SampleRecord)), {self.name: log})

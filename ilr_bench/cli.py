@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ilr_bench.commands import compare, evaluate, leaderboard, lists, models, plan, report, status, train, why
+from ilr_bench.commands import compare, evaluate, leaderboard, lists, lm_eval, models, plan, report, status, train, why
 from ilr_bench.commands.app import app
 
-COMMANDS = (lists, models, plan, train, evaluate, report, why, compare, leaderboard, status)
+COMMANDS = (lists, models, plan, train, evaluate, lm_eval, report, why, compare, leaderboard, status)
 """The modules whose import adds the commands, in the order of `--help`."""
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -204,6 +204,8 @@ class TrialResult:
     """Artifact name -> content hash."""
     versions: dict[str, str]
     """Package -> version, and `commit`."""
+    subjects: dict[str, str] = field(default_factory=dict)
+    """Benchmark -> `maths`, `code` or `general`, as the benchmark states it; none by earlier versions."""
 
 
 @dataclass(frozen=True)

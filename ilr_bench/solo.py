@@ -68,20 +68,26 @@ def evaluate_model(run: SoloRun) -> dict[str, float]:
 
     Raises ConfigurationError for contradictory wishes and for a folder that holds answers of something else.
     """
-    _check(run)
+    check(run)
     names = _names(run.benchmarks)
     loaded = load_model(run.model)
     config = solo_config(run, loaded)
-    agent = seat(config.agents[0], loaded, config)
-    if run.dtype != "float32":
-        agent.model.to(DTYPES[run.dtype])
-    use_all_cores(agent.model)
+    agent = solo_agent(run, loaded, config)
     with explained(run.out):
         run.out.mkdir(parents=True, exist_ok=True)
     with lock_study(run.out), Grader() as grader:
         claim(run.out, _answers_for(run, loaded, config))
         exams = [_exam(name, agent, config, run, grader) for name in names]
         return run_exams(exams, agent, run.out, run.seed, lines=True, stopwatch=Stopwatch(run.out / "timing.jsonl"))
+
+
+def solo_agent(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> Agent:
+    """The agent that answers, its weights in the precision that is asked for."""
+    agent = seat(config.agents[0], loaded, config)
+    if run.dtype != "float32":
+        agent.model.to(DTYPES[run.dtype])
+    use_all_cores(agent.model)
+    return agent
 
 
 def solo_config(run: SoloRun, loaded: LoadedModel) -> RunConfig:
@@ -134,7 +140,8 @@ def use_all_cores(model: Any) -> None:
         torch.set_num_threads(cores())
 
 
-def _check(run: SoloRun) -> None:
+def check(run: SoloRun) -> None:
+    """Raises ConfigurationError for contradictory wishes."""
     if run.samples > 1 and run.temperature == 0:
         raise ConfigurationError(
             f"{run.samples} samples at temperature 0 would be {run.samples} times the same answer; "

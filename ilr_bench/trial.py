@@ -19,6 +19,7 @@ import numpy as np
 
 from ilr_bench import ilr, measurements, recovery, stopping
 from ilr_bench.base_evaluations import evaluate_untrained
+from ilr_bench.benchmarks import expand, get
 from ilr_bench.benchmarks.evaluation import evaluate
 from ilr_bench.checkpoints import latest_checkpoint, step_folder
 from ilr_bench.config import RunConfig, to_dict
@@ -300,4 +301,5 @@ def _result(config: RunConfig, key: str, folder: Path, room: ilr.Classroom, meas
         | (ranked if config.difficulty.source == "self_ranking" else {}),
         artifacts=measured.artifacts,
         versions=versions(),
+        subjects={name: get(name).subject for name in expand(config.evaluation.benchmarks)},
     )

@@ -82,6 +82,8 @@ def read_logs(path: Path) -> dict[str, Log]:
     if (path / "study.json").exists():
         found = ", ".join(sorted(str(item.relative_to(path)) for item in path.glob("trials/*/eval/*"))[:4])
         raise StoreError(f"{path} is a whole study; name one agent of one trial in it, such as {found or 'trials/…'}")
+    if any(map(_holds_records, [*path.glob("*.jsonl"), *path.glob("eval/*/*.jsonl")])):
+        return _ours(_agent_folder(path))  # lm-eval's log of the same samples lies beside our records
     samples = sorted(path.rglob("samples_*.jsonl"))
     results = sorted(path.glob("*eval_results.json"))
     if samples:

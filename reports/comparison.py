@@ -87,16 +87,14 @@ class Numbers:
         return found[0] if found else None
 
 
-def build(
-    frames: StudyFrames, spec: Spec, correction: Correction = "auto", kinds: Mapping[str, str] | None = None
-) -> Numbers:
-    """Computes the table; `kinds` says of benchmarks whether they are `maths` or `code` where names do not.
+def build(frames: StudyFrames, spec: Spec, correction: Correction = "auto") -> Numbers:
+    """Computes the table.
 
     The variance between training runs is pooled over all trained variants that the study has of a model, so that a
     row has the same interval in every table.
     """
     answers = frames.inference if spec.inference else frames.samples
-    columns, rows = find_columns(frames, kinds, answers), find_rows(frames, spec.variants, answers)
+    columns, rows = find_columns(frames, answers), find_rows(frames, spec.variants, answers)
     accuracies = Accuracies(frames, columns, answers)
     everything = find_rows(frames, None, answers)
     runs = {

@@ -58,6 +58,8 @@ class StudyFrames:
     """Trial folder -> resolved configuration."""
     results: Mapping[str, TrialResult]
     """Trial folder -> what the trial says of itself."""
+    subjects: Mapping[str, str]
+    """Benchmark -> `maths`, `code` or `general`, where the trials say so."""
     unfinished: tuple[str, ...]
     """Trials that were asked for and have no result yet."""
 
@@ -99,6 +101,7 @@ def load(folder: Path) -> StudyFrames:
         inference=pd.DataFrame(inference, columns=[*KEYS, *SAMPLE_COLUMNS, "rounds"]),
         configs=configs,
         results=results,
+        subjects={name: subject for result in results.values() for name, subject in result.subjects.items()},
         unfinished=tuple(unfinished),
     )
 

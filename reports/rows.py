@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """Benchmarks by kind, in the order of the table."""
+    """Benchmarks by subject, in the order of the table."""
 
     maths: tuple[str, ...]
     code: tuple[str, ...]
@@ -84,27 +84,26 @@ def column_title(name: str) -> str:
     return name.removeprefix("micro_").replace("_", " ")
 
 
-def find_columns(
-    frames: StudyFrames, kinds: Mapping[str, str] | None = None, answers: pd.DataFrame | None = None
-) -> Columns:
-    """Sorts benchmarks into maths, code and others; `kinds` (benchmark -> kind) overrides what names tell.
+def find_columns(frames: StudyFrames, answers: pd.DataFrame | None = None) -> Columns:
+    """Sorts benchmarks into maths, code and others, as each states its subject.
 
     `answers` are those that the table is about (default: `frames.samples`).
     """
     found = (frames.samples if answers is None else answers)["benchmark"].unique().tolist()
     ordered = sorted(found, key=lambda name: (_place(COLUMN_ORDER, name), name))
-    kind = {name: _kind(name, found) for name in found} | dict(kinds or {})
-    maths, code, other = (
-        tuple(name for name in ordered if kind[name] == wanted) for wanted in ("maths", "code", "other")
-    )
-    return Columns(maths, code, other)
+    subjects = {name: frames.subjects.get(name) or _subject_by_name(name) for name in found}
+    maths = tuple(name for name in ordered if subjects[name] == "maths")
+    if set(PAPER_MATHS) <= set(maths):
+        maths = PAPER_MATHS
+    code = tuple(name for name in ordered if subjects[name] == "code")
+    return Columns(maths, code, tuple(name for name in ordered if name not in (*maths, *code)))
 
 
-def _kind(name: str, found: Sequence[str]) -> str:
+def _subject_by_name(name: str) -> str:
+    """For trials of versions whose results do not state it: those knew the benchmarks of this project only."""
     if any(fnmatch(name, pattern) for pattern in CODE_PATTERNS):
         return "code"
-    beside = set(PAPER_MATHS) <= set(found) and name not in PAPER_MATHS
-    return "other" if beside or any(fnmatch(name, pattern) for pattern in OTHER_PATTERNS) else "maths"
+    return "general" if any(fnmatch(name, pattern) for pattern in OTHER_PATTERNS) else "maths"
 
 
 def find_rows(

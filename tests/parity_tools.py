@@ -17,8 +17,8 @@ import yaml
 from lm_eval.api.model import LM
 
 from ilr_bench.benchmarks import Row
-from ilr_bench.benchmarks.harness import simple_evaluate
-from ilr_bench.benchmarks.lm_eval_tasks import LOCAL, load_tasks, manager
+from ilr_bench.benchmarks.harness import run_tasks
+from ilr_bench.benchmarks.lm_eval_tasks import LOCAL, load_tasks
 from ilr_bench.models.loading import LoadedModel
 from ilr_bench.records import SampleRecord, read
 
@@ -224,8 +224,8 @@ class Replay(LM):  # type: ignore[misc]
 
 def replay(tasks: Sequence[str], limit: int | None, say: Callable[[dict[str, Any]], str]) -> list[dict[str, Any]]:
     """lm-eval's samples of its own tasks where a model says `say(document)`: a sample for each document and filter."""
-    loaded = [task for name in tasks for task in load_tasks(name).values()]
-    results = simple_evaluate(Replay(say), loaded, manager(), limit=limit)
+    loaded = {name: task for group in tasks for name, task in load_tasks(group).items()}
+    results = run_tasks(Replay(say), loaded, limit=limit)
     return [sample for samples in results["samples"].values() for sample in samples]
 
 

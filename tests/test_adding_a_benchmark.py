@@ -58,6 +58,37 @@ def test_it_is_listed_and_read(environment: dict[str, str]) -> None:
     assert "doubles" not in names()
 
 
+TRIAL = """
+import sys
+from pathlib import Path
+from tiny_trials import run_plan, tiny_checkpoints, tiny_plan
+from reports.frames import load
+from reports.rows import find_columns
+
+folder = Path(sys.argv[1])
+models = tiny_checkpoints(folder)
+asked = "doubles+mbpp_words+micro_code+micro_short_chain+puzzles"
+run_plan(tiny_plan(models[:1], "base", evaluation__benchmarks=asked), folder / "study")
+print(find_columns(load(folder / "study")))
+"""
+
+
+def test_reports_sort_it_by_the_subject_that_it_states_whatever_its_name(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    package = tmp_path / "packages"
+    with (package / "my_package" / "doubles.py").open("a") as file:
+        file.write("from dataclasses import replace\n")
+        file.write("WORDS = replace(DOUBLES, name='mbpp_words', subject='general')\n")
+        file.write("PUZZLES = replace(DOUBLES, name='puzzles', subject='code')\n")
+    with (package / "my_package-1.0.dist-info" / "entry_points.txt").open("a") as file:
+        file.write("words = my_package.doubles:WORDS\npuzzles = my_package.doubles:PUZZLES\n")
+    environment["PYTHONPATH"] += f"{os.pathsep}{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[1]}"
+    ran = run("-c", TRIAL, str(tmp_path), environment=environment)
+    expected = "Columns(maths=('micro_short_chain', 'doubles'), code=('micro_code', 'puzzles'), other=('mbpp_words',))"
+    assert ran.stdout.splitlines()[-1:] == [expected], ran.stderr
+
+
 def test_an_altered_file_of_it_is_refused(environment: dict[str, str]) -> None:
     file = Path(environment["ILR_BENCH_DATA"]) / "doubles" / "test.jsonl"
     file.write_text(file.read_text().replace("460", "461"))

@@ -11,8 +11,8 @@ from tiny_trials import SETTINGS, contents, run_plan, tiny_checkpoints
 
 from ilr_bench import identity
 from ilr_bench.benchmarks import batches
-from ilr_bench.benchmarks.evaluation import BenchmarkExam
-from ilr_bench.benchmarks.journal import Spoken
+from ilr_bench.benchmarks.evaluation import Answers, BenchmarkExam
+from ilr_bench.generation.base import Completion
 from ilr_bench.plan import Plan, plan_study
 from ilr_bench.records import SampleRecord, read
 from ilr_bench.store import Artifacts
@@ -36,7 +36,7 @@ def sat(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count: Counter[str] = Counter()
     sit = BenchmarkExam.sit
 
-    def counting(exam: BenchmarkExam, *arguments: object) -> list[SampleRecord]:
+    def counting(exam: BenchmarkExam, *arguments: object) -> Answers:
         count[exam.name] += 1
         return sit(exam, *arguments)  # type: ignore[arg-type]
 
@@ -69,6 +69,8 @@ def test_greedy_answers_are_shared_by_seeds_and_groups_and_leave_the_bytes_of_a_
         assert 0 < json.loads(path.read_text())["sampled_tokens"] <= 4 * 6  # shuffles of one batch, tokens of an answer
     for path in (tmp_path / "one").glob("trials/*/eval/*/*.jsonl"):
         assert {record.agent for record in read(path, SampleRecord)} == {path.parent.name}
+    logs = list((tmp_path / "one").glob("trials/*/eval/*/lm_eval/micro_short_chain/samples_micro_short_chain_*.jsonl"))
+    assert len(logs) == 2 * 3  # two seeds, three agents
     assert not list((tmp_path / "one" / "artifacts").glob(".*.part.jsonl"))
 
 
@@ -95,7 +97,7 @@ def test_batches_of_a_trial_that_was_killed_serve_the_next_one(
     sampled = 0
     sample = batches._sample
 
-    def dying(*arguments: object) -> list[Spoken]:
+    def dying(*arguments: object) -> list[Completion]:
         nonlocal sampled
         sampled += 1
         if sampled == 3:

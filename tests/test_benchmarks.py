@@ -180,7 +180,7 @@ def test_an_unknown_benchmark_says_what_was_meant() -> None:
 
 def test_a_name_is_given_once() -> None:
     with pytest.raises(ConfigurationError, match="twice"):
-        register(Benchmark("micro_ood", "OOD", "another one", "answer", "in-domain", lambda: ()))
+        register(Benchmark("micro_ood", "OOD", "another one", "answer", "in-domain", lambda: (), subject="maths"))
 
 
 def test_listing_benchmarks_imports_neither_torch_nor_lm_eval() -> None:

@@ -23,7 +23,7 @@ def test_help_needs_no_library_that_takes_long_to_import(module):
 
 def test_every_command_explains_itself():
     listed = run("--help").output
-    for command in ("variants", "benchmarks", "models", "train", "evaluate", "report", "status"):
+    for command in ("variants", "benchmarks", "models", "train", "evaluate", "lm-eval", "report", "status"):
         assert command in listed
         assert run(command, "--help").exit_code == 0
 

@@ -25,7 +25,7 @@ from ilr_bench.agent import Agent
 from ilr_bench.benchmarks import Benchmark, Row, get
 from ilr_bench.benchmarks.batches import Asked, complete, plan_batches
 from ilr_bench.benchmarks.evaluation import BenchmarkExam, evaluate, run_exams
-from ilr_bench.benchmarks.journal import Journal, Spoken
+from ilr_bench.benchmarks.journal import NO_LOGPROBS, Journal
 from ilr_bench.benchmarks.progress import Lines
 from ilr_bench.config import EvaluationSettings
 from ilr_bench.errors import ConfigurationError, StoreError
@@ -125,7 +125,7 @@ def test_whatever_a_kill_leaves_of_a_journal_its_whole_lines_count(
     path = tmp_path_factory.mktemp("journal") / "b.part.jsonl"
     journal = Journal(path, "key")
     for number, ids in enumerate(batches):
-        journal.add(number, [Spoken(tuple(ids), True), Spoken((), False)])
+        journal.add(number, [Completion(tuple(ids), NO_LOGPROBS, True), Completion((), NO_LOGPROBS, False)])
     content = path.read_bytes()
     path.write_bytes(content[:cut])
     again = Journal(path, "key")
@@ -138,14 +138,14 @@ def test_whatever_a_kill_leaves_of_a_journal_its_whole_lines_count(
 def test_a_damaged_line_and_all_after_it_are_sampled_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", "key")
     for number in range(3):
-        journal.add(number, [Spoken((number,), True)])
+        journal.add(number, [Completion((number,), NO_LOGPROBS, True)])
     lines = (tmp_path / "j").read_bytes().splitlines(keepends=True)
     (tmp_path / "j").write_bytes(b"".join([*lines[:2], b"\0" * 20 + b"\n", *lines[3:]]))
     assert set(Journal(tmp_path / "j", "key").done) == {0}
 
 
 def test_a_journal_of_other_questions_is_begun_anew(tmp_path: Path) -> None:
-    Journal(tmp_path / "j", "key").add(0, [Spoken((1,), True)])
+    Journal(tmp_path / "j", "key").add(0, [Completion((1,), NO_LOGPROBS, True)])
     assert Journal(tmp_path / "j", "other").done == {}
 
 
@@ -162,7 +162,7 @@ def test_an_interrupted_evaluation_samples_no_finished_batch_again(
     assert (tmp_path / f"{NAME}.jsonl").read_bytes() == expected
     assert sampled(notes) == seeds
     assert len(seeds) == len(set(seeds)) == 8
-    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == [f"{NAME}.jsonl", "notes"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["lm_eval", f"{NAME}.jsonl", "notes"]
 
 
 def evaluate_and_die(folder: Path, die: Callable[[Agent], None]) -> int:
@@ -289,6 +289,7 @@ CHOICES = Benchmark(
     summary="two questions with options",
     kind="choice",
     domain="out-of-domain",
+    subject="general",
     load=lambda: (Row("q1", "Which?\nA. one\nB. two", "B"), Row("q2", "Which?\nA. three\nB. four", "A")),
     max_new_tokens=30,
 )
@@ -308,6 +309,7 @@ PROGRAM = Benchmark(
     summary="one program",
     kind="code",
     domain="out-of-domain",
+    subject="code",
     load=lambda: (
         Row(
             "Add/0", "Write a function that adds.\nassert add(1, 2) == 3", "",

@@ -21,7 +21,7 @@ ROWS = (Row("q0", "1+1", "2"), Row("q1", "2+1", "3"))
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    made = Benchmark("told", "Told", "two sums", "answer", "in-domain", lambda: ROWS)
+    made = Benchmark("told", "Told", "two sums", "answer", "in-domain", lambda: ROWS, subject="maths")
     monkeypatch.setattr(BENCHMARKS, "_names", [*BENCHMARKS.names(), "told"])
     monkeypatch.setitem(BENCHMARKS._entries, "told", made)
     return made

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -285,10 +286,13 @@ def test_same_trials_under_two_names_count_once(tmp_path: Path) -> None:
     assert "family of 2 comparisons" in markdown(printed(table))
 
 
-def test_benchmarks_are_code_by_name_or_by_mapping(study: Path) -> None:
+def test_benchmarks_of_earlier_versions_are_sorted_by_name_and_others_by_what_they_state(study: Path) -> None:
     frames = load(study)
     assert find_columns(frames).code == ("micro_code",)
-    assert find_columns(frames, {"micro_ood": "code"}).code == ("micro_ood", "micro_code")
+    stated = replace(frames, subjects={"micro_ood": "code", "micro_two_step": "general"})
+    assert find_columns(stated).code == ("micro_ood", "micro_code")
+    assert find_columns(stated).other == ("micro_two_step",)
+    assert "micro_two_step" not in find_columns(stated).maths
 
 
 def test_html_is_one_page_without_outside_resources(written: Path) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.benchmarks.journal import Journal, Spoken
+from ilr_bench.benchmarks.journal import NO_LOGPROBS, Journal
 from ilr_bench.checkpoints import save_checkpoint
 from ilr_bench.errors import StoreError
 from ilr_bench.files import as_noted, write_noted
+from ilr_bench.generation.base import Completion
 from ilr_bench.records import (
     SampleRecord,
     Study,
@@ -187,7 +188,7 @@ def test_answers_that_changed_since_they_were_noted_are_not_read(tmp_path: Path)
 
 def test_a_journal_ends_before_the_first_line_that_changed(tmp_path: Path) -> None:
     path = tmp_path / "micro.part.jsonl"
-    spoken = {number: [Spoken((number, 10 + number), True)] for number in range(4)}
+    spoken = {number: [Completion((number, 10 + number), NO_LOGPROBS, True)] for number in range(4)}
     journal = Journal(path, "key")
     for number, said in spoken.items():
         journal.add(number, said)

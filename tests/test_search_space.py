@@ -217,7 +217,7 @@ def toy(monkeypatch):
     """A benchmark that holds one of the validation questions, worded with other spaces."""
     _, validation = SOURCES.get("micro").load(MICRO.questions.train, MICRO.questions.validation)
     rows = (Row("fresh", "What is new?", "1"), Row("seen", f"  {validation[3].text} ".replace(" ", "  "), "2"))
-    benchmark = Benchmark("toy", "Toy", "Toy.", "answer", "in-domain", lambda: rows)
+    benchmark = Benchmark("toy", "Toy", "Toy.", "answer", "in-domain", lambda: rows, subject="maths")
     BENCHMARKS.names()
     monkeypatch.setitem(BENCHMARKS._entries, "toy", benchmark)
     monkeypatch.setattr(BENCHMARKS, "_names", [*BENCHMARKS._names, "toy"])

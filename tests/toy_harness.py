@@ -49,11 +49,18 @@ def write_task(folder: Path) -> None:
     (folder / "toy_letters.yaml").write_text(TASK.format(rows=folder / "rows.jsonl"))
 
 
-def run_harness(folder: Path, model: int, *arguments: str) -> Path:
-    """lm-eval's command line on one of the models; returns the folder with its logs."""
-    out = folder / f"out{model}{''.join(arguments)}"
+def run_harness(folder: Path, model: int, *arguments: str, ours: bool = False) -> Path:
+    """lm-eval's command line on one of the models; returns the folder with its logs.
+
+    `ours`: with our model class in place of its own `hf`.
+    """
+    out = folder / f"out{model}{ours}{''.join(arguments)}"
+    program = ["ilr_bench", "lm-eval"] if ours else ["lm_eval"]
+    chosen = ["ilr_bench", "--model_args", f"model={folder}/model{model}"]
+    if not ours:
+        chosen = ["hf", "--model_args", f"pretrained={folder}/model{model}"]
     command = [
-        sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={folder}/model{model}",
+        sys.executable, "-m", *program, "run", "--model", *chosen,
         "--include_path", str(folder), "--tasks", "toy_letters", "--device", "cpu", "--batch_size", "4",
         "--log_samples", "--output_path", str(out), *arguments,
     ]  # fmt: skip

@@ -30,6 +30,7 @@ register(
         summary="the 2024 and 2025 contests, 30 questions each",
         kind="answer",
         domain="in-domain",
+        subject="maths",
         load=_load,
         data=(AIME24, AIME25),
         max_new_tokens=MATHS_TOKENS,

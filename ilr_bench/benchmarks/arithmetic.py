@@ -10,4 +10,8 @@ def _load() -> tuple[Row, ...]:
     return rows_of(sums.benchmark_questions())
 
 
-register(Benchmark("sums", "Sums", "plain sums and differences of numbers up to 20", "answer", "in-domain", _load))
+register(
+    Benchmark(
+        "sums", "Sums", "plain sums and differences of numbers up to 20", "answer", "in-domain", _load, subject="maths"
+    )
+)

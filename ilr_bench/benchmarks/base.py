@@ -47,6 +47,8 @@ class Benchmark:
     `function`: the first function where it is one arithmetic expression, run without a jail (`ilr_bench.programs`)."""
     domain: Literal["in-domain", "out-of-domain"]
     """Whether training questions are of its kind."""
+    subject: Literal["maths", "code", "general"] = field(kw_only=True)
+    """What it asks about: tables average accuracies over maths, and print the others beside that average."""
     load: Callable[[], tuple[Row, ...]]
     """All rows, in the same order on every machine; raises MissingInputError where the data cannot be had."""
     max_new_tokens: int | None = None

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ilr_bench.benchmarks.journal import Journal, Spoken
+from ilr_bench.benchmarks.journal import Journal
 from ilr_bench.config import content_hash
-from ilr_bench.generation.base import Engine, Request, SamplingOptions
+from ilr_bench.generation.base import Completion, Engine, Request, SamplingOptions
 from ilr_bench.seeds import derive_seed
 from ilr_bench.stopping import stop_here
 
@@ -62,12 +62,12 @@ def complete(
     seed: int,
     journal: Path | None,
     answered: Callable[[int, int], None],
-) -> list[list[Spoken]]:
+) -> list[list[Completion]]:
     """`asked[i].samples` completions of every prompt; batches noted in the file `journal` are not sampled again.
 
     The longest prompts go first, so that a lack of memory shows at once. `answered` is told how many completions are
-    there and how many tokens were sampled for them now. Raises StoreError where the journal cannot be written, and
-    Stopped after a batch that is noted.
+    there and how many tokens were sampled for them now. Completions from the journal come without log-probabilities.
+    Raises StoreError where the journal cannot be written, and Stopped after a batch that is noted.
     """
     batches = plan_batches(asked, batch_tokens)
     notes = None if journal is None else Journal(journal, _key(asked, batches, seed))
@@ -80,19 +80,19 @@ def complete(
         if notes is not None:
             notes.add(number, done[number])
             stop_here(f"a batch noted in {journal}")
-        answered(len(batches[number]), sum(len(said.token_ids) for said in done[number]))
-    spoken: list[list[Spoken]] = [[] for _ in asked]
+        answered(len(batches[number]), sum(len(one.token_ids) for one in done[number]))
+    completions: list[list[Completion]] = [[] for _ in asked]
     for number, batch in enumerate(batches):
-        for place, said in zip(batch, done[number], strict=True):
-            spoken[place].append(said)
-    return spoken
+        for place, one in zip(batch, done[number], strict=True):
+            completions[place].append(one)
+    return completions
 
 
-def _sample(engine: Engine, asked: Sequence[Asked], batch: Batch, seed: int) -> list[Spoken]:
+def _sample(engine: Engine, asked: Sequence[Asked], batch: Batch, seed: int) -> list[Completion]:
     places = sorted(set(batch))
     prompts, counts = [asked[place].ids for place in places], [batch.count(place) for place in places]
     sampled = engine.sample(Request(prompts, counts, asked[places[0]].options, seed))
-    return [Spoken(completion.token_ids, completion.finished) for group in sampled for completion in group]
+    return [completion for group in sampled for completion in group]
 
 
 def _key(asked: Sequence[Asked], batches: Sequence[Batch], seed: int) -> str:

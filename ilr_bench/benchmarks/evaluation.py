@@ -5,29 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Protocol
 
 from ilr_bench.agent import Agent
-from ilr_bench.benchmarks.base import Benchmark, Row, expand, get
+from ilr_bench.benchmarks.base import Benchmark, expand, get
 from ilr_bench.benchmarks.metrics import mean_at_k, sample_table
 from ilr_bench.benchmarks.progress import Watcher, watching
-from ilr_bench.benchmarks.scoring import Judgement, Scorer
+from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.config import EvaluationSettings, content_hash
 from ilr_bench.errors import ConfigurationError
-from ilr_bench.files import as_noted, write_noted
+from ilr_bench.files import as_noted, write_atomic, write_noted
 from ilr_bench.grading import Grader
-from ilr_bench.records import SampleRecord, Verdict, read, to_line
+from ilr_bench.records import SampleRecord, read, to_line
 from ilr_bench.seeds import derive_seed
 from ilr_bench.timing import Stopwatch
 
 _log = logging.getLogger(__name__)
+LOGS = "lm_eval"
+"""Folder of lm-eval's logs, beside the records."""
+NO_DATE = "1970-01-01T00-00-00.000000"
 UNKNOWN_CONTEXT = 2048
 """Tokens; for a model that does not say how many it can see."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one agent answered to one benchmark."""
+
+    records: list[SampleRecord]
+    logs: Mapping[str, str]
+    """lm-eval's name of a task -> its log of samples, in lm-eval's own format."""
 
 
 class Exam(Protocol):
@@ -39,8 +50,8 @@ class Exam(Protocol):
         """Question id and number of every sample, in the order of the records."""
         ...
 
-    def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
-        """All records; batches noted in `journal` are not sampled again."""
+    def sit(self, journal: Path, watcher: Watcher) -> Answers:
+        """All answers; batches noted in `journal` are not sampled again."""
         ...
 
 
@@ -71,10 +82,11 @@ def run_exams(
 ) -> dict[str, float]:
     """Benchmark -> mean accuracy in [0, 1].
 
-    Writes `folder/<benchmark>.jsonl`, whole or not at all. An interrupted call continues where it was: a benchmark
-    whose file holds all samples of this agent and seed is not run again, and of the one that was interrupted no
-    finished batch is sampled again (`<benchmark>.part.jsonl`, gone when it is done). Shows a bar where stderr is a
-    terminal of its own, else lines where `lines` asks for them. `stopwatch` gets the seconds of each benchmark.
+    Writes `folder/<benchmark>.jsonl`, whole or not at all, after lm-eval's own log of the samples (`log_file`). An
+    interrupted call continues where it was: a benchmark whose file holds all samples of this agent and seed is not run
+    again, and of the one that was interrupted no finished batch is sampled again (`<benchmark>.part.jsonl`, gone when
+    it is done). Shows a bar where stderr is a terminal of its own, else lines where `lines` asks for them. `stopwatch`
+    gets the seconds of each benchmark.
     """
     accuracy = {}
     with watching(sum(len(exam.wanted()) for exam in exams), lines) as watcher:
@@ -86,7 +98,10 @@ def run_exams(
             records = _earlier(path, agent, exam.name, wanted, seed)
             if records is None:
                 with nullcontext() if stopwatch is None else stopwatch.watch(exam.name):
-                    records = exam.sit(journal, watcher)
+                    answers = exam.sit(journal, watcher)
+                    records = answers.records
+                    for task, log in answers.logs.items():
+                        write_atomic(log_file(folder, exam.name, task), log)
                     write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
                 if stopwatch is not None:
                     stopwatch.count(exam.name, sum(record.tokens for record in records))
@@ -109,6 +124,14 @@ def context_of(model: Any) -> int:
 def record_file(folder: Path, name: str) -> Path:
     """Where the records of a benchmark lie; `lm_eval:gsm8k` is `lm_eval.gsm8k.jsonl`."""
     return folder / f"{name.replace(':', '.')}.jsonl"
+
+
+def log_file(folder: Path, benchmark: str, task: str) -> Path:
+    """Where lm-eval's own log of a benchmark's samples lies, under a name that its tools know.
+
+    They look for a date in it; equal runs leave equal files, so it is always the same one.
+    """
+    return folder / LOGS / record_file(folder, benchmark).stem / f"samples_{task}_{NO_DATE}.jsonl"
 
 
 class BenchmarkExam:
@@ -156,55 +179,45 @@ class BenchmarkExam:
             "jail": self._protection,
         }
 
-    def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
+    def sit(self, journal: Path, watcher: Watcher) -> Answers:
         """See `Exam.sit`."""
         # lm-eval and what it needs take seconds to import: no concern of those who only ask which benchmarks there are.
-        from ilr_bench.benchmarks.harness import AgentLM, make_task, run_task
+        from ilr_bench.benchmarks.harness import AgentLM, BenchmarkTask, run_tasks, sample_log
 
         settings, seed = self._settings, derive_seed(self._seed, self.name)
         model = AgentLM(self._agent, settings.rows_per_call, seed, settings.batch_tokens, journal, watcher.answered)
-        judged: dict[str, list[Judgement]] = {}
-
-        def score(row: Row, completions: list[str]) -> float:
-            if not judged:
-                judged.update(self._judge([said.text for said in model.said]))
-            return fmean(judgement.verdict is Verdict.CORRECT for judgement in judged[row.id])
-
         with self._scorer:
-            task = make_task(self.name, self._rows, self._agent, settings, score, self._benchmark.kind)
-            results = run_task(model, task)
-        said = iter(model.said)
+            task = BenchmarkTask(self._benchmark, self._rows, self._agent, settings, self._scorer)
+            samples = run_tasks(model, {self.name: task})["samples"][self.name]
+        sampled = iter(model.sampled)
         records = []
-        for row, sample in zip(self._rows, results["samples"][self.name], strict=True):
-            prompt = content_hash(sample["arguments"][0][0])
-            for place, judgement in enumerate(judged[row.id]):
-                one = next(said)
+        for sample in samples:
+            (prompt_text, _), texts, judgements = (
+                sample["arguments"][0],
+                sample["resps"][0],
+                sample["filtered_resps"][0],
+            )
+            for place, (text, judgement) in enumerate(zip(texts, judgements, strict=True)):
+                prompt, completion = next(sampled)
                 records.append(
                     SampleRecord(
                         benchmark=self.name,
                         agent=self._agent.name,
-                        question_id=row.id,
+                        question_id=sample["doc"]["id"],
                         sample=place,
-                        prompt_hash=prompt,
-                        completion=one.text,
+                        prompt_hash=content_hash(prompt_text),
+                        completion=text,
                         answer=judgement.answer,
-                        gold=row.gold,
+                        gold=sample["target"],
                         verdict=judgement.verdict,
-                        tokens=one.tokens,
+                        tokens=len(completion.token_ids),
                         seed=self._seed,
-                        finished=one.finished,
-                        cut_prompt=one.cut_prompt,
+                        finished=completion.finished,
+                        cut_prompt=prompt.cut_tokens,
                         jail=self._protection,
                     )
                 )
-        return records
-
-    def _judge(self, texts: list[str]) -> dict[str, list[Judgement]]:
-        """All completions at once, `samples` for each row."""
-        count = self._settings.samples
-        groups = [texts[start : start + count] for start in range(0, len(texts), count)]
-        judged = self._scorer.score_all(self._rows, groups)
-        return {row.id: judgements for row, judgements in zip(self._rows, judged, strict=True)}
+        return Answers(records, {self.name: sample_log(samples)})
 
 
 def _earlier(

@@ -32,6 +32,7 @@ for task, (column, summary) in _TASKS.items():
             summary=summary,
             kind="answer",
             domain="in-domain",
+            subject="maths",
             load=partial(_load, task),
             max_new_tokens=MATHS_TOKENS,
             size=generated.COUNT,

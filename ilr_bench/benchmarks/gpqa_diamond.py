@@ -36,6 +36,7 @@ register(
         summary="graduate questions of science with four options",
         kind="choice",
         domain="out-of-domain",
+        subject="general",
         load=_load,
         data=(DATA,),
         max_new_tokens=CHOICE_TOKENS,

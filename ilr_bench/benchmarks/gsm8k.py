@@ -17,6 +17,7 @@ register(
         summary="grade-school word problems, the published test",
         kind="answer",
         domain="in-domain",
+        subject="maths",
         load=_load,
         data=(gsm8k.TEST,),
         max_new_tokens=MATHS_TOKENS,

@@ -1,50 +1,42 @@
-"""The one room that knows lm-eval: an agent as its model, a benchmark as its task.
+"""The one room that knows lm-eval: an agent as its model, a benchmark as its task, its log of samples.
 
-Tasks hold their rows in memory: nothing is fetched, and no data-set cache is written. The question reaches
+A benchmark's rows are held in memory: nothing is fetched, and no data-set cache is written. The question reaches
 lm-eval in the agent's own wording (so its samples show the true prompt); chat template and tokenizer are the
 agent's, behind `AgentLM`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import datasets
-import lm_eval.api.task
 import lm_eval.evaluator
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from lm_eval.api.task import ConfigurableTask
-from lm_eval.tasks import TaskManager
+from lm_eval.api.task import ConfigurableTask, Task
+from lm_eval.defaults import DEFAULT_OTHER_SEED
+from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from ilr_bench.agent import Agent, Prompt
-from ilr_bench.benchmarks.base import Row
+from ilr_bench.benchmarks.base import Benchmark, Row
 from ilr_bench.benchmarks.batches import Asked, complete
+from ilr_bench.benchmarks.scoring import Judgement, Scorer
 from ilr_bench.config import EvaluationSettings
-from ilr_bench.generation.base import SamplingOptions
-from ilr_bench.prompts import Kind, solo_forms
+from ilr_bench.errors import ConfigurationError
+from ilr_bench.generation.base import Completion, SamplingOptions
+from ilr_bench.prompts import solo_forms
+from ilr_bench.records import Verdict
 
 METRIC = "accuracy"
 FILTER = "all"
-
-
-@dataclass(frozen=True)
-class Said:
-    """One completion as the records keep it."""
-
-    text: str
-    tokens: int
-    finished: bool
-    """False where the token limit cut it."""
-    cut_prompt: int
-    """Tokens of its prompt that were left out."""
+NO_LIKELIHOODS = "the task asks for likelihoods, agents answer in text; use lm-eval's own `hf` model"
 
 
 class AgentLM(LM):  # type: ignore[misc]
@@ -67,8 +59,8 @@ class AgentLM(LM):  # type: ignore[misc]
         self._batch_tokens = batch_tokens
         self._journal = journal
         self._answered = answered
-        self.said: list[Said] = []
-        """What the last call sampled, in the order of its requests."""
+        self.sampled: list[tuple[Prompt, Completion]] = []
+        """What the last call sampled and after which prompt, in the order of its requests."""
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """One completion per request; repeats of one request are samples of one prompt."""
@@ -76,21 +68,17 @@ class AgentLM(LM):  # type: ignore[misc]
         options = [self._options(same[0].args[1]) for same in groups]
         prompts = [self._encode(same[0].args[0], how) for same, how in zip(groups, options, strict=True)]
         asked = [Asked(prompt.ids, len(same), how) for prompt, same, how in zip(prompts, groups, options, strict=True)]
-        spoken = complete(self._agent.engine, asked, self._batch_tokens, self._seed, self._journal, self._answered)
-        self.said = [
-            Said(self._decode(one.token_ids, how), len(one.token_ids), one.finished, prompt.cut_tokens)
-            for prompt, how, group in zip(prompts, options, spoken, strict=True)
-            for one in group
-        ]
-        return [said.text for said in self.said]
+        sampled = complete(self._agent.engine, asked, self._batch_tokens, self._seed, self._journal, self._answered)
+        self.sampled = [(prompt, one) for prompt, group in zip(prompts, sampled, strict=True) for one in group]
+        return [self._decode(one.token_ids, how) for how, group in zip(options, sampled, strict=True) for one in group]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Agents answer in text: raises NotImplementedError."""
-        raise NotImplementedError("AgentLM generates only; use lm-eval's own `hf` model for loglikelihood tasks")
+        """Agents answer in text: raises ConfigurationError."""
+        raise ConfigurationError(NO_LIKELIHOODS)
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Agents answer in text: raises NotImplementedError."""
-        raise NotImplementedError("AgentLM generates only; use lm-eval's own `hf` model for loglikelihood tasks")
+        """Agents answer in text: raises ConfigurationError."""
+        raise ConfigurationError(NO_LIKELIHOODS)
 
     def _options(self, arguments: dict[str, Any]) -> SamplingOptions:
         return SamplingOptions(
@@ -116,91 +104,108 @@ def until_stop(text: str, stops: Sequence[str]) -> str:
     return text
 
 
-def make_task(
-    name: str,
-    rows: Sequence[Row],
-    agent: Agent,
-    settings: EvaluationSettings,
-    score: Callable[[Row, list[str]], float],
-    kind: Kind = "answer",
-) -> ConfigurableTask:
-    """A generation task whose only metric is the mean of `score(row, completions)` over the rows."""
-    by_id = {row.id: row for row in rows}
-    forms = solo_forms(agent.style)
-    documents = datasets.Dataset.from_list([{"id": row.id, "question": row.question, "gold": row.gold} for row in rows])
-    config = {
-        "task": name,
-        "custom_dataset": lambda **_: {"test": documents},
-        "test_split": "test",
-        "output_type": "generate_until",
-        "doc_to_text": lambda document: forms.solve_as(document["question"], kind),
-        "doc_to_target": lambda document: document["gold"],
-        "process_results": lambda document, results: {METRIC: score(by_id[document["id"]], list(results[0]))},
-        "metric_list": [{"metric": METRIC, "aggregation": "mean", "higher_is_better": True}],
-        "filter_list": [{"name": FILTER, "filter": [{"function": "take_first_k", "k": settings.samples}]}],
-        "repeats": settings.samples,
-        "generation_kwargs": {
-            "until": list(forms.stops_as(kind)),
-            "max_gen_toks": settings.max_new_tokens,
-            "temperature": settings.temperature,
-            "do_sample": settings.temperature > 0,
-        },
-    }
+class BenchmarkTask(ConfigurableTask):  # type: ignore[misc]
+    """A benchmark as lm-eval's task, whose only metric is a row's share of right samples.
+
+    Its filter grades all completions: the filtered response to a row is a list of judgements, one per sample.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, rows: Sequence[Row], agent: Agent, settings: EvaluationSettings, scorer: Scorer
+    ) -> None:
+        """`scorer` is opened by whoever evaluates the task."""
+        self._rows, self._scorer = rows, scorer
+        forms, kind = solo_forms(agent.style), benchmark.kind
+        documents = [{"id": row.id, "question": row.question, "gold": row.gold} for row in rows]
+        config = {
+            "task": benchmark.name,
+            "custom_dataset": lambda **_: {"test": datasets.Dataset.from_list(documents)},
+            "test_split": "test",
+            "output_type": "generate_until",
+            "doc_to_text": lambda document: forms.solve_as(document["question"], kind),
+            "doc_to_target": lambda document: document["gold"],
+            "process_results": lambda document, results: {METRIC: fmean(map(_is_right, results[0]))},
+            "metric_list": [{"metric": METRIC, "aggregation": "mean", "higher_is_better": True}],
+            "repeats": settings.samples,
+            "generation_kwargs": {
+                "until": list(forms.stops_as(kind)),
+                "max_gen_toks": settings.max_new_tokens,
+                "temperature": settings.temperature,
+                "do_sample": settings.temperature > 0,
+            },
+        }
+        with quiet():
+            super().__init__(config=config)
+
+    def build_all_requests(
+        self, *, apply_chat_template: bool = False, chat_template: Callable[..., str] | None = None, **_: Any
+    ) -> None:
+        """A request per row, as lm-eval builds them, without its progress bar for what takes no time."""
+        asked = {"apply_chat_template": apply_chat_template, "chat_template": chat_template}
+        self._instances = [
+            self.construct_requests(
+                document,
+                self.fewshot_context(document, num_fewshot=0, **asked),
+                metadata=(self.config.task, place, self.config.repeats),
+                **asked,
+            )
+            for place, document in enumerate(self.eval_docs)
+        ]
+
+    def apply_filters(self) -> None:
+        """Grades the completions of all rows together, which is faster than one by one."""
+        judged = self._scorer.score_all(self._rows, [instance.resps for instance in self.instances])
+        for instance, judgements in zip(self.instances, judged, strict=True):
+            instance.filtered_resps[FILTER] = judgements
+
+
+def _is_right(judgement: Judgement) -> bool:
+    return judgement.verdict is Verdict.CORRECT
+
+
+def run_tasks(model: LM, tasks: Mapping[str, Task], **options: Any) -> dict[str, Any]:
+    """lm-eval's results of tasks by name, samples included; examples are drawn with its usual seed.
+
+    Calls lm-eval's `evaluate` rather than its `simple_evaluate`, which seeds the global random states and asks a dozen
+    processes (git, pip, lscpu ...) about the machine, for two seconds: versions stand in a trial's own result.
+    """
+    for task in tasks.values():
+        task.set_fewshot_seed(DEFAULT_OTHER_SEED)
     with quiet():
-        return ConfigurableTask(config=config)
-
-
-def run_task(model: LM, task: ConfigurableTask, **options: Any) -> dict[str, Any]:
-    """lm-eval's results of one task of ours, samples included."""
-    return simple_evaluate(model, [task], TaskManager(include_defaults=False), **options)
-
-
-def simple_evaluate(model: LM, tasks: Sequence[Any], manager: TaskManager, **options: Any) -> dict[str, Any]:
-    """lm-eval's results, samples included; seeds none of the global random states."""
-    with quiet():
-        results: dict[str, Any] = lm_eval.evaluator.simple_evaluate(
-            model=model,
-            tasks=list(tasks),
-            task_manager=manager,
-            bootstrap_iters=0,
-            random_seed=None,
-            numpy_random_seed=None,
-            torch_random_seed=None,
-            **options,
+        results: dict[str, Any] = lm_eval.evaluator.evaluate(
+            lm=model, task_dict={"tasks": dict(tasks)}, bootstrap_iters=0, **options
         )
     return results
 
 
+def sample_log(samples: Sequence[Mapping[str, Any]]) -> str:
+    """Samples of one task as lm-eval writes them with `--log_samples`: a line of JSON for each row and filter."""
+    return "".join(_logged(sample) + "\n" for sample in samples)
+
+
+def _logged(sample: Mapping[str, Any]) -> str:
+    arguments = {
+        f"gen_args_{number}": {f"arg_{place}": argument for place, argument in enumerate(request)}
+        for number, request in enumerate(sample["arguments"])
+    }
+    plain = {
+        "arguments": arguments,
+        "resps": sanitize_list(sample["resps"]),
+        "filtered_resps": sanitize_list(sample["filtered_resps"]),
+        "target": str(sample["target"]),
+    }
+    return json.dumps({**sample, **plain}, default=handle_non_serializable, ensure_ascii=False)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without progress bars per task, warnings about what is meant, and a survey of the machine after each.
-
-    The survey (a dozen processes: git, pip, lscpu ...) takes two seconds per call, often more than all
-    sampling; versions and commit stand in a trial's own result.
-    """
+    """Without warnings about what is meant, and without the bars of reading data."""
     log = logging.getLogger("lm_eval")
     level = log.level
     log.setLevel(logging.ERROR)
-    bar = partial(lm_eval.api.task.tqdm, disable=True)
     datasets.disable_progress_bars()
-    try:
-        with (
-            replaced(lm_eval.api.task, "tqdm", bar),
-            replaced(lm_eval.evaluator, "add_env_info", lambda results: None),
-            replaced(lm_eval.evaluator, "get_git_commit_hash", lambda: None),
-        ):
-            yield
-    finally:
-        log.setLevel(level)
-        datasets.enable_progress_bars()
-
-
-@contextmanager
-def replaced(module: Any, name: str, value: object) -> Iterator[None]:
-    """Sets an attribute of a module or a class for a while."""
-    earlier = getattr(module, name)
-    setattr(module, name, value)
     try:
         yield
     finally:
-        setattr(module, name, earlier)
+        log.setLevel(level)
+        datasets.enable_progress_bars()

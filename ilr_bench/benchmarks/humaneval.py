@@ -17,6 +17,7 @@ register(
         summary="164 functions to complete, original tests",
         kind="code",
         domain="out-of-domain",
+        subject="code",
         load=partial(humaneval_rows, plus=False),
         data=(HUMANEVAL,),
         max_new_tokens=CODE_TOKENS,

@@ -14,6 +14,7 @@ register(
         summary="164 functions to complete, EvalPlus's tests",
         kind="code",
         domain="out-of-domain",
+        subject="code",
         load=partial(humaneval_rows, plus=True),
         data=(HUMANEVAL,),
         max_new_tokens=CODE_TOKENS,

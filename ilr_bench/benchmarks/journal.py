@@ -11,19 +11,16 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ilr_bench.files import explained, write_atomic
+from ilr_bench.generation.base import Completion
 
-
-@dataclass(frozen=True)
-class Spoken:
-    """One sampled completion, in the model's own tokens."""
-
-    token_ids: tuple[int, ...]
-    finished: bool
+NO_LOGPROBS = np.empty(0, dtype=np.float32)
+"""Of a completion that a journal gave back: an answer is graded by its text alone, and they would double the file."""
 
 
 class Journal:
@@ -35,7 +32,7 @@ class Journal:
         A journal of another key is begun anew. Raises StoreError where the disk is full or cannot be written.
         """
         self._path = path
-        self.done: dict[int, list[Spoken]] = {}
+        self.done: dict[int, list[Completion]] = {}
         """Number of the batch -> its completions."""
         header = _line({"key": key})
         content = path.read_bytes() if path.exists() else b""
@@ -53,9 +50,9 @@ class Journal:
             with explained(path):
                 os.truncate(path, whole)
 
-    def add(self, number: int, completions: Sequence[Spoken]) -> None:
+    def add(self, number: int, completions: Sequence[Completion]) -> None:
         """Notes a finished batch; it is on the disk after the return. Raises StoreError."""
-        line = _line({"batch": number, "spoken": [[list(said.token_ids), said.finished] for said in completions]})
+        line = _line({"batch": number, "spoken": [[list(one.token_ids), one.finished] for one in completions]})
         with explained(self._path), self._path.open("ab") as file:
             file.write(line)
             file.flush()
@@ -72,10 +69,10 @@ def _digest(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest()[:16].encode()
 
 
-def _batch(line: bytes) -> tuple[int, list[Spoken]] | None:
+def _batch(line: bytes) -> tuple[int, list[Completion]] | None:
     """What a line notes, or None where it is not as it was written."""
     digest, _, text = line.partition(b" ")
     if not text.endswith(b"\n") or digest != _digest(text[:-1]):
         return None
     data = json.loads(text)
-    return int(data["batch"]), [Spoken(tuple(ids), bool(finished)) for ids, finished in data["spoken"]]
+    return int(data["batch"]), [Completion(tuple(ids), NO_LOGPROBS, bool(finished)) for ids, finished in data["spoken"]]

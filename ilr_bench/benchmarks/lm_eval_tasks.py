@@ -21,11 +21,12 @@ from lm_eval.models.utils import handle_stop_sequences, has_bos_prefix, normaliz
 from lm_eval.tasks import TaskManager
 
 from ilr_bench.agent import Agent, Prompt
-from ilr_bench.benchmarks.harness import AgentLM, Said, quiet, replaced, simple_evaluate, until_stop
+from ilr_bench.benchmarks.evaluation import Answers
+from ilr_bench.benchmarks.harness import AgentLM, quiet, run_tasks, sample_log, until_stop
 from ilr_bench.benchmarks.progress import Watcher
 from ilr_bench.config import EvaluationSettings
 from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.generation.base import Completion, SamplingOptions
 from ilr_bench.questions.data import Dataset, data_path, read_rows
 from ilr_bench.records import SampleRecord, Verdict
 from ilr_bench.seeds import derive_seed
@@ -81,7 +82,7 @@ class HarnessExam:
         """See `Exam.wanted`; a question is `task/number of its row`."""
         return self._wanted
 
-    def sit(self, journal: Path, watcher: Watcher) -> list[SampleRecord]:
+    def sit(self, journal: Path, watcher: Watcher) -> Answers:
         """See `Exam.sit`."""
         settings = self._settings
         model = HarnessLM(
@@ -92,41 +93,49 @@ class HarnessExam:
             journal,
             watcher.answered,
         )
-        options: dict[str, Any] = {"limit": settings.limit, "apply_chat_template": self._chat_template}
         if settings.token_limit is not None:
-            options["gen_kwargs"] = {"max_gen_toks": settings.token_limit}
-        results = simple_evaluate(
-            model, list(self._tasks.values()), manager(), fewshot_as_multiturn=self._chat_template, **options
+            for task in self._tasks.values():
+                task.set_config("generation_kwargs", {"max_gen_toks": settings.token_limit}, update=True)
+        results = run_tasks(
+            model,
+            self._tasks,
+            limit=settings.limit,
+            apply_chat_template=self._chat_template,
+            fewshot_as_multiturn=self._chat_template,
         )
-        said = iter(model.said)
-        return [
+        samples = {name: results["samples"][name] for name in self._tasks}
+        sampled = iter(model.sampled)
+        records = [
             record
-            for name in self._tasks
-            for rows in _by_row(results["samples"][name]).values()
-            for record in self._records(name, rows, said)
+            for name, filtered in samples.items()
+            for rows in _by_row(filtered).values()
+            for record in self._records(name, rows, sampled)
         ]
+        return Answers(records, {name: sample_log(filtered) for name, filtered in samples.items()})
 
-    def _records(self, task: str, filtered: Sequence[dict[str, Any]], said: Iterator[Said]) -> Iterator[SampleRecord]:
+    def _records(
+        self, task: str, filtered: Sequence[dict[str, Any]], sampled: Iterator[tuple[Prompt, Completion]]
+    ) -> Iterator[SampleRecord]:
         """The samples of one row; `filtered` holds what each of the task's filters made of them."""
         metrics = _metrics(filtered)
         first = filtered[0]
         answer = first["filtered_resps"][0]
-        for place in range(len(first["resps"][0])):
-            one = next(said)
+        for place, text in enumerate(first["resps"][0]):
+            prompt, completion = next(sampled)
             yield SampleRecord(
                 benchmark=self.name,
                 agent=self._agent.name,
                 question_id=f"{task}/{first['doc_id']}",
                 sample=place,
                 prompt_hash=first["prompt_hash"],
-                completion=one.text,
+                completion=text,
                 answer=answer if isinstance(answer, str) else str(answer),
                 gold=str(first["target"]),
                 verdict=_verdict(answer, next(iter(metrics.values()))),
-                tokens=one.tokens,
+                tokens=len(completion.token_ids),
                 seed=self._seed,
-                finished=one.finished,
-                cut_prompt=one.cut_prompt,
+                finished=completion.finished,
+                cut_prompt=prompt.cut_tokens,
                 doc_hash=first["doc_hash"],
                 metrics=metrics,
             )
@@ -145,7 +154,7 @@ class HarnessLM(AgentLM):
         if unknown:
             raise ConfigurationError(
                 f"the task draws its answers with {', '.join(unknown)}, which this model class does not know; "
-                "run it with lm-eval's own command line"
+                "use lm-eval's own `hf` model"
             )
         return SamplingOptions(limit, temperature if sampled else 0.0, self._rows_per_call, tuple(filter(None, until)))
 
@@ -170,6 +179,12 @@ class HarnessLM(AgentLM):
     def tokenizer_name(self) -> str:
         """lm-eval names caches of requests by it, which are not used here."""
         return self._agent.name
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """The model's own template, for lm-eval's log; raises ConfigurationError where another one is asked for."""
+        if isinstance(chat_template, str):
+            raise ConfigurationError(f"chat template {chat_template!r}: only the model's own one can be applied")
+        return str(self._agent.tokenizer.chat_template or "") if chat_template else ""
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """A conversation as text, by the model's own template."""
@@ -197,7 +212,7 @@ def load_tasks(name: str) -> dict[str, Task]:
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {PREFIX}{close[0]}?" if close else "`lm-eval ls tasks` lists them"
         raise ConfigurationError(f"lm-eval has no task {name!r}; {hint}")
-    with quiet(), replaced(ConfigurableTask, "download", _download), _explained(name):
+    with quiet(), _rows_from_the_data_folder(), _explained(name):
         tasks: dict[str, Task] = manager().load([name])["tasks"]
     for task in tasks.values():
         if task.OUTPUT_TYPE != "generate_until":
@@ -209,16 +224,23 @@ def load_tasks(name: str) -> dict[str, Task]:
     return tasks
 
 
-_fetch = ConfigurableTask.download
+@contextmanager
+def _rows_from_the_data_folder() -> Iterator[None]:
+    """lm-eval builds its tasks itself and asks nobody where their rows are: while it does, they are looked for here."""
+    fetch = ConfigurableTask.download
 
+    def download(task: ConfigurableTask, dataset_kwargs: dict[str, Any] | None = None, **others: Any) -> None:
+        local = _local_rows(str(task.DATASET_PATH), task.DATASET_NAME)
+        if local is None:
+            fetch(task, dataset_kwargs, **others)
+        else:
+            task.dataset = local
 
-def _download(task: ConfigurableTask, dataset_kwargs: dict[str, Any] | None = None, **others: Any) -> None:
-    """In place of lm-eval's own: rows of the data folder where it holds all splits."""
-    local = _local_rows(str(task.DATASET_PATH), task.DATASET_NAME)
-    if local is None:
-        _fetch(task, dataset_kwargs, **others)
-    else:
-        task.dataset = local
+    ConfigurableTask.download = download
+    try:
+        yield
+    finally:
+        ConfigurableTask.download = fetch
 
 
 def _local_rows(hub: str, configuration: str | None) -> dict[str, datasets.Dataset] | None:

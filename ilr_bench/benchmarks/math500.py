@@ -18,6 +18,7 @@ register(
         summary="500 competition problems of MATH's test split",
         kind="answer",
         domain="in-domain",
+        subject="maths",
         load=_load,
         data=(MATH500,),
         max_new_tokens=MATHS_TOKENS,

@@ -34,6 +34,7 @@ register(
         summary="500 short functions, three tests each",
         kind="code",
         domain="out-of-domain",
+        subject="code",
         load=_load,
         data=(DATA,),
         size=500,

@@ -14,6 +14,7 @@ register(
         summary="378 short functions, EvalPlus's tests",
         kind="code",
         domain="out-of-domain",
+        subject="code",
         load=partial(mbpp_rows, plus=True),
         data=(MBPP,),
         max_new_tokens=CODE_TOKENS,

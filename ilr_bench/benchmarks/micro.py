@@ -32,9 +32,15 @@ def _load_code() -> tuple[Row, ...]:
 
 
 for family, column, domain, summary in _FAMILIES:
-    register(Benchmark(f"micro_{family}", column, summary, "answer", domain, partial(_load, family)))
+    register(Benchmark(f"micro_{family}", column, summary, "answer", domain, partial(_load, family), subject="maths"))
 register(
     Benchmark(
-        "micro_code", "Code", "one-line functions, scored as EvalPlus does", "function", "out-of-domain", _load_code
+        name="micro_code",
+        column="Code",
+        summary="one-line functions, scored as EvalPlus does",
+        kind="function",
+        domain="out-of-domain",
+        subject="code",
+        load=_load_code,
     )
 )

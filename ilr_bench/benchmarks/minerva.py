@@ -38,6 +38,7 @@ register(
         summary="university science questions",
         kind="answer",
         domain="in-domain",
+        subject="maths",
         load=_load,
         data=(DATA,),
         max_new_tokens=MATHS_TOKENS,

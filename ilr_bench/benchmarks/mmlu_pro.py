@@ -32,6 +32,7 @@ register(
         summary="general questions with ten options",
         kind="choice",
         domain="out-of-domain",
+        subject="general",
         load=_load,
         data=(DATA,),
         max_new_tokens=CHOICE_TOKENS,

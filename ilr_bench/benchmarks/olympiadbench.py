@@ -37,6 +37,7 @@ register(
         summary="text-only English maths competition problems",
         kind="answer",
         domain="in-domain",
+        subject="maths",
         load=_load,
         data=(DATA,),
         max_new_tokens=MATHS_TOKENS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.base import Benchmark, Row
@@ -17,8 +17,7 @@ from ilr_bench.prompts import solo_forms
 from ilr_bench.records import Verdict
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The answer found in one completion, and what it earns."""
 
     answer: str | None

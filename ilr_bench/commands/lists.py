@@ -23,7 +23,7 @@ def variants() -> None:
 def benchmarks(
     exceptions: Annotated[bool, typer.Option("--exceptions", help="Only the questions graded amiss, and why.")] = False,
 ) -> None:
-    """Lists the benchmarks: name, rows, kind, groups, exceptions (gold answers graded amiss), data, what they ask."""
+    """Lists the benchmarks: name, rows, kind, subject, groups, exceptions (golds graded amiss), data, what they ask."""
     from ilr_bench.benchmarks.base import get, groups_of, names, row_count
 
     with fail_in_one_line():
@@ -31,12 +31,22 @@ def benchmarks(
         if exceptions:
             say_rows([(one.name, place, why) for one in every for place, why in one.exceptions.items()])
             return
-        heading = ("name", "rows", "kind", "groups", "exceptions", "data: in ILR_BENCH_DATA, on the hub", "about")
+        heading = (
+            "name",
+            "rows",
+            "kind",
+            "subject",
+            "groups",
+            "exceptions",
+            "data: in ILR_BENCH_DATA, on the hub",
+            "about",
+        )
         lines = [
             (
                 one.name,
                 f"{row_count(one):,}",
                 one.kind,
+                one.subject,
                 ", ".join(groups_of(one.name)) or "-",
                 str(len(one.exceptions)),
                 "; ".join(f"{data.file}, {data.hub}" for data in one.data) or "made here",

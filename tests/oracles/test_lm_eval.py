@@ -7,21 +7,24 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import datasets
 import pytest
+from lm_eval.loggers import EvaluationTracker
 from lm_eval.models.huggingface import HFLM
+from lm_eval.utils import get_file_task_name, get_sample_results_filenames
 from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.agent import Agent
-from ilr_bench.benchmarks import Row, get
-from ilr_bench.benchmarks.evaluation import evaluate
-from ilr_bench.benchmarks.harness import FILTER, METRIC, AgentLM, make_task, run_task
+from ilr_bench.benchmarks import get
+from ilr_bench.benchmarks.evaluation import NO_DATE, evaluate, log_file
+from ilr_bench.benchmarks.harness import FILTER, METRIC, AgentLM, BenchmarkTask, run_tasks
 from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.config import EvaluationSettings
 from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.grading import Grader
 from ilr_bench.prompts import STYLES
-from ilr_bench.records import SampleRecord, Verdict, read
+from ilr_bench.records import SampleRecord, read
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +48,8 @@ def test_accuracy_is_lm_evals_own(name: str, samples: int, tmp_path: Path, grade
     agent = scripted_agent("A", speak)
     scores = evaluate(agent, [name], settings, tmp_path, 0, grader)
     with Scorer(benchmark, agent, grader) as scorer:
-
-        def score(row: Row, completions: list[str]) -> float:
-            return fmean(judgement.verdict is Verdict.CORRECT for judgement in scorer.score(row, completions))
-
-        task = make_task(name, benchmark.load()[:20], agent, settings, score)
-        results = run_task(AgentLM(agent, 512, 0), task)
+        task = BenchmarkTask(benchmark, benchmark.load()[:20], agent, settings, scorer)
+        results = run_tasks(AgentLM(agent, 512, 0), {name: task})
     assert 0 < scores[name] < 1
     assert scores[name] == pytest.approx(results["results"][name][f"{METRIC},{FILTER}"], abs=1e-12)
     prompts = [sample["arguments"][0][0] for sample in results["samples"][name]]
@@ -66,10 +65,35 @@ def test_greedy_completions_are_those_of_lm_evals_hf_model(kind: Any, tmp_path: 
     evaluate(agent, ["micro_word_problem"], settings, tmp_path, 0, grader)
     ours = [record.completion for record in read(tmp_path / "micro_word_problem.jsonl", SampleRecord)]
 
-    rows = get("micro_word_problem").load()[:12]
-    task = make_task("micro_word_problem", rows, agent, settings, lambda row, completions: 0.0)
+    benchmark = get("micro_word_problem")
     theirs = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=512, device="cpu")
-    results = run_task(theirs, task, apply_chat_template=True)
+    with Scorer(benchmark, agent, grader) as scorer:
+        task = BenchmarkTask(benchmark, benchmark.load()[:12], agent, settings, scorer)
+        results = run_tasks(theirs, {"micro_word_problem": task}, apply_chat_template=True)
     completions = [sample["resps"][0][0].strip() for sample in results["samples"]["micro_word_problem"]]
     assert ours == completions
     assert len(set(ours)) > 6
+
+
+def test_the_log_beside_the_records_is_what_lm_eval_writes_and_its_tools_find_it(
+    tmp_path: Path, grader: Grader
+) -> None:
+    name, settings = "micro_short_chain", EvaluationSettings(limit=8, samples=3)
+    agent = scripted_agent("A", lambda prompt, sample: rf"\boxed{{{len(prompt) + sample}}} é\u2028")
+    scores = evaluate(agent, [name], settings, tmp_path, 0, grader)
+    with Scorer(get(name), agent, grader) as scorer:
+        task = BenchmarkTask(get(name), get(name).load()[:8], agent, settings, scorer)
+        results = run_tasks(AgentLM(agent, 512, 0), {name: task})
+    tracker = EvaluationTracker(output_path=str(tmp_path / "theirs"))
+    tracker.date_id, tracker.general_config_tracker.model_name_sanitized = NO_DATE, "A"
+    tracker.save_results_samples(name, results["samples"][name])
+    (theirs,) = (tmp_path / "theirs" / "A").iterdir()
+    ours = log_file(tmp_path, name, name)
+    assert (ours.name, ours.read_bytes()) == (theirs.name, theirs.read_bytes())
+    assert get_sample_results_filenames([str(ours)]) == [str(ours)]
+    assert get_file_task_name(ours.name) == name
+    rows = datasets.Dataset.from_json(str(ours), cache_dir=str(tmp_path / "cache"))
+    assert fmean(rows["accuracy"]) == pytest.approx(scores[name])
+    records = list(read(tmp_path / f"{name}.jsonl", SampleRecord))
+    assert [text for row in rows for text in row["resps"][0]] == [record.completion for record in records]
+    assert [row["doc"]["id"] for row in rows] == [record.question_id for record in records[::3]]

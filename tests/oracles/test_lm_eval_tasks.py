@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.agent import Agent
 from ilr_bench.benchmarks.evaluation import record_file, run_exams
-from ilr_bench.benchmarks.harness import simple_evaluate
 from ilr_bench.benchmarks.lm_eval_tasks import HarnessExam, load_tasks, manager
 from ilr_bench.config import EvaluationSettings
 from ilr_bench.errors import ConfigurationError, MissingInputError
@@ -58,7 +58,11 @@ def theirs(agent: Agent, task: str, **options: Any) -> list[dict[str, Any]]:
     model = HFLM(pretrained=agent.model, tokenizer=tiny_tokenizer(), batch_size=1, device="cpu")
     tasks = list(load_tasks(task).values())
     gen_kwargs = {"max_gen_toks": SETTINGS.token_limit}
-    results = simple_evaluate(model, tasks, manager(), limit=SETTINGS.limit, gen_kwargs=gen_kwargs, **options)
+    results = simple_evaluate(
+        model=model, tasks=tasks, task_manager=manager(), limit=SETTINGS.limit, gen_kwargs=gen_kwargs,
+        bootstrap_iters=0, **options,
+    )  # fmt: skip
+    assert results is not None
     return [sample for samples in results["samples"].values() for sample in samples]
 
 
