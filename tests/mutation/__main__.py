@@ -120,7 +120,8 @@ def described(outcomes: Counter[str]) -> str:
 
 def equivalent() -> list[dict[str, str]]:
     """Mutants that change nothing, each with the reason."""
-    rows = tomllib.loads((Path(__file__).parent / "equivalent.toml").read_text(encoding="utf-8")).get("mutant", [])
+    files = sorted(Path(__file__).parent.glob("equivalent*.toml"))
+    rows = [row for file in files for row in tomllib.loads(file.read_text(encoding="utf-8")).get("mutant", [])]
     if any(set(row) != {"function", "before", "after", "reason"} for row in rows):
         raise SystemExit("equivalent.toml: every mutant has a function, before, after and reason")
     return list(rows)

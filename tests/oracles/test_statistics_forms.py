@@ -180,6 +180,19 @@ def test_a_difference_of_shares_has_the_t_interval_of_its_questions(level: float
     assert found.test == "sign-flip permutation"
 
 
+@pytest.mark.parametrize(("change", "runs"), [(0.5, 1), (-0.25, 1), (1.0, 2)])
+def test_a_lead_that_is_the_same_everywhere_varies_as_if_one_more_question_were_won_or_lost(
+    change: float, runs: int
+) -> None:
+    a, b = np.full(6 * runs, max(change, 0)), np.full(6 * runs, max(-change, 0))
+    found = statistics.paired_difference(a, b, **names(6, runs))
+    more, weights = np.append(np.full(6, change), [1, -1]), np.append(np.ones(6), [0.5, 0.5])
+    spread = np.average((more - np.average(more, weights=weights)) ** 2, weights=weights)
+    assert found.standard_error == pytest.approx(math.sqrt(spread / 6))
+    assert found.difference == pytest.approx(change)
+    assert found.discordant == 6
+
+
 def test_sign_flips_weigh_columns_alike() -> None:
     a, b = np.array([1, 0, 1, 1, 0.5, 1, 0]), np.array([0, 0.5, 0, 0, 1, 0.25, 0])
     strata = np.array([0, 0, 1, 1, 1, 1, 1])
