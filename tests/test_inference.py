@@ -209,6 +209,21 @@ def test_prompts_that_were_cut_are_counted_over_all_rounds(benchmark, tmp_path):
     assert [record.cut_prompts for record in records] == [2, 1, 2]
 
 
+def test_a_prompt_that_lost_one_token_is_counted(benchmark, tmp_path):
+    records = hold("infer_single", [scripted_agent("A", answers("2"), limit=2)], tmp_path)
+    assert {record.cut_prompts for record in records} == {1}
+
+
+def test_answers_that_were_altered_since_are_sampled_again(benchmark, tmp_path):
+    agent = scripted_agent("A", answers("2"))
+    before = hold("infer_single", [agent], tmp_path)
+    path = tmp_path / "inference.jsonl"
+    path.write_text(path.read_text().replace('"correct"', '"wrong"'))
+    agent.engine.heard.clear()
+    assert hold("infer_single", [agent], tmp_path) == before
+    assert agent.engine.heard == ["1+1", "2+1"]
+
+
 def test_every_round_of_a_debate_has_a_seed_of_its_own(benchmark, tmp_path):
     agents = [noting(scripted_agent(name, answers("2"))) for name in ("A", "B")]
     hold("infer_debate", agents, tmp_path)
@@ -251,6 +266,7 @@ def test_few_shot_agents_stop_where_their_kind_of_answer_ends(benchmark, tmp_pat
     agent = noting(scripted_agent("A", lambda prompt, number: " 2", style="fewshot"))
     hold("infer_single", [agent], tmp_path, prompt_style="fewshot")
     assert agent.engine.made[0][2].stop_strings == ("\n",)
+    assert agent.engine.heard == [agent.style.solve(row.question) for row in ROWS]
 
 
 def test_an_answer_is_judged_with_its_own_question(benchmark, tmp_path):

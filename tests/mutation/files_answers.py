@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-STATISTICS = "oracles/test_statistics_forms oracles/test_statistics oracles/test_statistics_corners"
-TABLES = "test_reports_rows test_reports_tables test_reports_table2"
+STATISTICS = "oracles/test_statistics_forms oracles/test_statistics_corners"
+TABLES = "test_reports_rows test_reports_tables"
 
 ANSWERS = {
     "ilr_bench/inference.py": "test_inference",
@@ -32,9 +32,9 @@ ANSWERS = {
     "ablations/beyond.py": "test_ablations",
     "ablations/paper.py": "test_ablations",
     "ablations/registry.py": "test_ablations",
-    "reports/statistics.py": f"{STATISTICS} oracles/test_statistics_anova",
+    "reports/statistics.py": STATISTICS,
     "reports/statistics_families.py": "oracles/test_statistics oracles/test_statistics_power",
-    "reports/statistics_permutation.py": "oracles/test_statistics_forms oracles/test_statistics_permutation",
+    "reports/statistics_permutation.py": "oracles/test_statistics_forms oracles/test_statistics_anova",
     "reports/statistics_power.py": "oracles/test_statistics_forms oracles/test_statistics_power",
     "reports/accuracy.py": TABLES,
     "reports/averages.py": "test_reports_rows",
