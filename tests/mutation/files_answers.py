@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 STATISTICS = "oracles/test_statistics_forms oracles/test_statistics_corners"
-TABLES = "test_reports_rows test_reports_tables"
+TABLES = "test_reports_rows test_reports_comparison test_reports_tables"
 
 ANSWERS = {
     "ilr_bench/inference.py": "test_inference",
@@ -17,12 +17,12 @@ ANSWERS = {
     "ilr_bench/generation/drawing.py": "test_generation_drawing",
     "ilr_bench/generation/heads.py": "test_logprobs_pieces",
     "ilr_bench/benchmarks/metrics.py": "test_metrics",
-    "ilr_bench/benchmarks/scoring.py": "test_evaluation test_benchmarks",
+    "ilr_bench/benchmarks/scoring.py": "test_evaluation_records test_evaluation test_benchmarks",
     "ilr_bench/benchmarks/code.py": "test_code",
     "ilr_bench/benchmarks/code_extraction.py": "test_code_extraction",
     "ilr_bench/benchmarks/code_rules.py": "test_code",
-    "ilr_bench/benchmarks/batches.py": "test_evaluation",
-    "ilr_bench/benchmarks/evaluation.py": "test_evaluation test_benchmarks",
+    "ilr_bench/benchmarks/batches.py": "test_evaluation_records test_evaluation",
+    "ilr_bench/benchmarks/evaluation.py": "test_evaluation_records test_evaluation test_benchmarks",
     "ilr_bench/prompts/base.py": "test_evaluation_prompts",
     "ilr_bench/prompts/chat.py": "test_prompts_words test_prompts test_evaluation_prompts",
     "ilr_bench/prompts/fewshot.py": "test_prompts_words test_prompts test_evaluation_prompts",
