@@ -48,6 +48,25 @@ def test_any_other_interval_is_the_binomial_one_at_the_effective_number_of_answe
     assert found.method == "mid-P at the effective number of answers"
 
 
+def test_answers_that_repeat_each_other_are_no_binomial() -> None:
+    found = statistics.interval(np.repeat([1, 0, 1, 1, 0, 1], 2), np.repeat(np.arange(6), 2))
+    assert (found.n, found.questions, found.seeds) == (12, 6, 1)
+    assert found.method == "mid-P at the effective number of answers"
+    assert (found.standard_error, found.df) == pytest.approx((stats.sem([1, 0, 1, 1, 0, 1]), 5))
+
+
+def test_answers_that_hardly_differ_vary_by_as_much_as_they_do() -> None:
+    values = 0.5 + 1e-5 * np.arange(10)
+    assert statistics.interval(values).standard_error == pytest.approx(stats.sem(values))
+
+
+def test_degrees_of_freedom_are_at_least_one() -> None:
+    # Runs, questions and what both contain have equal shares and one degree each: the formula would give a third.
+    found = statistics.interval([1, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 1])
+    assert found.standard_error == pytest.approx(0.25)
+    assert found.df == 1
+
+
 def test_two_columns_are_no_single_binomial() -> None:
     one, other = np.repeat([1, 0], [8, 4]), np.repeat([1, 0], [5, 25])
     found = statistics.interval(np.concatenate([one, other]), strata=np.repeat([0, 1], [12, 30]))
@@ -57,10 +76,11 @@ def test_two_columns_are_no_single_binomial() -> None:
     assert found.standard_error == pytest.approx(math.sqrt(one.var(ddof=1) / 12 + other.var(ddof=1) / 30) / 2)
 
 
-def test_a_column_of_one_question_varies_as_if_there_were_one_more() -> None:
+@pytest.mark.parametrize("value", [1, 0.25])
+def test_a_column_of_one_question_varies_as_if_there_were_one_more(value: float) -> None:
     many = np.array([1, 0, 0, 1, 1])
-    found = statistics.interval(np.append(many, 1), strata=[0, 0, 0, 0, 0, 1])
-    more, weights = np.array([1, 1, 0]), np.array([1, 0.5, 0.5])
+    found = statistics.interval(np.append(many, value), strata=[0, 0, 0, 0, 0, 1])
+    more, weights = np.array([value, 1, 0]), np.array([1, 0.5, 0.5])
     alone = np.average((more - np.average(more, weights=weights)) ** 2, weights=weights)
     parts = np.array([many.var(ddof=1) / 5, alone]) / 4
     assert found.standard_error == pytest.approx(math.sqrt(parts.sum()))
@@ -219,6 +239,11 @@ def test_sign_patterns_are_listed_up_to_twelve_and_drawn_beyond(differing: int, 
     other = statistics.paired_difference(a, b, np.arange(len(a)), rng=np.random.default_rng(1))
     assert again.pvalue == found.pvalue
     assert (other.pvalue == found.pvalue) == (differing == 12)
+
+
+def test_a_lead_that_no_draw_reaches_counts_itself() -> None:
+    found = statistics.paired_difference(np.full(40, 0.5), np.zeros(40), np.arange(40))
+    assert found.pvalue == 1 / 10_000
 
 
 def test_of_a_trained_and_an_untrained_side_one_has_runs() -> None:
