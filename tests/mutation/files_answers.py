@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 STATISTICS = "oracles/test_statistics_forms oracles/test_statistics_corners"
-TABLES = "test_reports_rows test_reports_comparison test_reports_tables"
+TABLES = "test_reports_rows test_reports_comparison"
 
 ANSWERS = {
     "ilr_bench/inference.py": "test_inference",
