@@ -65,6 +65,14 @@ class Selection:
         hypothesis.settings.register_profile("mutants", parent=hypothesis.settings(), phases=quick)
         hypothesis.settings.load_profile("mutants")
 
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        # At once: pytest would collect garbage several times, which takes longer than most tests.
+        self.done()
+        os._exit(int(exitstatus))
+
+    def done(self) -> None:
+        """For those who have something to keep."""
+
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         items.sort(key=lambda item: (item.nodeid not in self.first, self.durations.get(item.nodeid, 0.0)))
 
@@ -74,6 +82,8 @@ class Recorder(Selection):
     """A plugin of pytest: which tests call which functions of a file, and how long each test takes."""
 
     file: str
+    kept: Path
+    """Where the baseline is written."""
     first: set[str] = field(default_factory=set)
     durations: dict[str, float] = field(default_factory=dict)
     callers: dict[int, set[str]] = field(default_factory=dict)
@@ -84,6 +94,16 @@ class Recorder(Selection):
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.test = nodeid
+
+    def done(self) -> None:
+        sys.settrace(None)
+        found = {
+            "seconds": sum(self.durations.values()),
+            "durations": self.durations,
+            "callers": {line: sorted(tests) for line, tests in self.callers.items()},
+            "libraries": [name for name, module in list(sys.modules.items()) if _is_library(module)],
+        }
+        self.kept.write_text(json.dumps(found))
 
     def trace(self, frame: FrameType, event: str, argument: object) -> None:
         if self.test and frame.f_code.co_filename == self.file:
@@ -119,7 +139,7 @@ class Trials:
         with _child(folder):
             os.environ["ILR_BENCH_MUTANT"] = f"{self.module}={self.file}={folder / 'mutant.py'}"
             importlib.import_module("sitecustomize")
-            os._exit(self._pytest(Selection(first, self.baseline.durations), folder))
+            self._pytest(Selection(first, self.baseline.durations), folder)
 
     def finished(self, running: Running) -> Outcome | None:
         """How it ended, or None while it runs. Raises RuntimeError where the tests could not be run."""
@@ -142,7 +162,10 @@ class Trials:
         pid = os.fork()
         if pid == 0:
             with _child(folder):
-                self._record_here(folder)
+                recorder = Recorder(str(self.file), folder / "baseline.json")
+                threading.settrace(recorder.trace)
+                sys.settrace(recorder.trace)
+                self._pytest(recorder, folder)
         _, status = os.waitpid(pid, 0)
         if status:
             raise RuntimeError(f"the tests of {self.file} fail without any change:\n{(folder / 'output').read_text()}")
@@ -150,30 +173,17 @@ class Trials:
         callers = {int(line): tests for line, tests in found.pop("callers").items()}
         return Baseline(callers=callers, **found)
 
-    def _record_here(self, folder: Path) -> None:
-        recorder = Recorder(str(self.file))
-        # Once for what every first run makes (caches), once for the time.
-        if code := self._pytest(recorder, folder, recorder):
-            os._exit(code)
-        found = {
-            "seconds": sum(recorder.durations.values()),
-            "durations": recorder.durations,
-            "callers": {line: sorted(tests) for line, tests in recorder.callers.items()},
-            "libraries": [name for name, module in list(sys.modules.items()) if _is_library(module)],
-        }
-        (folder / "baseline.json").write_text(json.dumps(found))
-        os._exit(0)
-
-    def _pytest(self, plugin: Selection, folder: Path, recorder: Recorder | None = None) -> int:
+    def _pytest(self, plugin: Selection, folder: Path) -> None:
+        """Runs the tests, and ends the process."""
         import pytest
 
-        if recorder is not None:
-            threading.settrace(recorder.trace)
-            sys.settrace(recorder.trace)
         # The cache of models is shared by all runs, as it is by the workers of pytest-xdist.
-        os.environ["PYTEST_XDIST_WORKER"] = "mutant"
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "-m", FAST]
-        return int(pytest.main([*options, f"--basetemp={folder / 'pytest'}", *self.tests], plugins=[plugin]))
+        os.environ |= {"PYTEST_XDIST_WORKER": "mutant", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        # Fixtures that several tests share are made once a file, by a test that then counts as their only caller.
+        chosen = {test.split("::")[0] for test in plugin.first}
+        files = [path for path in self.tests if not chosen or str(Path(path).relative_to(ROOT)) in chosen]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-m", FAST]
+        os._exit(int(pytest.main([*options, f"--basetemp={folder / 'pytest'}", *files], plugins=[plugin])))
 
 
 @contextlib.contextmanager
