@@ -8,6 +8,8 @@ import pytest
 from scripted import scripted_agent
 
 import ablations
+from ilr_bench.advantages import group_advantages
+from ilr_bench.calibration import perception_calibration
 from ilr_bench.config import change
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.grading import Grader
@@ -50,7 +52,7 @@ def speaker(period):
 class Held:
     """A run, and what can be seen of it."""
 
-    def __init__(self, variant, folder, steps=2, first=1, last=None, ability=(0.3, 0.6), **changes):
+    def __init__(self, variant, folder, steps=2, first=1, last=None, ability=(0.3, 0.6), limit=10_000, **changes):
         start = change(
             profile("micro"),
             {"training.steps": steps, "training.questions_per_step": 5, "questions.train": COUNT, "seed": SEED}
@@ -59,7 +61,7 @@ class Held:
         )
         self.config = ablations.get(variant)(start)
         self.agents = [
-            scripted_agent(name, speaker(2 + 2 * place), offset=1000 * place)
+            scripted_agent(name, speaker(2 + 2 * place), offset=1000 * place, limit=limit)
             for place, name in enumerate(self.config.agents)
         ]
         self.notebooks = [Notebook(place) for place in range(len(self.agents))]
@@ -262,6 +264,69 @@ def test_seconds_and_tokens_are_counted_under_the_stage_they_belong_to(tmp_path)
     }
     assert tokens == spoken | {"grading": 0, "update": 300, "validation": 0}
     assert [record.trained_tokens for record in held.records] == [100, 200]
+
+
+def test_a_step_record_sums_up_what_its_dialogues_hold(tmp_path):
+    changes = {"sampling.max_new_tokens": 9, "discussion.dialogues_per_question": 2}
+    held = Held("ilr", tmp_path, steps=1, limit=20, **changes)
+    for agent, record in enumerate(held.records):
+        taught = [held.turns(1, agent, stage, q) for stage in ("sharing", "fusion") for q in asked(1)]
+        theirs = [held.turns(1, 1 - agent, stage, q) for stage in ("sharing", "fusion") for q in asked(1)]
+        analyses = [held.turns(1, agent, "analysis", q) for q in asked(1)]
+        flat = [turn for group in taught for turn in group]
+        assert record.mean_reward == pytest.approx(np.mean([turn.reward for turn in flat]))
+        assert record.mean_calibrated_reward == pytest.approx(np.mean([turn.calibrated_reward for turn in flat]))
+        assert record.mean_reward != pytest.approx(record.mean_calibrated_reward)
+        fused = [turn.verdict == "correct" for group in taught[5:] for turn in group]
+        assert record.fusion_accuracy == pytest.approx(np.mean(fused))
+        assert record.cooperation_share == np.mean([group[0].mode == "cooperate" for group in taught[5:]])
+        calibrated = [
+            perception_calibration([turn.reward for turn in own], [[turn.reward for turn in other]])
+            for own, other in zip(taught, theirs, strict=True)
+        ]
+        terms = [term for group in calibrated for term in group.clipped[~group.flat_peers].ravel()]
+        assert record.clipped_share == pytest.approx(np.mean(terms) if terms else 0)
+        assert record.flat_peer_share == np.mean([group.flat_peers[0] for group in calibrated])
+        moved = [
+            np.abs(group_advantages(group.rewards) - group_advantages([turn.reward for turn in own]))
+            for own, group in zip(taught, calibrated, strict=True)
+        ]
+        assert record.mean_advantage_change == pytest.approx(np.mean(moved))
+        assert record.changed_group_share == np.mean([change.max() > 1e-3 for change in moved])
+        assert record.groups == 10
+        assert record.flat_groups == sum(all(turn.advantage == 0 for turn in group) for group in taught)
+        spoken = [*flat, *(turn for group in analyses for turn in group)]
+        assert record.sampled_tokens == sum(len(turn.text) for turn in spoken)
+        assert record.sharing_tokens == sum(len(turn.text) for group in taught[:5] for turn in group)
+        assert record.sharing_samples == 4
+        # What was said is 9 letters long or cut to them; only a whole box is closed.
+        assert record.unfinished_turns == sum(not turn.text.endswith("}") for turn in spoken) > 0
+        assert record.cut_prompts == 5 * 4 + 5 * 2  # Fusions and analyses, of which only the ideas' prompts are short.
+        assert (record.loss, record.gradient_norm, record.kl) == (10 + agent, 2.5, None)
+        assert (record.value_loss, record.borrowed_turns, record.validation_accuracy) == (None, 0, None)
+
+
+def test_a_dialogue_record_holds_the_turns_of_its_own_dialogue(tmp_path):
+    held = Held("ilr", tmp_path, steps=1, **{"discussion.dialogues_per_question": 2})
+    assert [(d.question_id, d.dialogue) for d in held.dialogues] == [(q, d) for q in asked(1) for d in (0, 1)]
+    for dialogue in held.dialogues:
+        question = TRAINING[int(dialogue.question_id[1:])]
+        assert (dialogue.question, dialogue.gold) == (question.text, question.answer)
+        said = [(turn.stage, turn.agent) for turn in dialogue.turns]
+        counts = (("sharing", 2), ("analysis", 1), ("fusion", 2))
+        assert said == [(stage, name) for stage, count in counts for name in "AB" for _ in range(count)]
+        # B errs at the first of its four samples only, so the two dialogues differ in its ideas.
+        right = [turn.verdict == "correct" for turn in dialogue.turns if (turn.agent, turn.stage) == ("B", "sharing")]
+        assert right == [dialogue.dialogue == 1, True]
+
+
+def test_without_a_discussion_a_record_says_nothing_of_it(tmp_path):
+    held = Held("grpo", tmp_path, steps=1)
+    for record in held.records:
+        assert record.fusion_accuracy is record.cooperation_share is record.clipped_share is None
+        assert record.flat_peer_share is record.changed_group_share is record.mean_advantage_change is None
+    assert [dialogue.dialogue for dialogue in held.dialogues] == [0] * 5
+    assert all(len(dialogue.turns) == 2 * 4 for dialogue in held.dialogues)
 
 
 def test_questions_of_a_step_come_from_epochs_that_the_seed_shuffles():
