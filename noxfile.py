@@ -168,6 +168,13 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def mutants(session: nox.Session) -> None:
+    """Our modules, each changed in one small place: do the tests notice? `-- --minutes 10 ilr_bench/idea3.py`."""
+    prepare(session)
+    run(session, "python", "tests/mutation", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def statistics(session: nox.Session) -> None:
     """Thousands of tables whose truth is known: do the tests and intervals keep what they promise?"""
     prepare(session)

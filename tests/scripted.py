@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +13,16 @@ from ilr_bench.prompts import STYLES
 
 Speak = Callable[[str, int], str]
 """(prompt, number of the sample) -> what is said."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an engine was asked for, besides the prompts."""
+
+    samples: tuple[int, ...]
+    options: SamplingOptions
+    seed: int
+    first: int
 
 
 class CodePoints:
@@ -30,7 +41,7 @@ class CodePoints:
 
 
 class ScriptedEngine:
-    """Records every prompt it hears and how often it was sent to rest, and answers by its script."""
+    """Records every call, every prompt it hears and how often it was sent to rest, and answers by its script."""
 
     name = "scripted"
 
@@ -38,9 +49,11 @@ class ScriptedEngine:
         self.speak = speak
         self.tokenizer = tokenizer
         self.heard: list[str] = []
+        self.calls: list[Call] = []
         self.rests = 0
 
     def sample(self, request: Request) -> list[list[Completion]]:
+        self.calls.append(Call(tuple(request.samples), request.options, request.seed, request.first))
         said = []
         for prompt, count in zip(request.prompts, request.samples, strict=True):
             text = self.tokenizer.decode(prompt)

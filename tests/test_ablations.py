@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import ablations
-from ablations.registry import register
+from ablations.registry import Variant, register
 from ilr_bench.config import RunConfig, change, from_dict, to_dict
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.identity import trial_hash
 from ilr_bench.profiles import PROFILES, profile
+from ilr_bench.registry import Registry
 from ilr_bench.validation import validate
 
 NAMES = tuple(
@@ -120,6 +121,61 @@ PPO = {"critic.kind": "value_head", "advantages.scale": "none", "advantages.base
 )
 def test_a_variant_differs_from_ilr_in_nothing_else(name: str, expected: dict[str, object]) -> None:
     assert differences(made("ilr"), made(name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("coin", {"interaction.rule": "coin", "interaction.cooperation_ratio": 0.2},
+         {"interaction.cooperation_ratio": 0.2}),
+        ("coin", {"interaction.rule": "coin", "interaction.cooperation_ratio": 0.0},
+         {"interaction.cooperation_ratio": 0.0}),
+        ("coin", {}, {"interaction.rule": "coin", "interaction.cooperation_ratio": 0.5}),
+        ("grpo", {"discussion.dialogues_per_question": 3}, {"discussion.dialogues_per_question": 1}),
+        ("base", {"training.steps": 7}, {"training.steps": 0}),
+        ("infer_single", {"evaluation.samples": 8}, {"evaluation.samples": 1, "training.steps": 0}),
+        ("infer_debate", {"evaluation.samples": 8}, {"evaluation.samples": 1}),
+        ("infer_idea3", {"evaluation.samples": 8}, {"evaluation.samples": 1, "interaction.cooperation_ratio": 1.0}),
+        ("ilr", {"interaction.rule": "coin", "calibration.kind": "none", "discussion.stages": ("sharing",)},
+         {"interaction.rule": "irt", "calibration.kind": "perception",
+          "discussion.stages": ["sharing", "analysis", "fusion"]}),
+        ("pc_only", {"calibration.kind": "none"}, {"calibration.kind": "perception"}),
+        ("ppo", {"advantages.baseline": "agents"}, {"advantages.baseline": "none", "advantages.scale": "none"}),
+    ],
+)  # fmt: skip
+def test_a_variant_states_what_it_needs_whatever_was_set_before(
+    name: str, before: dict[str, object], after: dict[str, object]
+) -> None:
+    found = settings(ablations.get(name)(change(profile("micro"), before)))
+    assert {key: found[key] for key in after} == after
+
+
+def test_a_variant_of_an_unnamed_source_is_its_modules() -> None:
+    def shown(config: RunConfig) -> RunConfig:
+        """First line.
+
+        Another line.
+        Source: reviewers (why?)
+        """
+        return config
+
+    def plain(config: RunConfig) -> RunConfig:
+        """Only line."""
+        return config
+
+    for make, summary, source in (
+        (shown, "First line.", "reviewers (why?)"), (plain, "Only line.", plain.__module__)
+    ):  # fmt: skip
+        made = Variant("x", "", "", make)
+        assert made(profile("micro")).variant == "x"
+        registry: Registry[Variant] = Registry("variant")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ablations.registry.VARIANTS", registry)
+            found = register(make, name="given")
+            assert (found.name, found.summary, found.source) == ("given", summary, source)
+            assert registry.names() == ("given",)
+            assert register(make).name == make.__name__
+            assert register(name="third")(make).name == "third"
 
 
 def test_more_agents_come_from_the_pool_in_its_order() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ilr_bench.advantages import changed, group_advantages
+from ilr_bench.advantages import CHANGE_THRESHOLD, changed, group_advantages
 
 batches = arrays(np.float64, (3, 2, 4), elements=st.sampled_from([0.0, 0.1, 0.35, 0.6, 1.1]))
 
@@ -70,3 +70,34 @@ def test_a_group_counts_as_changed_above_the_threshold_only():
     before = np.zeros((2, 3))
     after = np.array([[0.0, 0.0009, 0.0], [0.0, 0.0011, 0.0]])
     assert changed(before, after).tolist() == [False, True]
+
+
+def test_without_a_baseline_rewards_stay_as_they_are_in_an_array_of_their_own():
+    rewards = np.array([[0.1, 0.1], [0.0, 1.0]])
+    for scale in ("group", "batch", "none"):
+        left = group_advantages(rewards, scale, "none")
+        np.testing.assert_array_equal(left, rewards)
+        assert not np.shares_memory(left, rewards)
+
+
+def test_a_baseline_over_agents_needs_their_axis():
+    with pytest.raises(ValueError, match="agents"):
+        group_advantages([1.0, 0.0], baseline="agents")
+    assert group_advantages([[1.0, 0.0]], "none", "agents").tolist() == [[0.5, -0.5]]
+
+
+def test_a_baseline_over_the_batch_with_the_scale_of_the_batch_is_the_z_score_of_all():
+    rewards = np.array([[0.1, 0.1, 0.4], [0.0, 1.0, 0.3]])
+    expected = scipy.stats.zscore(rewards, ddof=1, axis=None)
+    for scale in ("group", "batch"):
+        np.testing.assert_allclose(group_advantages(rewards, scale, "batch"), expected)
+
+
+def test_two_answers_are_enough_for_a_deviation_and_one_in_a_batch_is_none():
+    np.testing.assert_allclose(group_advantages([[1.0, 0.0]]), [[0.5**0.5, -(0.5**0.5)]])
+    assert group_advantages([[1.0]], "batch", "batch").tolist() == [[0.0]]
+
+
+def test_a_group_moved_exactly_by_the_threshold_counts_as_unchanged():
+    assert changed(np.zeros(2), np.array([CHANGE_THRESHOLD, 0.0])).tolist() is False
+    assert changed(np.zeros((2, 2)), np.array([[0.0, -0.002], [0.0009, 0.0009]])).tolist() == [True, False]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilr_bench.advantages import group_advantages
-from ilr_bench.calibration import perception_calibration, uncalibrated
+from ilr_bench.calibration import CALIBRATIONS, perception_calibration, uncalibrated
 
 VECTORS = [
     ([1, 0, 0, 1], [[1, 1, 0, 0]], [1.5, -0.5, -0.5, 1.5]),
@@ -68,5 +68,29 @@ def test_three_reward_levels_and_a_clip_change_advantages():
     assert np.abs(before - after).max() > 1e-3
 
 
-def test_uncalibrated_rewards_are_the_rewards():
-    assert uncalibrated([1, 0], [[0, 1]]).rewards.tolist() == [1, 0]
+def test_uncalibrated_rewards_are_the_rewards_without_terms_or_peers():
+    left_alone = uncalibrated([1, 0], [[0, 1]])
+    assert left_alone.rewards.tolist() == [1, 0]
+    assert left_alone.clipped.shape == (0, 2)
+    assert left_alone.flat_peers.shape == (0,)
+
+
+def test_a_peer_without_rewards_is_refused_and_one_with_a_single_reward_is_flat():
+    with pytest.raises(ValueError, match="without rewards"):
+        perception_calibration([1, 0], [[1, 0], []])
+    calibrated = perception_calibration([1, 0], [[1]])
+    assert calibrated.flat_peers.tolist() == [True]
+    assert calibrated.rewards.tolist() == [1, 0]
+
+
+def test_a_flat_peer_has_no_clipped_term():
+    assert perception_calibration([5, -5], [[1, 1], [1, 0]]).clipped.tolist() == [[False, False], [True, True]]
+
+
+def test_a_term_exactly_at_its_bound_is_not_clipped():
+    # (1 - 0) / (1 - (-1)) = 1/2 with two peers.
+    assert perception_calibration([1], [[1, -1], [1, -1]]).clipped.tolist() == [[False], [False]]
+
+
+def test_configurations_name_the_calibrations():
+    assert {"perception": perception_calibration, "none": uncalibrated} == CALIBRATIONS

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from scripted import scripted_agent
 
 from ilr_bench.config import DifficultySettings
-from ilr_bench.difficulty import Rankings, joint_difficulty, mean_ranks, ranking_batches, solve_rates
+from ilr_bench.difficulty import Rankings, joint_difficulty, mean_ranks, ranking_batches, self_rank, solve_rates
 from ilr_bench.generation.base import SamplingOptions
 from ilr_bench.grading import Grader
 from ilr_bench.questions.base import Question
+from ilr_bench.seeds import derive_seed
 
 
 @given(count=st.integers(2, 60), size=st.integers(2, 8), shuffles=st.integers(1, 4))
@@ -60,3 +61,38 @@ def test_a_solve_rate_is_the_share_of_right_answers_among_the_samples():
         rates = solve_rates(agent, questions, 4, SamplingOptions(64, 1.0), grader, seed=0)
     assert rates.tolist() == [0.0, 0.25, 1.0]
     assert agent.engine.heard == ["0 of four", "1 of four", "4 of four"]
+    (call,) = agent.engine.calls
+    assert (call.samples, call.options) == ((4, 4, 4), SamplingOptions(64, 1.0))
+    assert call.seed == derive_seed(0, "solve")
+
+
+def test_an_agent_ranks_every_batch_in_its_own_words():
+    def speak(prompt, number):
+        rows = [row.split(") ") for row in prompt.splitlines()[:-1]]
+        return "text : " + " ".join(letter for letter, question in sorted(rows, key=lambda row: int(row[1])))
+
+    agent, settings = scripted_agent("A", speak), DifficultySettings(batch_size=3, shuffles=2)
+    questions = [Question(f"q{place}", str(10 * place), "") for place in range(7)]
+    ranks = self_rank(agent, questions, settings, SamplingOptions(24, 0.0), seed=5)
+    batches = ranking_batches(7, settings, seed=5)
+    assert agent.engine.heard == [agent.style.rank([questions[place].text for place in batch]) for batch in batches]
+    (call,) = agent.engine.calls
+    assert (call.samples, call.options) == ((1,) * 4, SamplingOptions(24, 0.0))
+    assert call.seed == derive_seed(5, "rank")
+    assert (ranks.valid, ranks.invalid) == (4, 0)
+    expected = np.zeros(7)
+    for batch in batches:
+        for rank, place in enumerate(sorted(batch)):
+            expected[place] += rank / (len(batch) - 1) / 2
+    assert ranks.difficulty == pytest.approx(expected)
+
+
+def test_batches_come_from_shuffles_that_the_seed_decides():
+    batches = ranking_batches(7, DifficultySettings(batch_size=3, shuffles=2), seed=5)
+    orders = [np.random.default_rng(derive_seed(5, "ranking", shuffle)).permutation(7) for shuffle in range(2)]
+    assert [batch.tolist() for batch in batches] == [
+        part.tolist() for order in orders for part in (order[:4], order[4:])
+    ]
+    assert [len(batch) for batch in ranking_batches(2, DifficultySettings(batch_size=3, shuffles=1), seed=5)] == [2]
+    (one,) = ranking_batches(5, DifficultySettings(batch_size=3, shuffles=1), seed=0)
+    assert len(one) == 5

@@ -93,3 +93,48 @@ def test_streams_are_named_by_seed_prompt_and_sample() -> None:
     assert (uniforms([(3, 1, 0)], 4)[0] == whole[2, :4]).all()
     assert len(np.unique(whole)) == 24
     assert ((whole >= 0) & (whole < 1)).all()
+
+
+def test_a_stream_is_philox_with_its_name_as_the_key() -> None:
+    for seed, prompt, sample in ((5, 0, 3), (2**64 + 7, 2, 0), (-1, 3, 9)):
+        key = [seed % 2**64, prompt * 2**32 + sample]
+        expected = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64))).random(4)
+        assert uniforms([(seed, prompt, sample)], 4)[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("vocabulary", [7, LARGE_VOCABULARY + 5])
+def test_a_draw_inverts_the_distribution_at_its_temperature(temperature: float, vocabulary: int) -> None:
+    given = logits(200, vocabulary, 11)
+    numbers = np.random.default_rng(12).random(200)
+    chosen, logprobs = draw(given, temperature, torch.from_numpy(numbers))
+    exact = given.double().numpy()
+    weights = np.exp(exact / temperature - (exact / temperature).max(axis=1, keepdims=True))
+    ends = weights.cumsum(axis=1) / weights.sum(axis=1, keepdims=True)
+    wanted = [int(np.searchsorted(row, number, side="right")) for row, number in zip(ends, numbers, strict=True)]
+    # A uniform within rounding of a token's border may fall on either side of it.
+    assert (chosen.numpy() == wanted).mean() > 0.98
+    plain = given.double().log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+    assert torch.allclose(logprobs.double(), plain, atol=1e-5)
+
+
+def test_the_smallest_and_the_largest_uniform_draw_the_first_and_the_last_token() -> None:
+    given = torch.zeros(2, LARGE_VOCABULARY + 3)
+    edges = torch.tensor([0.0, np.nextafter(1.0, 0.0)], dtype=torch.float64)
+    for width in (5, LARGE_VOCABULARY + 3):
+        chosen, _ = draw(given[:, :width], 1.0, edges)
+        assert chosen.tolist() == [0, width - 1]
+        # At the border of two tokens, the later one is drawn.
+        border, _ = draw(given[:1, :4], 1.0, torch.tensor([0.5], dtype=torch.float64))
+        assert border.tolist() == [2]
+
+
+@pytest.mark.parametrize(("vocabulary", "blocks"), [(LARGE_VOCABULARY - 1, False), (LARGE_VOCABULARY, True)])
+def test_blocks_are_for_large_vocabularies(vocabulary: int, blocks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    plain = drawing._from_blocks
+    monkeypatch.setattr(drawing, "_from_blocks", lambda *given: used.append(True) or plain(*given))
+    draw(logits(1, vocabulary, 1), 1.0, torch.tensor([0.3], dtype=torch.float64))
+    assert bool(used) is blocks
+    # Another size of block, or another border, would change the last bits of what was drawn before.
+    assert (BLOCK, LARGE_VOCABULARY) == (256, 4096)

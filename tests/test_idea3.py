@@ -5,8 +5,13 @@ import pytest
 from scripted import scripted_agent
 
 from ilr_bench.config import SamplingSettings
-from ilr_bench.idea3 import Table, analyse, fuse, share
+from ilr_bench.generation.base import SamplingOptions
+from ilr_bench.idea3 import Table, analyse, fuse, options, share
+from ilr_bench.interaction import Mode
+from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.rivals import rival_wordings
 from ilr_bench.questions.base import Question
+from ilr_bench.seeds import derive_seed
 
 QUESTIONS = (Question("q1", "1+1", "2"), Question("q2", "2+2", "4"))
 
@@ -103,3 +108,92 @@ def test_a_prompt_over_the_limit_loses_its_middle_and_says_how_much():
 def test_a_turn_over_the_token_limit_is_marked_unfinished():
     seats = table(("A", "B"), sampling=SamplingSettings(max_new_tokens=3))
     assert not share(seats, [1, 1])[0][0][0].completion.finished
+
+
+def counted(name):
+    """Says something else every time, so that no text can be taken for another."""
+    said = iter(range(10_000))
+    return lambda prompt, number: f"{name}{next(said)}"
+
+
+def counted_table(names, cooperation, **settings):
+    agents = [scripted_agent(name, counted(name)) for name in names]
+    return Table(agents, QUESTIONS, np.array(cooperation), SamplingSettings(max_new_tokens=100), 0, **settings)
+
+
+MODES = [[True, False], [False, True], [True, True]]
+
+
+def test_an_agent_hears_every_peer_but_not_itself_in_the_dialogue_at_hand():
+    seats = counted_table(("A", "B", "C"), MODES)
+    ideas, analyses, _ = hold(seats, [3, 3, 3], 2, [2, 2, 2])
+    style = STYLES.get("micro")
+    for agent, seat in enumerate(seats.agents):
+        peers = [peer for peer in range(3) if peer != agent]
+        expected = []
+        for place, question in enumerate(QUESTIONS):
+            mode = Mode.COOPERATE if MODES[agent][place] else Mode.COMPETE
+            for d in range(2):
+                heard = [ideas[peer][place][d].text for peer in peers]
+                expected.append(style.analyse(question.text, ideas[agent][place][d].text, heard, mode))
+        for place, question in enumerate(QUESTIONS):
+            mode = Mode.COOPERATE if MODES[agent][place] else Mode.COMPETE
+            for d in range(2):
+                heard = [ideas[peer][place][d].text for peer in peers]
+                judged = [analyses[peer][place][d].text for peer in peers]
+                own = ideas[agent][place][d].text, analyses[agent][place][d].text
+                expected.append(style.fuse(question.text, own[0], heard, own[1], judged, mode))
+        assert seat.engine.heard == ["1+1", "2+2", *expected]
+
+
+def test_turns_stand_in_the_order_of_their_dialogues():
+    seats = counted_table(("A", "B"), MODES[:2])
+    ideas, analyses, fusions = hold(seats, [3, 3], 2, [2, 2])
+    said = [[turn.text for groups in (ideas, analyses, fusions) for group in groups[1] for turn in group]]
+    assert said == [[f"B{number}" for number in range(2 * 3 + 2 * 2 + 2 * 2 * 2)]]
+    for group, question in zip(fusions[1], QUESTIONS, strict=True):
+        prompts = [seats.agents[1].tokenizer.decode(turn.prompt.ids) for turn in group]
+        assert prompts[0] == prompts[1] != prompts[2] == prompts[3]
+        assert all(prompt.startswith(question.text) for prompt in prompts)
+
+
+def test_who_hears_itself_reflects_on_and_improves_the_idea_of_the_dialogue_at_hand():
+    seats = counted_table(("A", "B"), MODES[:2], hears="itself")
+    ideas, analyses, _ = hold(seats, [3, 3], 2, [1, 1])
+    words = rival_wordings(STYLES.get("micro"))
+    for agent, seat in enumerate(seats.agents):
+        own, found = ideas[agent], analyses[agent]
+        reflections = [words.reflect(q.text, own[p][d].text) for p, q in enumerate(QUESTIONS) for d in range(2)]
+        improvements = [
+            words.improve(q.text, own[p][d].text, found[p][d].text) for p, q in enumerate(QUESTIONS) for d in range(2)
+        ]
+        assert seat.engine.heard == ["1+1", "2+2", *reflections, *improvements]
+
+
+def test_every_agent_and_stage_draws_from_a_seed_of_its_own_and_within_its_limit():
+    sampling = SamplingSettings(max_new_tokens=90, max_analysis_tokens=70, temperature=0.7, rows_per_call=5)
+    seats = table(("A", "B"), sampling=sampling)
+    hold(seats, [2, 3], 2, [4, 5])
+    for agent, seat in enumerate(seats.agents):
+        calls = seat.engine.calls
+        assert [call.seed for call in calls] == [derive_seed(0, s, agent) for s in ("sharing", "analysis", "fusion")]
+        assert [call.options for call in calls] == [SamplingOptions(n, 0.7, 5, ()) for n in (90, 70, 90)]
+        assert [call.samples for call in calls] == [(2 + agent,) * 2, (1,) * 4, (4 + agent,) * 4]
+        assert [call.first for call in calls] == [0, 0, 0]
+    assert options(sampling, "fusion", ("\n",)).stop_strings == ("\n",)
+
+
+def test_some_of_the_questions_by_themselves_are_spoken_of_as_among_all():
+    seats = table(("A", "B"), cooperation=[[True, False], [False, True]])
+    part = seats.part(range(1, 2))
+    assert part.questions == QUESTIONS[1:]
+    assert part.cooperation.tolist() == [[False], [True]]
+    assert part.part(range(0, 1)).first == part.first == 1
+    hold(part, [3, 3], 3, [1, 1])
+    # Prompts that another process samples before these: one per question, then one per question and dialogue.
+    assert [call.first for call in seats.agents[0].engine.calls] == [1, 3, 3]
+
+
+def test_no_questions_ask_for_nothing():
+    seats = table(("A", "B")).part(range(2, 2))
+    assert hold(seats, [1, 1], 1, [1, 1]) == ([[], []],) * 3

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +10,15 @@ from scripted import scripted_agent
 
 import ablations
 from ilr_bench.benchmarks.base import BENCHMARKS, Benchmark, Row
-from ilr_bench.config import change
+from ilr_bench.config import SamplingSettings, change, content_hash
 from ilr_bench.errors import ConfigurationError
 from ilr_bench.grading import Grader
-from ilr_bench.inference import elect, infer
+from ilr_bench.idea3 import Table
+from ilr_bench.inference import converse, elect, infer
 from ilr_bench.profiles import profile
+from ilr_bench.questions.base import Question
 from ilr_bench.records import JOINT, InferenceRecord, Verdict, read
+from ilr_bench.seeds import derive_seed
 
 ROWS = (Row("q0", "1+1", "2"), Row("q1", "2+1", "3"))
 
@@ -158,3 +162,175 @@ def test_a_method_that_cannot_be_held_is_refused(changes, message):
 
     with pytest.raises(ConfigurationError, match=message):
         validate(change(ablations.get("base")(profile("micro")), changes))
+
+
+# --- what a record says, and what it was sampled with -----------------------------------------------------------------
+
+
+class Calls:
+    """Notes how an agent's engine is asked."""
+
+    def __init__(self, agent):
+        self.made, self._engine = [], agent.engine
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    def sample(self, request):
+        self.made.append((len(request.prompts), list(request.samples), request.options, request.seed))
+        return self._engine.sample(request)
+
+
+def noting(agent):
+    return replace(agent, engine=Calls(agent))
+
+
+def test_a_record_says_what_was_asked_said_and_earned(benchmark, tmp_path):
+    agents = [scripted_agent("A", answers("3")), scripted_agent("B", answers("2"), offset=1000)]
+    first, second, joint = hold("infer_single", agents, tmp_path, **{"evaluation.limit": 1, "seed": 5})
+    asked = [tuple(ord(letter) + offset for letter in "1+1") for offset in (0, 1000)]
+    seed = derive_seed(5, "inference", "told")
+    expected = InferenceRecord(
+        "told", "single", "A", "q0", 1, 9, content_hash([asked[0]]), "\\boxed{3}", "3", "2", Verdict.WRONG, seed
+    )
+    assert first == expected
+    assert second.prompt_hash == content_hash([asked[1]])
+    # B is the abler one: its answer stands for both, and its prompt comes first.
+    assert joint == replace(
+        expected, agent=JOINT, tokens=18, prompt_hash=content_hash(asked[::-1]), completion="\\boxed{2}", answer="2",
+        verdict=Verdict.CORRECT,
+    )  # fmt: skip
+
+
+def test_prompts_that_were_cut_are_counted_over_all_rounds(benchmark, tmp_path):
+    agents = [scripted_agent(name, answers("2"), limit=limit) for name, limit in (("A", 5), ("B", 10_000))]
+    records = hold("infer_debate", agents, tmp_path, **{"evaluation.limit": 1, "inference.rounds": 3})
+    # A is cut in the second and the third round; B's answer takes A's second turn, not its third.
+    assert [record.cut_prompts for record in records] == [2, 1, 2]
+
+
+def test_a_prompt_that_lost_one_token_is_counted(benchmark, tmp_path):
+    records = hold("infer_single", [scripted_agent("A", answers("2"), limit=2)], tmp_path)
+    assert {record.cut_prompts for record in records} == {1}
+
+
+def test_answers_that_were_altered_since_are_sampled_again(benchmark, tmp_path):
+    agent = scripted_agent("A", answers("2"))
+    before = hold("infer_single", [agent], tmp_path)
+    path = tmp_path / "inference.jsonl"
+    path.write_text(path.read_text().replace('"correct"', '"wrong"'))
+    agent.engine.heard.clear()
+    assert hold("infer_single", [agent], tmp_path) == before
+    assert agent.engine.heard == ["1+1", "2+1"]
+
+
+def test_every_round_of_a_debate_has_a_seed_of_its_own(benchmark, tmp_path):
+    agents = [noting(scripted_agent(name, answers("2"))) for name in ("A", "B")]
+    hold("infer_debate", agents, tmp_path)
+    start = derive_seed(0, "inference", "told")
+    rounds = [start, *(derive_seed(start, "round", number) for number in (2, 3))]
+    for number, agent in enumerate(agents):
+        assert [seed for *_, seed in agent.engine.made] == [derive_seed(seed, "sharing", number) for seed in rounds]
+        assert [(prompts, samples) for prompts, samples, *_ in agent.engine.made] == [(2, [1, 1])] * 3
+
+
+def test_answers_are_sampled_as_an_evaluation_samples(benchmark, tmp_path):
+    for place, (changes, limit) in enumerate(
+        [
+            ({}, 20),
+            ({"evaluation.token_limit": 7}, 7),
+            ({"told": 11}, 11),
+            ({"told": 11, "evaluation.token_limit": 7}, 7),
+        ]
+    ):
+        own = changes.pop("told", None)
+        BENCHMARKS._entries["told"] = replace(benchmark, max_new_tokens=own)
+        agent = noting(scripted_agent("A", lambda prompt, number: "9" * 50))
+        settings = {"evaluation.max_new_tokens": 20, "evaluation.temperature": 0.4, "evaluation.rows_per_call": 3}
+        records = hold("infer_single", [agent], tmp_path / str(place), **settings | changes)
+        ((_, _, options, _),) = agent.engine.made
+        assert (options.max_new_tokens, options.temperature, options.rows_per_call) == (limit, 0.4, 3)
+        assert {record.tokens for record in records} == {limit}
+
+
+def test_choices_are_asked_for_in_their_form_and_found_by_their_letter(benchmark, tmp_path):
+    rows = (Row("q", "Which?\nA. one\nB. two", "B"),)
+    BENCHMARKS._entries["told"] = replace(benchmark, kind="choice", load=lambda: rows)
+    agent = scripted_agent("A", lambda prompt, number: r"\boxed{B. two}", style="chat")
+    records = hold("infer_single", [agent], tmp_path, prompt_style="chat")
+    assert "the letter of the right option" in agent.engine.heard[0]
+    assert [(record.answer, record.verdict) for record in records] == [("B", Verdict.CORRECT)] * 2
+
+
+def test_few_shot_agents_stop_where_their_kind_of_answer_ends(benchmark, tmp_path):
+    agent = noting(scripted_agent("A", lambda prompt, number: " 2", style="fewshot"))
+    hold("infer_single", [agent], tmp_path, prompt_style="fewshot")
+    assert agent.engine.made[0][2].stop_strings == ("\n",)
+    assert agent.engine.heard == [agent.style.solve(row.question) for row in ROWS]
+
+
+def test_an_answer_is_judged_with_its_own_question(benchmark, tmp_path):
+    agents = [scripted_agent("A", lambda prompt, number: f"\\boxed{{{prompt}}}")]
+    # A question copied into the box is no answer.
+    assert {record.verdict for record in hold("infer_single", agents, tmp_path)} == {Verdict.MISSING}
+
+
+def test_the_abler_agent_decides_each_question(benchmark, tmp_path):
+    agents = [scripted_agent("A", answers("2")), scripted_agent("B", answers("3"))]
+    for place, (ability, wanted) in enumerate([((0.9, 0.1), ["2", "2"]), ((0.1, 0.9), ["3", "3"])]):
+        records = hold("infer_single", agents, tmp_path / str(place), ability=ability)
+        assert [record.answer for record in records if record.agent == JOINT] == wanted
+
+
+@pytest.fixture
+def two_benchmarks(benchmark, monkeypatch):
+    other = replace(benchmark, name="also", load=lambda: (Row("q9", "4+1", "5"),))
+    monkeypatch.setattr(BENCHMARKS, "_names", [*BENCHMARKS.names(), "also"])
+    monkeypatch.setitem(BENCHMARKS._entries, "also", other)
+    return {"evaluation.benchmarks": "told+also"}
+
+
+def test_the_share_that_is_done_is_told_benchmark_by_benchmark(two_benchmarks, tmp_path):
+    agent, shares = scripted_agent("A", answers("2")), []
+    config = ablations.get("infer_single")(change(profile("micro"), {"models": ("A",)} | two_benchmarks))
+    with Grader() as grader:
+        infer([agent], [0.5], config, tmp_path, grader, shares.append)
+    assert shares == [0.5, 1.0]
+    records = list(read(tmp_path / "inference.jsonl", InferenceRecord))
+    assert [(record.benchmark, record.question_id) for record in records] == [
+        ("told", "q0"), ("told", "q0"), ("told", "q1"), ("told", "q1"), ("also", "q9"), ("also", "q9"),
+    ]  # fmt: skip
+
+
+def test_only_what_is_missing_is_answered(two_benchmarks, benchmark, tmp_path):
+    agent = scripted_agent("A", answers("2"))
+    hold("infer_single", [agent], tmp_path, **{"evaluation.limit": 1})
+    agent.engine.heard.clear()
+    records = hold("infer_single", [agent], tmp_path, **two_benchmarks)
+    # The first benchmark was answered for one question only, so it is answered anew.
+    assert agent.engine.heard == ["1+1", "2+1", "4+1"]
+    assert len(records) == 6
+    agent.engine.heard.clear()
+    assert hold("infer_single", [agent], tmp_path, **{"evaluation.benchmarks": "told"}) == records[:4]
+    assert agent.engine.heard == []
+
+
+def test_in_idea3_an_agent_never_meets_its_own_words_as_a_peers(tmp_path):
+    agents = [scripted_agent(name, lambda prompt, number, name=name: f"{name}{prompt.count('view')}") for name in "ABC"]
+    questions = [Question("q0", "1+1", "2"), Question("q1", "2+2", "4")]
+    modes = np.array([[True, False]] * 3)
+    said = converse(Table(agents, questions, modes, SamplingSettings(), 3), "idea3", 9)
+    assert len(said) == 3
+    fused = agents[1].engine.heard[4:]
+    assert fused[0].split("\n")[:4] == ["1+1", "mine: B0", "partner: A0", "partner: C0"]
+    assert fused[1].split("\n")[:4] == ["2+2", "mine: B0", "opponent: A0", "opponent: C0"]
+    assert [turn.text for (turn,) in said[2][1]] == ["B3", "B3"]
+
+
+def test_in_a_debate_an_agent_meets_the_others_in_their_order(tmp_path):
+    agents = [scripted_agent(name, lambda prompt, number, name=name: f"{name}{len(prompt)}") for name in "ABC"]
+    questions = [Question("q0", "1+1", "2"), Question("q1", "20+2", "22")]
+    said = converse(Table(agents, questions, np.ones((3, 2), dtype=bool), SamplingSettings(), 3), "debate", 2)
+    assert len(said) == 2
+    assert agents[1].engine.heard[2].split("\n")[:4] == ["1+1", "mine: B3", "partner: A3", "partner: C3"]
+    assert agents[1].engine.heard[3].split("\n")[:4] == ["20+2", "mine: B4", "partner: A4", "partner: C4"]

@@ -85,6 +85,21 @@ def test_equal_seeds_give_equal_coins() -> None:
     assert (first != other).any()
 
 
+def test_a_coin_without_a_ratio_is_fair() -> None:
+    many = np.full(2_000, 0.5)
+    fair = choose(rule="coin", questions=many)
+    assert (fair == choose(rule="coin", cooperation_ratio=0.5, questions=many)).all()
+    assert (fair == (np.random.default_rng(0).random(2_000) < 0.5)).all()
+
+
+def test_modes_are_recorded_under_the_names_that_records_have_always_had() -> None:
+    assert [mode.value for mode in Mode] == ["cooperate", "compete"]
+
+
+def test_no_questions_have_no_modes() -> None:
+    assert select_mode(np.zeros((2, 0)), np.zeros(0)).shape == (2, 0)
+
+
 def test_the_verdicts_may_be_written_to() -> None:
     for settings in ({}, {"disagreement": "any"}, {"rule": "coin", "cooperation_ratio": 0.5}):
         choose(**settings)[:] = True

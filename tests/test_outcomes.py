@@ -60,3 +60,40 @@ def test_an_analysis_earns_the_mean_of_the_fusions_in_its_dialogue():
     fusion = [np.array([[1.0, 0.0, 0.5, 0.5]])]
     assert analysis_rewards(fusion, dialogues=2)[0].tolist() == [[0.5, 0.5]]
     assert analysis_rewards(fusion, dialogues=4)[0].tolist() == [[1.0, 0.0, 0.5, 0.5]]
+
+
+def test_each_of_three_agents_is_calibrated_by_the_two_others():
+    rewards = [REWARDS[0], REWARDS[1], np.array([[0.0, 1.0, 0.2, 0.7], [0.3, 0.1, 0.6, 0.6]])]
+    lessons = learn(rewards, CalibrationSettings(), AdvantageSettings())
+    for agent in range(3):
+        clips, flats = [], []
+        for question in range(2):
+            peers = [rewards[peer][question] for peer in range(3) if peer != agent]
+            expected = perception_calibration(rewards[agent][question], peers)
+            np.testing.assert_allclose(lessons[agent].calibrated[question], expected.rewards)
+            before, after = (group_advantages(values) for values in (rewards[agent][question], expected.rewards))
+            np.testing.assert_allclose(lessons[agent].advantage_change[question], after - before, atol=1e-12)
+            clips += expected.clipped[~expected.flat_peers].ravel().tolist()
+            flats += expected.flat_peers.tolist()
+        assert lessons[agent].clipped.tolist() == clips
+        assert lessons[agent].flat_peers.tolist() == flats
+        np.testing.assert_array_equal(lessons[agent].rewards, rewards[agent])
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("baseline", ["group", "agents", "batch", "none"])
+def test_advantages_have_the_scale_and_baseline_of_the_settings(scale, baseline):
+    lessons = learn(REWARDS, CalibrationSettings(kind="none"), AdvantageSettings(scale=scale, baseline=baseline))
+    for agent, lesson in enumerate(lessons):
+        if baseline == "agents":
+            expected = group_advantages(np.stack(REWARDS, axis=1), scale, baseline)[:, agent]
+        else:
+            expected = group_advantages(REWARDS[agent], scale, baseline)
+        np.testing.assert_allclose(lesson.advantages, expected)
+
+
+def test_analyses_of_several_questions_are_paid_one_by_one():
+    fusion = [np.array([[1.0, 0.0, 0.5, 0.7], [0.2, 0.4, 0.0, 1.0]]), np.array([[0.0, 0.0, 1.0, 1.0]] * 2)]
+    first, second = analysis_rewards(fusion, dialogues=2)
+    np.testing.assert_allclose(first, [[0.5, 0.6], [0.3, 0.5]])
+    assert second.tolist() == [[0.0, 1.0]] * 2

@@ -24,11 +24,11 @@ def says(*answers):
     return lambda prompt, number: f"\\boxed{{{answers[number]}}}"
 
 
-def meet(*speakers, limit=64, style="micro"):
+def meet(*speakers, limit=64, styles=("micro",) * 3):
     """Two samples of each agent on each question, and what pooling makes of them."""
     config = change(CONFIG, {"sampling.max_new_tokens": limit})
     agents = [
-        scripted_agent(f"agent{n}", speak, offset=1000 * n, style=style) for n, speak in enumerate(speakers)
+        scripted_agent(f"agent{n}", speak, offset=1000 * n, style=styles[n]) for n, speak in enumerate(speakers)
     ]  # fmt: skip
     cooperation = np.ones((len(agents), len(QUESTIONS)), dtype=bool)
     table = Table(agents, QUESTIONS, cooperation, config.sampling, seed=0)
@@ -62,6 +62,7 @@ def test_a_borrowed_text_is_in_the_own_tokens_after_the_own_prompt_and_without_a
     assert max(borrowed.completion_ids) < 1000 <= min(talk.turns["sharing"][1][0][0].completion.token_ids)
     assert borrowed.prompt_ids == talk.turns["sharing"][0][0][0].prompt.ids
     assert borrowed.logprobs is None
+    assert (borrowed.question, borrowed.stage) == ("q0", "sharing")
 
 
 def test_three_agents_borrow_from_each_other_and_nobody_from_themselves():
@@ -74,8 +75,31 @@ def test_a_text_that_does_not_fit_or_was_cut_is_left_out():
     assert pooled.borrowed[0] == []
 
 
+@pytest.mark.parametrize(("limit", "borrowed"), [(9, 0), (10, 1)])
+def test_a_text_may_fill_the_limit_in_the_own_tokens_and_not_pass_it(limit, borrowed):
+    # Nine letters, and in the agent's own style a line break after them.
+    _, _, pooled = meet(says("0", "0"), says("2", "9"), limit=limit, styles=("fewshot", "micro"))
+    assert len(pooled.borrowed[0]) == borrowed
+
+
+def test_advantages_over_a_joined_group_have_the_scale_of_the_configuration():
+    talk, lessons, _ = meet(says("0", "0"), says("2", "9"))
+    pooled = pool_successes(change(CONFIG, {"advantages.scale": "none"}), talk, lessons)
+    assert pooled.lessons[0].advantages[0] == pytest.approx([0.1 - 1.3 / 3] * 2)
+    assert pooled.borrowed[0][0].advantage == pytest.approx(1.1 - 1.3 / 3)
+
+
+def test_every_question_has_a_group_of_its_own():
+    right_on = {"1+1": "2", "2+2": "4"}
+    _, _, pooled = meet(says("0", "0"), lambda prompt, number: f"\\boxed{{{right_on[prompt] if number else 9}}}")
+    assert [turn.question for turn in pooled.borrowed[0]] == ["q0", "q1"]
+    assert (pooled.lessons[0].advantages < 0).all()
+
+
 def test_a_style_that_ends_its_turns_by_a_string_gets_it_back():
-    _, _, pooled = meet(says("0", "0"), lambda prompt, number: " 2\n" if number else " 2\nmore", style="fewshot")
+    _, _, pooled = meet(
+        says("0", "0"), lambda prompt, number: " 2\n" if number else " 2\nmore", styles=("fewshot",) * 2
+    )
     agent = scripted_agent("A", says())
     assert [agent.tokenizer.decode(turn.completion_ids) for turn in pooled.borrowed[0]] == [" 2\n", " 2\n"]
 

@@ -155,3 +155,55 @@ def test_every_gold_program_passes_and_another_ones_does_not(runner: ProgramRunn
     assert all(runner.judge(gold, problem) is Verdict.CORRECT for gold, problem in zip(golds, problems, strict=True))
     others = zip(golds[1:], problems, strict=False)
     assert sum(runner.judge(gold, problem) is Verdict.CORRECT for gold, problem in others) <= 2
+
+
+def test_programs_are_admitted_up_to_their_longest() -> None:
+    program = "def f(x): return x"
+    assert admit(program + " " * (1000 - len(program)), "f") is not None
+    assert admit(program + " " * (1001 - len(program)), "f") is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "admitted"), [("-x" + "+x" * 24, True), ("--1" + "+x" * 24, False), ("x" + "+x" * 25, False)]
+)
+def test_expressions_are_admitted_up_to_a_hundred_nodes(expression: str, admitted: bool) -> None:
+    nodes = len(list(ast.walk(ast.parse(expression, mode="eval").body)))
+    assert (nodes <= 100) is admitted
+    assert (admit(f"def f(x): return {expression}", "f") is not None) is admitted
+
+
+def test_what_is_run_is_written_anew_with_its_parameters_in_their_order() -> None:
+    assert admit("def f(b: int, a):\n    'Text.'\n    return b-a  # all", "f") == "def f(b, a): return b - a"
+    assert admit("def f(x):\n    b'no text'\n    return x", "f") is None
+    assert admit("def f(x):\n    7\n    return x", "f") is None
+    assert admit("'Text.'\n'More.'\ndef f(x): return x", "f") is None
+
+
+def test_the_tolerance_of_base_tests_does_not_reach_the_others(runner: ProgramRunner) -> None:
+    problem = DOUBLE | {"base_input": [[0.5]], "plus_input": [[5 * 10**8]]}
+    off_by_one = "def f(x): return x*2 + (x > 9)"
+    assert runner.judge(off_by_one, problem) is Verdict.WRONG
+    assert runner.judge(off_by_one, problem | {"base_input": [[0.5], [5 * 10**8]], "plus_input": []}) is Verdict.CORRECT
+    assert agree([[1.0], [10**9 + 1]], [1.0, 10**9], 0)
+    assert not agree([[1.0], [10**9 + 1]], [1, 10**9], 0)
+
+
+def test_base_and_plus_tests_both_count(runner: ProgramRunner) -> None:
+    assert runner.judge("def f(x): return x*2 - (x == 3)", DOUBLE) is Verdict.WRONG
+    assert runner.judge("def f(x): return x*2 - (x == 2)", DOUBLE) is Verdict.WRONG
+    assert runner.judge("def f(x): return x*2 - (x == 2)", DOUBLE | {"base_input": [[0]]}) is Verdict.CORRECT
+
+
+@pytest.mark.parametrize(
+    ("completion", "program"),
+    [
+        ("```\ndef f(x): return 1\n```\n```\ndef g(x): return 2\n```", "def f(x): return 1"),
+        ("def f(x):\n\n    return x\n  # more\nend", "def f(x):\n\n    return x\n  # more"),
+        ("def f(x):\n\treturn x\n\n\n", "def f(x):\n\treturn x"),
+        ("one\ntwo\ndef f(x):\n return 1\ndef g(x):\n return 2", "def f(x):\n return 1"),
+        ("  def f(x): return x", "def f(x): return x"),
+        ("define\ndef f(x): return x", "def f(x): return x"),
+    ],
+)
+def test_a_function_ends_where_its_lines_do(completion: str, program: str) -> None:
+    assert extract_program(completion) == program

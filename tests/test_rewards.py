@@ -57,3 +57,33 @@ def test_a_question_copied_into_the_box_is_no_answer():
         scores = score(said, STYLES.get("chat"), VERIFIED, grader)
     assert [item.verdict for item in scores] == [Verdict.MISSING, Verdict.CORRECT]
     assert scores[0].reward == 0
+
+
+def test_the_weights_of_steps_and_form_are_those_of_the_settings():
+    settings = RewardSettings(kind="graded", format_weight=0.2, step_weight=0.25)
+    wrong = answer("3+5=8 8-2=5 \\boxed{5}")
+    assert reward(Verdict.WRONG, wrong, settings) == pytest.approx(0.25 * 0.5 + 0.2)
+    assert reward(Verdict.CORRECT, answer("\\boxed{6}"), settings) == pytest.approx(1.2)
+    assert reward(Verdict.MISSING, answer("3+5=8"), settings) == pytest.approx(0.25 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("0.5 + 1 = 1.5", 1),
+        ("0. 5+1=1.5", 0),
+        ("10.5+1=1.5", 0),
+        (".0.5+1=1.5", 0),
+        ("0.5+1=1.52", 0),
+        ("0.5+1=1.5.", 1),
+    ],
+)
+def test_numbers_of_a_step_are_whole(text, share):
+    assert right_steps(text, ["0.5+1=1.5"]) == share
+
+
+def test_a_step_is_looked_for_behind_the_one_before_it():
+    assert right_steps("1+1=2", ["1+1=2", "1+1=2"]) == 0.5
+    assert right_steps("1+1=2 1+1=2", ["1+1=2", "1+1=2"]) == 1
+    assert right_steps("2+2=4", ["1+1=2", "2+2=4"]) == 0.5
+    assert right_steps("anything", []) == 0

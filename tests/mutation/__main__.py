@@ -1,0 +1,142 @@
+"""`nox -s mutants`: changes our modules in small ways, one at a time, and asks the tests whether they notice.
+
+A mutant that no test kills either shows a missing test, or changes nothing and stands in `equivalent.toml` with the
+reason. Ends with status 1 where one is neither, where fewer than 95 % are killed, where a file's time was not enough,
+or where the list speaks of mutants that no longer exist. Existing tools do not fit: cosmic-ray starts a process per
+mutant, which here imports torch for six seconds, and mutmut leaves out decorated functions and module-level code, and
+rewrites the files whose hashes our records carry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from files import TESTS
+from operators import Mutant, mutants
+from trials import ROOT, Running, Trials
+
+SHARE = 0.95
+"""Of a run's mutants that must be killed."""
+Key = tuple[str, str, str]
+"""Function, line before, line after."""
+
+
+@dataclass
+class Result:
+    """What became of the mutants of one file."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    survivors: list[Mutant] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="nox -s mutants --", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("files", nargs="*", help="such as ilr_bench/idea3.py; all of tests/mutation/files.py if none")
+    parser.add_argument("--sample", type=int, help="so many mutants of each file, drawn by the seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes at a time")
+    parser.add_argument("--minutes", type=float, default=60, help="time limit per file")
+    parser.add_argument("--function", help="only mutants of functions whose names contain this")
+    parser.add_argument("--listed", action="store_true", help="run what is listed as equivalent too")
+    arguments = parser.parse_args()
+    listed = {(row["function"], row["before"], row["after"]) for row in equivalent()}
+    found: set[Key] = set()
+    totals, complete = Counter[str](), True
+    for file in arguments.files or TESTS:
+        chosen = mutants((ROOT / file).read_text(encoding="utf-8"))
+        found |= {key(mutant) for mutant in chosen}
+        if arguments.function:
+            chosen = [mutant for mutant in chosen if arguments.function in mutant.function]
+        if not arguments.listed:
+            skipped = [mutant for mutant in chosen if key(mutant) in listed]
+            chosen = [mutant for mutant in chosen if key(mutant) not in listed]
+            totals["equivalent"] += len(skipped)
+        random.Random(arguments.seed).shuffle(chosen)
+        chosen = chosen[: arguments.sample]
+        result = run(file, chosen, arguments.workers, 60 * arguments.minutes)
+        totals += result.outcomes
+        complete &= result.outcomes["not run"] == 0
+        show(file, result)
+    stale = listed - found if not arguments.files else set()
+    for function, before, after in sorted(stale):
+        say(f"listed, but no mutant of today: {function}: {before} -> {after}")
+    killed, survived = totals["killed"] + totals["timeout"], totals["survived"]
+    share = killed / max(1, killed + survived)
+    say(f"all files: {described(totals)}; {share:.1%} killed")
+    sys.exit(int(bool(survived) or share < SHARE or not complete or bool(stale)))
+
+
+def run(file: str, chosen: list[Mutant], workers: int, seconds: float) -> Result:
+    """Tests the mutants of one file, within a time limit."""
+    result, folder = Result(), Path(tempfile.mkdtemp(prefix="mutants-"))
+    tests = [ROOT / "tests" / f"{name}.py" for name in TESTS[file].split()]
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    try:
+        trials = Trials(module, ROOT / file, tests, folder)
+        running: dict[int, Running] = {}
+        started, waiting = time.monotonic(), list(enumerate(chosen))[::-1]
+        while waiting or running:
+            if time.monotonic() - started > seconds:
+                result.outcomes["not run"] += len(waiting)
+                waiting.clear()
+            while waiting and len(running) < workers:
+                number, mutant = waiting.pop()
+                running[number] = trials.start(number, mutant.source, mutant.first_line)
+            for number, process in list(running.items()):
+                outcome = trials.finished(process)
+                if outcome is not None:
+                    del running[number]
+                    result.outcomes[outcome] += 1
+                    if outcome == "survived":
+                        result.survivors.append(chosen[number])
+            time.sleep(0.01)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def show(file: str, result: Result) -> None:
+    """A file's line, and its survivors below it."""
+    say(f"{file}: {described(result.outcomes)}")
+    for mutant in sorted(result.survivors, key=lambda mutant: mutant.line):
+        say(f"  {file}:{mutant.line} in {mutant.function}\n    - {mutant.before}\n    + {mutant.after}")
+
+
+def described(outcomes: Counter[str]) -> str:
+    """Such as `12 killed, 1 survived`."""
+    order = ("killed", "timeout", "survived", "equivalent", "not run")
+    return ", ".join(f"{outcomes[name]} {name}" for name in order if outcomes[name]) or "nothing to change"
+
+
+def equivalent() -> list[dict[str, str]]:
+    """Mutants that change nothing, each with the reason."""
+    files = sorted(Path(__file__).parent.glob("equivalent*.toml"))
+    rows = [row for file in files for row in tomllib.loads(file.read_text(encoding="utf-8")).get("mutant", [])]
+    if any(set(row) != {"function", "before", "after", "reason"} for row in rows):
+        raise SystemExit("equivalent.toml: every mutant has a function, before, after and reason")
+    return list(rows)
+
+
+def key(mutant: Mutant) -> Key:
+    """What a mutant is listed under: its place in the file may change, and the file's too."""
+    return mutant.function, mutant.before, mutant.after
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
