@@ -18,7 +18,6 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from files import TESTS
@@ -29,14 +28,6 @@ SHARE = 0.95
 """Of a run's mutants that must be killed."""
 Key = tuple[str, str, str]
 """Function, line before, line after."""
-
-
-@dataclass
-class Result:
-    """What became of the mutants of one file."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    survivors: list[Mutant] = field(default_factory=list)
 
 
 def main() -> None:
@@ -63,10 +54,10 @@ def main() -> None:
             totals["equivalent"] += len(skipped)
         random.Random(arguments.seed).shuffle(chosen)
         chosen = chosen[: arguments.sample]
-        result = run(file, chosen, arguments.workers, 60 * arguments.minutes)
-        totals += result.outcomes
-        complete &= result.outcomes["not run"] == 0
-        show(file, result)
+        outcomes = run(file, chosen, arguments.workers, 60 * arguments.minutes)
+        totals += outcomes
+        complete &= outcomes["not run"] == 0
+        say(f"{file}: {described(outcomes)}")
     stale = listed - found if not arguments.files else set()
     for function, before, after in sorted(stale):
         say(f"listed, but no mutant of today: {function}: {before} -> {after}")
@@ -76,9 +67,9 @@ def main() -> None:
     sys.exit(int(bool(survived) or share < SHARE or not complete or bool(stale)))
 
 
-def run(file: str, chosen: list[Mutant], workers: int, seconds: float) -> Result:
-    """Tests the mutants of one file, within a time limit."""
-    result, folder = Result(), Path(tempfile.mkdtemp(prefix="mutants-"))
+def run(file: str, chosen: list[Mutant], workers: int, seconds: float) -> Counter[str]:
+    """Tests the mutants of one file, within a time limit, and shows those that survive."""
+    outcomes, folder = Counter[str](), Path(tempfile.mkdtemp(prefix="mutants-"))
     tests = [ROOT / "tests" / f"{name}.py" for name in TESTS[file].split()]
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     try:
@@ -87,7 +78,7 @@ def run(file: str, chosen: list[Mutant], workers: int, seconds: float) -> Result
         started, waiting = time.monotonic(), list(enumerate(chosen))[::-1]
         while waiting or running:
             if time.monotonic() - started > seconds:
-                result.outcomes["not run"] += len(waiting)
+                outcomes["not run"] += len(waiting)
                 waiting.clear()
             while waiting and len(running) < workers:
                 number, mutant = waiting.pop()
@@ -96,20 +87,18 @@ def run(file: str, chosen: list[Mutant], workers: int, seconds: float) -> Result
                 outcome = trials.finished(process)
                 if outcome is not None:
                     del running[number]
-                    result.outcomes[outcome] += 1
+                    outcomes[outcome] += 1
                     if outcome == "survived":
-                        result.survivors.append(chosen[number])
+                        show(file, chosen[number])
             time.sleep(0.01)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return result
+    return outcomes
 
 
-def show(file: str, result: Result) -> None:
-    """A file's line, and its survivors below it."""
-    say(f"{file}: {described(result.outcomes)}")
-    for mutant in sorted(result.survivors, key=lambda mutant: mutant.line):
-        say(f"  {file}:{mutant.line} in {mutant.function}\n    - {mutant.before}\n    + {mutant.after}")
+def show(file: str, mutant: Mutant) -> None:
+    """A survivor: where it is, and the changed lines before and after."""
+    say(f"  {file}:{mutant.line} in {mutant.function}\n    - {mutant.before}\n    + {mutant.after}")
 
 
 def described(outcomes: Counter[str]) -> str:
