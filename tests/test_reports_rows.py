@@ -30,6 +30,18 @@ def test_columns_stand_in_the_papers_order_by_kind_then_by_name() -> None:
     assert (found.benchmarks("Avg"), found.benchmarks("aime")) == (found.maths, ("aime",))
 
 
+def test_the_papers_columns_and_rows_stand_in_its_order() -> None:
+    columns = ("gsm8k", "math500", "minerva", "olympiadbench", "aime")
+    micro = ("micro_short_chain", "micro_word_problem", "micro_two_step", "micro_long_chain", "micro_ood")
+    for names in (columns, micro):
+        found = find_columns(told({("base", "A", "A", 0): {name: [1] for name in sorted(names)}}))
+        assert found.maths == names
+    variants = ("base", "grpo", "ppo", "grpo_matched", "di_only", "pc_only", "ilr", "a_variant_of_ours")
+    rows = find_rows(told({(variant, "A", "A", 0): {"x": [1]} for variant in sorted(variants)}))
+    assert tuple(row.variant for row in rows) == variants
+    assert columns == PAPER_MATHS
+
+
 def test_with_all_of_the_papers_columns_its_average_is_of_those_alone() -> None:
     four = told({("base", "A", "A", 0): {name: [1] for name in (*PAPER_MATHS[:4], "zebra")}})
     assert find_columns(four).maths == (*PAPER_MATHS[:4], "zebra")
@@ -87,6 +99,9 @@ def test_equal_answers_in_two_groups_are_one_row_and_others_carry_their_group() 
 def test_a_group_without_an_untrained_row_joins_behind_those_that_have_one() -> None:
     rows = find_rows(told({("ilr", "A+C", "A", 0): {"x": [1]}, ("base", "A+B", "A", 0): {"x": [1]}}))
     assert [(row.label, row.models) for row in rows] == [("base", "A+B"), ("ilr (A+C)", "A+C")]
+    later = {("ilr", "C+A", agent, 0): {"x": [1]} for agent in "CA"}
+    rows = find_rows(told(later | {("base", "A+B", agent, 0): {"x": [1]} for agent in "AB"}))
+    assert [row.section for row in rows] == ["A", "A", "B", "C"]
 
 
 def test_twins_are_named_by_their_agent_and_folders_only_where_names_meet() -> None:
