@@ -126,8 +126,9 @@ def test_all_memory_is_not_to_be_had(runner: ProgramRunner) -> None:
 
 
 def test_a_canonical_solution_that_cannot_run_is_named(runner: ProgramRunner) -> None:
-    with pytest.raises(ConfigurationError, match="Test/0"):
-        runner.judge("def f(x): return 1", DOUBLE | {"canonical_solution": "def f(x): return x**2"})
+    for solution in ("def f(x): return x**2", "def f(x): return 2 // x", "def f(x): return y"):
+        with pytest.raises(ConfigurationError, match="Test/0"):
+            runner.judge("def f(x): return 1", DOUBLE | {"canonical_solution": solution})
 
 
 @pytest.mark.parametrize(

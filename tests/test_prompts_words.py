@@ -71,10 +71,14 @@ def test_micro_prompts_word_by_word(mode: Mode, peer: str, look: str, join: str)
         ("ab c", None),
         ("a b B", None),
         ("a b d", None),
+        ("a bb c", None),
+        ("aa b c", None),
     ],
 )
-def test_a_micro_ranking_is_what_stands_last(text: str, ranking: tuple[int, ...] | None) -> None:
+def test_a_ranking_is_what_stands_last(text: str, ranking: tuple[int, ...] | None) -> None:
     assert MICRO.parse_ranking(text, 3) == ranking
+    if ":" not in text:
+        assert FEWSHOT.parse_ranking(text, 3) == ranking
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,15 @@ def test_chat_models_rank_by_numbers_from_one() -> None:
     assert prompt.split("\n\n")[:3] == ["Question 1: first", "Question 2: second", "Question 3: third"]
     assert "these 3 questions" in prompt
     assert CHAT.parse_ranking(r"\boxed{2, 1, 3}", 3) == (1, 0, 2)
-    for bad in (r"\boxed{0, 1, 2}", r"\boxed{1, 2}", r"\boxed{1, 2, x}", r"\boxed{1 2 3}", "1, 2, 3"):
+    for bad in (
+        r"\boxed{0, 1, 2}",
+        r"\boxed{1, 2}",
+        r"\boxed{1, 2, x}",
+        r"\boxed{1, x, 3}",
+        r"\boxed{x, 2, 3}",
+        r"\boxed{1 2 3}",
+        "1, 2, 3",
+    ):
         assert CHAT.parse_ranking(bad, 3) is None
 
 

@@ -30,6 +30,18 @@ def test_columns_stand_in_the_papers_order_by_kind_then_by_name() -> None:
     assert (found.benchmarks("Avg"), found.benchmarks("aime")) == (found.maths, ("aime",))
 
 
+def test_the_papers_columns_and_rows_stand_in_its_order() -> None:
+    columns = ("gsm8k", "math500", "minerva", "olympiadbench", "aime")
+    micro = ("micro_short_chain", "micro_word_problem", "micro_two_step", "micro_long_chain", "micro_ood")
+    for names in (columns, micro):
+        found = find_columns(told({("base", "A", "A", 0): {name: [1] for name in sorted(names)}}))
+        assert found.maths == names
+    variants = ("base", "grpo", "ppo", "grpo_matched", "di_only", "pc_only", "ilr", "a_variant_of_ours")
+    rows = find_rows(told({(variant, "A", "A", 0): {"x": [1]} for variant in sorted(variants)}))
+    assert tuple(row.variant for row in rows) == variants
+    assert columns == PAPER_MATHS
+
+
 def test_with_all_of_the_papers_columns_its_average_is_of_those_alone() -> None:
     four = told({("base", "A", "A", 0): {name: [1] for name in (*PAPER_MATHS[:4], "zebra")}})
     assert find_columns(four).maths == (*PAPER_MATHS[:4], "zebra")
@@ -87,6 +99,9 @@ def test_equal_answers_in_two_groups_are_one_row_and_others_carry_their_group() 
 def test_a_group_without_an_untrained_row_joins_behind_those_that_have_one() -> None:
     rows = find_rows(told({("ilr", "A+C", "A", 0): {"x": [1]}, ("base", "A+B", "A", 0): {"x": [1]}}))
     assert [(row.label, row.models) for row in rows] == [("base", "A+B"), ("ilr (A+C)", "A+C")]
+    later = {("ilr", "C+A", agent, 0): {"x": [1]} for agent in "CA"}
+    rows = find_rows(told(later | {("base", "A+B", agent, 0): {"x": [1]} for agent in "AB"}))
+    assert [row.section for row in rows] == ["A", "A", "B", "C"]
 
 
 def test_twins_are_named_by_their_agent_and_folders_only_where_names_meet() -> None:
@@ -95,6 +110,8 @@ def test_twins_are_named_by_their_agent_and_folders_only_where_names_meet() -> N
     rows = find_rows(frames)
     assert [row.label for row in rows] == ["base", "twins (A.1 in A+A)", "twins (A.2 in A+A)"]
     assert [model_of(frames, row) for row in rows] == ["A"] * 3
+    pair = told({("base", "A+B", agent, 0): {"x": [1]} for agent in "AB"}, {"A": "x/a", "B": "y/b"})
+    assert [model_of(pair, row) for row in find_rows(pair)] == ["x/a", "y/b"]
     one = {("base", "A", "A", 0): {"x": [1]}, ("base", "B", "B", 0): {"x": [1]}}
     assert [row.section for row in find_rows(told(one, {"A": "x/a", "B": "y/b/"}))] == ["a", "b"]
     assert [row.section for row in find_rows(told(one, {"A": "x/a", "B": "y/a"}))] == ["x/a", "y/a"]
@@ -171,6 +188,13 @@ def test_the_variance_between_runs_is_pooled_over_trained_rows_that_differ() -> 
     assert found.run_variance([row_of(rows, "base")], "Avg") is None
 
 
+def test_two_runs_have_a_variance_and_rows_without_the_column_none() -> None:
+    frames = told(trained("ilr", (0.3, 0.6), 1) | {("base", "A+B", "A", 0): {"y": [1]}})
+    pool = accuracies(frames).run_variance(find_rows(frames), "x")
+    assert pool is not None
+    assert (pool.value, pool.df) == (pytest.approx(np.var([np.mean(run) for run in runs((0.3, 0.6), 1)], ddof=1)), 1)
+
+
 def test_a_comparison_pairs_common_questions_and_runs() -> None:
     frames = told(
         {
@@ -200,7 +224,9 @@ def test_a_comparison_pairs_common_questions_and_runs() -> None:
 def test_gains_are_over_the_untrained_model_with_the_same_settings() -> None:
     gains = {"base": 0, "ilr": 1, "base temperature=2": 2, "ilr temperature=2": 4, "ilr steps=3": 5}
     answers = {(variant, "A", "A", 0): {"x": [1.0] * count + [0.0] * (5 - count)} for variant, count in gains.items()}
-    found = averages(told(answers | {("ilr", "A", "B", 0): {"x": [1, 1, 1, 0, 0]}}))
+    alone = {("ilr", "A", "B", 0): {"x": [1, 1, 1, 0, 0]}, ("base", "A", "C", 0): {"x": [0, 0, 0, 0, 1]}}
+    found = averages(told(answers | alone))
+    assert {row.section for row in found.gains} == {"A"}
     assert found.headline == "Avg"
     assert {row.label: cell.interval.mean for row, cell in found.cells.items() if row.section == "A"} == {
         label: count / 5 for label, count in gains.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-STATISTICS = "oracles/test_statistics_forms oracles/test_statistics_corners"
+STATISTICS = "oracles/test_statistics_forms oracles/test_statistics_max_t oracles/test_statistics_corners"
 TABLES = "test_reports_rows test_reports_comparison"
 
 ANSWERS = {
@@ -34,7 +34,7 @@ ANSWERS = {
     "ablations/registry.py": "test_ablations",
     "reports/statistics.py": STATISTICS,
     "reports/statistics_families.py": "oracles/test_statistics oracles/test_statistics_power",
-    "reports/statistics_permutation.py": "oracles/test_statistics_forms oracles/test_statistics_anova",
+    "reports/statistics_permutation.py": "oracles/test_statistics_max_t oracles/test_statistics_forms",
     "reports/statistics_power.py": "oracles/test_statistics_forms oracles/test_statistics_power",
     "reports/accuracy.py": TABLES,
     "reports/averages.py": "test_reports_rows",

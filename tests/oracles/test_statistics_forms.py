@@ -280,7 +280,7 @@ def test_a_detectable_effect_has_its_power_under_the_noncentral_t(df: int, alpha
     effect = statistics.minimum_detectable_effect(0.5, df, alpha, power)
     limit = stats.t.ppf(1 - alpha / 2, df)
     found = stats.nct.sf(limit, df, effect / 0.5) + stats.nct.cdf(-limit, df, effect / 0.5)
-    assert found == pytest.approx(power, abs=5e-4)
+    assert found == pytest.approx(power, abs=2e-5)
 
 
 def test_a_critical_value_takes_the_place_of_alpha() -> None:
