@@ -128,6 +128,7 @@ MODES = [[True, False], [False, True], [True, True]]
 
 def test_an_agent_hears_every_peer_but_not_itself_in_the_dialogue_at_hand():
     seats = counted_table(("A", "B", "C"), MODES)
+    assert seats.hears == "peers"
     ideas, analyses, _ = hold(seats, [3, 3, 3], 2, [2, 2, 2])
     style = STYLES.get("micro")
     for agent, seat in enumerate(seats.agents):
