@@ -1,5 +1,7 @@
 """Advantages against their closed forms, for every scale and baseline."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -101,3 +103,20 @@ def test_two_answers_are_enough_for_a_deviation_and_one_in_a_batch_is_none():
 def test_a_group_moved_exactly_by_the_threshold_counts_as_unchanged():
     assert changed(np.zeros(2), np.array([CHANGE_THRESHOLD, 0.0])).tolist() is False
     assert changed(np.zeros((2, 2)), np.array([[0.0, -0.002], [0.0009, 0.0009]])).tolist() == [True, False]
+
+
+def test_where_nothing_can_be_learnt_nothing_is_divided_by():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert group_advantages([[1.0], [0.0]]).tolist() == [[0.0], [0.0]]
+        assert group_advantages([[0.5, 0.5], [0.5, 0.5]]).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+        assert group_advantages([[0.5, 0.5]], "batch").tolist() == [[0.0, 0.0]]
+
+
+def test_a_single_group_needs_no_further_axis():
+    np.testing.assert_allclose(group_advantages([1.0, 0.0]), [0.5**0.5, -(0.5**0.5)])
+
+
+def test_advantages_that_stay_are_unchanged_however_large():
+    assert changed(np.array([[1.0, -1.0]]), np.array([[1.0, -1.0]])).tolist() == [False]
+    assert changed(np.array([[1.0, -1.0]]), np.array([[-1.0, 1.0]])).tolist() == [True]

@@ -1,5 +1,7 @@
 """Who hears what in a discussion, and how many turns there are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scripted import scripted_agent
@@ -126,6 +128,7 @@ MODES = [[True, False], [False, True], [True, True]]
 
 def test_an_agent_hears_every_peer_but_not_itself_in_the_dialogue_at_hand():
     seats = counted_table(("A", "B", "C"), MODES)
+    assert seats.hears == "peers"
     ideas, analyses, _ = hold(seats, [3, 3, 3], 2, [2, 2, 2])
     style = STYLES.get("micro")
     for agent, seat in enumerate(seats.agents):
@@ -197,3 +200,26 @@ def test_some_of_the_questions_by_themselves_are_spoken_of_as_among_all():
 def test_no_questions_ask_for_nothing():
     seats = table(("A", "B")).part(range(2, 2))
     assert hold(seats, [1, 1], 1, [1, 1]) == ([[], []],) * 3
+
+
+def test_prompts_of_an_earlier_process_are_counted_per_question():
+    seats = counted_table(("A", "B"), [[True] * 3, [False] * 3])
+    part = replace(seats, questions=(*QUESTIONS, Question("q3", "3+3", "6"))).part(range(1, 3))
+    hold(part, [2, 2], 2, [1, 1])
+    assert [call.first for call in seats.agents[1].engine.calls] == [1, 2, 2]
+
+
+def test_every_agent_speaks_in_its_own_style():
+    agents = [scripted_agent(name, counted(name), style=name) for name in ("micro", "chat")]
+    seats = Table(agents, QUESTIONS, np.array(MODES[:2]), SamplingSettings(), 0)
+    ideas, analyses, _ = hold(seats, [1, 1], 1, [1, 1])
+    for agent, other in ((0, 1), (1, 0)):
+        style, expected = STYLES.get(agents[agent].name), []
+        said = [[by_agent[n][0][0].text for n in (agent, other)] for by_agent in (ideas, analyses)]
+        mode = seats.mode(agent, 0)
+        expected = [
+            style.solve("1+1"),
+            style.analyse("1+1", said[0][0], said[0][1:], mode),
+            style.fuse("1+1", said[0][0], said[0][1:], said[1][0], said[1][1:], mode),
+        ]
+        assert agents[agent].engine.heard[::2] == expected

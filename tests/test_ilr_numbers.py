@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,7 +53,9 @@ def speaker(period):
 class Held:
     """A run, and what can be seen of it."""
 
-    def __init__(self, variant, folder, steps=2, first=1, last=None, ability=(0.3, 0.6), limit=10_000, **changes):
+    def __init__(
+        self, variant, folder, steps=2, first=1, last=None, ability=(0.3, 0.6), limit=10_000, again=None, **changes
+    ):
         start = change(
             profile("micro"),
             {"training.steps": steps, "training.questions_per_step": 5, "questions.train": COUNT, "seed": SEED}
@@ -73,6 +76,8 @@ class Held:
                 self.agents, self.notebooks, TRAINING, VALIDATION, DIFFICULTY, np.array(ability), grader, stopwatch
             )
             train(self.config, self.room, first, self._finished, last)
+            if again is not None:
+                again(self)
         stopwatch.write(1)
 
     def _finished(self, step, records, dialogues):
@@ -327,6 +332,33 @@ def test_without_a_discussion_a_record_says_nothing_of_it(tmp_path):
         assert record.flat_peer_share is record.changed_group_share is record.mean_advantage_change is None
     assert [dialogue.dialogue for dialogue in held.dialogues] == [0] * 5
     assert all(len(dialogue.turns) == 2 * 4 for dialogue in held.dialogues)
+
+
+def test_where_rollouts_are_pooled_each_agent_also_learns_its_peers_right_ideas(tmp_path):
+    held = Held("peer_pooling", tmp_path, steps=1)
+    for agent, record in enumerate(held.records):
+        right = [
+            turn.text for q in asked(1) for turn in held.turns(1, 1 - agent, "sharing", q) if turn.verdict == "correct"
+        ]
+        own = [turn for q in asked(1) for turn in held.turns(1, agent, "sharing", q)]
+        taught, speaker = held.notebooks[agent].taught[1], held.agents[agent]
+        assert [speaker.decode(turn.completion_ids) for turn in taught[-len(right) :]] == right
+        assert record.borrowed_turns == len(right) == sum(turn.logprobs is None for turn in taught)
+        joined = [0.1 if turn.verdict == "wrong" else 1.1 for turn in own[:4]] + [1.1] * (len(right) // 5)
+        assert [turn.advantage for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
+
+
+def test_the_model_that_is_updated_takes_its_turn_on_the_device(tmp_path):
+    entered = []
+
+    def again(held):
+        held.room.residence = SimpleNamespace(enter=entered.append)
+        for agent in held.agents:
+            agent.model = agent.name
+        train(held.config, held.room, 1, lambda step, records, dialogues: None)
+
+    Held("grpo", tmp_path, steps=1, again=again)
+    assert entered == ["A", "B"]
 
 
 def test_questions_of_a_step_come_from_epochs_that_the_seed_shuffles():

@@ -14,7 +14,9 @@ TESTS = {
     "ilr_bench/pooling.py": "test_pooling",
     "ilr_bench/difficulty.py": "test_difficulty",
     "ilr_bench/rewards.py": "test_rewards",
-    "ilr_bench/policy_update.py": "test_policy_update test_policy_update_broken test_policy_update_memory",
+    "ilr_bench/policy_update.py": (
+        "test_policy_update_written_out test_policy_update test_policy_update_broken test_policy_update_memory"
+    ),
     "ilr_bench/trl_loss.py": "test_policy_update",
     "ilr_bench/ppo.py": "test_ppo test_policy_update_memory",
     "ilr_bench/gae.py": "test_ppo",
