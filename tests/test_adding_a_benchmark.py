@@ -82,8 +82,9 @@ def test_reports_sort_it_by_the_subject_that_it_states_whatever_its_name(
         file.write("WORDS = replace(DOUBLES, name='mbpp_words', subject='general')\n")
         file.write("PUZZLES = replace(DOUBLES, name='puzzles', subject='code')\n")
     with (package / "my_package-1.0.dist-info" / "entry_points.txt").open("a") as file:
-        file.write("words = my_package.doubles:WORDS\npuzzles = my_package.doubles:PUZZLES\n")
-    environment["PYTHONPATH"] += f"{os.pathsep}{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[1]}"
+        file.write("mbpp_words = my_package.doubles:WORDS\npuzzles = my_package.doubles:PUZZLES\n")
+    folders = [environment["PYTHONPATH"], str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    environment["PYTHONPATH"] = os.pathsep.join(folders)
     ran = run("-c", TRIAL, str(tmp_path), environment=environment)
     expected = "Columns(maths=('micro_short_chain', 'doubles'), code=('micro_code', 'puzzles'), other=('mbpp_words',))"
     assert ran.stdout.splitlines()[-1:] == [expected], ran.stderr

@@ -141,7 +141,7 @@ def test_a_group_is_scored_in_one_call(tmp_path: Path, grader: Grader) -> None:
     agent = answering(lambda prompt: "def f(x): return x+1" if "f(x)" in prompt else r"\boxed{7}")
     scores = evaluate(agent, ["micro"], EvaluationSettings(limit=3), tmp_path, 0, grader)  # type: ignore[arg-type]
     assert tuple(scores) == GROUPS["micro"]
-    assert {path.name for path in tmp_path.glob("[!.]*")} == {f"{name}.jsonl" for name in GROUPS["micro"]}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {f"{name}.jsonl" for name in GROUPS["micro"]} | {"lm_eval"}
 
 
 def test_equal_runs_write_equal_bytes_and_seed_nothing_global(tmp_path: Path, grader: Grader) -> None:

@@ -82,8 +82,8 @@ def test_at_most_a_fiftieth_of_a_benchmark_is_excepted_each_with_its_reason(name
 def test_benchmarks_are_listed_with_rows_groups_data_and_exceptions() -> None:
     listed = CliRunner().invoke(app, ["benchmarks"]).output.splitlines()
     heading, rows = listed[0].split(), {line.split()[0]: line for line in listed[1:]}
-    assert heading[:5] == ["name", "rows", "kind", "groups", "exceptions"]
-    assert rows["mmlu_pro"].split()[1:5] == ["12,032", "choice", "paper-v4", "0"]
+    assert heading[:6] == ["name", "rows", "kind", "subject", "groups", "exceptions"]
+    assert rows["mmlu_pro"].split()[1:6] == ["12,032", "choice", "general", "paper-v4", "0"]
     assert "minerva_math/test.jsonl, svc-huggingface/minerva-math" in rows["minerva"]
     assert set(rows) == set(names())
     reasons = CliRunner().invoke(app, ["benchmarks", "--exceptions"]).output

@@ -48,7 +48,8 @@ def test_with_all_of_the_papers_columns_its_average_is_of_those_alone() -> None:
     all_five = told({("base", "A", "A", 0): {name: [1] for name in (*PAPER_MATHS, "zebra")}})
     assert find_columns(all_five).maths == PAPER_MATHS
     assert find_columns(all_five).other == ("zebra",)
-    assert find_columns(all_five, {"zebra": "code", "aime": "other"}).code == ("zebra",)
+    stated = find_columns(replace(all_five, subjects={"zebra": "code", "aime": "general"}))
+    assert (stated.code, stated.other) == (("zebra",), ("aime",))
 
 
 def test_without_maths_the_first_column_is_what_comparisons_are_about() -> None:

@@ -56,9 +56,9 @@ def test_curves_are_logged_and_what_a_neighbour_has_finished_is_taken_over(
     waited: list[bool] = []
     run_trial = together.run_trial
 
-    def attended(*given: Any, ranks: Ranks) -> Any:
+    def attended(*given: Any, ranks: Ranks, **named: Any) -> Any:
         waited.append(ranks.attended)
-        return run_trial(*given, ranks=ranks)
+        return run_trial(*given, ranks=ranks, **named)
 
     monkeypatch.setattr(together, "run_trial", attended)
     together.run_together(both, "micro", runs / "second", "test", ("memory",))

@@ -36,7 +36,7 @@ def told(answers: Told, models: Mapping[str, str] | None = None) -> StudyFrames:
     nothing = pd.DataFrame()
     study = Study("micro", "command", ())
     frame = pd.DataFrame(samples)
-    return StudyFrames(Path(), study, pd.DataFrame(trials), nothing, frame, frame, {}, {}, ())
+    return StudyFrames(Path(), study, pd.DataFrame(trials), nothing, frame, frame, {}, {}, {}, ())
 
 
 def row_of(rows: Sequence[Row], label: str, section: str = "A") -> Row:
