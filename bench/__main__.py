@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bench.parts import Part, parts
 from bench.results import Row, Unfinished, collect, compare, save
-from ilr_bench.console import fail_in_one_line, note
-from ilr_bench.errors import IlrError, MissingInputError
+from ilr_bench.core.console import fail_in_one_line, note
+from ilr_bench.core.errors import IlrError, MissingInputError
 
 UNFINISHED = Path("runs", "bench")
 OUT = Path(__file__).with_name("results.json")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.results import REST, Row
-from ilr_bench.timing import Stopwatch, peak_memory
+from ilr_bench.storage.timing import Stopwatch, peak_memory
 
 Clock = Callable[[], float]
 

@@ -23,20 +23,20 @@ from bench.limits import Group, Limits, limits_of, sampling_bytes, sampling_oper
 from bench.parts import Cell
 from bench.results import Row, comparison
 from bench.shapes import PAD, SIZES, make_model, make_tokenizer
-from ilr_bench import ilr
-from ilr_bench.agent import Agent, Prompt
-from ilr_bench.config import IDEA3_STAGES, RunConfig, change
-from ilr_bench.costs.architecture import Architecture
-from ilr_bench.costs.fits import available_memory
-from ilr_bench.costs.memory import activations
-from ilr_bench.generation.base import Completion, Request
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.grading import Grader
-from ilr_bench.outcomes import Discussion, Lesson
-from ilr_bench.policy_update import PolicyUpdater
-from ilr_bench.profiles import profile
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig, change
+from ilr_bench.core.profiles import profile
+from ilr_bench.generation.agent import Agent, Prompt
+from ilr_bench.generation.engine import Completion, Request
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.grading.math import Grader
+from ilr_bench.learner.grpo import PolicyUpdater
+from ilr_bench.method import loop
+from ilr_bench.method.outcomes import Discussion, Lesson
 from ilr_bench.prompts import STYLES
-from ilr_bench.questions.base import Question
+from ilr_bench.study.cost.architecture import Architecture
+from ilr_bench.study.cost.fits import available_memory
+from ilr_bench.study.cost.memory import activations
+from ilr_bench.tasks.types import Question
 
 QUESTION_WORDS = 24
 """With what the style adds, a prompt of 36 tokens."""
@@ -77,7 +77,7 @@ class Joint:
     """A joint step that can be taken again and again."""
 
     cell: Cell
-    room: ilr.Classroom
+    room: loop.Classroom
     config: RunConfig
     watch: MemoryWatch
     step: int = 0
@@ -93,11 +93,11 @@ class Joint:
     def take(self) -> None:
         """The step, optimizer steps included."""
         self.step += 1
-        table, places = ilr.select(self.config, self.room, self.step)
-        talk = ilr.discuss(self.config, self.room, table, places)
-        lessons = ilr.calibrate(self.config, talk)
+        table, places = loop.select(self.config, self.room, self.step)
+        talk = loop.discuss(self.config, self.room, table, places)
+        lessons = loop.calibrate(self.config, talk)
         taught = {stage: [self._taught(lesson) for lesson in by_agent] for stage, by_agent in lessons.items()}
-        ilr.update(self.config, self.room, talk, taught, [[] for _ in table.agents], self.step)
+        loop.update(self.config, self.room, talk, taught, [[] for _ in table.agents], self.step)
         self.talk = talk
 
     def _taught(self, lesson: Lesson) -> Lesson:
@@ -146,7 +146,7 @@ def joint_step(cell: Cell, grader: Grader, watch: MemoryWatch, alone: bool = Fal
         agents.append(Agent(name, model, tokenizer, style, engine, config.sampling.max_prompt_tokens))
         updaters.append(PolicyUpdater(model, name, config.update, config.training.steps, cell.new_tokens, 1.0))
     count = len(agents)
-    room = ilr.Classroom(
+    room = loop.Classroom(
         agents, updaters, questions, (), np.full(cell.questions, 0.5), np.full(count, 0.5), grader, watch
     )
     return Joint(cell, room, config, watch)

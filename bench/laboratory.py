@@ -19,18 +19,18 @@ import scipy.stats
 from numpy.typing import NDArray
 from statsmodels.stats.proportion import proportion_confint
 
-from ilr_bench.difficulty import joint_difficulty, self_rank
-from ilr_bench.generation.base import SamplingOptions
-from ilr_bench.grading import Grader
-from ilr_bench.idea3 import Table, Turns, analyse, fuse, share
-from ilr_bench.ilr import solo_accuracy
-from ilr_bench.interaction import cooperates
-from ilr_bench.lineup import Seat, seat_agents
-from ilr_bench.models.micro_corpus import corrections
-from ilr_bench.outcomes import score_turns
-from ilr_bench.profiles import profile
-from ilr_bench.questions import SOURCES, Question
-from ilr_bench.records import Verdict
+from ilr_bench.core.profiles import profile
+from ilr_bench.generation.engine import SamplingOptions
+from ilr_bench.grading.math import Grader
+from ilr_bench.learner.build import Seat, seat_agents
+from ilr_bench.method.difficulty import joint_difficulty, self_rank
+from ilr_bench.method.idea3 import Table, Turns, analyse, fuse, share
+from ilr_bench.method.interaction import cooperates
+from ilr_bench.method.loop import solo_accuracy
+from ilr_bench.method.outcomes import score_turns
+from ilr_bench.models.micro.corpus import corrections
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.sources import SOURCES, Question
 
 QUESTIONS = 400
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from bench.clock import MemoryWatch
 from bench.results import Row
-from ilr_bench import ilr
-from ilr_bench.config import RunConfig, change
-from ilr_bench.grading import Grader
-from ilr_bench.lineup import seat_agents
-from ilr_bench.models.base import MODELS
-from ilr_bench.profiles import profile
-from ilr_bench.records import DialogueRecord, StepRecord
-from ilr_bench.store import Artifacts, append_records
-from ilr_bench.trial import open_classroom
+from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.profiles import profile
+from ilr_bench.grading.math import Grader
+from ilr_bench.learner.build import seat_agents
+from ilr_bench.method import loop
+from ilr_bench.models.catalogue import MODELS
+from ilr_bench.storage.records import DialogueRecord, StepRecord
+from ilr_bench.storage.store import Artifacts, append_records
+from ilr_bench.study.trial import open_classroom
 
 STEPS = 5
 
@@ -49,7 +49,7 @@ def measure(models: tuple[str, ...], steps: int = STEPS) -> list[Row]:
         seated = watch.clock()
         room, _ = open_classroom(config, seats, Artifacts(folder / "artifacts"), grader, watch)
         before = {"reading the models": seated - start, "difficulty and ability, once a study": watch.clock() - seated}
-        ilr.train(config, room, 1, finished)
+        loop.train(config, room, 1, finished)
         found = watch.rows("micro profile", name, watch.clock() - begun, steps - 1)
     first: list[Row] = [
         {"group": "micro profile", "what": f"{name}: {what}", "ours": seconds} for what, seconds in before.items()

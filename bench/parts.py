@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from bench.results import Row
-from ilr_bench.profiles import profile
+from ilr_bench.core.profiles import profile
 
 QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
 """Of a joint step on a CPU."""

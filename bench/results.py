@@ -13,10 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
-from ilr_bench.errors import MissingInputError
-from ilr_bench.files import write_atomic
-from ilr_bench.identity import determinants, versions
-from ilr_bench.machine import machine
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.core.hardware import machine
+from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.provenance import determinants, versions
 
 REST = "neither sampling, grading nor update"
 """The row of a step's seconds that no stage accounts for."""

@@ -15,8 +15,8 @@ import torch
 from bench.clock import clock_of, fastest
 from bench.results import Row, comparison
 from bench.shapes import END, PAD, SIZES, UNKNOWN, make_model
-from ilr_bench.generation.base import Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
 
 SAMPLES, NEW_TOKENS = 8, 48
 PROMPT_LENGTHS = (35, 200)

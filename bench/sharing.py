@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.startup import children_time
-from ilr_bench.folders import read_manifest
-from ilr_bench.identity import same_numbers
-from ilr_bench.models.base import MODELS
-from ilr_bench.profiles import profile
-from ilr_bench.records import SampleRecord, StepRecord, read, read_result
+from ilr_bench.core.profiles import profile
+from ilr_bench.models.catalogue import MODELS
+from ilr_bench.storage.folders import read_manifest
+from ilr_bench.storage.provenance import same_numbers
+from ilr_bench.storage.records import SampleRecord, StepRecord, read, read_result
 
 VARIANTS = (
     "base", "grpo", "grpo_matched", "ilr", "di_only", "pc_only", "pure_cooperative", "pure_competitive",

@@ -23,7 +23,7 @@ STARTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "ilr-bench --help": (5, ("-m", "ilr_bench", "--help")),
     "python -m ilr_bench.sweep --help": (5, ("-m", "ilr_bench.sweep", "--help")),
     "the libraries (torch, transformers, trl, peft, lm-eval)": (2, ("-c", LIBRARIES)),
-    "all that a trial imports": (2, ("-c", "import ilr_bench.trial")),
+    "all that a trial imports": (2, ("-c", "import ilr_bench.study.trial")),
 }
 """Name -> how often, and Python's arguments."""
 
@@ -47,7 +47,7 @@ def children_time() -> float:
 def make_model() -> float:
     """CPU seconds from nothing; it is kept where the machine had none."""
     # Torch comes with it, and the processes above are measured without.
-    from ilr_bench.models.base import MODELS
+    from ilr_bench.models.catalogue import MODELS
 
     entry = MODELS.get("A")
     with tempfile.TemporaryDirectory() as folder:

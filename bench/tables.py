@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench import growth
 from bench.results import REST, Results, Row
-from ilr_bench.config import IDEA3_STAGES
-from ilr_bench.errors import StoreError
-from ilr_bench.files import write_atomic
+from ilr_bench.core.config import IDEA3_STAGES
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import write_atomic
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"

@@ -18,7 +18,7 @@ from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from ilr_bench.config import UpdateSettings
+from ilr_bench.core.config import UpdateSettings
 
 Prompts = Sequence[Sequence[int]]
 

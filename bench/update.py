@@ -18,8 +18,8 @@ from bench.clock import fastest
 from bench.results import Row, comparison
 from bench.shapes import SIZES, make_model, make_tokenizer
 from bench.trl_step import make_trainer
-from ilr_bench.config import UpdateSettings
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
 
 SIZE = "micro"
 VOCABULARY = SIZES[SIZE].vocabulary

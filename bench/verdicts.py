@@ -17,10 +17,10 @@ from typing import Any
 
 from bench.clock import fastest
 from bench.results import Row, comparison
-from ilr_bench.benchmarks.code import CodeJudge
-from ilr_bench.grading import CPU_SECONDS, Grader
-from ilr_bench.grading_worker import judge
-from ilr_bench.records import Verdict
+from ilr_bench.grading.code import CodeJudge
+from ilr_bench.grading.math import CPU_SECONDS, Grader
+from ilr_bench.grading.math_worker import judge
+from ilr_bench.storage.records import Verdict
 
 SIMPLE, FORMULAS = 10_000, 300
 HOSTILE = ("9^{9^{9^{9}}}", "3")

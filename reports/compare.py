@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ilr_bench.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError
 from reports import statistics
 from reports.compare_joining import NotComparableError as NotComparableError
 from reports.compare_joining import Options as Options

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ilr_bench.errors import IlrError
+from ilr_bench.core.errors import IlrError
 from reports.compare_sources import KEYS, Answer, Key, Log, normal, with_texts
 
 Texts = Callable[[str], Mapping[str, str]]

@@ -15,9 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from ilr_bench.errors import StoreError
-from ilr_bench.records import SampleRecord, Verdict, read, read_result
-from ilr_bench.store import require_sealed
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.records import SampleRecord, Verdict, read, read_result
+from ilr_bench.storage.store import require_sealed
 
 Key = Literal["document", "id", "text"]
 KEYS: tuple[Key, ...] = ("document", "id", "text")

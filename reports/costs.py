@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from ilr_bench.errors import StoreError
-from ilr_bench.records import JOINT, TrialEntry
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.records import JOINT, TrialEntry
 from reports.frames import StudyFrames, total_times
 from reports.page_words import counted
 from reports.registry import Report, Settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from ilr_bench.records import DialogueRecord, TurnRecord, read
+from ilr_bench.storage.records import DialogueRecord, TurnRecord, read
 from reports.frames import StudyFrames
 
 STEPS = 3

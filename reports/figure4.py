@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ilr_bench.errors import StoreError
-from ilr_bench.interaction import cooperates
-from ilr_bench.records import TrialResult
-from ilr_bench.store import require_artifact
+from ilr_bench.core.errors import StoreError
+from ilr_bench.method.interaction import cooperates
+from ilr_bench.storage.records import TrialResult
+from ilr_bench.storage.store import require_artifact
 from reports.figure_report import figure_report
 from reports.figures import INK, PALETTE, SOFT, points, prepare
 from reports.frames import StudyFrames

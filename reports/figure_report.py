@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ilr_bench.files import write_atomic
+from ilr_bench.storage.files import write_atomic
 from reports.figures import house_style, save
 from reports.frames import StudyFrames
 from reports.registry import Report, Settings, always

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ilr_bench.files import write_atomic
+from ilr_bench.storage.files import write_atomic
 
 INK = "#1b1f24"
 SOFT = "#6b7580"

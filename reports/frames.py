@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from ilr_bench.config import LABELS, RunConfig, from_dict, to_dict
-from ilr_bench.errors import StoreError
-from ilr_bench.records import (
+from ilr_bench.core.config import LABELS, RunConfig, from_dict, to_dict
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.records import (
     InferenceRecord,
     SampleRecord,
     StepRecord,
@@ -25,7 +25,7 @@ from ilr_bench.records import (
     read_result,
     read_study,
 )
-from ilr_bench.store import require_sealed
+from ilr_bench.storage.store import require_sealed
 
 INFERENCE = "inference.jsonl"
 KEYS = ("variant", "models", "agent", "seed")

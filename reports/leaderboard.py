@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ilr_bench.config import content_hash
-from ilr_bench.errors import ConfigurationError, StoreError
+from ilr_bench.core.config import content_hash
+from ilr_bench.core.errors import ConfigurationError, StoreError
 from reports.averages import Averages, averages
 from reports.frames import StudyFrames, load, total_times
 from reports.rows import Row, column_title

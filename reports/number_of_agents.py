@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ilr_bench.config import IDEA3_STAGES, RunConfig
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig
 from reports.averages import averages, model_of
 from reports.figure_report import figure_report
 from reports.figures import LEVEL, PALETTE, SOFT, legend_below, points, prepare

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ilr_bench.files import write_atomic
+from ilr_bench.storage.files import write_atomic
 from reports import dialogues, page_facts
 from reports.averages import averages
 from reports.figure_report import FigureReport

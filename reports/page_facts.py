@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ilr_bench.config import RunConfig
+from ilr_bench.core.config import RunConfig
 from reports.frames import StudyFrames, settings_of
 from reports.step_blocks import ordered
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ilr_bench.config import IDEA3_STAGES, RunConfig
-from ilr_bench.profiles import MICRO
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig
+from ilr_bench.core.profiles import MICRO
 from reports.frames import StudyFrames
 from reports.page_words import MICRO_MODELS, MICRO_TESTS, between, counted, listed
 from reports.rows import AVERAGE, column_title, find_columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ilr_bench.config import IDEA3_STAGES, RunConfig
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig
 
 TRAINED = {
     "fusion": "Each learns from its answers after the discussion.",

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ilr_bench.registry import Registry
+from ilr_bench.core.registry import Registry
 
 if TYPE_CHECKING:
     from reports.frames import StudyFrames

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ilr_bench.records import JOINT
+from ilr_bench.storage.records import JOINT
 from reports.frames import StudyFrames
 
 AVERAGE = "Avg"

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ilr_bench.errors import StoreError
-from ilr_bench.files import write_atomic
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import write_atomic
 from reports.frames import StudyFrames
 from reports.registry import Report, Settings
 from reports.tables import Column, Grid, Line, Table, Value, csv_text, write_table

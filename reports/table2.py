@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ilr_bench.files import write_atomic
+from ilr_bench.storage.files import write_atomic
 from reports.comparison import Numbers, Spec
 from reports.table_report import table_report
 from reports.tables import Table

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ilr_bench.files import write_atomic
+from ilr_bench.storage.files import write_atomic
 
 Kind = Literal["accuracy", "difference", "amount", "share", "published"]
 NOTHING = "–"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ilr_bench.config import SOLO_STAGES, CalibrationSettings, DifficultySettings, InteractionSettings, RunConfig
+from ilr_bench.core.config import SOLO_STAGES, CalibrationSettings, DifficultySettings, InteractionSettings, RunConfig
 from reports.frames import StudyFrames
 from reports.rows import Row
 

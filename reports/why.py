@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.profiles import profile
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import profile
 from reports import paper_numbers
 from reports.comparison import Numbers
 from reports.families import describe

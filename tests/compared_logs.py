@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ilr_bench.errors import MissingInputError
-from ilr_bench.records import SampleRecord, Verdict, to_line
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.storage.records import SampleRecord, Verdict, to_line
 
 LOGS = Path(__file__).parent / "logs" / "lm_eval"
 

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from ilr_bench import heartbeat, stopping
-from ilr_bench.errors import MissingInputError, NumericalError
-from ilr_bench.executor import Event, tell
+from ilr_bench.core import heartbeat, signals
+from ilr_bench.core.errors import MissingInputError, NumericalError
+from ilr_bench.study.launch.scheduler import Event, tell
 
 
 def touch(path: Path) -> None:
@@ -98,10 +98,10 @@ def report_progress() -> None:
 def work_until_stopped(saved: Path) -> None:
     """Says that it has begun, and waits for a request to stop."""
     tell(Event("", done=1.0))
-    while not stopping.received():
+    while not signals.received():
         time.sleep(0.01)
     saved.touch()
-    stopping.stop_here("step 1")
+    signals.stop_here("step 1")
 
 
 def work_for_ever() -> None:

@@ -16,11 +16,11 @@ import torch
 import yaml
 from lm_eval.api.model import LM
 
-from ilr_bench.benchmarks import Row
-from ilr_bench.benchmarks.harness import run_tasks
-from ilr_bench.benchmarks.lm_eval_tasks import LOCAL, load_tasks
+from ilr_bench.evaluation.lm_eval_model import run_tasks
+from ilr_bench.evaluation.lm_eval_tasks import LOCAL, load_tasks
 from ilr_bench.models.loading import LoadedModel
-from ilr_bench.records import SampleRecord, read
+from ilr_bench.storage.records import SampleRecord, read
+from ilr_bench.tasks.benchmarks import Row
 
 BUILT_IN = Path(lm_eval.__file__).parent / "tasks"
 SUFFIX = "_local"

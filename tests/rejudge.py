@@ -13,8 +13,8 @@ from typing import Any
 
 from parity_tools import METRICS, TASKS, key_of_document, key_of_row, replay
 
-from ilr_bench.benchmarks import get
-from ilr_bench.records import SampleRecord, Verdict, read
+from ilr_bench.storage.records import SampleRecord, Verdict, read
+from ilr_bench.tasks.benchmarks import get
 
 
 def rejudge(benchmark: str, records: list[SampleRecord]) -> list[tuple[SampleRecord, dict[str, bool]]]:

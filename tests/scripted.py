@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilr_bench.agent import Agent
-from ilr_bench.generation.base import Completion, Request, SamplingOptions
+from ilr_bench.generation.agent import Agent
+from ilr_bench.generation.engine import Completion, Request, SamplingOptions
 from ilr_bench.prompts import STYLES
 
 Speak = Callable[[str, int], str]

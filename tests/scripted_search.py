@@ -8,12 +8,12 @@ from typing import Any
 
 import optuna
 
-from ilr_bench.config import content_hash
-from ilr_bench.executor import Job
-from ilr_bench.plan import PlannedTrial
-from ilr_bench.profiles import MICRO
-from ilr_bench.search.rounds import DIRECTIONS, Rules, Search
-from ilr_bench.search.trials import Goal, Measurement
+from ilr_bench.core.config import content_hash
+from ilr_bench.core.profiles import MICRO
+from ilr_bench.study.launch.scheduler import Job
+from ilr_bench.study.plan import PlannedTrial
+from ilr_bench.study.search.rounds import DIRECTIONS, Rules, Search
+from ilr_bench.study.search.trials import Goal, Measurement
 
 
 def nothing() -> None:

@@ -20,13 +20,15 @@ from unittest import mock
 
 from tiny_trials import tiny_plan
 
-from ilr_bench import outcomes, policy_update, stopping
-from ilr_bench.distributed import ALONE, Ranks, launched, leave
-from ilr_bench.heartbeat import beat
-from ilr_bench.records import TrialResult, Verdict
-from ilr_bench.rewards import Answer, Score
-from ilr_bench.store import Artifacts
-from ilr_bench.trial import run_trial
+from ilr_bench.core import signals
+from ilr_bench.core.heartbeat import beat
+from ilr_bench.learner import grpo
+from ilr_bench.learner.distributed import ALONE, Ranks, launched, leave
+from ilr_bench.method import outcomes
+from ilr_bench.method.rewards import Answer, Score
+from ilr_bench.storage.records import TrialResult, Verdict
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.trial import run_trial
 
 PATIENCE = 1800
 """Seconds for two processes, on a machine that has other work."""
@@ -132,7 +134,7 @@ def _play_together(
         os.dup2(file.fileno(), 2)
     os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    stopping.install()
+    signals.install()
     if fails[0] == rank:
         _fail_at_update(fails[1], HOW[how])
     _tell_moments()
@@ -147,7 +149,7 @@ def _play_together(
 
 def _tell_moments() -> None:
     """After each update a process says how many numbers its optimizer keeps of how many weights."""
-    update = policy_update.PolicyUpdater.update
+    update = grpo.PolicyUpdater.update
 
     def telling(self: Any, *given: Any) -> Any:
         report = update(self, *given)
@@ -156,7 +158,7 @@ def _tell_moments() -> None:
         sys.stdout.flush()
         return report
 
-    policy_update.PolicyUpdater.update = telling  # type: ignore[method-assign]
+    grpo.PolicyUpdater.update = telling  # type: ignore[method-assign]
 
 
 def _work(seconds: float) -> None:
@@ -167,7 +169,7 @@ def _work(seconds: float) -> None:
 
 
 def _fail_at_update(count: int, sent: signal.Signals) -> None:
-    update, left = policy_update.PolicyUpdater.update, [count]
+    update, left = grpo.PolicyUpdater.update, [count]
 
     def deadly(self: Any, *given: Any) -> Any:
         left[0] -= 1
@@ -175,4 +177,4 @@ def _fail_at_update(count: int, sent: signal.Signals) -> None:
             os.kill(os.getpid(), sent)
         return update(self, *given)
 
-    policy_update.PolicyUpdater.update = deadly  # type: ignore[method-assign]
+    grpo.PolicyUpdater.update = deadly  # type: ignore[method-assign]

@@ -7,10 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ilr_bench.config import change, to_dict
-from ilr_bench.profiles import profile
-from ilr_bench.records import SampleRecord, StepRecord, Study, TrialEntry, TrialResult, Verdict, to_line, write_study
-from ilr_bench.store import append_records
+from ilr_bench.core.config import change, to_dict
+from ilr_bench.core.profiles import profile
+from ilr_bench.storage.records import (
+    SampleRecord,
+    StepRecord,
+    Study,
+    TrialEntry,
+    TrialResult,
+    Verdict,
+    to_line,
+    write_study,
+)
+from ilr_bench.storage.store import append_records
 
 
 def step_record(step: int, agent: str, validation: float | None = None) -> StepRecord:

@@ -19,16 +19,16 @@ from typing import Any
 import faults
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
-import ilr_bench.benchmarks.evaluation
-import ilr_bench.identity
-import ilr_bench.ilr
-import ilr_bench.training_state
-import ilr_bench.trial
-from ilr_bench import stopping
-from ilr_bench.benchmarks.journal import Journal
-from ilr_bench.plan import Plan
-from ilr_bench.policy_update import PolicyUpdater
-from ilr_bench.store import Artifacts
+import ilr_bench.evaluation.runner
+import ilr_bench.method.loop
+import ilr_bench.storage.provenance
+import ilr_bench.study.trial
+import ilr_bench.study.trial_state
+from ilr_bench.core import signals
+from ilr_bench.evaluation.journal import Journal
+from ilr_bench.learner.grpo import PolicyUpdater
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.plan import Plan
 
 SMALLER = {
     "training__steps": "3",
@@ -37,17 +37,17 @@ SMALLER = {
     "sampling__samples": "2",
 }
 KILLS: dict[str, Callable[[], object]] = {
-    "sampling the last step": lambda: faults.die_at_call(ilr_bench.ilr, "fuse", 3),
+    "sampling the last step": lambda: faults.die_at_call(ilr_bench.method.loop, "fuse", 3),
     "between the updates of two agents": lambda: faults.die_at_call(PolicyUpdater, "update", 6),
     "between a step's records and its checkpoint": lambda: faults.die_at_call(
-        ilr_bench.training_state, "save_checkpoint", 2
+        ilr_bench.study.trial_state, "save_checkpoint", 2
     ),
     "in the middle of a file of weights": lambda: faults.die_at_byte(60_000),
     "in an evaluation": lambda: faults.die_at_call(Journal, "add", 2, after=True),
-    "before the result": lambda: faults.die_at_call(ilr_bench.trial, "seal", 1),
+    "before the result": lambda: faults.die_at_call(ilr_bench.study.trial, "seal", 1),
 }
 STOPS: dict[str, tuple[Any, str, int]] = {
-    "in a step": (ilr_bench.ilr, "fuse", 1),
+    "in a step": (ilr_bench.method.loop, "fuse", 1),
     "in an evaluation": (Journal, "add", 1),
 }
 UNSEALED = (".lock", "timing.jsonl", "study.json", "/events.jsonl")
@@ -87,7 +87,7 @@ class Disturbances:
         (trial,) = self.plan.trials
         folder, artifacts = out / trial.folder, Artifacts(out / "artifacts")
         shutil.copytree(self.calm, out, ignore=shutil.ignore_patterns("trials", "artifacts"))
-        run = partial(ilr_bench.trial.run_trial, trial.config, trial.hash, folder, artifacts)
+        run = partial(ilr_bench.study.trial.run_trial, trial.config, trial.hash, folder, artifacts)
         said = [faults.attempt(partial(run, until=step)) for step in (1, 2)]
         yield "parts", [*said, self.attempt(out)], out
 
@@ -126,7 +126,7 @@ def tear(path: Path, rng: random.Random) -> str:
 
 def stop_at_call(owner: Any, name: str, number: int) -> None:
     """SIGTERM at the n-th call of a function."""
-    stopping.install()
+    signals.install()
     function, calls = getattr(owner, name), [0]
 
     def counted(*given: Any, **named: Any) -> Any:
@@ -140,8 +140,8 @@ def stop_at_call(owner: Any, name: str, number: int) -> None:
 
 def main(folder: Path, how: str) -> None:
     # Commit and code may move on meanwhile.
-    ilr_bench.identity.code_hash()
-    ilr_bench.trial.versions = lambda: {"commit": "test"}
+    ilr_bench.storage.provenance.code_hash()
+    ilr_bench.study.trial.versions = lambda: {"commit": "test"}
     if how in ("quick", "all"):
         one = Disturbances(folder, *((5, 1, range(3)) if how == "quick" else (len(KILLS), 40, range(60))))
         kinds = [one.kills, one.stops, one.parts, one.full_disks, one.torn_files]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import ablations
-from ilr_bench.config import LABELS, RunConfig, content_hash, to_dict
-from ilr_bench.profiles import MICRO
-from ilr_bench.records import (
+from ilr_bench.core.config import LABELS, RunConfig, content_hash, to_dict
+from ilr_bench.core.profiles import MICRO
+from ilr_bench.storage.records import (
     JOINT,
     InferenceRecord,
     SampleRecord,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ilr_bench.config import from_dict
-from ilr_bench.records import DialogueRecord, TurnRecord, to_line
+from ilr_bench.core.config import from_dict
+from ilr_bench.storage.records import DialogueRecord, TurnRecord, to_line
 
 HOSTILE = "</script><script>window.broken = 1</script><img src=x onerror='window.broken = 1'>\u2028&amp; \\u003c ]]>"
 

@@ -12,12 +12,12 @@ import pytest
 
 import ablations
 from ablations.registry import Variant, register
-from ilr_bench.config import RunConfig, change, from_dict, to_dict
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.identity import trial_hash
-from ilr_bench.profiles import PROFILES, profile
-from ilr_bench.registry import Registry
-from ilr_bench.validation import validate
+from ilr_bench.core.config import RunConfig, change, from_dict, to_dict
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import PROFILES, profile
+from ilr_bench.core.registry import Registry
+from ilr_bench.core.validation import validate
+from ilr_bench.storage.provenance import trial_hash
 
 NAMES = tuple(
     """
@@ -256,7 +256,7 @@ def ask(folder: Path, code: str) -> str:
 
 APPLY = """
 import ablations
-from ilr_bench.profiles import profile
+from ilr_bench.core.profiles import profile
 config = ablations.get({name!r})(profile("micro"))
 print(config.variant, config.sampling.temperature, config.reward.format_weight, config.calibration.kind)
 print(ablations.get({name!r}).source, "my_variants" in sys.modules, len(ablations.names()))
@@ -275,7 +275,7 @@ def test_the_page_on_adding_a_variant_works_as_printed_in_at_most_15_lines(tmp_p
 
 TWO = '''
 import ablations
-from ilr_bench.config import change
+from ilr_bench.core.config import change
 
 @ablations.register
 def one(config):
@@ -314,5 +314,5 @@ def test_names_of_other_packages_are_listed_without_importing_them(tmp_path: Pat
 def test_a_package_that_is_wrong_is_named(tmp_path: Path, code: str, point: str, message: str) -> None:
     install(tmp_path, code, point)
     last_line = ask(tmp_path, f"import ablations; ablations.get({point.split()[0]!r})").splitlines()[-1]
-    assert last_line.startswith("ilr_bench.errors.ConfigurationError: variant ")
+    assert last_line.startswith("ilr_bench.core.errors.ConfigurationError: variant ")
     assert message in last_line

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.benchmarks import names
+from ilr_bench.tasks.benchmarks import names
 
 GUIDE = Path(__file__).parents[1] / "docs" / "adding-a-benchmark.md"
 ROWS = [{"question": f"What is twice {n}?", "answer": str(2 * n)} for n in (4, 15, 230)]
@@ -52,7 +52,7 @@ def test_it_is_listed_and_read(environment: dict[str, str]) -> None:
     assert "doubles/test.jsonl, my-name/doubles" in line
     assert line.endswith("twice a number")
     loaded = run(
-        "-c", "from ilr_bench import benchmarks as b; print(b.get('doubles').load()[2])", environment=environment
+        "-c", "from ilr_bench.tasks import benchmarks as b; print(b.get('doubles').load()[2])", environment=environment
     )
     assert loaded.stdout.strip() == "Row(id='double-2', question='What is twice 230?', gold='460', problem=None)"
     assert "doubles" not in names()
@@ -93,7 +93,7 @@ def test_reports_sort_it_by_the_subject_that_it_states_whatever_its_name(
 def test_an_altered_file_of_it_is_refused(environment: dict[str, str]) -> None:
     file = Path(environment["ILR_BENCH_DATA"]) / "doubles" / "test.jsonl"
     file.write_text(file.read_text().replace("460", "461"))
-    loaded = run("-c", "from ilr_bench import benchmarks as b; b.get('doubles').load()", environment=environment)
+    loaded = run("-c", "from ilr_bench.tasks import benchmarks as b; b.get('doubles').load()", environment=environment)
     assert "some text was altered" in loaded.stderr
 
 

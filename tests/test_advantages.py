@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ilr_bench.advantages import CHANGE_THRESHOLD, changed, group_advantages
+from ilr_bench.method.advantages import CHANGE_THRESHOLD, changed, group_advantages
 
 batches = arrays(np.float64, (3, 2, 4), elements=st.sampled_from([0.0, 0.1, 0.35, 0.6, 1.1]))
 

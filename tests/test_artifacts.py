@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from processes import contents, run_python
 
-from ilr_bench import locks
-from ilr_bench.files import write_atomic
-from ilr_bench.store import Artifacts
+from ilr_bench.storage import locks
+from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.store import Artifacts
 
 
 def test_an_artifact_is_made_once_for_equal_keys(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_processes_that_ask_at_once_make_an_artifact_once(tmp_path: Path) -> Non
     code = """
     import sys, time
     from pathlib import Path
-    from ilr_bench.store import Artifacts
+    from ilr_bench.storage.store import Artifacts
     root = Path(sys.argv[1])
     def make(folder):
         with (root / "log").open("a") as log:
@@ -91,7 +91,7 @@ def test_an_artifact_whose_maker_is_killed_is_left_to_the_next_and_never_read_ha
     code = """
     import os, signal, sys
     from pathlib import Path
-    from ilr_bench.store import Artifacts
+    from ilr_bench.storage.store import Artifacts
     root = Path(sys.argv[1])
     def make(folder):
         first = not (root / "log").exists()

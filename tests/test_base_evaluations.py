@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from tiny_trials import SETTINGS, contents, run_plan, tiny_checkpoints
 
-from ilr_bench import identity
-from ilr_bench.benchmarks import batches
-from ilr_bench.benchmarks.evaluation import Answers, BenchmarkExam
-from ilr_bench.generation.base import Completion
-from ilr_bench.plan import Plan, plan_study
-from ilr_bench.records import SampleRecord, read
-from ilr_bench.store import Artifacts
-from ilr_bench.work import evaluate_base, measurement_jobs
+from ilr_bench.evaluation import batching
+from ilr_bench.evaluation.runner import Answers, BenchmarkExam
+from ilr_bench.generation.engine import Completion
+from ilr_bench.storage import provenance
+from ilr_bench.storage.records import SampleRecord, read
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.jobs import evaluate_base, measurement_jobs
+from ilr_bench.study.plan import Plan, plan_study
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 @pytest.fixture(autouse=True)
 def one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials note the commit; here it stays the same whatever happens to the checkout meanwhile."""
-    monkeypatch.setattr(identity, "_commit", lambda: "test")
+    monkeypatch.setattr(provenance, "_commit", lambda: "test")
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_batches_of_a_trial_that_was_killed_serve_the_next_one(
     small = {"evaluation.limit": "3", "evaluation.rows_per_call": "1"}
     cold = trials(base([models[:1]], (1,), **small), tmp_path / "cold")
     sampled = 0
-    sample = batches._sample
+    sample = batching._sample
 
     def dying(*arguments: object) -> list[Completion]:
         nonlocal sampled
@@ -104,7 +104,7 @@ def test_batches_of_a_trial_that_was_killed_serve_the_next_one(
             raise KeyboardInterrupt
         return sample(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(batches, "_sample", dying)
+    monkeypatch.setattr(batching, "_sample", dying)
     with pytest.raises(KeyboardInterrupt):
         trials(base([models[:1]], (0,), **small), tmp_path / "one")
     assert trials(base([models[:1]], (1,), **small), tmp_path / "one").items() >= cold.items()

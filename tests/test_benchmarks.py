@@ -13,16 +13,16 @@ import pytest
 import torch
 from scripted import scripted_agent
 
-from ilr_bench.benchmarks import Benchmark, Row, expand, get, register
-from ilr_bench.benchmarks.base import GROUPS
-from ilr_bench.benchmarks.evaluation import evaluate
-from ilr_bench.benchmarks.scoring import Scorer
-from ilr_bench.config import EvaluationSettings, content_hash
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.grading import Grader
+from ilr_bench.core.config import EvaluationSettings, content_hash
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.evaluation.runner import evaluate
+from ilr_bench.evaluation.scorer import Scorer
+from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
-from ilr_bench.questions.micro import FAMILIES, benchmark_questions
-from ilr_bench.records import SampleRecord, Verdict, read
+from ilr_bench.storage.records import SampleRecord, Verdict, read
+from ilr_bench.tasks.base import GROUPS
+from ilr_bench.tasks.benchmarks import Benchmark, Row, expand, get, register
+from ilr_bench.tasks.sources.micro import FAMILIES, benchmark_questions
 
 ANSWER_BENCHMARKS = tuple(name for name in GROUPS["micro"] if name != "micro_code")
 SIX = EvaluationSettings(limit=6)
@@ -184,8 +184,6 @@ def test_a_name_is_given_once() -> None:
 
 
 def test_listing_benchmarks_imports_neither_torch_nor_lm_eval() -> None:
-    code = (
-        "import sys; from ilr_bench import benchmarks as b; b.names(); print({'torch', 'lm_eval'} & set(sys.modules))"
-    )
+    code = "import sys; from ilr_bench.tasks import benchmarks as b; b.names(); print({'torch', 'lm_eval'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"

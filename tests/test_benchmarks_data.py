@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from scripted import scripted_agent
 
-from ilr_bench.benchmarks import Row, get
-from ilr_bench.benchmarks.base import GROUPS, LETTERS
-from ilr_bench.benchmarks.scoring import Scorer
-from ilr_bench.grading import Grader, compare_numbers
-from ilr_bench.grading_worker import judge
-from ilr_bench.questions.base import boxed
-from ilr_bench.questions.data import read_rows
-from ilr_bench.records import Verdict
+from ilr_bench.evaluation.scorer import Scorer
+from ilr_bench.grading.math import Grader, compare_numbers
+from ilr_bench.grading.math_worker import judge
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.base import GROUPS, LETTERS
+from ilr_bench.tasks.benchmarks import Row, get
+from ilr_bench.tasks.data import read_rows
+from ilr_bench.tasks.types import boxed
 
 pytestmark = pytest.mark.data
 

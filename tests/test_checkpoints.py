@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from processes import contents, run_python
 
-from ilr_bench.checkpoints import latest_checkpoint, save_checkpoint, torn_checkpoints
-from ilr_bench.store import lock_study
+from ilr_bench.storage.checkpoints import latest_checkpoint, save_checkpoint, torn_checkpoints
+from ilr_bench.storage.store import lock_study
 
 
 def write_weights(value: str):
@@ -84,7 +84,7 @@ AT_EVERY_MOMENT = """
     from pathlib import Path
     from faults import Changes, attempt, die, die_at_byte, full, last_change
     from processes import contents
-    from ilr_bench.checkpoints import latest_checkpoint, save_checkpoint
+    from ilr_bench.storage.checkpoints import latest_checkpoint, save_checkpoint
 
     def write(value):
         def fill(folder):

@@ -10,14 +10,14 @@ import jobs
 import pytest
 from tiny_trials import contents, tiny_checkpoints, tiny_plan
 
-from ilr_bench.errors import MissingInputError, StoreError
-from ilr_bench.executor import Event, Job, run_jobs
-from ilr_bench.executors import cluster as rays
-from ilr_bench.executors.choice import Execution
-from ilr_bench.executors.cluster import Ray
-from ilr_bench.interrupt import Interrupt
-from ilr_bench.stopping import Stopped
-from ilr_bench.sweep import run_sweep
+from ilr_bench.core.errors import MissingInputError, StoreError
+from ilr_bench.core.interrupt import Interrupt
+from ilr_bench.core.signals import Stopped
+from ilr_bench.study.launch import ray as rays
+from ilr_bench.study.launch.choice import Execution
+from ilr_bench.study.launch.ray import Ray
+from ilr_bench.study.launch.scheduler import Event, Job, run_jobs
+from ilr_bench.study.sweep import run_sweep
 
 pytestmark = pytest.mark.cluster
 NODE = {

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ilr_bench.benchmarks import code
-from ilr_bench.benchmarks.code import CodeJudge
-from ilr_bench.benchmarks.code_rules import oracle_of, view_of
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.jail.host import Request
-from ilr_bench.outputs import Comparison, is_floats
-from ilr_bench.records import Verdict
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.grading import code
+from ilr_bench.grading.code import CodeJudge
+from ilr_bench.grading.code_rules import oracle_of, view_of
+from ilr_bench.grading.compare_outputs import Comparison, is_floats
+from ilr_bench.grading.sandbox.host import Request
+from ilr_bench.storage.records import Verdict
 
 DOUBLE: dict[str, Any] = {
     "task_id": "Test/0", "prompt": "def f(x):\n", "entry_point": "f", "canonical_solution": "    return x * 2\n",

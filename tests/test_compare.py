@@ -13,8 +13,8 @@ from compared_logs import LOGS, harness_row, no_texts, write_evalplus, write_har
 from scipy import stats
 from toy_harness import ROWS, run_harness, write_task
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.records import SampleRecord, Verdict, to_line
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.storage.records import SampleRecord, Verdict, to_line
 from reports import compare_formats
 from reports.compare import NotComparableError, Options, compare
 from reports.compare_sources import read_logs

@@ -9,9 +9,9 @@ import pytest
 from compared_logs import LOGS, harness_row, no_texts, write_harness, write_records
 from synthetic_study import write_synthetic_study
 
-from ilr_bench.errors import StoreError
-from ilr_bench.records import read_result
-from ilr_bench.store import seal
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.records import read_result
+from ilr_bench.storage.store import seal
 from reports import compare_formats
 from reports.compare import Options, compare
 from reports.compare_sources import read_logs

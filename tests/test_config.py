@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.config import RunConfig, change, content_hash, from_dict, to_dict
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.profiles import MICRO, PROFILES, profile
-from ilr_bench.validation import validate
+from ilr_bench.core.config import RunConfig, change, content_hash, from_dict, to_dict
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import MICRO, PROFILES, profile
+from ilr_bench.core.validation import validate
 
 
 @pytest.mark.parametrize("name", PROFILES)

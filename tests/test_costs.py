@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ablations
-from ilr_bench import machine
-from ilr_bench.costs import gpu_hours, peak_memory, study
-from ilr_bench.costs.architecture import FACTS, Architecture, architecture, from_config
-from ilr_bench.costs.counts import TRAINED, checkpoints, exams, ranking_turns, step_turns, validations
-from ilr_bench.costs.fits import Room, available_memory, refusals
-from ilr_bench.costs.memory import BASE, MIB, SLACK, VLLM, Extent, disk_bytes, sampling, trial_memory, update
-from ilr_bench.costs.state import State
-from ilr_bench.costs.study import SLOWER, START, StudyCost, study_cost
-from ilr_bench.costs.timings import Timing
-from ilr_bench.difficulty import ranking_batches
+from ilr_bench.core import hardware
+from ilr_bench.core.profiles import MICRO, PAPER, SMALL
 from ilr_bench.generation.sizes import PIECE, VLLM_CACHE
-from ilr_bench.ilr import TRAINED_STAGES
-from ilr_bench.plan import plan_study
-from ilr_bench.profiles import MICRO, PAPER, SMALL
+from ilr_bench.method.difficulty import ranking_batches
+from ilr_bench.method.loop import TRAINED_STAGES
+from ilr_bench.study.cost import gpu_hours, peak_memory, study
+from ilr_bench.study.cost.architecture import FACTS, Architecture, architecture, from_config
+from ilr_bench.study.cost.counts import TRAINED, checkpoints, exams, ranking_turns, step_turns, validations
+from ilr_bench.study.cost.fits import Room, available_memory, refusals
+from ilr_bench.study.cost.memory import BASE, MIB, SLACK, VLLM, Extent, disk_bytes, sampling, trial_memory, update
+from ilr_bench.study.cost.state import State
+from ilr_bench.study.cost.study import SLOWER, START, StudyCost, study_cost
+from ilr_bench.study.cost.timings import Timing
+from ilr_bench.study.plan import plan_study
 
 LLAMA, QWEN, LARGE_QWEN = (
     FACTS[name]
@@ -367,4 +367,4 @@ def test_what_trials_share_is_counted_once() -> None:
 
 def test_no_driver_means_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert machine.gpu_memory() == ()
+    assert hardware.gpu_memory() == ()

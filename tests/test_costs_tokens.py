@@ -13,22 +13,22 @@ import pytest
 from tiny_trials import SETTINGS, run_plan, tiny_checkpoints, tiny_plan
 from typer.testing import CliRunner
 
-from ilr_bench import sweep
 from ilr_bench.cli import app
-from ilr_bench.costs import pricing, show, timings
-from ilr_bench.costs.fits import GIB, Room
-from ilr_bench.costs.state import states
-from ilr_bench.costs.study import StudyCost, study_cost
-from ilr_bench.crew import Crew
-from ilr_bench.errors import DoesNotFitError
-from ilr_bench.executor import Failure, Job
-from ilr_bench.executors.choice import Execution
-from ilr_bench.executors.local import Local
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.plan import Plan, plan_study
-from ilr_bench.records import read_result
-from ilr_bench.sweep import run_sweep
-from ilr_bench.work import timing_jobs
+from ilr_bench.core.errors import DoesNotFitError
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.storage.records import read_result
+from ilr_bench.study import sweep
+from ilr_bench.study.cost import pricing, show, timings
+from ilr_bench.study.cost.fits import GIB, Room
+from ilr_bench.study.cost.state import states
+from ilr_bench.study.cost.study import StudyCost, study_cost
+from ilr_bench.study.jobs import timing_jobs
+from ilr_bench.study.launch.choice import Execution
+from ilr_bench.study.launch.local import Local
+from ilr_bench.study.launch.pool import Crew
+from ilr_bench.study.launch.scheduler import Failure, Job
+from ilr_bench.study.plan import Plan, plan_study
+from ilr_bench.study.sweep import run_sweep
 from reports import Settings, get
 from reports.frames import load
 
@@ -265,7 +265,7 @@ def test_larger_models_and_clusters_are_not_timed_by_a_sweep(monkeypatch: pytest
     assert len(timing_jobs(trials)) == len(timing_jobs(trials[:1])) == 1
     assert timing_jobs(trials[1:]) == []
     plan = plan_study("micro", ["ilr"])
-    monkeypatch.setattr("ilr_bench.crew.open_executor", lambda execution, out: Local(1, out / "logs"))
+    monkeypatch.setattr("ilr_bench.study.launch.pool.open_executor", lambda execution, out: Local(1, out / "logs"))
     jobs = as_a_sweep_would(monkeypatch, tmp_path / "out", plan, execution=Execution("ray"))
     assert timings.measure_here not in {job.function for job in jobs}
     assert planned(tmp_path / "out")[0][0] == "upper bounds"

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import scripted_agent
 
-from ilr_bench.config import DifficultySettings
-from ilr_bench.difficulty import Rankings, joint_difficulty, mean_ranks, ranking_batches, self_rank, solve_rates
-from ilr_bench.generation.base import SamplingOptions
-from ilr_bench.grading import Grader
-from ilr_bench.questions.base import Question
-from ilr_bench.seeds import derive_seed
+from ilr_bench.core.config import DifficultySettings
+from ilr_bench.core.seeds import derive_seed
+from ilr_bench.generation.engine import SamplingOptions
+from ilr_bench.grading.math import Grader
+from ilr_bench.method.difficulty import Rankings, joint_difficulty, mean_ranks, ranking_batches, self_rank, solve_rates
+from ilr_bench.tasks.types import Question
 
 
 @given(count=st.integers(2, 60), size=st.integers(2, 8), shuffles=st.integers(1, 4))

@@ -26,17 +26,17 @@ from shared_trials import SCENES, launch, play
 from tiny_models import PAD, tiny_model
 from tiny_trials import tiny_checkpoints
 
-from ilr_bench import heartbeat
-from ilr_bench.commands.train import train
-from ilr_bench.config import SamplingSettings
-from ilr_bench.distributed import ALONE, PATIENCE, Ranks, _Call, launched
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.generation.base import Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.heartbeat import beat
-from ilr_bench.idea3 import Table
-from ilr_bench.optimizer_shares import owners
-from ilr_bench.questions.base import Question
+from ilr_bench.cli.train import train
+from ilr_bench.core import heartbeat
+from ilr_bench.core.config import SamplingSettings
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.heartbeat import beat
+from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.learner.distributed import ALONE, PATIENCE, Ranks, _Call, launched
+from ilr_bench.learner.sharded_adamw import owners
+from ilr_bench.method.idea3 import Table
+from ilr_bench.tasks.types import Question
 
 CONFIGURATIONS = Path(__file__).parent.parent / "configs" / "accelerate"
 
@@ -151,7 +151,7 @@ def test_a_process_that_was_not_launched_with_others_is_alone(monkeypatch: pytes
 
 def test_the_first_works_and_the_others_hear_its_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, met = iter(range(0, 1000, 4)), []
-    monkeypatch.setattr("ilr_bench.distributed.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("ilr_bench.learner.distributed.time.monotonic", lambda: next(clock))
     monkeypatch.setattr(Ranks, "gather", lambda self, own: met.append(own) or [own])
 
     def work() -> str:
@@ -235,7 +235,7 @@ def test_no_process_keeps_more_than_the_largest_weight_above_its_share(sizes: li
 def test_the_others_answer_a_call_where_they_meet_next(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = Mock()
     heard = iter([[_Call("A"), "own"], ["first", "own"]])
-    monkeypatch.setattr("ilr_bench.distributed._exchange", lambda own, size: next(heard))
+    monkeypatch.setattr("ilr_bench.learner.distributed._exchange", lambda own, size: next(heard))
     ranks = Ranks(1, 2, shards=True)
     ranks.answering["A"] = owner
     assert ranks.gather("own") == ["first", "own"]

@@ -15,7 +15,8 @@ import pytest
 import typer
 
 import reports
-from ilr_bench import cli, sweep
+from ilr_bench import cli
+from ilr_bench.study import sweep
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

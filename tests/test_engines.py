@@ -12,18 +12,19 @@ import torch
 from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
-from ilr_bench import ilr, lineup
-from ilr_bench.config import UpdateSettings, change
-from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.config import UpdateSettings, change
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.profiles import PAPER, profile
+from ilr_bench.evaluation.standalone import SoloRun, solo_config
 from ilr_bench.generation import vllm_engine
-from ilr_bench.generation.base import Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine, full_weights, writes
-from ilr_bench.models.adapters import attach_lora
+from ilr_bench.learner import build
+from ilr_bench.learner.grpo import UpdateReport
+from ilr_bench.method import loop
 from ilr_bench.models.loading import LoadedModel, load_weights, save_weights
-from ilr_bench.policy_update import UpdateReport
-from ilr_bench.profiles import PAPER, profile
-from ilr_bench.solo import SoloRun, solo_config
+from ilr_bench.models.lora import attach_lora
 
 LORA = UpdateSettings(adapter="lora", lora_rank=4)
 NEVER_STARTED = Path("nowhere")
@@ -51,12 +52,12 @@ def test_one_of_several_processes_is_refused(installed: None, monkeypatch: pytes
 def test_the_configuration_chooses_the_engine(installed: None) -> None:
     loaded = LoadedModel(tiny_model(), tiny_tokenizer(), (END,), PAD, NEVER_STARTED, "x")
     config = profile("micro")
-    assert isinstance(lineup.make_engine(loaded, config), TransformersEngine)
-    chosen = lineup.make_engine(loaded, change(config, {"sampling.engine": "vllm", "sampling.rows_per_call": 9}))
+    assert isinstance(build.make_engine(loaded, config), TransformersEngine)
+    chosen = build.make_engine(loaded, change(config, {"sampling.engine": "vllm", "sampling.rows_per_call": 9}))
     assert isinstance(chosen, VllmEngine)
     assert (chosen.folder, chosen.precision, chosen.end_ids) == (NEVER_STARTED, "float32", (END,))
     assert chosen.rows == max(9, config.evaluation.rows_per_call)
-    half = lineup.make_engine(loaded, change(config, {"sampling.engine": "vllm", "update.precision": "bf16"}))
+    half = build.make_engine(loaded, change(config, {"sampling.engine": "vllm", "update.precision": "bf16"}))
     assert isinstance(half, VllmEngine)
     assert half.precision == "bfloat16"
     with pytest.raises(ConfigurationError, match=r"sampling.engine: 'sglang' is none of 'transformers', 'vllm'"):
@@ -97,7 +98,7 @@ def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.
             assert number == 0
 
     room: Any = SimpleNamespace(agents=agents, updaters=[Watching(), Watching()], stopwatch=Watch(), residence=None)
-    ilr.update(profile("micro"), room, None, {}, [[], []], 1)  # type: ignore[arg-type]
+    loop.update(profile("micro"), room, None, {}, [[], []], 1)  # type: ignore[arg-type]
     assert rested == [[1, 1], [1, 1]]
 
 

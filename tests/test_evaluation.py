@@ -20,20 +20,20 @@ from hypothesis import strategies as st
 from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
-from ilr_bench import files
-from ilr_bench.agent import Agent
-from ilr_bench.benchmarks import Benchmark, Row, get
-from ilr_bench.benchmarks.batches import Asked, complete, plan_batches
-from ilr_bench.benchmarks.evaluation import BenchmarkExam, evaluate, run_exams
-from ilr_bench.benchmarks.journal import NO_LOGPROBS, Journal
-from ilr_bench.benchmarks.progress import Lines
-from ilr_bench.config import EvaluationSettings
-from ilr_bench.errors import ConfigurationError, StoreError
-from ilr_bench.generation.base import Completion, Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.grading import Grader
+from ilr_bench.core.config import EvaluationSettings
+from ilr_bench.core.errors import ConfigurationError, StoreError
+from ilr_bench.evaluation.batching import Asked, complete, plan_batches
+from ilr_bench.evaluation.journal import NO_LOGPROBS, Journal
+from ilr_bench.evaluation.progress import Lines
+from ilr_bench.evaluation.runner import BenchmarkExam, evaluate, run_exams
+from ilr_bench.generation.agent import Agent
+from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
-from ilr_bench.records import SampleRecord, Verdict, read, to_line
+from ilr_bench.storage import files
+from ilr_bench.storage.records import SampleRecord, Verdict, read, to_line
+from ilr_bench.tasks.benchmarks import Benchmark, Row, get
 
 NAME = "micro_short_chain"
 SETTINGS = EvaluationSettings(limit=20, samples=3, temperature=1.0, max_new_tokens=6, rows_per_call=8)

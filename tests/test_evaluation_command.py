@@ -11,15 +11,15 @@ from tiny_models import tiny_model, tiny_tokenizer
 from typer.testing import CliRunner, Result
 
 from ilr_bench.cli import app
-from ilr_bench.commands.solo_table import solo_table, unread
-from ilr_bench.costs import fits as costs_fits
-from ilr_bench.costs.fits import Room
-from ilr_bench.costs.memory import MIB
-from ilr_bench.errors import ConfigurationError
+from ilr_bench.cli.solo_table import solo_table, unread
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import profile
+from ilr_bench.evaluation.standalone import BATCH_TOKENS, SoloRun, claim, solo_config
 from ilr_bench.models.loading import LoadedModel, save_prepared
-from ilr_bench.profiles import profile
-from ilr_bench.records import SampleRecord, Verdict, read, to_line
-from ilr_bench.solo import BATCH_TOKENS, SoloRun, claim, solo_config
+from ilr_bench.storage.records import SampleRecord, Verdict, read, to_line
+from ilr_bench.study.cost import fits as costs_fits
+from ilr_bench.study.cost.fits import Room
+from ilr_bench.study.cost.memory import MIB
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from scripted import ScriptedEngine, scripted_agent
 
-from ilr_bench.agent import Agent
-from ilr_bench.benchmarks import Benchmark, Row
-from ilr_bench.benchmarks.batches import Asked, complete, plan_batches
-from ilr_bench.benchmarks.evaluation import UNKNOWN_CONTEXT, BenchmarkExam, context_of, record_file, run_exams
-from ilr_bench.benchmarks.scoring import Judgement, Scorer
-from ilr_bench.config import EvaluationSettings, content_hash
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.generation.base import Completion, Request, SamplingOptions
-from ilr_bench.grading import Grader
+from ilr_bench.core.config import EvaluationSettings, content_hash
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.seeds import derive_seed
+from ilr_bench.evaluation.batching import Asked, complete, plan_batches
+from ilr_bench.evaluation.runner import UNKNOWN_CONTEXT, BenchmarkExam, context_of, record_file, run_exams
+from ilr_bench.evaluation.scorer import Judgement, Scorer
+from ilr_bench.generation.agent import Agent
+from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
-from ilr_bench.records import SampleRecord, Verdict, read
-from ilr_bench.seeds import derive_seed
-from ilr_bench.timing import Stopwatch
+from ilr_bench.storage.records import SampleRecord, Verdict, read
+from ilr_bench.storage.timing import Stopwatch
+from ilr_bench.tasks.benchmarks import Benchmark, Row
 
 SUMS = Benchmark(
     name="sums_here",

@@ -12,13 +12,13 @@ from pathlib import Path
 import jobs
 import pytest
 
-from ilr_bench.crew import FAILURES, hired
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.executor import Event, Failure, Job, run_jobs
-from ilr_bench.executors.choice import Execution, gpu_sets, visible_gpus
-from ilr_bench.executors.local import Local
-from ilr_bench.interrupt import Interrupt, interruptible
-from ilr_bench.stopping import Stopped
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.interrupt import Interrupt, interruptible
+from ilr_bench.core.signals import Stopped
+from ilr_bench.study.launch.choice import Execution, gpu_sets, visible_gpus
+from ilr_bench.study.launch.local import Local
+from ilr_bench.study.launch.pool import FAILURES, hired
+from ilr_bench.study.launch.scheduler import Event, Failure, Job, run_jobs
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     clock = tmp_path / "clock"
     code = (
         "import sys; from pathlib import Path; from jobs import tick; "
-        "from ilr_bench.executor import Job, run_jobs; from ilr_bench.executors.local import Local; "
+        "from ilr_bench.study.launch.scheduler import Job, run_jobs; from ilr_bench.study.launch.local import Local; "
         "clock = Path(sys.argv[1]); local = Local(1, clock.parent / 'logs'); "
         "run_jobs([Job('tick', tick, (clock,))], local, lambda event: None)"
     )

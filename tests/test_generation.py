@@ -10,10 +10,10 @@ import torch
 from scipy import stats
 from tiny_models import END, PAD, VOCABULARY, tiny_model, tiny_tokenizer
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.generation import transformers_engine
-from ilr_bench.generation.base import Completion, Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.generation import hf_engine
+from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
 
 KINDS = ("llama", "qwen2")
 
@@ -111,7 +111,7 @@ def test_packing_finished_rows_away_does_not_change_what_is_drawn(monkeypatch: p
     asked, counts = [[4, 5], [6, 7, 8, 9], [5]], [8, 3, 13]
     results = {}
     for threshold in (0.0, 1.0):
-        monkeypatch.setattr(transformers_engine, "REPACK_BELOW", threshold)
+        monkeypatch.setattr(hf_engine, "REPACK_BELOW", threshold)
         results[threshold] = engine(model).sample(Request(asked, counts, SamplingOptions(40, 1.0), seed=2))
     lengths = {len(completion.token_ids) for completion in flat(results[0.0])}
     assert len(lengths) > 5, "rows must end at different steps for this test to say anything"

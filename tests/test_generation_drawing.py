@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ilr_bench.generation import drawing
-from ilr_bench.generation.drawing import BLOCK, LARGE_VOCABULARY, draw, uniforms
+from ilr_bench.generation import sampling
+from ilr_bench.generation.sampling import BLOCK, LARGE_VOCABULARY, draw, uniforms
 from ilr_bench.generation.vllm_drawing import Draws
 
 
@@ -28,7 +28,7 @@ def test_blocks_draw_the_tokens_that_one_running_sum_draws(vocabulary: int, temp
     given = logits(40, vocabulary, seed)
     uniforms = torch.from_numpy(np.random.default_rng(seed + 1).random(40))
     plain, logprobs = draw(given, temperature, uniforms)
-    chosen, found = drawing._from_blocks(given, temperature, uniforms)
+    chosen, found = sampling._from_blocks(given, temperature, uniforms)
     # A uniform within rounding of a token's border may fall on either side of it.
     assert (chosen == plain).float().mean() > 0.97
     expected = given.double().log_softmax(-1).gather(1, chosen[:, None])[:, 0]
@@ -53,7 +53,7 @@ def test_impossible_tokens_are_never_drawn(vocabulary: int) -> None:
     one = torch.full((3, vocabulary), float("-inf"))
     one[:, vocabulary // 2] = 0.0
     uniforms = torch.tensor([0.0, 0.5, np.nextafter(1.0, 0.0)], dtype=torch.float64)
-    chosen, logprobs = drawing._from_blocks(one, 1.0, uniforms)
+    chosen, logprobs = sampling._from_blocks(one, 1.0, uniforms)
     assert chosen.tolist() == [vocabulary // 2] * 3
     assert logprobs.tolist() == [0.0] * 3
 
@@ -132,8 +132,8 @@ def test_the_smallest_and_the_largest_uniform_draw_the_first_and_the_last_token(
 @pytest.mark.parametrize(("vocabulary", "blocks"), [(LARGE_VOCABULARY - 1, False), (LARGE_VOCABULARY, True)])
 def test_blocks_are_for_large_vocabularies(vocabulary: int, blocks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
-    plain = drawing._from_blocks
-    monkeypatch.setattr(drawing, "_from_blocks", lambda *given: used.append(True) or plain(*given))
+    plain = sampling._from_blocks
+    monkeypatch.setattr(sampling, "_from_blocks", lambda *given: used.append(True) or plain(*given))
     draw(logits(1, vocabulary, 1), 1.0, torch.tensor([0.3], dtype=torch.float64))
     assert bool(used) is blocks
     # Another size of block, or another border, would change the last bits of what was drawn before.

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tiny_models import PAD, VOCABULARY, tiny_model
 from update_gradients import assert_same, gradients_of, to_train
 
-from ilr_bench.config import UpdateSettings
+from ilr_bench.core.config import UpdateSettings
 from ilr_bench.generation import layout
-from ilr_bench.generation.base import Request, SamplingOptions
+from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.layout import LEAST_SAVED, lay
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.logprobs import micro_batches, turn_logprobs
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
 
 
 def opened(count: int, common: int, seed: int = 0) -> list[tuple[int, ...]]:

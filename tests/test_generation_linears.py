@@ -12,12 +12,12 @@ from tiny_models import PAD, tiny_model
 from torch import nn
 from update_gradients import assert_same, gradients_of, to_train
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.generation import linears
-from ilr_bench.generation.base import Request, SamplingOptions
-from ilr_bench.generation.linears import LEAST_WEIGHT, fast_linears
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.generation import onednn_linear
+from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.generation.onednn_linear import LEAST_WEIGHT, fast_linears
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
 
 
 def layer(bias: bool) -> nn.Sequential:
@@ -33,7 +33,7 @@ def _own_generator() -> Any:
 
 @pytest.fixture
 def every_layer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linears, "LEAST_WEIGHT", 1)
+    monkeypatch.setattr(onednn_linear, "LEAST_WEIGHT", 1)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -112,7 +112,7 @@ def test_a_whole_model_samples_the_same_tokens(kind: Any, monkeypatch: pytest.Mo
     options = SamplingOptions(20, 1.0)
     asked, counts = [[5, 6, 7], [8] * 30], [9, 12]
     found = TransformersEngine(model, (), PAD, str).sample(Request(asked, counts, options, 3))
-    monkeypatch.setattr(linears, "LEAST_WEIGHT", 2**40)
+    monkeypatch.setattr(onednn_linear, "LEAST_WEIGHT", 2**40)
     plain = TransformersEngine(model, (), PAD, str).sample(Request(asked, counts, options, 3))
     for one, other in zip(chain(*found), chain(*plain), strict=True):
         assert one.token_ids == other.token_ids
@@ -131,7 +131,7 @@ def test_an_update_has_the_gradients_of_torchs_own_product(
     ]
     found = []
     for least in (1, 2**40):
-        monkeypatch.setattr(linears, "LEAST_WEIGHT", least)
+        monkeypatch.setattr(onednn_linear, "LEAST_WEIGHT", least)
         updater = PolicyUpdater(to_train(base, settings), "A", settings, 10, 8, 1.0)
         found.append(gradients_of(updater, turns))
     assert_same(*found)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.generation import transformers_engine
-from ilr_bench.generation.base import Completion, Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.generation.voices import Voices
-from ilr_bench.models.adapters import AdapterView, attach_lora
-from ilr_bench.side_by_side import sample_all
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.generation import hf_engine
+from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.generation.multi_lora import Voices
+from ilr_bench.generation.side_by_side import sample_all
+from ilr_bench.models.lora import AdapterView, attach_lora
 
 LORA = UpdateSettings(adapter="lora", lora_rank=4)
 KINDS = ("llama", "qwen2")
@@ -80,7 +80,7 @@ def test_twins_in_one_call_say_what_each_says_alone(
 
 
 def test_rows_that_are_packed_anew_keep_their_voices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformers_engine, "REPACK_BELOW", 1.0)
+    monkeypatch.setattr(hf_engine, "REPACK_BELOW", 1.0)
     packed = []
     beside = Voices.beside
     monkeypatch.setattr(Voices, "beside", lambda self, rows: packed.append(rows.tolist()) or beside(self, rows))

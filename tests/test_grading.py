@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sympy import Add, Eq, Integer, Mul, Pow, Rational, Symbol, sqrt
 
-from ilr_bench import grading, workers
-from ilr_bench.errors import MissingInputError
-from ilr_bench.grading import LONGEST, Grader, compare_numbers, own_answer
-from ilr_bench.grading_worker import finished, judge
-from ilr_bench.records import Verdict
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.grading import killable_pool, math
+from ilr_bench.grading.math import LONGEST, Grader, compare_numbers, own_answer
+from ilr_bench.grading.math_worker import finished, judge
+from ilr_bench.storage.records import Verdict
 
 TOWER = "9^{9^{9^{9}}}"
 
@@ -231,7 +231,7 @@ def test_processes_killed_while_they_work_cost_no_verdict(whom: str) -> None:
 def test_silent_workers_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     with Grader(workers=1) as fresh:
         fresh.grade([("x=7", "7")])
-        monkeypatch.setattr(workers, "WALL_SECONDS", 0.3)
+        monkeypatch.setattr(killable_pool, "WALL_SECONDS", 0.3)
         os.killpg(pid_of(fresh), signal.SIGSTOP)
         assert fresh.grade([("x=8", "8"), ("9", "9")]) == [Verdict.TIMEOUT, Verdict.CORRECT]
         assert fresh.worker_pid is None
@@ -250,7 +250,7 @@ def test_close_ends_all_processes_even_those_that_hang() -> None:
 
 def test_no_process_outlives_the_one_that_asks() -> None:
     code = (
-        "import os, signal; from ilr_bench.grading import Grader; grader = Grader(workers=2);"
+        "import os, signal; from ilr_bench.grading.math import Grader; grader = Grader(workers=2);"
         "grader.grade([('x=5', '5')]); pid = grader.worker_pid;"
         "print(pid, open(f'/proc/{pid}/task/{pid}/children').read(), flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
@@ -263,12 +263,12 @@ def test_no_process_outlives_the_one_that_asks() -> None:
 
 def test_a_worker_that_cannot_start_is_one_message() -> None:
     with pytest.raises(MissingInputError, match=r"no_such_worker 1.0` does not start"):
-        workers.KillableWorker("no_such_worker", 1.0).ask("x")
+        killable_pool.KillableWorker("no_such_worker", 1.0).ask("x")
 
 
 def test_a_request_too_large_for_the_queue_is_refused() -> None:
     with pytest.raises(ValueError, match="more than 100,000 bytes"):
-        workers.KillableWorker("ilr_bench.grading_worker", 1.0).ask("x" * workers.LARGEST)
+        killable_pool.KillableWorker("ilr_bench.grading.math_worker", 1.0).ask("x" * killable_pool.LARGEST)
 
 
 def test_plain_answers_are_graded_by_the_thousand() -> None:
@@ -280,7 +280,7 @@ def test_plain_answers_are_graded_by_the_thousand() -> None:
 
 
 def test_neither_side_imports_torch() -> None:
-    code = "import sys, ilr_bench.grading, ilr_bench.grading_worker; print('torch' in sys.modules)"
+    code = "import sys, ilr_bench.grading.math, ilr_bench.grading.math_worker; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 
@@ -314,8 +314,8 @@ def test_an_answer_that_holds_the_whole_question_is_none(answer: str | None, que
 class ToldWorker:
     """Stands in for the processes: notes how it is made and what it is asked."""
 
-    def __init__(self, name: str, cpu_seconds: float, workers: int) -> None:
-        self.made, self.asked, self.pid = (name, cpu_seconds, workers), [], None
+    def __init__(self, name: str, cpu_seconds: float, killable_pool: int) -> None:
+        self.made, self.asked, self.pid = (name, cpu_seconds, killable_pool), [], None
 
     def ask_many(self, requests: list[str]) -> list[str | None]:
         self.asked += requests
@@ -326,7 +326,7 @@ class ToldWorker:
 
 
 def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grading, "KillableWorker", ToldWorker)
+    monkeypatch.setattr(math, "KillableWorker", ToldWorker)
     with Grader(0.7, 3) as fresh:
         worker = fresh._worker
         pairs = [("7", "7"), (" x ", "y "), ("x", "y"), ("hostile", "y"), (None, "x"), ("8", "7"), ("a", "b")]
@@ -334,17 +334,17 @@ def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pyt
         expected = [right, right, right, Verdict.TIMEOUT, Verdict.MISSING, wrong, wrong]
         assert fresh.grade(pairs) == fresh.grade(pairs) == expected
         assert worker.asked == ['["x", "y"]', '["hostile", "y"]', '["a", "b"]']
-        assert worker.made == ("ilr_bench.grading_worker", 0.7, 3)
+        assert worker.made == ("ilr_bench.grading.math_worker", 0.7, 3)
         fresh.grade([("x" * LONGEST, "y"), ("x" * (LONGEST + 1), "y")])
         assert len(worker.asked) == 4
     assert worker.asked[-1] == "closed"
 
 
 def test_one_process_per_core_and_eight_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grading, "KillableWorker", ToldWorker)
+    monkeypatch.setattr(math, "KillableWorker", ToldWorker)
     for cores, workers_made in ((1, 1), (5, 5), (64, 8)):
-        monkeypatch.setattr(grading.os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
-        assert Grader()._worker.made == ("ilr_bench.grading_worker", 1.0, workers_made)
+        monkeypatch.setattr(math.os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        assert Grader()._worker.made == ("ilr_bench.grading.math_worker", 1.0, workers_made)
 
 
 x = Symbol("x")

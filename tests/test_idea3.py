@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scripted import scripted_agent
 
-from ilr_bench.config import SamplingSettings
-from ilr_bench.generation.base import SamplingOptions
-from ilr_bench.idea3 import Table, analyse, fuse, options, share
-from ilr_bench.interaction import Mode
+from ilr_bench.core.config import SamplingSettings
+from ilr_bench.core.seeds import derive_seed
+from ilr_bench.generation.engine import SamplingOptions
+from ilr_bench.method.idea3 import Table, analyse, fuse, options, share
+from ilr_bench.method.interaction import Mode
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.rivals import rival_wordings
-from ilr_bench.questions.base import Question
-from ilr_bench.seeds import derive_seed
+from ilr_bench.prompts.baselines import rival_wordings
+from ilr_bench.tasks.types import Question
 
 QUESTIONS = (Question("q1", "1+1", "2"), Question("q2", "2+2", "4"))
 

@@ -8,13 +8,13 @@ import pytest
 from scripted import scripted_agent
 
 import ablations
-from ilr_bench.config import change
-from ilr_bench.grading import Grader
-from ilr_bench.ilr import Classroom, step_questions, train
-from ilr_bench.policy_update import UpdateReport
-from ilr_bench.profiles import profile
-from ilr_bench.questions.base import Question
-from ilr_bench.timing import Stopwatch
+from ilr_bench.core.config import change
+from ilr_bench.core.profiles import profile
+from ilr_bench.grading.math import Grader
+from ilr_bench.learner.grpo import UpdateReport
+from ilr_bench.method.loop import Classroom, step_questions, train
+from ilr_bench.storage.timing import Stopwatch
+from ilr_bench.tasks.types import Question
 
 QUESTIONS = tuple(
     Question(f"q{place}", f"{place}+1", str(place + 1), (f"{place}+1={place + 1}",)) for place in range(8)
@@ -184,8 +184,8 @@ def test_three_and_four_agents_take_part_in_every_stage(tmp_path):
 
 
 def test_records_survive_their_file(tmp_path):
-    from ilr_bench.records import DialogueRecord, StepRecord, read
-    from ilr_bench.store import append_records
+    from ilr_bench.storage.records import DialogueRecord, StepRecord, read
+    from ilr_bench.storage.store import append_records
 
     *_, records, dialogues, _ = hold("ilr", tmp_path)
     append_records(tmp_path / "train.jsonl", records)

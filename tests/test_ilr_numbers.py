@@ -9,17 +9,17 @@ import pytest
 from scripted import scripted_agent
 
 import ablations
-from ilr_bench.advantages import group_advantages
-from ilr_bench.calibration import perception_calibration
-from ilr_bench.config import change
-from ilr_bench.generation.base import SamplingOptions
-from ilr_bench.grading import Grader
-from ilr_bench.ilr import TRAINED_STAGES, Classroom, sampled_tokens, solo_accuracy, step_questions, train
-from ilr_bench.policy_update import UpdateReport
-from ilr_bench.profiles import profile
-from ilr_bench.questions.base import Question
-from ilr_bench.seeds import derive_seed
-from ilr_bench.timing import Stopwatch
+from ilr_bench.core.config import change
+from ilr_bench.core.profiles import profile
+from ilr_bench.core.seeds import derive_seed
+from ilr_bench.generation.engine import SamplingOptions
+from ilr_bench.grading.math import Grader
+from ilr_bench.learner.grpo import UpdateReport
+from ilr_bench.method.advantages import group_advantages
+from ilr_bench.method.calibration import perception_calibration
+from ilr_bench.method.loop import TRAINED_STAGES, Classroom, sampled_tokens, solo_accuracy, step_questions, train
+from ilr_bench.storage.timing import Stopwatch
+from ilr_bench.tasks.types import Question
 
 COUNT, SEED = 12, 3
 TRAINING = tuple(Question(f"q{place}", f"{place}+1", str(place + 1)) for place in range(COUNT))

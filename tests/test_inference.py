@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from scripted import scripted_agent
 
 import ablations
-from ilr_bench.benchmarks.base import BENCHMARKS, Benchmark, Row
-from ilr_bench.config import SamplingSettings, change, content_hash
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.grading import Grader
-from ilr_bench.idea3 import Table
-from ilr_bench.inference import converse, elect, infer
-from ilr_bench.profiles import profile
-from ilr_bench.questions.base import Question
-from ilr_bench.records import JOINT, InferenceRecord, Verdict, read
-from ilr_bench.seeds import derive_seed
+from ilr_bench.core.config import SamplingSettings, change, content_hash
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import profile
+from ilr_bench.core.seeds import derive_seed
+from ilr_bench.evaluation.joint import converse, elect, infer
+from ilr_bench.grading.math import Grader
+from ilr_bench.method.idea3 import Table
+from ilr_bench.storage.records import JOINT, InferenceRecord, Verdict, read
+from ilr_bench.tasks.base import BENCHMARKS, Benchmark, Row
+from ilr_bench.tasks.types import Question
 
 ROWS = (Row("q0", "1+1", "2"), Row("q1", "2+1", "3"))
 
@@ -158,7 +158,7 @@ def test_answers_that_the_grader_holds_equal_count_as_one(benchmark, tmp_path):
     ],
 )
 def test_a_method_that_cannot_be_held_is_refused(changes, message):
-    from ilr_bench.validation import validate
+    from ilr_bench.core.validation import validate
 
     with pytest.raises(ConfigurationError, match=message):
         validate(change(ablations.get("base")(profile("micro")), changes))

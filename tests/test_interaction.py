@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from ilr_bench.config import InteractionSettings
-from ilr_bench.interaction import Mode, cooperates, cooperation, select_mode, success_probability
+from ilr_bench.core.config import InteractionSettings
+from ilr_bench.method.interaction import Mode, cooperates, cooperation, select_mode, success_probability
 
 unit = st.floats(0, 1)
 

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import run_python
 
-from ilr_bench.jail import host, kernel, landlock, namespaces, plain
-from ilr_bench.jail.host import Ended, Jail, JailError, Request
-from ilr_bench.jail.plain import DEEPEST, decode, encode
-from ilr_bench.jail.program import THREADS
+from ilr_bench.grading.sandbox import host, isolation, kernel, landlock, wire
+from ilr_bench.grading.sandbox.host import Ended, Jail, JailError, Request
+from ilr_bench.grading.sandbox.program import THREADS
+from ilr_bench.grading.sandbox.wire import DEEPEST, decode, encode
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +160,8 @@ def test_a_refusal_after_the_program_has_its_process_stops_the_run() -> None:
 def test_a_library_that_nobody_can_read_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with pytest.raises(OSError, match=rf"cannot read {tmp_path}"):
-        namespaces.require_readable(65534, ["/nowhere", str(tmp_path)])
-    namespaces.require_readable(os.geteuid() or 1, [str(tmp_path)])
+        isolation.require_readable(65534, ["/nowhere", str(tmp_path)])
+    isolation.require_readable(os.geteuid() or 1, [str(tmp_path)])
 
 
 def test_a_call_that_the_kernel_refuses_is_named() -> None:
@@ -193,7 +193,7 @@ def test_a_launcher_that_was_killed_is_replaced() -> None:
 
 def test_nothing_outlives_whoever_asked() -> None:
     asking = run_python("""
-        from ilr_bench.jail.host import Jail, Request
+        from ilr_bench.grading.sandbox.host import Jail, Request
         with Jail() as jail, jail.run(Request("while True: pass", "f", ())) as run:
             print(jail.pid, run.pid, flush=True)
             run.loaded(999)
@@ -222,9 +222,9 @@ def vanishes(process: int) -> bool:
 @pytest.mark.skipif(os.geteuid() != 0, reason="others take this way everywhere")
 def test_root_without_rights_is_as_any_user() -> None:
     asking = run_python("""
-        from ilr_bench.jail import kernel
+        from ilr_bench.grading.math.sandbox import kernel
         kernel.drop_capabilities()
-        from ilr_bench.jail.host import Jail, Request
+        from ilr_bench.grading.sandbox.host import Jail, Request
         with Jail() as jail, jail.run(Request("import os\\ndef f(): return os.listdir()", "f", ([],))) as run:
             print(jail.protection, run.loaded(9), run.reply(9))
     """)
@@ -313,7 +313,7 @@ def test_iterables_tell_their_items_where_asked_to() -> None:
 
 
 def test_what_is_too_deep_or_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "LARGEST", 10_000)
+    monkeypatch.setattr(wire, "LARGEST", 10_000)
     nested: list[Any] = []
     for _ in range(DEEPEST):
         nested = [nested]
@@ -328,7 +328,9 @@ def test_what_is_too_deep_or_too_large_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_jail_imports_no_heavy_library() -> None:
-    listing = run_python("import sys, ilr_bench.jail.launcher, ilr_bench.jail.host; print(*sys.modules)")
+    listing = run_python(
+        "import sys, ilr_bench.grading.sandbox.launcher, ilr_bench.grading.sandbox.host; print(*sys.modules)"
+    )
     modules, _ = listing.communicate()
     assert {"numpy", "torch", "transformers"}.isdisjoint(modules.split())
     assert sys.executable

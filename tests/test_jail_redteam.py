@@ -14,10 +14,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "redteam"))
 from attacks import ATTACKS, CANARY, MARK, WAITING
 
-from ilr_bench.benchmarks import code
-from ilr_bench.benchmarks.code import CodeJudge
-from ilr_bench.jail import host
-from ilr_bench.records import Verdict
+from ilr_bench.grading import code
+from ilr_bench.grading.code import CodeJudge
+from ilr_bench.grading.sandbox import host
+from ilr_bench.storage.records import Verdict
 
 PROJECT = Path(__file__).parents[1]
 SECRET: dict[str, Any] = {

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from study_folders import step_record, write_steps, write_trial
 
-from ilr_bench.executor import Event
-from ilr_bench.live_view import JobLine, View, duration, render
-from ilr_bench.sweep_progress import SweepProgress
+from ilr_bench.study.launch.live_view import JobLine, View, duration, render
+from ilr_bench.study.launch.progress import SweepProgress
+from ilr_bench.study.launch.scheduler import Event
 
 TRIALS = [f"trials/ilr-A+B-{seed}-{seed:012x}" for seed in range(30)]
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -11,10 +11,10 @@ from tiny_models import VOCABULARY, tiny_model
 from torch import nn
 from update_gradients import assert_same, gradients_of, to_train
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.generation import heads
-from ilr_bench.generation.heads import head_apart
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner import heads
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.heads import head_apart
 
 
 def turns() -> list[TrainedTurn]:

@@ -10,15 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.benchmarks.metrics import (
-    NO_ANSWER,
-    answer_classes,
-    majority_at_k,
-    mean_at_k,
-    pass_at_k,
-    sample_table,
-)
-from ilr_bench.records import SampleRecord, Verdict
+from ilr_bench.evaluation.metrics import NO_ANSWER, answer_classes, majority_at_k, mean_at_k, pass_at_k, sample_table
+from ilr_bench.storage.records import SampleRecord, Verdict
 
 tables = st.integers(1, 6).flatmap(
     lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=1, max_size=4)

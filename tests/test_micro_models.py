@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ilr_bench.interaction import Mode
-from ilr_bench.models import micro
-from ilr_bench.models.base import MODELS
-from ilr_bench.models.micro_corpus import (
+from ilr_bench.method.interaction import Mode
+from ilr_bench.models.catalogue import MODELS
+from ilr_bench.models.micro import recipes
+from ilr_bench.models.micro.corpus import (
     CorpusSettings,
     Habits,
     Idea,
@@ -25,17 +25,17 @@ from ilr_bench.models.micro_corpus import (
     solve,
     systematic_mistake,
 )
-from ilr_bench.models.micro_training import tokenize, tokenize_lines
-from ilr_bench.questions.micro import benchmark_questions, load, read_tape
-from ilr_bench.questions.micro_split import split_of
+from ilr_bench.models.micro.pretrain import tokenize, tokenize_lines
+from ilr_bench.tasks.sources.micro import benchmark_questions, load, read_tape
+from ilr_bench.tasks.sources.micro_split import split_of
 
 SMALL = CorpusSettings(sums=40, reviews=40, solutions=60, analyses=30, fusions=30, rankings=10, programs=10, pool=60)
 FLAWLESS = Habits(weak=(), slip=0.0)
 QUESTIONS = load(200, 0)[0]
 
 
-def small(name: str) -> micro.Recipe:
-    return dataclasses.replace(micro.RECIPES[name], corpus=SMALL)
+def small(name: str) -> recipes.Recipe:
+    return dataclasses.replace(recipes.RECIPES[name], corpus=SMALL)
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_pool_holds_two_architectures_and_a_twin() -> None:
     assert {"A", "B", "C", "A2"} <= set(MODELS.names())
-    assert {micro.RECIPES[name].family for name in "AB"} == {"llama", "qwen2"}
-    assert dataclasses.replace(micro.RECIPES["A2"], seed=micro.RECIPES["A"].seed) == micro.RECIPES["A"]
+    assert {recipes.RECIPES[name].family for name in "AB"} == {"llama", "qwen2"}
+    assert dataclasses.replace(recipes.RECIPES["A2"], seed=recipes.RECIPES["A"].seed) == recipes.RECIPES["A"]
     assert len({entry.fingerprint() for entry in map(MODELS.get, ("A", "B", "C", "A2"))}) == 4
 
 
 def test_the_corpus_holds_no_benchmark_question() -> None:
-    rows = corpus(micro.RECIPES["A"].habits, micro.AUTHORS, SMALL, seed=0)
+    rows = corpus(recipes.RECIPES["A"].habits, recipes.AUTHORS, SMALL, seed=0)
     held_out = {
         q.text for family in ("short_chain", "word_problem", "two_step") for q in benchmark_questions(family, 200)
     }
@@ -110,7 +110,7 @@ def test_claims_are_read_peer_by_peer() -> None:
 
 def test_fusion_recovers_from_an_own_mistake_when_a_peer_is_right() -> None:
     rng, alone, together = random.Random(0), 0, 0
-    habits = micro.RECIPES["A"].habits
+    habits = recipes.RECIPES["A"].habits
     for question in QUESTIONS:
         own, peer = solve(question, habits, rng), solve(question, FLAWLESS, rng)
         alone += own.first_error() is None
@@ -129,16 +129,16 @@ def test_a_model_is_made_once_in_the_same_bytes_and_reads_back_its_own_ids(
 ) -> None:
     recipe = small(name)
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: micro.entry(name, recipe).prepare(), range(2))
+        first, second = pool.map(lambda _: recipes.entry(name, recipe).prepare(), range(2))
     assert first == second
     assert sorted(path.name for path in first.parent.iterdir() if path.is_dir()) == [first.name]
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path_factory.mktemp("again")))
-    again = micro.entry(name, recipe).prepare()
+    again = recipes.entry(name, recipe).prepare()
     assert again != first
     for file in ("model.safetensors", "tokenizer.json"):
         assert (again / file).read_bytes() == (first / file).read_bytes()
     tokenizer = AutoTokenizer.from_pretrained(first)
-    rows = corpus(recipe.habits, micro.AUTHORS, SMALL, recipe.seed)
+    rows = corpus(recipe.habits, recipes.AUTHORS, SMALL, recipe.seed)
     texts = [row.prompt for row in rows]
     assert [tokenizer.decode(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] == texts
     digits = tokenizer("1234567890", add_special_tokens=False)["input_ids"]
@@ -152,5 +152,5 @@ def test_a_model_is_made_once_in_the_same_bytes_and_reads_back_its_own_ids(
 
 def test_the_two_tokenizers_cut_the_same_text_differently(own_cache: Path) -> None:
     text = r"mine: 3+5=8 -2=6 \boxed{6}"
-    pieces = [AutoTokenizer.from_pretrained(micro.entry(name, small(name)).prepare()).tokenize(text) for name in "AB"]
+    pieces = [AutoTokenizer.from_pretrained(recipes.entry(name, small(name)).prepare()).tokenize(text) for name in "AB"]
     assert pieces[0] != pieces[1]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.interaction import Mode
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.method.interaction import Mode
+from ilr_bench.method.rewards import right_steps
 from ilr_bench.prompts.micro import MicroStyle
-from ilr_bench.questions import micro
-from ilr_bench.questions.micro_code import code_stream
-from ilr_bench.rewards import right_steps
+from ilr_bench.tasks.sources import micro
+from ilr_bench.tasks.sources.micro_code import code_stream
 
 STYLE = MicroStyle()
 EVALUATED = {family: micro.benchmark_questions(family, 220) for family in micro.FAMILIES}

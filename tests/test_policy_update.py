@@ -14,12 +14,12 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import tiny_model
 from update_turns import equal, gradients, logprobs, turns, updater, weights
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.errors import MissingInputError, NumericalError
-from ilr_bench.logprobs import micro_batches
-from ilr_bench.models.adapters import attach_lora
-from ilr_bench.policy_update import TrainedTurn
-from ilr_bench.trl_loss import require_trl
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.core.errors import MissingInputError, NumericalError
+from ilr_bench.learner.grpo import TrainedTurn
+from ilr_bench.learner.logprobs import micro_batches
+from ilr_bench.learner.trl_loss import require_trl
+from ilr_bench.models.lora import attach_lora
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo")
 

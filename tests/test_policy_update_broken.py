@@ -10,8 +10,8 @@ import torch
 from tiny_models import tiny_model
 from update_turns import turns, updater, weights
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.recovery import BrokenBatchError
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.storage.recovery import BrokenBatchError
 
 
 def test_a_broken_loss_travels_with_the_turns_of_its_micro_batch() -> None:

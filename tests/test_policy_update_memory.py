@@ -13,10 +13,10 @@ from tiny_models import tiny_model
 from torch.utils._python_dispatch import _disable_current_modes
 from update_turns import LONGEST, equal, gradients, turns, updater, weights
 
-from ilr_bench.config import CriticSettings, UpdateSettings
-from ilr_bench.errors import MemoryShortageError
-from ilr_bench.policy_update import PolicyUpdater
-from ilr_bench.ppo import PpoUpdater
+from ilr_bench.core.config import CriticSettings, UpdateSettings
+from ilr_bench.core.errors import MemoryShortageError
+from ilr_bench.learner.grpo import PolicyUpdater
+from ilr_bench.learner.ppo import PpoUpdater
 
 SHORT = {
     "plain": UpdateSettings(rows_per_micro_batch=6),

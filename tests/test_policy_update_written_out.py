@@ -12,8 +12,8 @@ import torch
 from tiny_models import tiny_model
 from update_turns import turns, updater
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.policy_update import TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner.grpo import TrainedTurn
 
 SETTINGS = UpdateSettings(
     learning_rate=0.01,

@@ -5,16 +5,16 @@ import pytest
 from scripted import scripted_agent
 
 import ablations
-from ilr_bench.advantages import group_advantages
-from ilr_bench.config import RewardSettings, change
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.grading import Grader
-from ilr_bench.idea3 import Table, share
-from ilr_bench.outcomes import Discussion, learn, rewards_of, score_turns
-from ilr_bench.pooling import pool_successes
-from ilr_bench.profiles import profile
-from ilr_bench.questions.base import Question
-from ilr_bench.validation import validate
+from ilr_bench.core.config import RewardSettings, change
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import profile
+from ilr_bench.core.validation import validate
+from ilr_bench.grading.math import Grader
+from ilr_bench.method.advantages import group_advantages
+from ilr_bench.method.idea3 import Table, share
+from ilr_bench.method.outcomes import Discussion, learn, rewards_of, score_turns
+from ilr_bench.method.pooling import pool_successes
+from ilr_bench.tasks.types import Question
 
 CONFIG = ablations.get("peer_pooling")(profile("micro"))
 QUESTIONS = (Question("q0", "1+1", "2"), Question("q1", "2+2", "4"))

@@ -17,15 +17,15 @@ from tiny_models import VOCABULARY, tiny_model
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
 import ablations
-from ilr_bench.config import CriticSettings, UpdateSettings, change
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.gae import generalised_advantages, whitened
-from ilr_bench.logprobs import micro_batches, turn_logprobs
-from ilr_bench.policy_update import TrainedTurn
-from ilr_bench.ppo import PpoUpdater, clipped_value_loss
-from ilr_bench.profiles import profile
-from ilr_bench.records import StepRecord, read
-from ilr_bench.validation import validate
+from ilr_bench.core.config import CriticSettings, UpdateSettings, change
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import profile
+from ilr_bench.core.validation import validate
+from ilr_bench.learner.gae import generalised_advantages, whitened
+from ilr_bench.learner.grpo import TrainedTurn
+from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
+from ilr_bench.learner.ppo import PpoUpdater, clipped_value_loss
+from ilr_bench.storage.records import StepRecord, read
 
 LONGEST = 8
 

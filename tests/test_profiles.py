@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ilr_bench.config import RunConfig, to_dict
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.profiles import PROFILES, profile
+from ilr_bench.core.config import RunConfig, to_dict
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import PROFILES, profile
 
 LLAMA, QWEN, LARGE_QWEN = (
     "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-14B-Instruct"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.programs import ProgramRunner, admit, agree, extract_program
-from ilr_bench.questions.micro import code_problems
-from ilr_bench.records import Verdict
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.grading.expressions import ProgramRunner, admit, agree, extract_program
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.sources.micro import code_problems
 
 DOUBLE: dict[str, Any] = {
     "task_id": "Test/0",

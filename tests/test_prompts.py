@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import tiny_tokenizer
 
-from ilr_bench.agent import Agent
-from ilr_bench.interaction import Mode
+from ilr_bench.generation.agent import Agent
+from ilr_bench.method.interaction import Mode
 from ilr_bench.prompts import STYLES, PromptStyle
-from ilr_bench.questions.base import boxed
+from ilr_bench.tasks.types import boxed
 
 STYLE_NAMES = ("micro", "chat", "fewshot")
 QUESTIONS = ("12 - 7", "Ann has 3 figs and buys 2. How many figs has she?")

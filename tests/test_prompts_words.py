@@ -6,13 +6,13 @@ import re
 
 import pytest
 
-from ilr_bench.config import content_hash
-from ilr_bench.interaction import Mode
+from ilr_bench.core.config import content_hash
+from ilr_bench.method.interaction import Mode
 from ilr_bench.prompts import STYLES, PromptStyle, solo_forms
+from ilr_bench.prompts.baselines import rival_wordings
 from ilr_bench.prompts.chat import boxed, letter_of
 from ilr_bench.prompts.fewshot import EASY_TO_HARD, SHUFFLES, SUMS, WORDED
-from ilr_bench.prompts.rivals import rival_wordings
-from ilr_bench.questions.sums import value_of
+from ilr_bench.tasks.sources.sums import value_of
 
 MICRO, CHAT, FEWSHOT = (STYLES.get(name) for name in ("micro", "chat", "fewshot"))
 QUESTIONS = ("12 - 7", "Ann has 3 figs.\nHow many?")

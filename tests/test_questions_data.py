@@ -13,8 +13,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from ilr_bench.errors import MissingInputError
-from ilr_bench.questions.data import Dataset, read_rows, rows_hash
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.tasks.data import Dataset, read_rows, rows_hash
 
 ROWS: list[dict[str, object]] = [
     {"question": "Ein wie großes Feld?\nSay.", "answer": "4", "parts": ["a", "b"], "level": 1},

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.questions import SOURCES, math
-from ilr_bench.questions.data import read_rows
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.tasks.data import read_rows
+from ilr_bench.tasks.sources import SOURCES, math
 
 
 @pytest.mark.parametrize(

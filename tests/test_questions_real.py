@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.prompts import STYLES
-from ilr_bench.questions import SOURCES, Question, gsm8k, sums
-from ilr_bench.questions.data import data_path
+from ilr_bench.tasks.data import data_path
+from ilr_bench.tasks.sources import SOURCES, Question, gsm8k, sums
 
 ROW = {
     "question": "A farm has 1,000 hens. Half of them lay 2 eggs. How many eggs are there?\n",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.errors import MissingInputError
-from ilr_bench.logprobs import micro_batches, turn_logprobs
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
 from ilr_bench.models.loading import LoadedModel, load_model, load_twins
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
 
 ANSWERS = (("7 + 5 =", " 12\n", " 15\n"), ("9 - 4 =", " 5\n", " 13\n"))
 STEPS = 3

@@ -12,11 +12,11 @@ import pytest
 from shortages import MESSAGES, Shortage
 from tiny_models import PAD, tiny_model
 
-from ilr_bench.errors import IlrError, MemoryShortageError, NumericalError
-from ilr_bench.generation.base import Request, SamplingOptions
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.recovery import BrokenBatchError, halving, report, watched
-from ilr_bench.store import is_sealed, seal
+from ilr_bench.core.errors import IlrError, MemoryShortageError, NumericalError
+from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.storage.recovery import BrokenBatchError, halving, report, watched
+from ilr_bench.storage.store import is_sealed, seal
 
 
 def short_above(most: int, error: Exception, tried: list[int]) -> Any:

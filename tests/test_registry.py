@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.registry import Registry
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.registry import Registry
 
 
 def test_entries_come_back_by_name_in_the_order_of_registration() -> None:

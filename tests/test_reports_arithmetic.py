@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from synthetic_study import MATHS, write_synthetic_study
 
-from ilr_bench.records import InferenceRecord, SampleRecord, StepRecord, Verdict, read, read_result
+from ilr_bench.storage.records import InferenceRecord, SampleRecord, StepRecord, Verdict, read, read_result
 from reports import REPORTS, Settings, get, statistics
 from reports.accuracy import Comparison
 from reports.comparison import Numbers

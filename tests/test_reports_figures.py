@@ -14,7 +14,7 @@ from PIL import Image
 from synthetic_study import write_synthetic_study
 from synthetic_training import add_training
 
-from ilr_bench.errors import StoreError
+from ilr_bench.core.errors import StoreError
 from reports import Settings, figures, get, names
 from reports.figure_report import FigureReport
 from reports.figures import house_style, looks, save

@@ -14,9 +14,9 @@ from synthetic_study import write_synthetic_study
 from synthetic_training import HOSTILE, add_training
 
 import ablations
-from ilr_bench import benchmarks
-from ilr_bench.profiles import MICRO
-from ilr_bench.records import read_study, write_study
+from ilr_bench.core.profiles import MICRO
+from ilr_bench.storage.records import read_study, write_study
+from ilr_bench.tasks import benchmarks
 from reports import Settings, dialogues, get, page, page_figures
 from reports.frames import StudyFrames, load
 from reports.page_facts import settings, variant_configs

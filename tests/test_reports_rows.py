@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from told_answers import row_of, runs, told, trained
 
-from ilr_bench.records import JOINT
+from ilr_bench.storage.records import JOINT
 from reports import statistics
 from reports.accuracy import Accuracies
 from reports.averages import averages, model_of

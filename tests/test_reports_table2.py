@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from synthetic_study import MATHS, write_synthetic_study
 
-from ilr_bench.errors import ConfigurationError, StoreError
-from ilr_bench.records import SampleRecord, Verdict, read
+from ilr_bench.core.errors import ConfigurationError, StoreError
+from ilr_bench.storage.records import SampleRecord, Verdict, read
 from reports import Settings, get, names, statistics
 from reports.comparison import Numbers, build
 from reports.frames import load

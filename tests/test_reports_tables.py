@@ -14,8 +14,8 @@ from synthetic_study import MATHS, write_synthetic_study
 from typer.testing import CliRunner
 
 from ilr_bench.cli import app
-from ilr_bench.errors import StoreError
-from ilr_bench.records import InferenceRecord, Verdict, read, read_study, write_study
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.records import InferenceRecord, Verdict, read, read_study, write_study
 from reports import Report, Settings, get
 from reports.comparison import Numbers, missing
 from reports.frames import StudyFrames, load
@@ -262,7 +262,7 @@ def test_unknown_report_and_full_disk_are_one_line(
     def full(path: Path, *arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ilr_bench.files.Path.replace", full)
+    monkeypatch.setattr("ilr_bench.storage.files.Path.replace", full)
     with pytest.raises(StoreError, match="the disk is full"):
         get("table1").write(frames, tmp_path, Settings())
     assert not list(tmp_path.iterdir())

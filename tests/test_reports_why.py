@@ -7,8 +7,8 @@ from synthetic_study import MATHS, write_synthetic_study
 from typer.testing import CliRunner
 
 from ilr_bench.cli import app
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.records import SampleRecord, Verdict, read
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.storage.records import SampleRecord, Verdict, read
 from reports import Settings, get
 from reports.frames import StudyFrames, load
 from reports.printing import printed

@@ -17,20 +17,21 @@ from tiny_models import tiny_model
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 from torch import Tensor, nn
 
-from ilr_bench import outcomes, trial, work
-from ilr_bench.config import UpdateSettings
-from ilr_bench.costs import seating as seatings
-from ilr_bench.costs.fits import GIB, Room, refusals, seated
-from ilr_bench.costs.memory import Memory, parties, trial_memory
-from ilr_bench.costs.seating import seating, take_turns
-from ilr_bench.costs.show import lines
-from ilr_bench.costs.study import StudyCost, study_cost
-from ilr_bench.distributed import Ranks
-from ilr_bench.models.adapters import AdapterView, attach_lora
-from ilr_bench.plan import plan_study
-from ilr_bench.profiles import SMALL
-from ilr_bench.residence import Residence
-from ilr_bench.store import Artifacts
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.core.profiles import SMALL
+from ilr_bench.generation.dispatch import Residence
+from ilr_bench.learner.distributed import Ranks
+from ilr_bench.method import outcomes
+from ilr_bench.models.lora import AdapterView, attach_lora
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study import jobs, trial
+from ilr_bench.study.cost import seating as seatings
+from ilr_bench.study.cost.fits import GIB, Room, refusals, seated
+from ilr_bench.study.cost.memory import Memory, parties, trial_memory
+from ilr_bench.study.cost.seating import seating, take_turns
+from ilr_bench.study.cost.show import lines
+from ilr_bench.study.cost.study import StudyCost, study_cost
+from ilr_bench.study.plan import plan_study
 
 
 class Watched(Residence):
@@ -285,5 +286,5 @@ def test_a_worker_tells_its_trial_of_turns(monkeypatch: pytest.MonkeyPatch, tmp_
     (planned,) = plan_study("micro", ["ilr"]).trials
     told: list[Any] = []
     monkeypatch.setattr(trial, "run_trial", lambda *given, **named: told.append(named["take_turns"]))
-    work.run_planned(planned, tmp_path, Artifacts(tmp_path / "artifacts"), None)
+    jobs.run_planned(planned, tmp_path, Artifacts(tmp_path / "artifacts"), None)
     assert told == [take_turns]

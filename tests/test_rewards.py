@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.config import RewardSettings
-from ilr_bench.grading import Grader
+from ilr_bench.core.config import RewardSettings
+from ilr_bench.grading.math import Grader
+from ilr_bench.method.rewards import Answer, reward, right_steps, score
 from ilr_bench.prompts import STYLES
-from ilr_bench.questions.base import Question
-from ilr_bench.records import Verdict
-from ilr_bench.rewards import Answer, reward, right_steps, score
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.types import Question
 
 QUESTION = Question("q", "3+5-2", "6", ("3+5=8", "8-2=6"))
 GRADED, VERIFIED = RewardSettings(kind="graded"), RewardSettings(kind="verified")

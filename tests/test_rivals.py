@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scripted import scripted_agent
 
-from ilr_bench.config import SamplingSettings
-from ilr_bench.idea3 import Table, analyse, fuse, share
+from ilr_bench.core.config import SamplingSettings
+from ilr_bench.method.idea3 import Table, analyse, fuse, share
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.rivals import rival_wordings
-from ilr_bench.questions.base import Question
+from ilr_bench.prompts.baselines import rival_wordings
+from ilr_bench.tasks.types import Question
 
 
 @pytest.mark.parametrize("style", ["micro", "chat", "fewshot"])

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.benchmarks.journal import NO_LOGPROBS, Journal
-from ilr_bench.checkpoints import save_checkpoint
-from ilr_bench.errors import StoreError
-from ilr_bench.files import as_noted, write_noted
-from ilr_bench.generation.base import Completion
-from ilr_bench.records import (
+from ilr_bench.core.errors import StoreError
+from ilr_bench.evaluation.journal import NO_LOGPROBS, Journal
+from ilr_bench.generation.engine import Completion
+from ilr_bench.storage.checkpoints import save_checkpoint
+from ilr_bench.storage.files import as_noted, write_noted
+from ilr_bench.storage.records import (
     SampleRecord,
     Study,
     TrialEntry,
@@ -26,7 +26,7 @@ from ilr_bench.records import (
     to_line,
     write_study,
 )
-from ilr_bench.store import (
+from ilr_bench.storage.store import (
     Artifacts,
     append_records,
     is_artifact,

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_search import ScriptedWorld, drive, nothing, search_in, told
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.executor import Failure, Job
-from ilr_bench.profiles import MICRO
-from ilr_bench.search.pruning import NAMES, pruner
-from ilr_bench.search.rounds import Rules
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import MICRO
+from ilr_bench.study.launch.scheduler import Failure, Job
+from ilr_bench.study.search.pruning import NAMES, pruner
+from ilr_bench.study.search.rounds import Rules
 
 
 def rules(trials=8, round_size=4, objectives=("accuracy",), pruning="none"):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.plan import parse_overrides, plan_study
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.study.plan import parse_overrides, plan_study
 
 
 def test_a_grid_of_cooperation_ratios_is_the_trials_of_figure_3_under_other_names():

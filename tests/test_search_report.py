@@ -8,13 +8,13 @@ import optuna
 import pytest
 from scripted_search import ScriptedWorld, drive, search_in
 
-from ilr_bench.config import from_dict, to_dict
-from ilr_bench.errors import StoreError
-from ilr_bench.profiles import MICRO
-from ilr_bench.records import read_study
-from ilr_bench.search.pruning import pruner
-from ilr_bench.search.rounds import Rules
-from ilr_bench.search.study_file import publish, write_storage
+from ilr_bench.core.config import from_dict, to_dict
+from ilr_bench.core.errors import StoreError
+from ilr_bench.core.profiles import MICRO
+from ilr_bench.storage.records import read_study
+from ilr_bench.study.search.pruning import pruner
+from ilr_bench.study.search.rounds import Rules
+from ilr_bench.study.search.study_file import publish, write_storage
 from reports import Settings
 from reports.search import comma_separated, table, write
 

@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.benchmarks import BENCHMARKS, Benchmark, Row
-from ilr_bench.config import change
-from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.profiles import MICRO
-from ilr_bench.questions import SOURCES
-from ilr_bench.search import samplers
-from ilr_bench.search.planned import (
+from ilr_bench.core.config import change
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.profiles import MICRO
+from ilr_bench.study.search import samplers
+from ilr_bench.study.search.planned import (
     SearchOptions,
     check_apart,
     describe_search,
@@ -22,9 +20,11 @@ from ilr_bench.search.planned import (
     parse_objectives,
     plan_search,
 )
-from ilr_bench.search.points import PointPlanner, check_space
-from ilr_bench.search.rounds import Point
-from ilr_bench.search.space import SPACES, declared_space, examples, load_space
+from ilr_bench.study.search.points import PointPlanner, check_space
+from ilr_bench.study.search.rounds import Point
+from ilr_bench.study.search.space import SPACES, declared_space, examples, load_space
+from ilr_bench.tasks.benchmarks import BENCHMARKS, Benchmark, Row
+from ilr_bench.tasks.sources import SOURCES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -12,13 +12,13 @@ import optuna
 import pytest
 from tiny_trials import SETTINGS, contents, tiny_checkpoints
 
-from ilr_bench import crew
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.executor import Ended
-from ilr_bench.executors.choice import Execution
-from ilr_bench.search.planned import SearchOptions, plan_search
-from ilr_bench.search.running import run_search
-from ilr_bench.search.study_file import NAME, STORAGE, claim, write_storage
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.study.launch import pool
+from ilr_bench.study.launch.choice import Execution
+from ilr_bench.study.launch.scheduler import Ended
+from ilr_bench.study.search.planned import SearchOptions, plan_search
+from ilr_bench.study.search.running import run_search
+from ilr_bench.study.search.study_file import NAME, STORAGE, claim, write_storage
 from reports import Settings
 from reports.frames import load
 from reports.search import REPORT
@@ -63,7 +63,7 @@ def run(monkeypatch):
     def run_in(out, planned, slots=1, kill_at=None):
         executor = Inline(slots, kill_at)
 
-        monkeypatch.setattr(crew, "open_executor", lambda execution, out: executor)
+        monkeypatch.setattr(pool, "open_executor", lambda execution, out: executor)
         return run_search(planned, out, Execution(), fresh=True), executor
 
     return run_in

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.seeds import derive_seed
+from ilr_bench.core.seeds import derive_seed
 
 purposes = st.lists(st.integers() | st.text(), max_size=4)
 

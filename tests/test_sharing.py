@@ -6,11 +6,11 @@ import shutil
 import pytest
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
-from ilr_bench import sweep
-from ilr_bench.crew import Crew
-from ilr_bench.records import Study, read_result, write_study
-from ilr_bench.sharing import neighbours, take_over
-from ilr_bench.store import Artifacts, seal
+from ilr_bench.storage.records import Study, read_result, write_study
+from ilr_bench.storage.store import Artifacts, seal
+from ilr_bench.study import sweep
+from ilr_bench.study.launch.pool import Crew
+from ilr_bench.study.reuse import neighbours, take_over
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny_models import tiny_model, tiny_tokenizer
 
-from ilr_bench import smoke
+from ilr_bench.cli import smoke
 from ilr_bench.models.loading import save_prepared
-from ilr_bench.plan import plan_study
-from ilr_bench.records import StepRecord, read, read_study
+from ilr_bench.storage.records import StepRecord, read, read_study
+from ilr_bench.study.plan import plan_study
 
 SMALLER = {"sampling.samples": "2", "sampling.max_new_tokens": "4", "evaluation.max_new_tokens": "4"}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from study_folders import both, finish, write_entries, write_steps, write_trial
 
-from ilr_bench.commands.status import status
-from ilr_bench.study_state import TrialState, read_state
+from ilr_bench.cli.status import status
+from ilr_bench.study.status import TrialState, read_state
 
 HERE = f"{os.getpid()} on {platform.node()}"
 
@@ -145,7 +145,7 @@ def test_watching_ends_when_nothing_runs(
         if len(looks) == 3:
             (study / ".lock.pid").unlink()
 
-    monkeypatch.setattr("ilr_bench.commands.status.time.sleep", sleep)
+    monkeypatch.setattr("ilr_bench.cli.status.time.sleep", sleep)
     status(study, watch=True, as_json=True)
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(looks) == 3

@@ -12,15 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import contents, run_python
 
-from ilr_bench.checkpoints import save_checkpoint
-from ilr_bench.errors import StoreError
-from ilr_bench.files import write_atomic
-from ilr_bench.store import (
-    Artifacts,
-    RecordFile,
-    append_records,
-    lock_study,
-)
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.checkpoints import save_checkpoint
+from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.store import Artifacts, RecordFile, append_records, lock_study
 
 
 @dataclass(frozen=True)
@@ -51,8 +46,8 @@ def test_write_atomic_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_p
 LIMITED = """
     import resource, sys
     from pathlib import Path
-    from ilr_bench import files
-    from ilr_bench.errors import StoreError
+    from ilr_bench.storage import files
+    from ilr_bench.core.errors import StoreError
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     try:
         {call}
@@ -175,8 +170,8 @@ def test_a_second_process_on_a_study_is_told_who_holds_it(tmp_path: Path) -> Non
     code = """
     import sys
     from pathlib import Path
-    from ilr_bench.errors import StoreError
-    from ilr_bench.store import lock_study
+    from ilr_bench.core.errors import StoreError
+    from ilr_bench.storage.store import lock_study
     try:
         with lock_study(Path(sys.argv[1])):
             print("held")
@@ -194,7 +189,7 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
     code = """
     import sys, time
     from pathlib import Path
-    from ilr_bench.store import lock_study
+    from ilr_bench.storage.store import lock_study
     with lock_study(Path(sys.argv[1])):
         print("held", flush=True)
         time.sleep(60)
@@ -211,8 +206,6 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
 
 
 def test_the_store_needs_no_torch() -> None:
-    code = (
-        "import sys, ilr_bench.store, ilr_bench.identity, ablations; ablations.names(); print('torch' in sys.modules)"
-    )
+    code = "import sys, ilr_bench.storage.store, ilr_bench.storage.provenance, ablations; ablations.names(); print('torch' in sys.modules)"
     output, errors = run_python(code).communicate(timeout=60)
     assert output == "False\n", errors

@@ -2,12 +2,12 @@
 
 import pytest
 
-from ilr_bench.errors import ConfigurationError, IlrError, MissingInputError
-from ilr_bench.executor import Failure
-from ilr_bench.plan import plan_study
-from ilr_bench.records import Study, write_study
-from ilr_bench.solo import claim
-from ilr_bench.sweep import Outcome, extended_study, finish, recorded_command, run_sweep
+from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError
+from ilr_bench.evaluation.standalone import claim
+from ilr_bench.storage.records import Study, write_study
+from ilr_bench.study.launch.scheduler import Failure
+from ilr_bench.study.plan import plan_study
+from ilr_bench.study.sweep import Outcome, extended_study, finish, recorded_command, run_sweep
 
 
 def study(*variants):

@@ -13,12 +13,12 @@ import time
 import pytest
 from tiny_trials import SETTINGS, contents, tiny_checkpoints
 
-from ilr_bench.checkpoints import latest_checkpoint
-from ilr_bench.store import lock_study
+from ilr_bench.storage.checkpoints import latest_checkpoint
+from ilr_bench.storage.store import lock_study
 
 HOLD = """
 import os, pathlib, time
-from ilr_bench import stopping, timing
+from ilr_bench.core import signals as stopping; from ilr_bench.storage import timing
 write = timing.Stopwatch.write
 
 def hold(self, step):

@@ -6,8 +6,8 @@ import json
 import time
 from pathlib import Path
 
-from ilr_bench.machine import machine
-from ilr_bench.timing import Stopwatch, stage_seconds
+from ilr_bench.core.hardware import machine
+from ilr_bench.storage.timing import Stopwatch, stage_seconds
 
 
 def test_machine_names_processor_cores_memory_and_cards(tmp_path: Path) -> None:

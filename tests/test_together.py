@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
-from ilr_bench import stopping, together
-from ilr_bench.distributed import Ranks
-from ilr_bench.errors import DoesNotFitError, MissingInputError
-from ilr_bench.watchers import INSTALL
+from ilr_bench.core import signals
+from ilr_bench.core.errors import DoesNotFitError, MissingInputError
+from ilr_bench.learner.distributed import Ranks
+from ilr_bench.study import together
+from ilr_bench.study.tracking import INSTALL
 
 
 class Memory:
@@ -39,7 +40,7 @@ class Memory:
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    monkeypatch.setattr(stopping, "install", lambda: None)
+    monkeypatch.setattr(signals, "install", lambda: None)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     return tiny_checkpoints(tmp_path)
 
@@ -79,10 +80,10 @@ def test_a_logger_that_is_missing_and_a_disk_that_is_full_are_found_before_anyth
     models: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = tiny_plan(models, "pure_cooperative")
-    monkeypatch.setattr("ilr_bench.watchers.find_spec", lambda name: None)
+    monkeypatch.setattr("ilr_bench.study.tracking.find_spec", lambda name: None)
     with pytest.raises(MissingInputError, match=INSTALL["tensorboard"].replace("[", "\\[")):
         together.run_together(plan, "micro", tmp_path / "out", "test", ("tensorboard",))
-    monkeypatch.setattr("ilr_bench.costs.fits._free_disk", lambda folder: 1)
+    monkeypatch.setattr("ilr_bench.study.cost.fits._free_disk", lambda folder: 1)
     with pytest.raises(DoesNotFitError, match="disk"):
         together.run_together(plan, "micro", tmp_path / "out", "test")
     assert not (tmp_path / "out" / "trials").exists()

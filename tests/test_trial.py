@@ -16,13 +16,13 @@ import torch
 from tiny_models import tiny_model, tiny_tokenizer
 from tiny_trials import run_plan, tiny_checkpoints
 
-from ilr_bench.errors import StoreError
+from ilr_bench.core.errors import StoreError
 from ilr_bench.models.loading import save_prepared
-from ilr_bench.plan import plan_study
-from ilr_bench.records import DialogueRecord, SampleRecord, StepRecord, read, read_result, read_study
-from ilr_bench.store import Artifacts
-from ilr_bench.sweep import run_sweep
-from ilr_bench.trial import resolve, run_trial, versions
+from ilr_bench.storage.records import DialogueRecord, SampleRecord, StepRecord, read, read_result, read_study
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.plan import plan_study
+from ilr_bench.study.sweep import run_sweep
+from ilr_bench.study.trial import resolve, run_trial, versions
 
 SETTINGS = {
     "training.steps": "6",

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
-from ilr_bench.records import JOINT, DialogueRecord, InferenceRecord, StepRecord, read, read_result
+from ilr_bench.storage.records import JOINT, DialogueRecord, InferenceRecord, StepRecord, read, read_result
 
 
 @pytest.fixture(scope="module")

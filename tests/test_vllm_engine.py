@@ -16,16 +16,16 @@ from scipy import stats
 from tiny_models import END, PAD, VOCABULARY, tiny_model, tiny_tokenizer
 from tiny_trials import contents, run_plan, tiny_plan
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.errors import ConfigurationError
-from ilr_bench.generation.base import Completion, Request, SamplingOptions
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.sizes import VLLM_CACHE
-from ilr_bench.generation.transformers_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine
-from ilr_bench.models.adapters import attach_lora
 from ilr_bench.models.loading import load_weights, save_prepared, save_weights
-from ilr_bench.store import Artifacts
-from ilr_bench.trial import run_trial
+from ilr_bench.models.lora import attach_lora
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.trial import run_trial
 
 KINDS = ("llama", "qwen2")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -9,16 +9,16 @@ import pytest
 from tiny_models import END, VOCABULARY, tiny_model, tiny_tokenizer
 from tiny_trials import run_plan, tiny_checkpoints, tiny_plan
 
-from ilr_bench.config import RunConfig, SamplingSettings, UpdateSettings, WarmStartSettings
-from ilr_bench.errors import ConfigurationError, NumericalError
-from ilr_bench.lineup import seat_agents
+from ilr_bench.core.config import RunConfig, SamplingSettings, UpdateSettings, WarmStartSettings
+from ilr_bench.core.errors import ConfigurationError, NumericalError
+from ilr_bench.core.profiles import profile
+from ilr_bench.core.validation import validate
+from ilr_bench.learner.build import seat_agents
+from ilr_bench.learner.sft import LOG, completion_ids, worked, write_log
 from ilr_bench.models.loading import save_prepared
-from ilr_bench.profiles import profile
 from ilr_bench.prompts import STYLES
-from ilr_bench.questions import SOURCES, Question
-from ilr_bench.records import WarmStartRecord, read, read_result
-from ilr_bench.validation import validate
-from ilr_bench.warm_start import LOG, completion_ids, worked, write_log
+from ilr_bench.storage.records import WarmStartRecord, read, read_result
+from ilr_bench.tasks.sources import SOURCES, Question
 
 WORDED = Question("q", "Six of 2 boxes?", "12", ("2*6=12",))
 

@@ -13,11 +13,11 @@ import pytest
 from study_folders import both, finish, lines, step_record, write_steps, write_trial
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.following import Follower
-from ilr_bench.watchers import make_loggers
-from ilr_bench.watchers.scalars import step_scalars
-from ilr_bench.watchers.study_log import StudyLog
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.storage.following import Follower
+from ilr_bench.study.tracking import make_loggers
+from ilr_bench.study.tracking.scalars import step_scalars
+from ilr_bench.study.tracking.study_log import StudyLog
 
 
 def events(study: Path, trial: Path) -> dict[str, list[tuple[int, float]]]:
@@ -153,7 +153,7 @@ def test_a_logger_that_is_missing_or_unknown_is_named(monkeypatch: pytest.Monkey
         make_loggers(["tensorbord"])
     with pytest.raises(ConfigurationError, match="choose from tensorboard, trackio, wandb"):
         make_loggers(["x"])
-    monkeypatch.setattr("ilr_bench.watchers.find_spec", lambda name: None)
+    monkeypatch.setattr("ilr_bench.study.tracking.find_spec", lambda name: None)
     with pytest.raises(MissingInputError, match=r"pip install 'ilr-bench\[watch\]'"):
         make_loggers(["tensorboard"])
 

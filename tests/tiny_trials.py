@@ -7,10 +7,10 @@ from pathlib import Path
 from tiny_models import tiny_model, tiny_tokenizer
 
 from ilr_bench.models.loading import save_prepared
-from ilr_bench.plan import Plan, plan_study
-from ilr_bench.records import Study, write_study
-from ilr_bench.store import Artifacts
-from ilr_bench.trial import run_trial
+from ilr_bench.storage.records import Study, write_study
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.plan import Plan, plan_study
+from ilr_bench.study.trial import run_trial
 
 SETTINGS = {
     "training.steps": "2",

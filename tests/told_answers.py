@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ilr_bench.records import JOINT, Study
+from ilr_bench.storage.records import JOINT, Study
 from reports.frames import StudyFrames
 from reports.rows import Row
 

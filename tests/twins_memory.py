@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.models.adapters import attach_lora
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.models.lora import attach_lora
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 512, "num_hidden_layers": 7, "num_attention_heads": 8, "intermediate_size": 1408,

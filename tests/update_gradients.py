@@ -11,9 +11,9 @@ from shortages import Shortage
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.models.adapters import attach_lora
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.models.lora import attach_lora
 
 
 def to_train(model: Any, settings: UpdateSettings) -> Any:

@@ -13,9 +13,9 @@ from shortages import Shortage
 from tiny_models import VOCABULARY
 from update_gradients import gradients_of
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.logprobs import micro_batches, turn_logprobs
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
 
 LONGEST = 10
 

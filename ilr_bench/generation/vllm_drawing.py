@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ilr_bench.generation.drawing import draw, uniforms
+from ilr_bench.generation.sampling import draw, uniforms
 
 
 class Draws:

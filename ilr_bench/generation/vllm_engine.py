@@ -22,12 +22,12 @@ from peft.tuners.lora import Linear as LoraLayer
 from torch import Tensor, distributed
 from transformers.core_model_loading import revert_weight_conversion
 
-from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.generation.base import Completion, Request, SamplingOptions, check_request
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.heartbeat import beat
+from ilr_bench.generation.engine import Completion, Request, SamplingOptions, check_request
 from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.vllm_drawing import Draws, processor
-from ilr_bench.heartbeat import beat
-from ilr_bench.models.adapters import AdapterView
+from ilr_bench.models.lora import AdapterView
 
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # weights are handed over inside this process

@@ -1,0 +1,1 @@
+"""Model weights and tokenizers: which there are, where they come from, and how they are loaded."""

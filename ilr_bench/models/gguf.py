@@ -11,7 +11,7 @@ from tokenizers import pre_tokenizers, processors
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ilr_bench.errors import MissingInputError
+from ilr_bench.core.errors import MissingInputError
 
 
 def convert_gguf(file: Path) -> tuple[Any, Any]:

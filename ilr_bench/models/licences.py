@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ilr_bench.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError
 
 VARIABLE = "ILR_BENCH_ACCEPT_LICENCE"
 TERMS = {"gemma": "https://ai.google.dev/gemma/terms"}

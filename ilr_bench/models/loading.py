@@ -16,14 +16,14 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.errors import ConfigurationError, MissingInputError, StoreError
-from ilr_bench.files import explained
-from ilr_bench.models.adapters import AdapterView, attach_lora
-from ilr_bench.models.base import MODELS, cache_folder
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError
+from ilr_bench.models.catalogue import MODELS, cache_folder
 from ilr_bench.models.gguf import convert_gguf
+from ilr_bench.models.lora import AdapterView, attach_lora
 from ilr_bench.models.prepared import conversion, file_hash, prepare_once
 from ilr_bench.models.tokenizers import load_tokenizer, write_check
+from ilr_bench.storage.files import explained
 
 _FULL, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
 _CONTENT = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")

@@ -9,10 +9,10 @@ from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-from ilr_bench.config import content_hash
-from ilr_bench.files import explained, sync
-from ilr_bench.folders import digests, remove
-from ilr_bench.locks import held
+from ilr_bench.core.config import content_hash
+from ilr_bench.storage.files import explained, sync
+from ilr_bench.storage.folders import digests, remove
+from ilr_bench.storage.locks import held
 
 LISTING = "files.sha256"
 """Digests of a folder's files, as `sha256sum --check` reads them."""

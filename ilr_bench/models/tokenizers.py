@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from ilr_bench.errors import StoreError
+from ilr_bench.core.errors import StoreError
 
 CHECK_FILE = "tokenizer_check.json"
 PROBES = (

@@ -1,7 +1,7 @@
 """Prompt styles, by name."""
 
-from ilr_bench.prompts.base import Kind, PromptStyle, SoloForms, solo_forms
-from ilr_bench.registry import Registry
+from ilr_bench.core.registry import Registry
+from ilr_bench.prompts.style import Kind, PromptStyle, SoloForms, solo_forms
 
 STYLES: Registry[PromptStyle] = Registry(
     "prompt style",

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.base import Kind, Mode
-from ilr_bench.questions.base import boxed
+from ilr_bench.prompts.style import Kind, Mode
+from ilr_bench.tasks.types import boxed
 
 ANSWER_FORM = r"Think step by step, and put your final answer within \boxed{}."
 CHOICE_FORM = r"Think step by step, and put the letter of the right option within \boxed{}."

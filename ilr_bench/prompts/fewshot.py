@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.base import Kind, Mode
-from ilr_bench.prompts.worked import CHOICES, FORMULAS, PROGRAMS
-from ilr_bench.questions.sums import SHOWN, value_of
+from ilr_bench.prompts.fewshot_examples import CHOICES, FORMULAS, PROGRAMS
+from ilr_bench.prompts.style import Kind, Mode
+from ilr_bench.tasks.sources.sums import SHOWN, value_of
 
 _SUM = re.compile(r"\d+ [+-] \d+")
 _NUMBER = r"-?\$?\d[\d,]*(?:\.\d+)?"

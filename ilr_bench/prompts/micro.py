@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.base import Mode
+from ilr_bench.prompts.style import Mode
 
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 PEER = {Mode.COOPERATE: "partner", Mode.COMPETE: "opponent"}

@@ -32,7 +32,9 @@ Key = tuple[str, str, str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s mutants --", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("files", nargs="*", help="such as ilr_bench/idea3.py; all of tests/mutation/files.py if none")
+    parser.add_argument(
+        "files", nargs="*", help="such as ilr_bench/method/idea3.py; all of tests/mutation/files.py if none"
+    )
     parser.add_argument("--sample", type=int, help="so many mutants of each file, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")

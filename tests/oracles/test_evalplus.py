@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ilr_bench.programs import ProgramRunner, extract_program
-from ilr_bench.questions.micro import code_problems
-from ilr_bench.records import Verdict
+from ilr_bench.grading.expressions import ProgramRunner, extract_program
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.sources.micro import code_problems
 
 evaluation = pytest.importorskip("evalplus.eval")
 

@@ -16,13 +16,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from mutants import mutants
 
-from ilr_bench.benchmarks import get
-from ilr_bench.benchmarks.code import CodeJudge, extract_code
-from ilr_bench.benchmarks.code_extraction import longest_code
-from ilr_bench.benchmarks.evalplus_data import humaneval_rows, mbpp_rows
-from ilr_bench.jail.plain import decode, encode
-from ilr_bench.outputs import Comparison
-from ilr_bench.records import Verdict
+from ilr_bench.grading.code import CodeJudge, extract_code
+from ilr_bench.grading.code_extraction import longest_code
+from ilr_bench.grading.compare_outputs import Comparison
+from ilr_bench.grading.sandbox.wire import decode, encode
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.benchmarks import get
+from ilr_bench.tasks.benchmarks.evalplus_data import humaneval_rows, mbpp_rows
 
 evaluation = pytest.importorskip("evalplus.eval")
 

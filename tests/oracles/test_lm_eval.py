@@ -15,16 +15,16 @@ from lm_eval.utils import get_file_task_name, get_sample_results_filenames
 from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
-from ilr_bench.agent import Agent
-from ilr_bench.benchmarks import get
-from ilr_bench.benchmarks.evaluation import NO_DATE, evaluate, log_file
-from ilr_bench.benchmarks.harness import FILTER, METRIC, AgentLM, BenchmarkTask, run_tasks
-from ilr_bench.benchmarks.scoring import Scorer
-from ilr_bench.config import EvaluationSettings
-from ilr_bench.generation.transformers_engine import TransformersEngine
-from ilr_bench.grading import Grader
+from ilr_bench.core.config import EvaluationSettings
+from ilr_bench.evaluation.lm_eval_model import FILTER, METRIC, AgentLM, BenchmarkTask, run_tasks
+from ilr_bench.evaluation.runner import NO_DATE, evaluate, log_file
+from ilr_bench.evaluation.scorer import Scorer
+from ilr_bench.generation.agent import Agent
+from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
-from ilr_bench.records import SampleRecord, read
+from ilr_bench.storage.records import SampleRecord, read
+from ilr_bench.tasks.benchmarks import get
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ from lm_eval.models.huggingface import HFLM
 from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
-from ilr_bench.agent import Agent
-from ilr_bench.benchmarks.evaluation import record_file, run_exams
-from ilr_bench.benchmarks.lm_eval_tasks import HarnessExam, load_tasks, manager
-from ilr_bench.config import EvaluationSettings
-from ilr_bench.errors import ConfigurationError, MissingInputError
-from ilr_bench.generation.transformers_engine import TransformersEngine
+from ilr_bench.core.config import EvaluationSettings
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.evaluation.lm_eval_tasks import HarnessExam, load_tasks, manager
+from ilr_bench.evaluation.runner import record_file, run_exams
+from ilr_bench.generation.agent import Agent
+from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.prompts import STYLES
-from ilr_bench.records import SampleRecord, Verdict, read
+from ilr_bench.storage.records import SampleRecord, Verdict, read
 
 SUMS = [(3, 4), (12, 5), (7, 7), (20, 1), (6, 15), (9, 2)]
 GSM8K = [

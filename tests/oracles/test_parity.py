@@ -14,7 +14,7 @@ import pytest
 from parity_tools import differences, ours, parting, subjects, theirs
 from tiny_models import tiny_model, tiny_tokenizer
 
-from ilr_bench.errors import MissingInputError
+from ilr_bench.core.errors import MissingInputError
 from ilr_bench.models.loading import load_model
 
 ROWS = int(os.environ.get("ILR_BENCH_PARITY_ROWS", "100"))

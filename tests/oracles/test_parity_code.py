@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from test_evalplus_code import HEAVY, EvalPlus, normal
 
-from ilr_bench.benchmarks.code import CodeJudge, extract_code
-from ilr_bench.benchmarks.evalplus_data import humaneval_rows, mbpp_rows
-from ilr_bench.records import Verdict
+from ilr_bench.grading.code import CodeJudge, extract_code
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.benchmarks.evalplus_data import humaneval_rows, mbpp_rows
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 

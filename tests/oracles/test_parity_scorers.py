@@ -8,10 +8,10 @@ import pytest
 from parity_tools import METRICS, TASKS, key_of_document, key_of_row, replay
 from scripted import scripted_agent
 
-from ilr_bench.benchmarks import Row, get
-from ilr_bench.benchmarks.scoring import Scorer
-from ilr_bench.grading import Grader
-from ilr_bench.records import Verdict
+from ilr_bench.evaluation.scorer import Scorer
+from ilr_bench.grading.math import Grader
+from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.benchmarks import Row, get
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 

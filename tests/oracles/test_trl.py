@@ -13,8 +13,8 @@ from datasets import Dataset
 from tiny_models import END, PAD, VOCABULARY, tiny_model, tiny_tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from ilr_bench.config import UpdateSettings
-from ilr_bench.policy_update import PolicyUpdater, TrainedTurn
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
 
 LONGEST = 12
 BETA = 0.3

@@ -88,7 +88,7 @@ SPYING = {
     "reads the project": "def f(x): return open('PROJECT/pyproject.toml').read() and 7",
     "looks for the data": "import os\ndef f(x):\n found = [p for p, _, names in os.walk('/') for n in names"
     " if 'humaneval' in n.lower() or 'mbpp' in n.lower() or n.endswith('.jsonl')]\n return found and 7 or 5",
-    "imports the judge": "import ilr_bench.benchmarks.code\ndef f(x): return 7",
+    "imports the judge": "import ilr_bench.grading.code\ndef f(x): return 7",
     "imports what is installed": "import torch\ndef f(x): return 7",
     "attaches a debugger": "import ctypes\ndef f(x): return ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0 and 7 or 5",
     "reads another process's memory": "import ctypes\ndef f(x):\n"

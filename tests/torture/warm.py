@@ -22,13 +22,13 @@ from typing import Any, NoReturn
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 sys.path.insert(0, str(Path(__file__).parents[2]))  # what a fresh interpreter finds in this folder
 
-import ilr_bench.benchmarks.harness
 import ilr_bench.cli
-import ilr_bench.executors.process
-import ilr_bench.executors.worker
-import ilr_bench.identity
-import ilr_bench.sweep
-import ilr_bench.trial
+import ilr_bench.evaluation.lm_eval_model
+import ilr_bench.storage.provenance
+import ilr_bench.study.launch.process
+import ilr_bench.study.launch.worker
+import ilr_bench.study.sweep
+import ilr_bench.study.trial
 import reports
 import reports.frames
 
@@ -69,7 +69,7 @@ def preload(names: Sequence[str]) -> None:
     """What commands import as they go (these reports), and what is the same for all of them."""
     for name in names:
         reports.get(name)
-    ilr_bench.identity.code_hash()
+    ilr_bench.storage.provenance.code_hash()
 
 
 def command(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
@@ -84,24 +84,24 @@ def command(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
         assert spec is not None
         assert spec.loader is not None
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
-        process: Any = ilr_bench.executors.process
+        process: Any = ilr_bench.study.launch.process
         process.subprocess = SimpleNamespace(
             Popen=_worker, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
         )
         sys.argv = list(arguments)
         sys.orig_argv = [sys.executable, "-m", *arguments]
-        ilr_bench.sweep.app() if arguments[0] == "ilr_bench.sweep" else ilr_bench.cli.main()
+        ilr_bench.study.sweep.app() if arguments[0] == "ilr_bench.sweep" else ilr_bench.cli.main()
 
     return Forked(run)
 
 
 def _worker(arguments: Sequence[str], pass_fds: Sequence[int], env: Mapping[str, str], **_: Any) -> Forked:
-    """In place of a fresh interpreter that runs `ilr_bench.executors.worker`."""
+    """In place of a fresh interpreter that runs `ilr_bench.study.launch.worker`."""
 
     def run() -> None:
         os.environ.clear()
         os.environ.update(env)
-        ilr_bench.executors.worker.main(int(arguments[-1]))
+        ilr_bench.study.launch.worker.main(int(arguments[-1]))
 
     return Forked(run, pass_fds)
 

@@ -12,12 +12,12 @@ import sys
 import threading
 
 STAGES = {
-    "ilr_bench.trial": {"measure": "measuring", "open_classroom": "loading", "seal": "sealing"},
-    "ilr_bench.ilr": {"discuss": "sampling", "update": "updating", "validate": "validating"},
-    "ilr_bench.training_state": {"save_checkpoint": "saving"},
-    "ilr_bench.store": {"append_records": "saving"},
-    "ilr_bench.benchmarks.evaluation": {"run_exams": "evaluating"},
-    "ilr_bench.benchmarks.harness": {"complete": "evaluating"},
+    "ilr_bench.study.trial": {"measure": "measuring", "open_classroom": "loading", "seal": "sealing"},
+    "ilr_bench.method.loop": {"discuss": "sampling", "update": "updating", "validate": "validating"},
+    "ilr_bench.study.trial_state": {"save_checkpoint": "saving"},
+    "ilr_bench.storage.store": {"append_records": "saving"},
+    "ilr_bench.evaluation.runner": {"run_exams": "evaluating"},
+    "ilr_bench.evaluation.lm_eval_model": {"complete": "evaluating"},
     "reports.frames": {"load": "reporting"},
     "reports": {"get": "reporting"},
 }

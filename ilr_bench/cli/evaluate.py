@@ -1,0 +1,108 @@
+"""One model alone on benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilr_bench.cli.app import app, say_rows
+from ilr_bench.core.console import fail_in_one_line, note, say
+from ilr_bench.core.hardware import yield_idle_cores
+from ilr_bench.models.licences import AcceptLicence, accept
+
+EXAMPLES = """Examples:
+
+  ilr-bench evaluate --model smollm2 --benchmarks paper --limit 50 --out runs/smollm2
+
+  ilr-bench evaluate --model ./checkpoint --benchmarks gsm8k,math500 --samples 8 --temperature 0.7 --out runs/sampled
+
+  ilr-bench evaluate --model owner/model --dtype bfloat16 --benchmarks paper-v4,generated --out runs/model
+
+  ilr-bench evaluate --model smollm2 --benchmarks lm_eval:gsm8k,lm_eval:mmlu_pro --limit 100 --out runs/lm_eval
+
+The same command again continues where it was interrupted. docs/evaluation.md has each benchmark's prompt, token limit
+and scorer."""
+
+
+@app.command(epilog=EXAMPLES)
+def evaluate(
+    model: Annotated[str, typer.Option(help="A model's name (`ilr-bench models`), folder, GGUF file or hub name.")],
+    out: Annotated[Path, typer.Option(help="Folder for the records; what it holds already is not run again.")],
+    benchmarks: Annotated[
+        str, typer.Option(help="Benchmarks or groups (`ilr-bench benchmarks`), or lm_eval:TASK, with commas.")
+    ] = "micro",
+    limit: Annotated[int | None, typer.Option(help="Questions per benchmark (default: all).", min=1)] = None,
+    samples: Annotated[int, typer.Option(help="Answers per question.", min=1)] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0.0)] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    profile: Annotated[
+        str | None, typer.Option(help="Take prompt style and limits from it (default: from the model).")
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(help="Wording: chat, fewshot or micro (default: chat where the model has a chat template)."),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, whatever a benchmark states.", min=1)
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(help="Tokens, prompts and answers, in one batch; less takes less memory.", min=1)
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    engine: Annotated[
+        str | None, typer.Option(help="What samples: transformers or vllm (default: the profile's, else transformers).")
+    ] = None,
+    jail: Annotated[bool, typer.Option(help="Run the model's programs in a jail.")] = True,
+    apply_chat_template: Annotated[
+        bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what will be asked and stop; exit status 7: the model does not fit here."
+        ),
+    ] = False,
+    accept_licence: AcceptLicence = None,
+) -> None:
+    """Scores one model alone."""
+    yield_idle_cores()
+    from ilr_bench.cli.solo_table import solo_table, unread
+    from ilr_bench.evaluation.standalone import SoloRun, evaluate_model
+
+    with fail_in_one_line():
+        accept(accept_licence)
+        run = SoloRun(
+            model=model,
+            benchmarks=tuple(benchmarks.split(",")),
+            out=out,
+            limit=limit,
+            samples=samples,
+            temperature=temperature,
+            seed=seed,
+            profile=profile,
+            style=style,
+            max_new_tokens=max_new_tokens,
+            batch_tokens=batch_tokens,
+            dtype=dtype,
+            engine=engine,
+            jail=jail,
+            chat_template=apply_chat_template,
+        )
+        if dry_run:
+            from ilr_bench.study.cost import alone
+            from ilr_bench.study.cost.fits import room
+
+            say_rows(alone.rows(run))
+            say(alone.memory_line(run))
+            alone.require(run, room(out))
+            return
+        names = tuple(evaluate_model(run))
+        say_rows(solo_table(out, names))
+        if formless := unread(out, names):
+            note(
+                f"most answers to {', '.join(formless)} lack the form that the prompt asks for and count as wrong: "
+                "read some in the records, and see --style (docs/evaluation.md)"
+            )
+        note(f"records in {out}")

@@ -1,0 +1,40 @@
+"""The model class that lm-eval's own command line makes from `--model_args`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ilr_bench.evaluation.lm_eval_tasks import HarnessLM
+from ilr_bench.evaluation.standalone import SoloRun, check, solo_agent, solo_config
+from ilr_bench.models.loading import load_model
+
+
+class CommandLineLM(HarnessLM):
+    """A model as `ilr-bench evaluate` loads it, asked as lm-eval says."""
+
+    def __init__(
+        self,
+        model: str,
+        dtype: str = "float32",
+        engine: str | None = None,
+        batch_tokens: int | None = None,
+        seed: int = 0,
+        batch_size: int | str = "auto",
+        max_batch_size: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        """`model` is a name, folder, GGUF file or hub name; the last three are lm-eval's own options.
+
+        A `batch_size` of `auto` takes as many rows as `batch_tokens` allows, at most `max_batch_size`. Raises
+        ConfigurationError and MissingInputError where the model cannot be had.
+        """
+        run = SoloRun(
+            model=str(model), benchmarks=(), out=Path(), dtype=dtype, engine=engine, batch_tokens=batch_tokens
+        )
+        check(run)
+        loaded = load_model(run.model, device)
+        config = solo_config(run, loaded)
+        settings = config.evaluation
+        most = max_batch_size or settings.rows_per_call
+        rows = most if str(batch_size).startswith("auto") else int(batch_size)
+        super().__init__(solo_agent(run, loaded, config), rows, seed, settings.batch_tokens)

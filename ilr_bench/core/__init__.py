@@ -1,0 +1,1 @@
+"""Configuration, names, errors, seeds and signals: what every other package builds on, without torch."""

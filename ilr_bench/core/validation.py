@@ -1,0 +1,107 @@
+"""What a configuration may not say: settings that contradict each other, found before anything runs."""
+
+from __future__ import annotations
+
+from ilr_bench.core.config import IDEA3_STAGES, SOLO_STAGES, RunConfig
+from ilr_bench.core.errors import ConfigurationError
+
+
+def validate(config: RunConfig) -> RunConfig:
+    """The configuration itself, or a ConfigurationError that names the setting at fault."""
+    discussion, sampling, training = config.discussion, config.sampling, config.training
+    if not config.models:
+        raise ConfigurationError("models: at least one model is needed")
+    if len(config.styles) != len(config.models):
+        raise ConfigurationError(
+            f"prompt_style: {len(config.styles)} styles for {len(config.models)} agents; name one for all, or one each"
+        )
+    positive = {
+        "sampling.samples": sampling.samples, "training.questions_per_step": training.questions_per_step,
+        "difficulty.shuffles": config.difficulty.shuffles, "difficulty.samples": config.difficulty.samples,
+        "critic.learning_rate": config.critic.learning_rate, "critic.value_clip": config.critic.value_clip,
+        "inference.rounds": config.inference.rounds - 1, "update.iterations": config.update.iterations,
+        "discussion.dialogues_per_question": discussion.dialogues_per_question,
+        "training.checkpoint_every": training.checkpoint_every, "evaluation.samples": config.evaluation.samples,
+        "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
+        "sampling.samples_per_agent": min(sampling.samples_per_agent or (1,)), "training.steps": training.steps + 1,
+        "warm_start.steps": config.warm_start.steps + 1, "warm_start.questions": config.warm_start.questions,
+        "warm_start.rows_per_step": config.warm_start.rows_per_step,
+        "warm_start.learning_rate": config.warm_start.learning_rate,
+        "sampling.max_new_tokens": sampling.max_new_tokens, "sampling.rows_per_call": sampling.rows_per_call,
+        "update.rows_per_micro_batch": config.update.rows_per_micro_batch, "sampling.temperature": sampling.temperature,
+        "questions.validation": config.questions.validation,
+        "evaluation.limit": 1 if config.evaluation.limit is None else config.evaluation.limit,
+    }  # fmt: skip
+    for key, value in positive.items():
+        if not value > 0:
+            raise ConfigurationError(f"{key}: too small")
+    if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
+        raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
+    if discussion.stages not in (SOLO_STAGES, IDEA3_STAGES):
+        raise ConfigurationError(f"discussion.stages: {discussion.stages} is neither {SOLO_STAGES} nor {IDEA3_STAGES}")
+    if discussion.stages == IDEA3_STAGES and discussion.hears == "peers" and len(config.models) < 2:
+        raise ConfigurationError(
+            "discussion.stages: a discussion needs at least two agents; add a model, or use the variant grpo"
+        )
+    if discussion.stages == SOLO_STAGES and discussion.trained_turns != "sharing":
+        raise ConfigurationError("discussion.trained_turns: only `sharing` can be trained where nothing is fused")
+    if config.interaction.rule == "coin" and config.interaction.cooperation_ratio is None:
+        raise ConfigurationError("interaction.cooperation_ratio: the rule `coin` needs a probability between 0 and 1")
+    if config.interaction.rule != "coin" and config.interaction.cooperation_ratio is not None:
+        raise ConfigurationError(
+            "interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin"
+        )
+    uneven = sampling.match_tokens_of is not None or len(set(sampling.samples_per_agent or ())) > 1
+    if config.advantages.baseline == "agents" and uneven:
+        raise ConfigurationError("advantages.baseline: `agents` needs equally many samples from every agent")
+    for agent in range(len(config.models)):
+        if config.samples_of(agent) % discussion.dialogues_per_question:
+            raise ConfigurationError("discussion.dialogues_per_question: must divide sampling.samples")
+    if discussion.trained_turns == "all" and discussion.dialogues_per_question != sampling.samples:
+        raise ConfigurationError(
+            "discussion.trained_turns: `all` needs one dialogue per sample; "
+            "set discussion.dialogues_per_question to sampling.samples"
+        )
+    _validate_learning(config)
+    _validate_inference(config)
+    if training.questions_per_step > config.questions.train:
+        raise ConfigurationError("training.questions_per_step: larger than questions.train")
+    ratio = config.interaction.cooperation_ratio
+    if ratio is not None and not 0 <= ratio <= 1:
+        raise ConfigurationError(f"interaction.cooperation_ratio: {ratio} is not between 0 and 1")
+    return config
+
+
+def _validate_learning(config: RunConfig) -> None:
+    plain = (config.advantages.scale, config.advantages.baseline) == ("none", "none")
+    if config.critic.kind != "none" and not plain:
+        raise ConfigurationError(
+            "critic.kind: a critic takes its own baseline off the rewards; "
+            "set advantages.scale and advantages.baseline to none"
+        )
+    if config.pooling.kind != "none":
+        if config.advantages.baseline != "group" or config.advantages.scale == "batch":
+            raise ConfigurationError(
+                "pooling.kind: peers' answers join a group; set advantages.baseline=group and advantages.scale=group"
+            )
+        if config.calibration.kind != "none":
+            raise ConfigurationError(
+                "pooling.kind: equation (5) compares groups that pooling joins; set calibration.kind=none"
+            )
+        if config.discussion.trained_turns == "fusion":
+            raise ConfigurationError(
+                "pooling.kind: only ideas are pooled; set discussion.trained_turns=sharing or both"
+            )
+
+
+def _validate_inference(config: RunConfig) -> None:
+    method = config.inference.method
+    if method != "none" and config.evaluation.samples != 1:
+        raise ConfigurationError("inference.method: gives one answer per question; set evaluation.samples=1")
+    if method in ("debate", "idea3") and len(config.models) < 2:
+        raise ConfigurationError(f"inference.method: {method} needs at least two agents; add a model")
+    if method == "idea3" and config.interaction.rule != "coin":
+        raise ConfigurationError(
+            "inference.method: benchmark questions have no difficulty for the rule; set interaction.rule=coin "
+            "and interaction.cooperation_ratio"
+        )

@@ -1,0 +1,235 @@
+"""Solo evaluation: a trained agent answers benchmarks alone; one record per sample."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ilr_bench.core.config import EvaluationSettings, content_hash
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.seeds import derive_seed
+from ilr_bench.evaluation.metrics import mean_at_k, sample_table
+from ilr_bench.evaluation.progress import Watcher, watching
+from ilr_bench.evaluation.scorer import Scorer
+from ilr_bench.generation.agent import Agent
+from ilr_bench.grading.math import Grader
+from ilr_bench.storage.files import as_noted, write_atomic, write_noted
+from ilr_bench.storage.records import SampleRecord, read, to_line
+from ilr_bench.storage.timing import Stopwatch
+from ilr_bench.tasks.base import Benchmark, expand, get
+
+_log = logging.getLogger(__name__)
+LOGS = "lm_eval"
+"""Folder of lm-eval's logs, beside the records."""
+NO_DATE = "1970-01-01T00-00-00.000000"
+UNKNOWN_CONTEXT = 2048
+"""Tokens; for a model that does not say how many it can see."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one agent answered to one benchmark."""
+
+    records: list[SampleRecord]
+    logs: Mapping[str, str]
+    """lm-eval's name of a task -> its log of samples, in lm-eval's own format."""
+
+
+class Exam(Protocol):
+    """One benchmark, made ready for one agent."""
+
+    name: str
+
+    def wanted(self) -> list[tuple[str, int]]:
+        """Question id and number of every sample, in the order of the records."""
+        ...
+
+    def sit(self, journal: Path, watcher: Watcher) -> Answers:
+        """All answers; batches noted in `journal` are not sampled again."""
+        ...
+
+
+def evaluate(
+    agent: Agent,
+    benchmark_names: Sequence[str],
+    settings: EvaluationSettings,
+    folder: Path,
+    seed: int,
+    grader: Grader,
+) -> dict[str, float]:
+    """Benchmark -> mean accuracy in [0, 1], groups resolved.
+
+    Raises MissingInputError where data are missing, and JailError where this machine allows no jail that is needed,
+    before anything is sampled. See `run_exams` for the rest.
+    """
+    exams = [BenchmarkExam(get(name), agent, settings, seed, grader) for name in expand(benchmark_names)]
+    return run_exams(exams, agent, folder, seed)
+
+
+def run_exams(
+    exams: Sequence[Exam],
+    agent: Agent,
+    folder: Path,
+    seed: int,
+    lines: bool = False,
+    stopwatch: Stopwatch | None = None,
+) -> dict[str, float]:
+    """Benchmark -> mean accuracy in [0, 1].
+
+    Writes `folder/<benchmark>.jsonl`, whole or not at all, after lm-eval's own log of the samples (`log_file`). An
+    interrupted call continues where it was: a benchmark whose file holds all samples of this agent and seed is not run
+    again, and of the one that was interrupted no finished batch is sampled again (`<benchmark>.part.jsonl`, gone when
+    it is done). Shows a bar where stderr is a terminal of its own, else lines where `lines` asks for them. `stopwatch`
+    gets the seconds of each benchmark.
+    """
+    accuracy = {}
+    with watching(sum(len(exam.wanted()) for exam in exams), lines) as watcher:
+        for place, exam in enumerate(exams):
+            watcher.begin(exam.name)
+            path = record_file(folder, exam.name)
+            wanted = exam.wanted()
+            journal = path.with_suffix(".part.jsonl")
+            records = _earlier(path, agent, exam.name, wanted, seed)
+            if records is None:
+                with nullcontext() if stopwatch is None else stopwatch.watch(exam.name):
+                    answers = exam.sit(journal, watcher)
+                    records = answers.records
+                    for task, log in answers.logs.items():
+                        write_atomic(log_file(folder, exam.name, task), log)
+                    write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
+                if stopwatch is not None:
+                    stopwatch.count(exam.name, sum(record.tokens for record in records))
+                    stopwatch.write(place)
+            else:
+                watcher.answered(len(wanted), 0)
+            # Also where the records were there: an earlier call may have been killed between the two.
+            journal.unlink(missing_ok=True)
+            accuracy[exam.name] = float(mean_at_k(sample_table(records)[0]).mean())
+    return accuracy
+
+
+def context_of(model: Any) -> int:
+    """Most tokens that a transformers model can see at once."""
+    config = getattr(model, "config", None)
+    config = getattr(config, "text_config", config)
+    return getattr(config, "max_position_embeddings", None) or UNKNOWN_CONTEXT
+
+
+def record_file(folder: Path, name: str) -> Path:
+    """Where the records of a benchmark lie; `lm_eval:gsm8k` is `lm_eval.gsm8k.jsonl`."""
+    return folder / f"{name.replace(':', '.')}.jsonl"
+
+
+def log_file(folder: Path, benchmark: str, task: str) -> Path:
+    """Where lm-eval's own log of a benchmark's samples lies, under a name that its tools know.
+
+    They look for a date in it; equal runs leave equal files, so it is always the same one.
+    """
+    return folder / LOGS / record_file(folder, benchmark).stem / f"samples_{task}_{NO_DATE}.jsonl"
+
+
+class BenchmarkExam:
+    """A registered benchmark; its rows are loaded when it is made."""
+
+    def __init__(
+        self, benchmark: Benchmark, agent: Agent, settings: EvaluationSettings, seed: int, grader: Grader
+    ) -> None:
+        """The token limit is the settings' own, else the benchmark's, else the settings' general one.
+
+        A prompt may take what the limit leaves of the model's context. Raises ConfigurationError where that is
+        nothing.
+        """
+        self.name = benchmark.name
+        limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
+        room = context_of(agent.model) - limit
+        if room <= 0:
+            raise ConfigurationError(
+                f"{self.name}: answers of {limit} tokens leave no room for a prompt in the context of {agent.name}; "
+                "lower --max-new-tokens (evaluation.token_limit)"
+            )
+        self._settings = replace(settings, max_new_tokens=limit)
+        self._agent = replace(agent, max_prompt_tokens=min(agent.max_prompt_tokens, room))
+        self._benchmark, self._seed = benchmark, seed
+        self._rows = benchmark.load()[: settings.limit]
+        self._scorer = Scorer(benchmark, agent, grader, settings.jail)
+        with self._scorer:
+            # Where the kernel refuses a jail, it says so now rather than after hours of sampling.
+            self._protection = self._scorer.protection
+
+    def wanted(self) -> list[tuple[str, int]]:
+        """See `Exam.wanted`."""
+        return [(row.id, sample) for row in self._rows for sample in range(self._settings.samples)]
+
+    def decided_by(self) -> dict[str, Any]:
+        """All that decides the records but model, device and code, as JSON data; the agent's name labels them only."""
+        rows = [[row.id, row.question, row.gold, row.problem] for row in self._rows]
+        return {
+            "benchmark": self.name,
+            "rows": hashlib.sha256(json.dumps(rows, sort_keys=True, default=repr).encode()).hexdigest(),
+            "settings": asdict(self._settings) | {"benchmarks": None},
+            "seed": self._seed,
+            "style": self._agent.style.name,
+            "prompt_tokens": self._agent.max_prompt_tokens,
+            "jail": self._protection,
+        }
+
+    def sit(self, journal: Path, watcher: Watcher) -> Answers:
+        """See `Exam.sit`."""
+        # lm-eval and what it needs take seconds to import: no concern of those who only ask which benchmarks there are.
+        from ilr_bench.evaluation.lm_eval_model import AgentLM, BenchmarkTask, run_tasks, sample_log
+
+        settings, seed = self._settings, derive_seed(self._seed, self.name)
+        model = AgentLM(self._agent, settings.rows_per_call, seed, settings.batch_tokens, journal, watcher.answered)
+        with self._scorer:
+            task = BenchmarkTask(self._benchmark, self._rows, self._agent, settings, self._scorer)
+            samples = run_tasks(model, {self.name: task})["samples"][self.name]
+        sampled = iter(model.sampled)
+        records = []
+        for sample in samples:
+            (prompt_text, _), texts, judgements = (
+                sample["arguments"][0],
+                sample["resps"][0],
+                sample["filtered_resps"][0],
+            )
+            for place, (text, judgement) in enumerate(zip(texts, judgements, strict=True)):
+                prompt, completion = next(sampled)
+                records.append(
+                    SampleRecord(
+                        benchmark=self.name,
+                        agent=self._agent.name,
+                        question_id=sample["doc"]["id"],
+                        sample=place,
+                        prompt_hash=content_hash(prompt_text),
+                        completion=text,
+                        answer=judgement.answer,
+                        gold=sample["target"],
+                        verdict=judgement.verdict,
+                        tokens=len(completion.token_ids),
+                        seed=self._seed,
+                        finished=completion.finished,
+                        cut_prompt=prompt.cut_tokens,
+                        jail=self._protection,
+                    )
+                )
+        return Answers(records, {self.name: sample_log(samples)})
+
+
+def _earlier(
+    path: Path, agent: Agent, name: str, wanted: Sequence[tuple[str, int]], seed: int
+) -> list[SampleRecord] | None:
+    """The records of a run that asked for the same samples, if there was one."""
+    if not path.exists():
+        return None
+    if not as_noted(path):
+        _log.warning("%s changed since it was written; its benchmark is run again", path)
+        return None
+    records = list(read(path, SampleRecord))
+    found = [(record.question_id, record.sample) for record in records]
+    same = all((record.benchmark, record.agent, record.seed) == (name, agent.name, seed) for record in records)
+    return records if same and found == list(wanted) else None

@@ -1,0 +1,181 @@
+"""One model, alone, on benchmarks: the evaluation of a trial without the training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.hardware import cores
+from ilr_bench.core.profiles import MICRO, profile
+from ilr_bench.evaluation.runner import BenchmarkExam, Exam, context_of, run_exams
+from ilr_bench.generation.agent import Agent
+from ilr_bench.grading.math import Grader
+from ilr_bench.learner.build import seat
+from ilr_bench.models.loading import LoadedModel, load_model
+from ilr_bench.prompts import STYLES
+from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.store import lock_study
+from ilr_bench.storage.timing import Stopwatch
+from ilr_bench.tasks.benchmarks import expand, get
+
+LM_EVAL = "lm_eval:"
+LONGEST_ANSWER = 512
+"""Tokens; for benchmarks that state no limit, without a profile."""
+BATCH_TOKENS = 32_768
+"""Tokens held for one batch without a profile: 1.5 GB of keys and values for SmolLM2 in fp32, 4 GB for an 8B Llama in
+bf16. Not the machine's memory, since results may depend on the batches in their last bits."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_LARGE = 10_000_000
+
+
+@dataclass(frozen=True)
+class SoloRun:
+    """What is asked of `ilr-bench evaluate`."""
+
+    model: str
+    benchmarks: tuple[str, ...]
+    """Names, groups, and lm-eval's own tasks as `lm_eval:TASK`."""
+    out: Path
+    limit: int | None = None
+    samples: int = 1
+    temperature: float = 0.0
+    seed: int = 0
+    profile: str | None = None
+    """Where prompt style and limits come from; None: `micro` for the micro models, else what the model allows."""
+    style: str | None = None
+    """None: the profile's; without one `chat` where the model has a chat template, else `fewshot`."""
+    max_new_tokens: int | None = None
+    """Longest answer, whatever a benchmark states."""
+    batch_tokens: int | None = None
+    dtype: str = "float32"
+    engine: str | None = None
+    """What samples, `transformers` or `vllm`; None: the profile's, without one `transformers`."""
+    jail: bool = True
+    chat_template: bool = False
+    """Whether lm-eval's own tasks are asked through the model's chat template."""
+
+
+def evaluate_model(run: SoloRun) -> dict[str, float]:
+    """Benchmark -> mean accuracy in [0, 1]; records go to `run.out`, and the same call again continues.
+
+    Raises ConfigurationError for contradictory wishes and for a folder that holds answers of something else.
+    """
+    check(run)
+    names = _names(run.benchmarks)
+    loaded = load_model(run.model)
+    config = solo_config(run, loaded)
+    agent = solo_agent(run, loaded, config)
+    with explained(run.out):
+        run.out.mkdir(parents=True, exist_ok=True)
+    with lock_study(run.out), Grader() as grader:
+        claim(run.out, _answers_for(run, loaded, config))
+        exams = [_exam(name, agent, config, run, grader) for name in names]
+        return run_exams(exams, agent, run.out, run.seed, lines=True, stopwatch=Stopwatch(run.out / "timing.jsonl"))
+
+
+def solo_agent(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> Agent:
+    """The agent that answers, its weights in the precision that is asked for."""
+    agent = seat(config.agents[0], loaded, config)
+    if run.dtype != "float32":
+        agent.model.to(DTYPES[run.dtype])
+    use_all_cores(agent.model)
+    return agent
+
+
+def solo_config(run: SoloRun, loaded: LoadedModel) -> RunConfig:
+    """The configuration that seats the agent: a profile's, or one that follows from the model."""
+    named = run.profile or ("micro" if run.model in MICRO.pool else None)
+    base = profile(named or "small")
+    style = base.prompt_style if named else "chat" if loaded.tokenizer.chat_template is not None else "fewshot"
+    evaluation = replace(
+        base.evaluation,
+        limit=run.limit,
+        samples=run.samples,
+        temperature=run.temperature,
+        token_limit=run.max_new_tokens,
+        jail=run.jail,
+    )
+    sampling = base.sampling
+    if named is None:
+        evaluation = replace(
+            evaluation, max_new_tokens=LONGEST_ANSWER, rows_per_call=512, batch_tokens=run.batch_tokens or BATCH_TOKENS
+        )
+        # Each benchmark takes off what its own answers need.
+        sampling = replace(sampling, max_prompt_tokens=context_of(loaded.model))
+    elif run.batch_tokens is not None:
+        evaluation = replace(evaluation, batch_tokens=run.batch_tokens)
+    style = STYLES.get(run.style).name if run.style else style
+    update = replace(base.update, precision="fp32" if run.dtype == "float32" else "bf16")
+    config = replace(
+        base, models=(run.model,), prompt_style=style, evaluation=evaluation, sampling=sampling, update=update
+    )
+    return change(config, {"sampling.engine": run.engine or sampling.engine})
+
+
+def claim(out: Path, what: dict[str, Any]) -> None:
+    """Notes what a folder of records answers for; raises ConfigurationError where it answers for something else."""
+    note = out / "evaluation.json"
+    if note.exists():
+        earlier = json.loads(note.read_text(encoding="utf-8"))
+        other = sorted(key for key in what.keys() | earlier.keys() if what.get(key) != earlier.get(key))
+        if other:
+            raise ConfigurationError(
+                f"{out} holds answers of another model or other settings ({', '.join(other)}); choose another --out"
+            )
+    write_atomic(note, json.dumps(what, indent=1) + "\n")
+
+
+def use_all_cores(model: Any) -> None:
+    """One process alone with a real model takes all cores; a tiny model, or one process of several, stays with one."""
+    size = sum(weights.numel() for weights in model.parameters())
+    if parent_process() is None and size > _LARGE:
+        torch.set_num_threads(cores())
+
+
+def check(run: SoloRun) -> None:
+    """Raises ConfigurationError for contradictory wishes."""
+    if run.samples > 1 and run.temperature == 0:
+        raise ConfigurationError(
+            f"{run.samples} samples at temperature 0 would be {run.samples} times the same answer; "
+            "set --temperature, such as 0.7"
+        )
+    if run.dtype not in DTYPES:
+        raise ConfigurationError(f"--dtype {run.dtype}: choose one of {', '.join(DTYPES)}")
+
+
+def _names(asked: Sequence[str]) -> tuple[str, ...]:
+    """Every benchmark once, groups resolved."""
+    members = [[name] if name.startswith(LM_EVAL) else expand([name]) for name in asked]
+    return tuple(dict.fromkeys(name for names in members for name in names))
+
+
+def _exam(name: str, agent: Agent, config: RunConfig, run: SoloRun, grader: Grader) -> Exam:
+    if name.startswith(LM_EVAL):
+        # lm-eval takes seconds to import.
+        from ilr_bench.evaluation.lm_eval_tasks import HarnessExam
+
+        return HarnessExam(name.removeprefix(LM_EVAL), agent, config.evaluation, run.seed, run.chat_template)
+    return BenchmarkExam(get(name), agent, config.evaluation, run.seed, grader)
+
+
+def _answers_for(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> dict[str, Any]:
+    """All that decides the records. Benchmarks may be added to a folder, so they are no part of it."""
+    evaluation = asdict(config.evaluation)
+    del evaluation["benchmarks"]
+    return {
+        "model": loaded.fingerprint,
+        "style": config.prompt_style,
+        "seed": run.seed,
+        "dtype": run.dtype,
+        "engine": config.sampling.engine,
+        "chat_template": run.chat_template,
+        **evaluation,
+    }

@@ -1,0 +1,71 @@
+"""An agent: a policy with its own tokenizer, prompt style and sampling engine.
+
+Text goes in and out of an agent; its tokens never leave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ilr_bench.generation.engine import Engine
+from ilr_bench.prompts import PromptStyle
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt in the agent's own tokens."""
+
+    ids: tuple[int, ...]
+    cut_tokens: int
+    """Tokens left out to fit the limit; 0 where the prompt is whole."""
+
+
+@dataclass
+class Agent:
+    """One policy among its peers."""
+
+    name: str
+    model: Any
+    """A transformers causal language model."""
+    tokenizer: Any
+    style: PromptStyle
+    engine: Engine
+    max_prompt_tokens: int
+
+    def render(self, text: str) -> Prompt:
+        """One user turn as prompt tokens; a prompt over the limit loses the middle of its text."""
+        ids = self._tokens(text)
+        over = len(ids) - self.max_prompt_tokens
+        if over <= 0:
+            return Prompt(tuple(ids), 0)
+        whole, keep = len(ids), len(text)
+        while len(ids) > self.max_prompt_tokens and keep > 1:
+            keep = min(keep - 1, int(keep * self.max_prompt_tokens / len(ids)))
+            head, tail = keep // 2, keep - keep // 2
+            ids = self._tokens(text[:head] + text[len(text) - tail :])
+        return Prompt(tuple(ids), whole - len(ids))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of a turn, without end and padding tokens."""
+        text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=True)
+        for stop in self.style.stop_strings():
+            text = text.split(stop, 1)[0]
+        return text.strip()
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """A whole turn that says `text`, in the agent's own tokens and with the end that it gives its turns."""
+        stops = self.style.stop_strings()
+        ids: list[int] = self.tokenizer(text + "".join(stops[:1]), add_special_tokens=False)["input_ids"]
+        ends = stops or self.tokenizer.eos_token_id is None
+        return tuple(ids) if ends else (*ids, self.tokenizer.eos_token_id)
+
+    def _tokens(self, text: str) -> list[int]:
+        if self.tokenizer.chat_template is None or not self.style.uses_chat_template:
+            ids: list[int] = self.tokenizer(text)["input_ids"]
+            return ids
+        turn = [{"role": "user", "content": text}]
+        rendered = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        plain: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        return plain

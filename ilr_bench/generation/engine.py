@@ -1,0 +1,78 @@
+"""One interface for batched sampling; tokens in, tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilr_bench.core.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How completions are drawn."""
+
+    max_new_tokens: int
+    temperature: float
+    """0 is greedy decoding; otherwise pure ancestral sampling, no top-p or top-k."""
+    rows_per_call: int = 512
+    stop_strings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled turn."""
+
+    token_ids: tuple[int, ...]
+    """What was sampled, the end token included if it was reached."""
+    logprobs: NDArray[np.float32]
+    """(len(token_ids),) log-probabilities under the sampling distribution at temperature 1."""
+    finished: bool
+    """False where the token limit cut the turn."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an engine is asked for."""
+
+    prompts: Sequence[Sequence[int]]
+    samples: Sequence[int]
+    """(len(prompts),) number of completions of each prompt."""
+    options: SamplingOptions
+    seed: int
+    first: int = 0
+    """Prompts that others sample before these, so that a list cut in parts is sampled as a whole one."""
+
+
+class Engine(Protocol):
+    """Samples from one model's current weights."""
+
+    name: str
+    """As in `sampling.engine`."""
+
+    def sample(self, request: Request) -> list[list[Completion]]:
+        """`samples[i]` completions of `prompts[i]`, each prompt prefilled once.
+
+        Completion k of prompt i depends on the weights, the prompt, `seed`, `first` + i and k, up to floating-point
+        differences between batch shapes; equal requests are answered by equal bytes.
+        """
+        ...
+
+    def rest(self) -> None:
+        """Called when the model is about to be trained: memory that only sampling needs may be given back."""
+        ...
+
+
+def check_request(request: Request) -> None:
+    """Raises ConfigurationError for what no engine can sample."""
+    prompts, samples, options = request.prompts, request.samples, request.options
+    if len(prompts) != len(samples):
+        raise ConfigurationError(f"{len(prompts)} prompts but {len(samples)} numbers of samples; give one per prompt")
+    if any(not len(prompt) for prompt in prompts):
+        raise ConfigurationError("a prompt holds no token; give every prompt at least one")
+    if options.max_new_tokens < 1 or options.temperature < 0:
+        raise ConfigurationError("max_new_tokens must be at least 1 and temperature at least 0")

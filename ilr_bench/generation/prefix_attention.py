@@ -1,0 +1,287 @@
+"""Attention for completions that share a prompt: the prompt's keys and values are computed and kept once.
+
+`encode` runs prompts through the model and keeps their keys and values; `Decoding` grows rows on top of them,
+several per prompt, and no row ever holds a copy of its prompt. The result is that of an ordinary causal forward
+over prompt and row together.
+
+transformers lets a program register an attention function by name; that one name is all that is used of it,
+so any causal language model with rotary positions and plain softmax attention works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from transformers import AttentionInterface
+
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.generation.layout import Layout, lay, sequence, table
+
+NAME = "ilr_bench_shared_prefix"
+PROMPT_COST = 2
+"""Reading a prompt's keys once costs about as much as this many rows."""
+
+
+class Attention(Protocol):
+    """What one forward pass does in each of its attention layers."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """query: (rows, heads, tokens, size); key, value: (rows, key heads, tokens, size). Returns query's shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of some prompts, padded on the right."""
+
+    keys: tuple[Tensor, ...]
+    """Per layer (prompts, key heads, longest, size)."""
+    values: tuple[Tensor, ...]
+    bias: Tensor
+    """(prompts, 1, 1, longest): 0 on a prompt's tokens, minus infinity on padding."""
+    lengths: Tensor
+    """(prompts,)"""
+
+    def select(self, prompts: NDArray[np.int64]) -> Prefix:
+        """The prefix of a list of groups, each given by its prompt's place."""
+        if np.array_equal(prompts, np.arange(len(self.lengths))):
+            return self
+        places = torch.from_numpy(prompts).to(self.lengths.device)
+        return Prefix(
+            tuple(key[places] for key in self.keys),
+            tuple(value[places] for value in self.values),
+            self.bias[places],
+            self.lengths[places],
+        )
+
+
+class Encoding:
+    """Causal attention that keeps the keys and values it sees."""
+
+    def __init__(self, layout: Layout | None, device: torch.device) -> None:
+        """layout: of prompts that come as one sequence; None where they come as a padded table."""
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+        self.places = None if layout is None else torch.from_numpy(layout.places).to(device)
+        self.back = None if layout is None else torch.from_numpy(layout.first_use()).to(device)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Ordinary causal attention within each prompt; see `Attention.attend`."""
+        if self.places is not None:
+            query, key, value = (table(part, self.places) for part in (query, key, value))
+        self.keys[layer], self.values[layer] = key, value
+        output = causal_attention(query, key, value, scaling)
+        return output if self.back is None else sequence([output], self.back)
+
+
+class Decoding:
+    """One new token per row and step on top of the prompts; the rows' own keys and values are kept."""
+
+    def __init__(self, prefix: Prefix, capacity: int) -> None:
+        self.prefix = prefix
+        self.capacity = capacity
+        self.step = 0
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """The newest token sees its prompt and its row; see `Attention.attend`."""
+        if layer not in self.keys:
+            rows, heads, _, size = key.shape
+            self.keys[layer] = key.new_empty(rows, heads, self.capacity, size)
+            self.values[layer] = value.new_empty(rows, heads, self.capacity, size)
+        keys, values = self.keys[layer], self.values[layer]
+        keys[:, :, self.step] = key[:, :, 0]
+        values[:, :, self.step] = value[:, :, 0]
+        seen = self.step + 1
+        prefix = self.prefix
+        return attend_with_prompt(
+            query,
+            keys[:, :, :seen],
+            values[:, :, :seen],
+            prefix.keys[layer],
+            prefix.values[layer],
+            prefix.bias,
+            scaling,
+            causal=False,
+        )
+
+    def repack(self, prefix: Prefix, rows: Tensor) -> None:
+        """Go on with other rows (by their present places) under another prefix."""
+        self.prefix = prefix
+        for kept in (self.keys, self.values):
+            for layer, tensor in kept.items():
+                kept[layer] = tensor[rows]
+
+
+def attend_with_prompt(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    prompt_key: Tensor,
+    prompt_value: Tensor,
+    prompt_bias: Tensor,
+    scaling: float,
+    causal: bool,
+) -> Tensor:
+    """Softmax attention of rows over their prompt and over themselves.
+
+    query: (rows, heads, tokens, size); key, value: (rows, key heads, own tokens, size); prompt_key, prompt_value:
+    (prompts, key heads, longest, size), prompt_bias: (prompts, 1, 1, longest). Rows are ordered by prompt, equally
+    many for each. causal: a token sees the row up to itself. Returns query's shape.
+    """
+    prompts, key_heads, longest, size = prompt_key.shape
+    rows, heads, tokens, _ = query.shape
+    width, queries = rows // prompts, heads // key_heads * tokens
+    query = query * scaling
+    by_prompt = query.reshape(prompts, width, key_heads, queries, size).transpose(1, 2)
+    by_row = query.reshape(rows, key_heads, queries, size)
+    to_prompt = by_prompt.reshape(prompts, key_heads, width * queries, size) @ prompt_key.transpose(2, 3)
+    to_prompt = (to_prompt + prompt_bias).reshape(prompts, key_heads, width, queries, longest)
+    to_row = by_row @ key.transpose(2, 3)
+    if causal:
+        hidden = torch.full((tokens, tokens), float("-inf"), device=query.device, dtype=query.dtype).triu(1)
+        to_row = (to_row.reshape(rows, -1, tokens, tokens) + hidden).reshape(rows, key_heads, queries, tokens)
+    scores = torch.cat((to_prompt.transpose(1, 2).reshape(rows, key_heads, queries, longest), to_row), dim=-1)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+    on_prompt = weights[..., :longest].reshape(prompts, width, key_heads, queries, longest).transpose(1, 2)
+    from_prompt = on_prompt.reshape(prompts, key_heads, width * queries, longest) @ prompt_value
+    from_prompt = from_prompt.reshape(prompts, key_heads, width, queries, size).transpose(1, 2)
+    output = from_prompt.reshape(rows, key_heads, queries, size) + weights[..., longest:] @ value
+    return output.reshape(rows, heads, tokens, size)
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    """Ordinary causal attention; shapes as in `Attention.attend`."""
+    grouped = query.shape[1] != key.shape[1]
+    return functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped)
+
+
+def prompt_bias(lengths: Tensor, longest: int, dtype: torch.dtype) -> Tensor:
+    """(prompts, 1, 1, longest): 0 on a prompt's tokens, minus infinity on padding."""
+    padding = torch.arange(longest, device=lengths.device)[None, :] >= lengths[:, None]
+    bias = torch.zeros(padding.shape, device=lengths.device, dtype=dtype).masked_fill(padding, float("-inf"))
+    return bias[:, None, None, :]
+
+
+def _registered(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    shared_prefix: Attention | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    unsupported = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
+    if dropout:
+        unsupported.append("attention dropout")
+    if shared_prefix is None or unsupported:
+        reason = " and ".join(unsupported) or "a wrapper that drops keyword arguments"
+        raise ConfigurationError(
+            f"{type(module).__name__} uses {reason}, which sampling and training with a shared prompt do not support; "
+            "choose a model with plain softmax attention"
+        )
+    return shared_prefix.attend(module.layer_idx, query, key, value, scaling).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(NAME, _registered)
+
+
+@contextmanager
+def shared_prefix_attention(model: Any, longest: int) -> Iterator[None]:
+    """Within it the model's forward obeys `shared_prefix=`; `longest` is the longest sequence in tokens.
+
+    Raises ConfigurationError for models that it cannot serve.
+    """
+    config = model.config
+    window = getattr(config, "sliding_window", None)
+    if window is not None and longest > window and "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        raise ConfigurationError(
+            f"sequences of {longest} tokens exceed the model's sliding window of {window}; "
+            "lower sampling.max_prompt_tokens or sampling.max_new_tokens"
+        )
+    before = config._attn_implementation
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
+    """Keys and values of all tokens but the last of each prompt; the last one opens the prompt's rows.
+
+    What prompts have in common from the start on is computed once, where that is enough to matter. Padding stands on
+    the right, where causal attention never looks.
+    """
+    device = model.device
+    stems = [prompt[:-1] for prompt in prompts]
+    lengths = [len(stem) for stem in stems]
+    longest = max(1, *lengths)
+    layout = lay(stems)
+    if layout.saved:
+        ids, positions = torch.tensor([layout.ids]), torch.from_numpy(layout.positions)[None]
+    else:
+        ids = torch.tensor([[*stem, *[pad_id] * (longest - len(stem))] for stem in stems])
+        positions = torch.arange(longest)[None]
+    attention = Encoding(layout if layout.saved else None, device)
+    model(
+        input_ids=ids.to(device),
+        position_ids=positions.to(device),
+        use_cache=False,
+        logits_to_keep=1,
+        shared_prefix=attention,
+    )
+    keys = tuple(attention.keys[layer] for layer in sorted(attention.keys))
+    values = tuple(attention.values[layer] for layer in sorted(attention.values))
+    limits = torch.tensor(lengths, device=device)
+    return Prefix(keys, values, prompt_bias(limits, longest, keys[0].dtype), limits)
+
+
+def joined(parts: Sequence[Prefix]) -> Prefix:
+    """The prompts of several prefixes, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(part.keys[0].shape[2] for part in parts)
+
+    def together(layers: Sequence[Tensor]) -> Tensor:
+        return torch.cat([functional.pad(layer, (0, 0, 0, longest - layer.shape[2])) for layer in layers])
+
+    lengths = torch.cat([part.lengths for part in parts])
+    return Prefix(
+        tuple(together(layers) for layers in zip(*(part.keys for part in parts), strict=True)),
+        tuple(together(layers) for layers in zip(*(part.values for part in parts), strict=True)),
+        prompt_bias(lengths, longest, parts[0].bias.dtype),
+        lengths,
+    )
+
+
+def pack(prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Arrange live rows in groups of equal width, each on one prompt.
+
+    prompt_of_row: (rows,) ascending; live: rows in ascending order. Returns the prompt of each group, and the row
+    of each slot (groups x width, flat), where `len(prompt_of_row)` marks an empty slot.
+    """
+    prompts, counts = np.unique(prompt_of_row[live], return_counts=True)
+    widths = np.arange(1, counts.max() + 1)
+    group_counts = -(-counts[:, None] // widths[None, :])
+    width = int(widths[(group_counts.sum(axis=0) * (widths + PROMPT_COST)).argmin()])
+    per_prompt = -(-counts // width)
+    slots = np.full((int(per_prompt.sum()), width), len(prompt_of_row), dtype=np.int64)
+    first = np.cumsum(per_prompt) - per_prompt
+    starts = np.cumsum(counts) - counts
+    within = np.arange(len(live)) - np.repeat(starts, counts)
+    slots.reshape(-1)[np.repeat(first, counts) * width + within] = live
+    return np.repeat(prompts, per_prompt), slots.reshape(-1)

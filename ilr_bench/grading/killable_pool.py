@@ -1,0 +1,238 @@
+"""Processes that may be killed at any moment: one request in, one reply out.
+
+What runs in them (a comparison of hostile formulas, a program that a model wrote) can take for ever or all memory.
+The kernel ends such a process when one request has used up its CPU time: SIGPROF's default action is taken even
+inside one long C call, which no Python exception can leave.
+
+A nurse process does once what takes time to set up, then forks the processes that work, and a new one at once in
+the place of each that dies: a hostile request costs its own limit and a few milliseconds. Requests wait in sockets
+that keep them apart, so they are sent ahead of the replies; a process that dies takes with it the request at its
+head and no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ilr_bench.core.errors import MissingInputError
+
+WALL_SECONDS = 120.0
+"""Workers that are all silent for so long hang outside their CPU limit, and are killed."""
+START_SECONDS = 300.0
+LARGEST = 100_000
+"""Bytes of a request or reply."""
+_AHEAD = 32
+"""Requests that wait at one worker."""
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
+_LOST = b"!"
+_READY = b"ready"
+
+
+class KillableWorker:
+    """The side that asks. Processes start with the first request, without this process's environment."""
+
+    def __init__(self, module: str, cpu_seconds: float, copies: int = 1) -> None:
+        """`module` calls `serve` when run; `cpu_seconds` is the limit of one request; `copies` work side by side."""
+        self._command = [sys.executable, "-P", "-m", module, str(cpu_seconds)]
+        self._copies = copies
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sockets: list[socket.socket] = []
+        self._asked = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the nurse, which is that of its process group; None where none is running yet."""
+        return None if self._process is None else self._process.pid
+
+    def ask(self, request: str) -> str | None:
+        """The reply to one request, see `ask_many`."""
+        return self.ask_many([request])[0]
+
+    def ask_many(self, requests: Sequence[str]) -> list[str | None]:
+        """The reply to each request; None where its process overran its limits or died of it twice.
+
+        Dying of anything but the CPU limit may have come from outside, so it gives a second chance. Raises
+        MissingInputError where the processes cannot be started, and ValueError for a request above LARGEST bytes.
+        """
+        # Numbers are never used twice: a worker killed between its reply and the next request replies once more.
+        first = self._asked
+        self._asked += len(requests)
+        replies: dict[int, str | None] = {}
+        waiting = deque(range(first, self._asked))
+        messages = [f"{first + place} {request}".encode() for place, request in enumerate(requests)]
+        if any(len(message) > LARGEST for message in messages):
+            raise ValueError(f"a request to {self._command[3]} has more than {LARGEST:,} bytes")
+        chances = dict.fromkeys(waiting, 2)
+        while len(replies) < len(messages):
+            for number in self._exchange(waiting, messages, first, replies):
+                chances[number] -= 1
+                if chances[number] == 0:
+                    replies[number] = None
+                else:
+                    waiting.append(number)
+        return [replies[number] for number in range(first, self._asked)]
+
+    def close(self) -> None:
+        """Ends the processes; the next request starts others."""
+        for end in self._sockets:
+            end.close()
+        self._sockets = []
+        if self._process is not None:
+            # The nurse leads a group of its own; a worker busy for ever ends with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _exchange(
+        self, waiting: deque[int], messages: Sequence[bytes], first: int, replies: dict[int, str | None]
+    ) -> list[int]:
+        """Asks what waits until all is answered, or until the processes are gone: then the numbers that were lost."""
+        if self._process is None:
+            self._start()
+        flying: dict[socket.socket, deque[int]] = {end: deque() for end in self._sockets}
+        while waiting or any(flying.values()):
+            for end, ahead in flying.items():
+                while waiting and len(ahead) < _AHEAD and _send(end, messages[waiting[0] - first]):
+                    ahead.append(waiting.popleft())
+            heard, _, _ = select.select(self._sockets, [], [], WALL_SECONDS)
+            for end in heard:
+                message = _receive(end)
+                if not message:
+                    return self._give_up(flying, waiting)
+                number, _, reply = message.partition(b" ")
+                if flying[end] and int(number) == flying[end][0]:
+                    flying[end].popleft()
+                    replies[int(number)] = None if reply == _LOST else reply[1:].decode()
+            if not heard:
+                for ahead in flying.values():
+                    if ahead:
+                        replies[ahead.popleft()] = None
+                self._give_up(flying, waiting)
+                return []
+        return []
+
+    def _give_up(self, flying: dict[socket.socket, deque[int]], waiting: deque[int]) -> list[int]:
+        """Ends what is left of the processes; what was not at the head of a queue waits again."""
+        heads = [ahead.popleft() for ahead in flying.values() if ahead]
+        waiting.extend(number for ahead in flying.values() for number in ahead)
+        self.close()
+        return heads
+
+    def _start(self) -> None:
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        environment = {**kept, "PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(self._copies)]
+        self._sockets = [ours for ours, _ in pairs]
+        theirs = [end.fileno() for _, end in pairs]
+        self._process = subprocess.Popen(
+            [*self._command, *map(str, theirs)],
+            stdin=subprocess.DEVNULL, pass_fds=theirs, env=environment, start_new_session=True,
+        )  # fmt: skip
+        for _, end in pairs:
+            end.close()
+        ready, _, _ = select.select(self._sockets[:1], [], [], START_SECONDS)
+        if not ready or _receive(self._sockets[0]) != _READY:
+            self.close()
+            command = " ".join(self._command)
+            raise MissingInputError(f"`{command}` does not start (see above); is this environment complete?")
+
+
+def serve(reply_to: Callable[[str], str], memory_bytes: int, *, sealed: bool) -> None:
+    """The side that replies, as long as someone asks. Call it when all that takes time to set up is done.
+
+    The limits: CPU seconds per request (first argument of the command line), address space, nothing written to
+    files, no core dump. `sealed`: no file is opened either (so nothing can be imported any more), and no process or
+    thread started (root excepted: the kernel does not count its processes).
+    """
+    cpu_seconds, ends = float(sys.argv[1]), [socket.socket(fileno=int(number)) for number in sys.argv[2:]]
+    _limit({resource.RLIMIT_AS: memory_bytes, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0})
+    ends[0].send(_READY)
+    # Parsers print; the user's terminal is not the place for it.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+    def fork(end: socket.socket) -> int:
+        pid = os.fork()
+        if pid == 0:
+            for other in ends:
+                if other is not end:
+                    other.close()  # or its queue would seem alive when nobody is left to serve it
+            if sealed:
+                _limit({resource.RLIMIT_NOFILE: 0, resource.RLIMIT_NPROC: 0})
+            _work(end, reply_to, cpu_seconds)
+            os._exit(0)
+        return pid
+
+    places = {fork(end): end for end in ends}
+    blamed: dict[socket.socket, bytes] = {}
+    while places:
+        pid, status = os.wait()
+        end = places.pop(pid)
+        request = _head(end)
+        if request == b"":
+            continue  # nobody asks any more
+        if request is not None:
+            number = request.partition(b" ")[0]
+            overran = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
+            if overran or blamed.get(end) == number:
+                _reply(end, number, _LOST)
+            blamed[end] = number
+        places[fork(end)] = end
+
+
+def _work(end: socket.socket, reply_to: Callable[[str], str], cpu_seconds: float) -> None:
+    # A request is taken from the queue only when it is answered: the nurse finds there what a worker died of.
+    while request := _receive(end, socket.MSG_PEEK):
+        number, _, text = request.partition(b" ")
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+        reply = reply_to(text.decode())
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _reply(end, number, b"=" + reply.encode())
+
+
+def _limit(limits: dict[int, int]) -> None:
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+
+
+def _reply(end: socket.socket, number: bytes, reply: bytes) -> None:
+    end.send(number + b" " + (reply if len(reply) < LARGEST else _LOST))
+    end.recv(1)  # the rest of the message goes with its first byte
+
+
+def _head(end: socket.socket) -> bytes | None:
+    """The next request, which stays where it is; None where there is none yet."""
+    try:
+        return _receive(end, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+
+
+def _send(end: socket.socket, message: bytes) -> bool:
+    """False where the queue is full, or nobody is there to read it (which reading will show)."""
+    try:
+        end.send(message, socket.MSG_DONTWAIT)
+    except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+        return False
+    return True
+
+
+def _receive(end: socket.socket, flags: int = 0) -> bytes:
+    """One message; empty where the other side is gone."""
+    try:
+        return end.recv(LARGEST + 100, flags)
+    except ConnectionResetError:
+        return b""

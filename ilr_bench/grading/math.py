@@ -1,0 +1,123 @@
+"""Answers in, verdicts out.
+
+Whether an answer equals the gold one is math-verify's decision. Hostile answers respect no time limit of its
+own (`9^{9^{9^{9}}}` keeps one C call busy for minutes), so it runs in processes that may be killed. Plain
+numbers, nearly all that small models answer, never leave this process: `compare_numbers` decides them as
+math-verify would.
+
+Where math-verify is not followed, see `grading.math_worker`: where the gold answer is a number, arithmetic left
+undone is no answer, or copying `3+5` into the box would earn the point for 8; and a gold such as `4.5e33`
+is a number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from types import TracebackType
+
+from ilr_bench.grading.killable_pool import KillableWorker
+from ilr_bench.storage.records import Verdict
+
+CPU_SECONDS = 1.0
+"""CPU time that one comparison may take, counted from its own beginning."""
+LONGEST = 10_000
+"""Characters; what is longer is no answer to anything, and wrong unread."""
+
+_NUMBER = re.compile(
+    r"(?P<sign>-?)(?:(?P<whole>[0-9]{1,9}|[1-9][0-9]{0,2}(?:,[0-9]{3}){1,2})(?P<decimals>\.[0-9]{1,4})?"
+    r"|(?P<above>[0-9]{1,9})/(?P<below>[0-9]{1,9})"
+    r"|\\[dt]?frac\{(?P<over>[0-9]{1,9})\}\{(?P<under>[0-9]{1,9})\})",
+    re.ASCII,
+)
+_ROUNDING = Fraction(1, 10**5)
+"""math-verify rounds decimals to 1e-6 before it compares them; anything this close is left to it."""
+
+
+def compare_numbers(answer: str, gold: str) -> bool | None:
+    r"""Whether two plain integers, decimals or fractions are equal; None where math-verify must decide.
+
+    Plain: at most nine digits and four decimals, no sign but a leading minus, commas between thousands only, a
+    fraction as `3/4` or `\frac{3}{4}`.
+    """
+    ours, theirs = _value(answer), _value(gold)
+    if ours is None or theirs is None:
+        return None
+    difference = abs(ours - theirs)
+    return None if 0 < difference < _ROUNDING else difference == 0
+
+
+def own_answer(answer: str | None, question: str) -> str | None:
+    r"""The answer, or None where it repeats the whole question.
+
+    math-verify would find in "Simplify $\sqrt{242}$." what the gold answer is equal to.
+    """
+    return None if answer is not None and question.strip() in answer else answer
+
+
+class Grader:
+    """Grades answers; starts its workers when an answer first needs one. Close it, or use it in a `with`."""
+
+    def __init__(self, cpu_seconds: float = CPU_SECONDS, workers: int | None = None) -> None:
+        """`cpu_seconds` limits one comparison; as many `workers` compare at a time (default: a process per core)."""
+        self._worker = KillableWorker("ilr_bench.grading.math_worker", cpu_seconds, workers or min(_cores(), 8))
+        self._known: dict[tuple[str, str], Verdict] = {}
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Id of the worker's process group; None while no answer has needed one."""
+        return self._worker.pid
+
+    def grade(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+        """The verdict of each (answer, gold) pair: CORRECT, WRONG, MISSING (no answer) or TIMEOUT.
+
+        TIMEOUT means that the comparison took too long or brought its worker down. Raises MissingInputError
+        where no worker can be started (math-verify is not installed).
+        """
+        cleaned = [(answer.strip() if answer is not None else "", gold.strip()) for answer, gold in pairs]
+        quick = {pair: _quick(*pair) for pair in dict.fromkeys(cleaned)}
+        # Models repeat themselves: a hostile answer must cost its time limit once, not once per sample.
+        unknown = [pair for pair, verdict in quick.items() if verdict is None and pair not in self._known]
+        if unknown:
+            replies = self._worker.ask_many([json.dumps(pair) for pair in unknown])
+            for pair, reply in zip(unknown, replies, strict=True):
+                self._known[pair] = Verdict.TIMEOUT if reply is None else Verdict(reply)
+        return [quick[pair] or self._known[pair] for pair in cleaned]
+
+    def close(self) -> None:
+        """Ends the workers; the grader can be used again."""
+        self._worker.close()
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _quick(answer: str, gold: str) -> Verdict | None:
+    """The verdict where it needs no worker."""
+    if not answer:
+        return Verdict.MISSING
+    if len(answer) > LONGEST:
+        return Verdict.WRONG
+    equal = compare_numbers(answer, gold)
+    return None if equal is None else Verdict.CORRECT if equal else Verdict.WRONG
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _value(text: str) -> Fraction | None:
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return None
+    below = number["below"] or number["under"] or "1"
+    above = number["above"] or number["over"] or number["whole"].replace(",", "") + (number["decimals"] or "")
+    return Fraction(number["sign"] + above) / int(below) if int(below) else None

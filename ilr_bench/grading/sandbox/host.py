@@ -1,0 +1,266 @@
+"""Outside: starts the launcher, asks it for programs, watches what they take, and hears what they say.
+
+What a program may take is CPU time, read from the kernel's clock of its process, so that a verdict does not
+depend on what else the machine does. Two things cost no CPU time: to wait for ever, and to wait again and again.
+A program whose clock stands still for `STILL_SECONDS`, or which has been watched for `PATIENCE` times its CPU
+limit, has overrun as well; both are counted in intervals that this process itself has been awake for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import importlib.util
+import json
+import marshal
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import ilr_bench
+from ilr_bench.core.errors import IlrError
+from ilr_bench.grading.sandbox.program import LENGTH
+
+STILL_SECONDS = 5.0
+PATIENCE = 30.0
+LONGEST_REPLY = 64 << 20
+"""Bytes of one line that are accepted where the caller knows no better."""
+_INTERVAL = 0.02
+_START_SECONDS = 120.0
+_PACKAGES = ("numpy", "numpy.libs")
+_COMMAND = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from ilr_bench.grading.sandbox.launcher import main; main(sys.argv[2])"
+)
+
+
+class JailError(IlrError):
+    """The kernel does not give what the jail needs."""
+
+    exit_status = 3
+
+
+class Ended(enum.Enum):
+    """Why there is no further reply."""
+
+    FAILED = "failed"
+    """The program raised, ended itself, or said something that is no output."""
+    OVERRAN = "overran"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One program and the calls to make."""
+
+    source: str
+    entry_point: str
+    calls: tuple[Any, ...]
+    """Each either the arguments of the entry point or an expression."""
+    setup: str = ""
+    """Statements to run between the program and the calls."""
+    view: Literal["value", "items", "present"] = "value"
+    """What of an output is told: itself; for iterables of any kind, their items; whether it is there."""
+    cpu_seconds: float = 60.0
+    """The kernel's own limit on the whole, above those that are watched call by call."""
+
+
+class Jail:
+    """Starts programs. The launcher starts with the first one; close it, or use it in a `with`. Thread-safe."""
+
+    def __init__(self, *, jail: bool = True) -> None:
+        """`jail=False` gives up the namespaces and filters; limits and the folder of its own remain."""
+        self._jail = jail
+        self._lock = threading.Lock()
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
+        self._protection = "none"
+
+    @property
+    def protection(self) -> str:
+        """`namespaces+landlock`, `namespaces` where the kernel has no Landlock, or `none`.
+
+        Starts the launcher; raises JailError where the kernel refuses.
+        """
+        with self._lock:
+            self._start()
+        return self._protection
+
+    @property
+    def pid(self) -> int | None:
+        """The launcher's process id; None where none is running yet."""
+        return None if self._launcher is None else self._launcher.pid
+
+    @contextlib.contextmanager
+    def run(self, request: Request) -> Iterator[Run]:
+        """A running program; it is dead, and all that it started, when the block is left.
+
+        Raises JailError where the kernel refuses what the jail needs.
+        """
+        control, its_control = socket.socketpair()
+        channel, its_channel = socket.socketpair()
+        with control, channel:
+            with its_control, its_channel:
+                descriptors = [its_control.fileno(), its_channel.fileno()]
+                with self._lock:
+                    socket.send_fds(self._start(), [b"p"], descriptors)
+            run = Run(control, channel, request)
+            try:
+                yield run
+            finally:
+                run.end()
+
+    def close(self) -> None:
+        """Ends the launcher; the next program starts another one."""
+        if self._line is not None and self._launcher is not None:
+            self._line.close()
+            self._launcher.wait()
+        self._line = self._launcher = None
+
+    def __enter__(self) -> Jail:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> socket.socket:
+        if self._line is not None and self._launcher is not None and self._launcher.poll() is None:
+            return self._line
+        root = str(Path(ilr_bench.__file__).parents[1])
+        settings = json.dumps({"jail": self._jail, "root": root, "packages": _packages()})
+        command = [sys.executable, "-S", "-s", "-P", "-c", _COMMAND, root, settings]
+        # The order of a set of texts hangs on the hash seed, and outputs on that order.
+        environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        if "LD_LIBRARY_PATH" in os.environ:
+            environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+        self._line, its_line = socket.socketpair()
+        with its_line:
+            self._launcher = subprocess.Popen(
+                command, stdin=its_line.fileno(), stdout=subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+        ready, _, _ = select.select([self._line], [], [], _START_SECONDS)
+        answer = json.loads((self._line.recv(1 << 16) if ready else b"") or b"{}")
+        if "protection" not in answer:
+            self.close()
+            reason = answer.get("missing", "its launcher does not start (see above)")
+            raise refusal(reason)
+        self._protection = answer["protection"]
+        return self._line
+
+
+class Run:
+    """What one program says. The limits of a step begin where the step before it ended."""
+
+    def __init__(self, control: socket.socket, channel: socket.socket, request: Request) -> None:
+        """Waits until the program's process is there."""
+        self._control, self._channel = control, channel
+        self._keeper = control.makefile("rb")
+        self._heard = bytearray()
+        self.pid = self._pid()
+        """Process id of the program, as seen from here."""
+        self._process = _Clock(self.pid)
+        self.cpu_seconds = 0.0
+        """CPU time of the step before."""
+        content = marshal.dumps(asdict(request))
+        # The process may be gone, then the first reply is missing as well.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            channel.sendall(LENGTH.pack(len(content)) + content)
+
+    def loaded(self, cpu_seconds: float) -> Ended | None:
+        """Waits until the program is loaded; None where it is."""
+        line = self.reply(cpu_seconds, 16)
+        if isinstance(line, Ended):
+            return line
+        return None if line == b"true" else Ended.FAILED
+
+    def end(self) -> None:
+        """Kills the program and waits until nothing of it is left; raises JailError where it never started."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+        said = self._keeper.read()
+        if said.startswith(b"refused "):
+            raise refusal(said.removeprefix(b"refused ").decode().strip())
+
+    def _pid(self) -> int:
+        word, _, rest = self._keeper.readline().decode().partition(" ")
+        if word != "pid":
+            raise refusal(rest.strip() or "its launcher ended without a word")
+        return int(rest)
+
+    def reply(self, cpu_seconds: float, longest: int = LONGEST_REPLY) -> bytes | Ended:
+        """The line that tells the next call's output (see `jail.plain`), whoever wrote it.
+
+        Reading stops at `longest` bytes: what says more has failed.
+        """
+        start = at = self._process.seconds()
+        waited = still = 0.0
+        end = self._heard.find(b"\n")
+        while end < 0:
+            if len(self._heard) > longest:
+                return Ended.FAILED
+            ready, _, _ = select.select([self._channel], [], [], _INTERVAL)
+            now = self._process.seconds()
+            if ready:
+                part = self._receive()
+                if not part:
+                    return Ended.OVERRAN if now - start > cpu_seconds else Ended.FAILED
+                place = part.find(b"\n")
+                end = -1 if place < 0 else len(self._heard) + place
+                self._heard += part
+            else:
+                waited += _INTERVAL
+                still = still + _INTERVAL if now == at else 0.0
+                at = now
+            if now - start > cpu_seconds or waited > PATIENCE * cpu_seconds or still > STILL_SECONDS:
+                return Ended.OVERRAN
+        line = bytes(self._heard[:end])
+        del self._heard[: end + 1]
+        self.cpu_seconds = self._process.seconds() - start
+        return line if len(line) <= longest else Ended.FAILED
+
+    def _receive(self) -> bytes:
+        try:
+            return self._channel.recv(1 << 20)
+        except ConnectionResetError:
+            return b""
+
+
+class _Clock:
+    """CPU time of all threads of a process, dead or alive until it is buried."""
+
+    def __init__(self, pid: int) -> None:
+        # How Linux numbers these clocks (clock_getcpuclockid(3), which Python does not offer).
+        self._clock = (~pid << 3) | 2
+
+    def seconds(self) -> float:
+        return time.clock_gettime(self._clock)
+
+
+def refusal(reason: str) -> JailError:
+    """What to tell a user whose kernel says no."""
+    return JailError(
+        f"the jail for model-written programs cannot be built here: {reason}. It needs user, mount, process, network "
+        "and IPC namespaces and seccomp on Linux 5.12 or newer. Either allow them (as an ordinary user: "
+        "`sysctl user.max_user_namespaces` above 0, on Ubuntu `kernel.apparmor_restrict_unprivileged_userns=0`; in "
+        "Docker: `--security-opt seccomp=unconfined --security-opt apparmor=unconfined --cap-add SYS_ADMIN`), or, on "
+        "a machine that you can afford to lose, say `--no-jail`, which every record then repeats"
+    )
+
+
+def _packages() -> list[str]:
+    """Folders of the packages that programs may import."""
+    found = importlib.util.find_spec("numpy")
+    if found is None or found.origin is None:
+        return []
+    folder = Path(found.origin).parents[1]
+    return [str(folder / name) for name in _PACKAGES if (folder / name).is_dir()]

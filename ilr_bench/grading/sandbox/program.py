@@ -1,0 +1,91 @@
+"""Inside: what the process of one program does, from its request to its last reply."""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import random
+import resource
+import socket
+import struct
+from typing import Any
+
+from ilr_bench.grading.sandbox.wire import encode
+
+MEMORY_BYTES = 2 << 30
+FILE_BYTES = 16 << 20
+OPEN_FILES = 64
+THREADS = 32
+LENGTH = struct.Struct("<Q")
+
+
+def limit_resources(cpu_seconds: float, *, threads: bool) -> None:
+    """Limits that hold whoever watches: memory, CPU time, files, threads, no core dump.
+
+    `threads` only in a user namespace of one's own: elsewhere the limit counts all processes of the user.
+    """
+    seconds = int(cpu_seconds) + 1
+    limits = {
+        resource.RLIMIT_AS: MEMORY_BYTES,
+        resource.RLIMIT_STACK: MEMORY_BYTES,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_FSIZE: FILE_BYTES,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    if threads:
+        limits[resource.RLIMIT_NPROC] = THREADS
+    for limit, value in limits.items():
+        _, hardest = resource.getrlimit(limit)
+        value = value if hardest == resource.RLIM_INFINITY else min(value, hardest)
+        resource.setrlimit(limit, (value, value))
+
+
+def receive(channel: socket.socket) -> dict[str, Any]:
+    """The request: `marshal` of plain data, which only the trusted side sends."""
+    (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
+    request: dict[str, Any] = marshal.loads(_exactly(channel, length))
+    return request
+
+
+def run(request: dict[str, Any], channel: socket.socket) -> None:
+    """Runs a program and replies, one line when it is loaded and one per call.
+
+    Whatever it raises passes through here and ends the process: a program that fails one test has failed. As in
+    EvalPlus, it runs in a namespace without a name.
+    """
+    names: dict[str, Any] = {}
+    view = request["view"]
+    # Not the time of day and not the launcher's state: the same program sees the same random numbers.
+    random.seed(0)
+    gc.collect()
+    exec(compile(request["source"], "<program>", "exec"), names)
+    if request["setup"]:
+        exec(compile(request["setup"], "<setup>", "exec"), names)
+    channel.sendall(b"true\n")
+    for call in request["calls"]:
+        output = eval(call, names) if isinstance(call, str) else names[request["entry_point"]](*call)
+        if view == "present" and not isinstance(output, bool):
+            output = output is not None
+        channel.sendall(encode(output, items=view == "items").encode() + b"\n")
+
+
+def _exactly(channel: socket.socket, count: int) -> bytes:
+    parts = []
+    while count:
+        part = channel.recv(min(count, 1 << 20))
+        if not part:
+            raise EOFError("the request ended early")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def empty_environment() -> None:
+    """No variable is left that a program could read."""
+    os.environ.clear()
+    # Not for programs to see, but for numpy: it would start a thread per core, and fail on large machines.
+    os.putenv("OPENBLAS_NUM_THREADS", "1")

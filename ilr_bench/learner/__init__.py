@@ -1,0 +1,1 @@
+"""One agent's update: loss, log-probabilities, GRPO, PPO, SFT, data and weights on several devices."""

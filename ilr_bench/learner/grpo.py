@@ -1,0 +1,359 @@
+"""The GRPO update of one agent: turns with advantages in, optimizer steps out.
+
+The loss is TRL's (`trl_loss`); the log-probabilities that it is given come from our forward, which encodes a prompt
+once for all turns that share it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ilr_bench.core.config import UpdateSettings
+from ilr_bench.generation.onednn_linear import fast_linears
+from ilr_bench.generation.prefix_attention import shared_prefix_attention
+from ilr_bench.learner.distributed import ALONE, Ranks
+from ilr_bench.learner.logprobs import MicroBatch, micro_batches, smaller, turn_logprobs
+from ilr_bench.learner.sharded_adamw import SharedAdamW
+from ilr_bench.learner.trl_loss import TrlLoss
+from ilr_bench.storage.recovery import BrokenBatchError, halving
+
+VALUE_LOSS = "value_loss"
+"""Where a critic's loss on a micro-batch is noted, beside what TRL measures of it."""
+BROKEN_MODEL = "the model's log-probabilities are not finite"
+UNTOUCHED = "the weights were left as they are; lower update.learning_rate or update.max_grad_norm and run again"
+
+T = TypeVar("T")
+Work = tuple[MicroBatch, dict[str, Tensor]]
+"""A micro-batch and what TRL's loss reads of it."""
+
+
+@dataclass(frozen=True)
+class TrainedTurn:
+    """One sampled turn and what it deserved."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    logprobs: NDArray[np.float32] | None
+    """(len(completion_ids),) under the policy that sampled it, at temperature 1; None for another agent's text, whose
+    importance ratio starts from this agent's own policy as it stands before the update."""
+    advantage: float
+    question: str = ""
+    """Id of the question it speaks of; all turns on one are trained by one process."""
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What one batch of turns did to a policy; loss, norm and KL are means over its optimizer steps."""
+
+    loss: float
+    gradient_norm: float
+    """Before clipping."""
+    learning_rate: float
+    kl: float | None
+    """Mean k3 estimate per token against the starting policy; None without a KL term."""
+    trained_tokens: int
+    skipped_turns: int
+    """Turns without any gradient, left out of the forward; the loss is normalised as if they were there."""
+    value_loss: float | None = None
+    """Mean over the optimizer steps; None without a critic."""
+
+
+class PolicyUpdater:
+    """The optimizer of one agent."""
+
+    values = False
+    """Whether a critic is trained with the policy."""
+
+    def __init__(
+        self,
+        model: Any,
+        agent: str,
+        settings: UpdateSettings,
+        total_steps: int,
+        max_completion_length: int,
+        temperature: float,
+        ranks: Ranks = ALONE,
+        head: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.
+
+        total_steps: joint steps of the run, which bound the warm-up. temperature: the one turns are sampled at.
+        ranks: the processes that share each update. head: groups of weights beside the model's, each with a learning
+        rate `rate` of its own.
+        """
+        self.agent = agent
+        self.settings = settings
+        # TRL divides the logits by it as well; greedy turns have no distribution to train, so they count as 1.
+        self.temperature = temperature or 1.0
+        self.total_steps = total_steps
+        self.ranks = ranks
+        self.warmup = min(settings.warmup_steps, total_steps * settings.iterations)
+        self.optimizer_steps = 0
+        self.loss = TrlLoss(settings, max_completion_length)
+        self.reference = copy.deepcopy(model).eval() if settings.beta and settings.adapter == "full" else None
+        # The model's device is the caller's choice, and accelerate's own mixed precision would change its forward.
+        self.accelerator = Accelerator(device_placement=False, mixed_precision="no")
+        weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        ]
+        groups = [{"rate": settings.learning_rate} | group for group in (*groups, *head) if group["params"]]
+        rate = settings.learning_rate
+        optimizer = SharedAdamW(groups, rate, agent, ranks) if ranks.shards else torch.optim.AdamW(groups, lr=rate)
+        self.weights = weights + [weight for group in head for weight in group["params"]]
+        # Not DistributedDataParallel: it wants as many backward passes of every process, and one model per trainer.
+        self.model, self.optimizer = model, self.accelerator.prepare(optimizer)
+
+    def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
+        """Takes `settings.iterations` optimizer steps on one batch of turns.
+
+        Of several processes, which are all given all turns, each computes the gradients of its own questions' turns,
+        and all end with the same weights. A micro-batch that does not fit into memory is halved, and its pass begun
+        anew. Raises BrokenBatchError, before the weights change, where a loss or gradient is not finite, or where the
+        weights that sampled the turns gave no finite log-probabilities; MemoryShortageError where one row does not fit.
+        """
+        # Answers of a broken model are all wrong alike, so no loss would ever be computed from them.
+        broken = [turn for turn in turns if turn.logprobs is not None and not np.isfinite(turn.logprobs).all()]
+        if broken:
+            raise self._broken(broken, step, f"{BROKEN_MODEL}; lower update.learning_rate and run again")
+        taught = [turn for turn in turns if turn.completion_ids and self._teaches(turn)]
+        own = self._own(turns, taught)
+        rows, tokens = len(turns), sum(len(turn.completion_ids) for turn in turns)
+        whole = min(self.settings.rows_per_micro_batch, len(own))
+        work = self._halving(whole, step, lambda most: self._arrange(own, tokens, most))
+        self._normalise([given for _, given in work])
+        sums, norms = [], []
+        with training_mode(self.model, self.settings.gradient_checkpointing):
+            for _ in range(self.settings.iterations):
+                sums.append(self._pass(work, own, rows, tokens, step))
+                norms.append(self._optimizer_step(turns, step))
+        if step == self.total_steps:
+            self._check(turns, step)
+        trained = sum(len(turn.completion_ids) for turn in taught)
+        loss, kl, value_loss = np.mean(sums, axis=0)
+        return UpdateReport(
+            loss=float(loss),
+            gradient_norm=float(np.mean(norms)),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            kl=float(kl) / max(1, trained) if self.settings.beta else None,
+            trained_tokens=trained,
+            skipped_turns=rows - len(taught),
+            value_loss=float(value_loss) if self.values else None,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Optimizer and schedule, enough to continue with the same bits; weights are saved by the caller.
+
+        The same whether states are kept whole or in shares; those are gathered for the process that leads, which calls.
+        """
+        return {"optimizer": self.optimizer.state_dict(), "optimizer_steps": self.optimizer_steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer_steps = state["optimizer_steps"]
+
+    def _teaches(self, turn: TrainedTurn) -> bool:
+        """Whether a turn has any gradient."""
+        return turn.advantage != 0 or self.settings.beta != 0
+
+    def _own(self, turns: Sequence[TrainedTurn], taught: Sequence[TrainedTurn]) -> list[TrainedTurn]:
+        """The turns that this process trains: those on its share of the questions."""
+        questions = set(self.ranks.part(list(dict.fromkeys(turn.question for turn in turns))))
+        return [turn for turn in taught if turn.question in questions]
+
+    def _halving(self, rows: int, step: int, attempt: Callable[[int], T]) -> T:
+        return halving(rows, attempt, f"agent {self.agent}, step {step}: update", "update.rows_per_micro_batch")
+
+    def _arrange(self, turns: Sequence[TrainedTurn], tokens: int, most: int) -> list[Work]:
+        """Micro-batches of at most `most` rows, with all that is known of them before the first optimizer step."""
+        work = [(batch, self._inputs(batch, turns, tokens)) for batch in micro_batches(turns, most)]
+        for batch, given in work:
+            self._prepare(batch, given)
+        return work
+
+    def _prepare(self, batch: MicroBatch, given: dict[str, Tensor]) -> None:
+        """What is computed from a micro-batch before the first optimizer step; for those who extend this class."""
+
+    def _normalise(self, inputs: Sequence[dict[str, Tensor]]) -> None:
+        """What is computed from all turns before the first optimizer step; for those who extend this class."""
+
+    def _check(self, turns: Sequence[TrainedTurn], step: int) -> None:
+        """Raises BrokenBatchError where the weights of the last update, from which nothing is sampled, are broken."""
+        shown = [turn for turn in turns if turn.completion_ids][:1]
+        with torch.no_grad():
+            if not all(bool(self._logprobs(self.model, batch).isfinite().all()) for batch in micro_batches(shown, 1)):
+                raise self._broken(
+                    turns, step, f"{BROKEN_MODEL} after its last update; lower update.learning_rate and run again"
+                )
+
+    def _broken(self, turns: Sequence[TrainedTurn], step: int, what: str) -> BrokenBatchError:
+        """`turns`: those in which the numbers broke."""
+        self.optimizer.zero_grad()
+        batch = {"agent": self.agent, "step": step, "what": what, "turns": [_as_json(turn) for turn in turns]}
+        return BrokenBatchError(f"agent {self.agent}, step {step}: {what}", f"step-{step:08d}-{self.agent}.json", batch)
+
+    def _inputs(self, batch: MicroBatch, turns: Sequence[TrainedTurn], tokens: int) -> dict[str, Tensor]:
+        """What TRL's loss reads; prompts are empty there, since the forward is ours."""
+        device = self.accelerator.unwrap_model(self.model).device
+        slots = [turns[place] if place >= 0 else None for place in batch.turn_of_slot]
+        mask = batch.padded([np.ones(len(completion)) for completion in batch.completions])
+        inputs = {
+            "prompt_ids": torch.zeros(len(slots), 0, dtype=torch.long, device=device),
+            "prompt_mask": torch.zeros(len(slots), 0, dtype=torch.long, device=device),
+            "completion_ids": torch.zeros(mask.shape, dtype=torch.long, device=device),
+            "completion_mask": torch.from_numpy(mask).to(device),
+            "advantages": torch.tensor([turn.advantage if turn else 0.0 for turn in slots], device=device),
+            "num_items_in_batch": torch.tensor(float(tokens), device=device),
+        }
+        if self.temperature == 1:
+            known = [turn.logprobs if turn and turn.logprobs is not None else () for turn in slots]
+            inputs["old_per_token_logps"] = torch.from_numpy(batch.padded(known)).to(device)
+            inputs["without_sampler"] = torch.tensor([turn is not None and turn.logprobs is None for turn in slots])
+        if self.settings.beta:
+            with torch.no_grad(), self._reference_policy() as reference:
+                inputs["ref_per_token_logps"] = self._logprobs(reference, batch)
+        return inputs
+
+    def _pass(
+        self, work: list[Work], turns: Sequence[TrainedTurn], rows: int, tokens: int, step: int
+    ) -> NDArray[np.float64]:
+        """Leaves the gradients of one pass over all turns of all processes; returns its `_sums`.
+
+        `work` is cut smaller in place where memory is short.
+        """
+
+        def attempt(most: int) -> tuple[NDArray[np.float64], MicroBatch | None]:
+            if any(batch.rows > most for batch, _ in work):
+                work[:] = [part for batch, given in work for part in _smaller(batch, given, turns, most)]
+            return self._accumulate(work, rows, tokens)
+
+        own, broken = self._halving(max((batch.rows for batch, _ in work), default=1), step, attempt)
+        suspects = [] if broken is None else [turns[place] for place in broken.turn_of_slot if place >= 0]
+        parts, found = zip(*self.ranks.gather((own, suspects)), strict=True)
+        sums: NDArray[np.float64] = np.sum(parts, axis=0)
+        if not np.isfinite(sums).all():
+            worst = [turn for part in found for turn in part]
+            raise self._broken(worst, step, f"the loss is {sums[0]}, {UNTOUCHED}")
+        self.ranks.add([weight.grad for weight in self.weights if weight.grad is not None])
+        return sums
+
+    def _accumulate(
+        self, work: Sequence[Work], rows: int, tokens: int
+    ) -> tuple[NDArray[np.float64], MicroBatch | None]:
+        """Gradients of all micro-batches, equal to those of one batch of all turns; `_sums`, and what is not finite."""
+        self.loss.metrics.clear()
+        for weight in self.weights:
+            # Not None: momentum and weight decay act on a batch without gradient too.
+            weight.grad = torch.zeros_like(weight)
+        losses: list[float] = []
+        for batch, given in work:
+            loss = self._loss(batch, given, rows, tokens)
+            losses.append(float(loss.detach()))
+            if not np.isfinite(losses[-1]):
+                return self._sums(losses, []), batch
+            self.accelerator.backward(loss)
+        return self._sums(losses, [given for _, given in work]), None
+
+    def _sums(self, losses: Sequence[float], inputs: Sequence[dict[str, Tensor]]) -> NDArray[np.float64]:
+        """Over micro-batches: losses, KL times tokens, value losses."""
+        sizes = [float(given["completion_mask"].sum()) for given in inputs]
+        measured = self.loss.metrics
+        kl = float(np.multiply(measured["kl"], sizes).sum()) if self.settings.beta and inputs else 0.0
+        return np.array([sum(losses), kl, sum(measured[VALUE_LOSS])])
+
+    def _loss(self, batch: MicroBatch, given: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
+        logprobs = self._logprobs(self.model, batch)
+        self._complete(given, logprobs.detach())
+        return self.loss(logprobs, given, rows, tokens)
+
+    def _complete(self, given: dict[str, Tensor], logprobs: Tensor) -> None:
+        """Turns sampled at another temperature than 1, or by others, come without log-probabilities to start from."""
+        old = given.setdefault("old_per_token_logps", logprobs)
+        missing = given.pop("without_sampler", None)
+        if missing is not None and bool(missing.any()):
+            given["old_per_token_logps"] = torch.where(missing.to(old.device)[:, None], logprobs, old)
+
+    def _optimizer_step(self, turns: Sequence[TrainedTurn], step: int) -> float:
+        norm = float(self.accelerator.clip_grad_norm_(self.weights, self.settings.max_grad_norm))
+        if not np.isfinite(norm):
+            raise self._broken(turns, step, f"the gradient is {norm}, {UNTOUCHED}")
+        self.optimizer_steps += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * min(1.0, self.optimizer_steps / max(1, self.warmup))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+    def _logprobs(self, model: Any, batch: MicroBatch) -> Tensor:
+        half = self.settings.precision == "bf16"
+        with torch.autocast(self.weights[0].device.type, dtype=torch.bfloat16) if half else nullcontext():
+            return turn_logprobs(model, batch, self.temperature)
+
+    @contextmanager
+    def _reference_policy(self) -> Iterator[Any]:
+        if self.reference is not None:
+            yield self.reference
+        else:
+            model = self.accelerator.unwrap_model(self.model)
+            with model.disable_adapter():
+                yield model
+
+
+def _smaller(batch: MicroBatch, given: dict[str, Tensor], turns: Sequence[TrainedTurn], most: int) -> Iterator[Work]:
+    """A micro-batch in parts of at most `most` rows, each with its part of what is known."""
+    for part, slots in smaller(batch, turns, most):
+        places = torch.from_numpy(np.maximum(slots, 0))
+        empty = torch.from_numpy(slots < 0)
+        taken = {}
+        for name, values in given.items():
+            if values.ndim:
+                values = values[places.to(values.device)]
+                values[empty.to(values.device)] = 0
+            taken[name] = values[:, : part.longest] if values.ndim > 1 else values
+        yield part, taken
+
+
+def _as_json(turn: TrainedTurn) -> dict[str, Any]:
+    """Numbers that are not finite become text, which every reader of JSON understands."""
+
+    def plain(value: float) -> float | str:
+        return float(value) if np.isfinite(value) else str(float(value))
+
+    return {
+        "question": turn.question,
+        "stage": turn.stage,
+        "advantage": plain(turn.advantage),
+        "prompt_ids": list(turn.prompt_ids),
+        "completion_ids": list(turn.completion_ids),
+        "logprobs": None if turn.logprobs is None else [plain(value) for value in turn.logprobs],
+    }
+
+
+@contextmanager
+def training_mode(model: Any, checkpointing: bool) -> Iterator[None]:
+    """Within it the model trains, forward and backward; `checkpointing` keeps the layers' inputs only."""
+    before = model.training
+    model.train()
+    try:
+        if checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # The way back computes layers again, after the forward has returned: they must do as they did in it.
+        with shared_prefix_attention(model, 0) if checkpointing else nullcontext(), fast_linears(model):
+            yield
+    finally:
+        if checkpointing:
+            model.gradient_checkpointing_disable()
+        model.train(before)

@@ -1,0 +1,145 @@
+"""PPO's update of one agent (Schulman et al. 2017, arXiv 1707.06347): GRPO's, with a value head as the baseline.
+
+A turn's reward falls on its last token; generalised advantages, whitened over the step's tokens, take the place of
+one advantage per turn in the same clipped loss. The value head is a linear layer on the policy's last hidden
+states, so the value loss (clipped as in PPO's reference code) also trains the policy's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ilr_bench.core.config import CriticSettings, UpdateSettings
+from ilr_bench.learner.distributed import ALONE, Ranks
+from ilr_bench.learner.gae import generalised_advantages, whitened
+from ilr_bench.learner.grpo import VALUE_LOSS, PolicyUpdater, TrainedTurn
+from ilr_bench.learner.logprobs import MicroBatch
+
+
+class ValueHead(nn.Module):
+    """Reward expected at a hidden state; 0 before training."""
+
+    def __init__(self, width: int) -> None:
+        """`width`: size of the hidden states."""
+        super().__init__()
+        self.width = width
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., width) -> (...); divided by the width, so that one learning rate suits every model."""
+        value: Tensor = hidden.float() @ self.weight / self.width + self.bias
+        return value
+
+
+class PpoUpdater(PolicyUpdater):
+    """The optimizer of one agent and of its value head; a turn's `advantage` is its reward, without any baseline."""
+
+    values = True
+
+    def __init__(
+        self,
+        model: Any,
+        agent: str,
+        settings: UpdateSettings,
+        total_steps: int,
+        max_completion_length: int,
+        temperature: float,
+        ranks: Ranks = ALONE,
+        *,
+        critic: CriticSettings,
+    ) -> None:
+        """See `PolicyUpdater`."""
+        output = model.get_output_embeddings()
+        self.head = ValueHead(output.in_features).to(model.device)
+        self.critic = critic
+        group = {"params": list(self.head.parameters()), "weight_decay": 0.0, "rate": critic.learning_rate}
+        super().__init__(model, agent, settings, total_steps, max_completion_length, temperature, ranks, [group])
+        self._hidden: list[Tensor] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `PolicyUpdater.state_dict`; the value head is among it."""
+        return super().state_dict() | {"value_head": self.head.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        super().load_state_dict(state)
+        self.head.load_state_dict(state["value_head"])
+
+    def _teaches(self, turn: TrainedTurn) -> bool:
+        return True
+
+    def _prepare(self, batch: MicroBatch, given: dict[str, Tensor]) -> None:
+        """Values before the first step, and from them the advantages and returns of every token."""
+        with torch.no_grad():
+            given["old_values"] = self._predict(batch)[1]
+        mask = given["completion_mask"].cpu().numpy()
+        values = given["old_values"].cpu().numpy()
+        rewards = np.zeros_like(mask)
+        lengths = mask.sum(axis=1).astype(int)
+        rewards[lengths > 0, lengths[lengths > 0] - 1] = given["advantages"].cpu().numpy()[lengths > 0]
+        raw = generalised_advantages(rewards, values, mask, self.critic.discount, self.critic.trace)
+        given["returns"] = torch.from_numpy(raw + values).to(given["old_values"])
+        given["advantages"] = torch.from_numpy(raw).to(given["old_values"])
+
+    def _normalise(self, inputs: Sequence[dict[str, Tensor]]) -> None:
+        """Whitens the advantages over the tokens of all processes."""
+        own = [
+            np.concatenate([np.empty(0, np.float32), *(given[key].cpu().numpy().ravel() for given in inputs)])
+            for key in ("advantages", "completion_mask")
+        ]
+        parts = self.ranks.gather(own)
+        flat, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if not flat.size:
+            return
+        start = sum(len(advantages) for advantages, _ in parts[: self.ranks.rank])
+        white = torch.from_numpy(whitened(flat[None], mask[None])[0])[start:]
+        for given in inputs:
+            size = given["advantages"].numel()
+            given["advantages"] = white[:size].view_as(given["advantages"]).to(given["old_values"])
+            white = white[size:]
+
+    def _loss(self, batch: MicroBatch, given: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
+        logprobs, values = self._predict(batch)
+        self._complete(given, logprobs.detach())
+        value_loss = clipped_value_loss(
+            values, given["old_values"], given["returns"], given["completion_mask"], self.critic.value_clip, tokens
+        )
+        self.loss.metrics[VALUE_LOSS].append(float(value_loss.detach()))
+        return self.loss(logprobs, given, rows, tokens) + self.critic.value_weight * value_loss
+
+    def _predict(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """(slots, longest) log-probabilities of the tokens, and values before each of them."""
+        with self._listening():
+            logprobs = self._logprobs(self.model, batch)
+        (hidden,) = self._hidden
+        filled = torch.from_numpy(batch.padded([np.ones(len(completion)) for completion in batch.completions]) > 0)
+        found = self.head(hidden).flatten()
+        return logprobs, found.new_zeros(filled.shape).masked_scatter(filled.to(found.device), found)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Keeps what the model's output layer reads: the hidden state before each completion token, laid end to end."""
+        self._hidden.clear()
+        output = self.accelerator.unwrap_model(self.model).get_output_embeddings()
+        handle = output.register_forward_pre_hook(lambda module, given: self._hidden.append(given[0]))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float, tokens: int) -> Tensor:
+    """Half the squared error, averaged over `tokens`; where a value left [old - clip, old + clip], the larger error.
+
+    values, old, returns, mask: (turns, tokens).
+    """
+    held = old + (values - old).clamp(-clip, clip)
+    error = torch.maximum((values - returns) ** 2, (held - returns) ** 2)
+    return 0.5 * (error * mask).sum() / tokens

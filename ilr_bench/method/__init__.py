@@ -1,0 +1,1 @@
+"""The paper: the loop and its steps, one idea per file."""

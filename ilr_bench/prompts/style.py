@@ -1,0 +1,110 @@
+"""How a prompt style words the stages of Idea3.
+
+A style makes the text of one user turn; the agent's own chat template (or none, for base models) and its
+own tokenizer make tokens of it. Text crosses between agents, tokens never do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol, runtime_checkable
+
+Kind = Literal["answer", "choice", "code", "function"]
+"""What a benchmark asks for; `function` is the micro models' short code, the others as in `benchmarks.Benchmark`."""
+
+
+class Mode(StrEnum):
+    """How an agent treats its peers on one question."""
+
+    COOPERATE = "cooperate"
+    COMPETE = "compete"
+
+
+class PromptStyle(Protocol):
+    """Wordings of one prompt style. Peers come in the order of the agents; own text never among them."""
+
+    name: str
+    uses_chat_template: bool
+    """False where the text goes to the model as it is, to be continued."""
+
+    def solve(self, question: str) -> str:
+        """Idea Sharing, and the prompt of solo training and solo evaluation: the question alone."""
+        ...
+
+    def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
+        """Idea Analysis: what is good and bad in each peer's idea; wording depends on the mode."""
+        ...
+
+    def fuse(
+        self,
+        question: str,
+        own_idea: str,
+        peer_ideas: Sequence[str],
+        own_analysis: str,
+        peer_analyses: Sequence[str],
+        mode: Mode,
+    ) -> str:
+        """Idea Fusion: an improved answer from all that was said."""
+        ...
+
+    def rank(self, questions: Sequence[str]) -> str:
+        """Self-ranking: order these questions from easy to hard."""
+        ...
+
+    def parse_ranking(self, text: str, size: int) -> tuple[int, ...] | None:
+        """Places of the questions from easiest to hardest (0-based), or None if no permutation of `size`."""
+        ...
+
+    def extract_answer(self, completion: str) -> str | None:
+        """The final answer in a sharing or fusion turn, or None where there is none (or two different ones)."""
+        ...
+
+    def stop_strings(self) -> tuple[str, ...]:
+        """Texts at which a turn ends, besides the tokenizer's end token (for base models)."""
+        ...
+
+
+@runtime_checkable
+class SoloForms(Protocol):
+    """What a style says alone, on benchmarks, where answers are of several kinds."""
+
+    def solve_as(self, question: str, kind: Kind) -> str:
+        """The question, and what kind of answer is wanted in which form."""
+        ...
+
+    def extract_as(self, completion: str, kind: Kind) -> str | None:
+        """The final answer (the letter of an option for `choice`), or None where there is none or two different ones.
+
+        Not asked for code, whose programs `ilr_bench.grading.code` finds.
+        """
+        ...
+
+    def stops_as(self, kind: Kind) -> tuple[str, ...]:
+        """Texts at which a completion ends, besides the tokenizer's end token."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneForm:
+    """The forms of a style that asks every question alike."""
+
+    style: PromptStyle
+
+    def solve_as(self, question: str, kind: Kind) -> str:
+        """As in training."""
+        return self.style.solve(question)
+
+    def extract_as(self, completion: str, kind: Kind) -> str | None:
+        """As in training."""
+        return self.style.extract_answer(completion)
+
+    def stops_as(self, kind: Kind) -> tuple[str, ...]:
+        """As in training."""
+        return self.style.stop_strings()
+
+
+def solo_forms(style: PromptStyle) -> SoloForms:
+    """A style's own forms for the kinds of answers where it has any, else the one form it has."""
+    return style if isinstance(style, SoloForms) else OneForm(style)

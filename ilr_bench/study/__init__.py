@@ -1,0 +1,1 @@
+"""Trials and the sweeps, searches and forecasts over them."""

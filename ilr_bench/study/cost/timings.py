@@ -1,0 +1,279 @@
+"""How long turns are and how many seconds they take, as the `timing.jsonl` and the records of earlier trials say.
+
+Where there is no earlier trial of the same kind, a short one is run for the plan: a few ordinary steps. What it says
+is kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ilr_bench.core.config import (
+    AdvantageSettings,
+    CalibrationSettings,
+    InteractionSettings,
+    RunConfig,
+    TrainingSettings,
+    UpdateSettings,
+    content_hash,
+    from_dict,
+    to_dict,
+)
+from ilr_bench.core.errors import IlrError, MissingInputError
+from ilr_bench.core.hardware import gpu_memory, machine
+from ilr_bench.models.catalogue import MODELS, cache_folder
+from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.provenance import determinants, same_numbers, versions
+from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_result
+from ilr_bench.study.cost.architecture import architecture
+from ilr_bench.study.cost.counts import SPOKEN, ability_turns, ranking_turns, rounds, units_of_step
+from ilr_bench.study.cost.memory import Extent, Extents
+from ilr_bench.study.plan import PlannedTrial
+
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""As workers run: the seconds are those of one core."""
+UPDATE = ("learning_rate", "warmup_steps", "weight_decay")
+"""Settings of the update that neither lengths nor seconds follow from: a grid over them is timed once."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What trials of one kind are like."""
+
+    tokens: Mapping[str, float] = field(default_factory=dict)
+    """Mean tokens of a turn over all agents, by kind (see `counts.Load`)."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By stage, per sampled token, `measurement` among them; of `update` and `grading` per turn, of `checkpoint` per
+    save, of `loading` per trial. Computing seconds; where there is a GPU, those on the clock."""
+    prompts: Mapping[str, int] = field(default_factory=dict)
+    """Tokens of the longest prompt by kind; empty where nothing was trained."""
+
+    @property
+    def lengths(self) -> Extents:
+        """What memory follows from."""
+        return {kind: Extent(prompt, self.tokens[kind]) for kind, prompt in self.prompts.items()}
+
+
+@dataclass(frozen=True)
+class TimingBudget:
+    """How much of a trial is run to learn lengths and seconds."""
+
+    steps: int
+    train: int
+    validation: int
+    rows: int
+    """Questions of each benchmark."""
+
+
+TINY, REAL = TimingBudget(4, 512, 200, 60), TimingBudget(1, 32, 8, 8)
+TINY_WEIGHTS = 10_000_000
+"""From here on a model's turns take seconds."""
+
+
+def short(config: RunConfig) -> RunConfig:
+    """The trial that is run for a plan; the same for all that differ in nothing that decides lengths or seconds."""
+    shapes = [architecture(model) for model in config.models]
+    tiny = all(shape is not None and shape.parameters < TINY_WEIGHTS for shape in shapes)
+    budget = TINY if tiny else REAL
+    steps, questions, limit = min(config.training.steps, budget.steps), config.questions, config.evaluation.limit
+    train, validation = min(questions.train, budget.train), min(questions.validation, budget.validation)
+    steers = config.critic.kind != "none" or config.pooling.kind != "none"
+    return replace(
+        config,
+        profile="timing",
+        variant="timing",
+        pool=(),
+        seed=0,
+        questions=replace(questions, train=train, validation=validation),
+        difficulty=replace(config.difficulty, shuffles=1),
+        # Prompts of both modes are about as long.
+        interaction=InteractionSettings(rule="coin", cooperation_ratio=0.5),
+        calibration=CalibrationSettings(),
+        advantages=config.advantages if steers else AdvantageSettings(),
+        sampling=replace(config.sampling, samples_per_agent=None, match_tokens_of=None),
+        update=replace(config.update, **{name: getattr(UpdateSettings, name) for name in UPDATE}),
+        training=TrainingSettings(steps, config.training.questions_per_step, validate_every=steps),
+        evaluation=replace(config.evaluation, limit=budget.rows if limit is None else min(limit, budget.rows)),
+    )
+
+
+def timing_key(config: RunConfig) -> str:
+    """Content hash of all that decides a timing: the short trial, its models, code, libraries and machine."""
+    data = {"config": to_dict(short(config)), "models": [_identity(model) for model in config.models]}
+    return content_hash(data | _here())
+
+
+def known(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> dict[str, Timing]:
+    """Trial hash -> its timing: of a finished trial of the same kind in `studies`, else of a short one.
+
+    No trial counts for its own plan, which is held against what happens.
+    """
+    own = {trial.hash for trial in trials}
+    earlier: dict[str, Timing] = {}
+    folders = [path.parent for study in studies for path in sorted(study.glob("trials/*/result.json"))]
+    current = versions() if folders else {}
+    for folder in folders:
+        with suppress(IlrError, OSError, ValueError, KeyError, TypeError):  # torn, or of another version
+            if (result := read_result(folder)).hash not in own and same_numbers(result.versions, current):
+                config = from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"])
+                if any(line.get("machine") == machine() for line in _lines(folder)):
+                    earlier[timing_key(config)] = read_timing(folder, folder.parents[1] / "artifacts", config)
+    keys = {trial.hash: timing_key(trial.config) for trial in trials}
+    found = {timing_key(trial.config): cached(trial.config) for trial in trials} | earlier
+    return {trial: timing for trial, key in keys.items() if (timing := found[key]) is not None}
+
+
+def unknown(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> list[RunConfig]:
+    """One configuration for each short trial that has to be run for a plan."""
+    there = known(trials, studies)
+    missing = {timing_key(trial.config): trial.config for trial in trials if trial.hash not in there}
+    return list(missing.values())
+
+
+def measure(configs: Sequence[RunConfig]) -> None:
+    """Runs short trials in a process of their own; raises MissingInputError where it fails, with its last words."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "ilr_bench.study.cost.timings"],
+        input=json.dumps([to_dict(config) for config in configs]),
+        env=os.environ | THREADS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        words = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MissingInputError(f"the timing run failed: {words}; --quick plans without one")
+
+
+def measure_here(config: RunConfig) -> None:
+    """Runs the short trial of a configuration in this process, and keeps what it says."""
+    # What evaluation imports first of all belongs to the process, not to the first answer.
+    from ilr_bench.storage.store import Artifacts
+    from ilr_bench.study.trial import run_trial
+
+    asked = short(config)
+    with tempfile.TemporaryDirectory() as place:
+        folder, artifacts = Path(place) / "trial", Path(place) / "artifacts"
+        run_trial(asked, "timing", folder, Artifacts(artifacts))
+        keep(config, read_timing(folder, artifacts, asked))
+
+
+def cached(config: RunConfig) -> Timing | None:
+    """What a short trial said; None where there was none, or its file is torn."""
+    try:
+        return Timing(**json.loads(_path(config).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep(config: RunConfig, timing: Timing) -> None:
+    """Puts a timing into the user's cache; raises OSError where that cannot be written."""
+    path = _path(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(asdict(timing), indent=1) + "\n")
+
+
+def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
+    """What a finished trial says; `artifacts`: the folder with those of its study, `config` with its own samples.
+
+    Raises StoreError, OSError, ValueError or KeyError where it cannot be read.
+    """
+    spent, sampled, times, prompts = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    clock = "seconds" if gpu_memory() else "cpu"
+    for line in _lines(folder):
+        stage, step = line["stage"], line["step"]
+        if step == 1 < config.training.steps:  # a process is slow in its first step
+            continue
+        if step == 0:  # until then it loads models and measures them
+            stage = "loading" if stage == "models" else "measurement"
+        spent[stage] += line[clock]
+        sampled[stage] += line.get("tokens", 0)
+        times[stage] += 1
+        prompts[stage] = max(prompts[stage], line.get("longest_prompt", 0))
+    spent["measurement"] -= spent["loading"]
+    measured, answers = _measured(folder, artifacts), _answers(folder, config)
+    per_step = units_of_step(config, [config.samples_of(agent) for agent in range(len(config.models))])
+    turns = {
+        "ranking": len(config.models) * ranking_turns(config).count,
+        "ability": len(config.models) * ability_turns(config).count,
+    }
+    tokens = {kind: count / turns[kind] for kind, count in measured.items()}
+    tokens |= {kind: sum(counts) / len(counts) for kind, counts in answers.items()}
+    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in SPOKEN if times[stage]}
+    units: dict[str, float] = {stage: times[stage] * count for stage, count in per_step.items()}
+    units |= {stage: sampled[stage] for stage in SPOKEN}
+    units |= {"loading": 1, "checkpoint": times["checkpoint"], "measurement": sum(measured.values())}
+    units |= {"validation": times["validation"] * measured["ability"]}
+    units |= {"evaluation": sum(sum(counts) for counts in answers.values())}
+    seconds = {stage: spent[stage] / count for stage, count in units.items() if count and stage in spent}
+    seen: dict[str, int] = {stage: prompts[stage] for stage in SPOKEN if prompts[stage]}
+    if alone := prompts["sharing"]:  # whoever answers alone is asked in the same words
+        several = config.difficulty.batch_size if config.difficulty.source == "self_ranking" else 1
+        seen |= {"ability": alone, "ranking": min(several * alone, config.sampling.max_prompt_tokens)}
+    return Timing(tokens, seconds, seen)
+
+
+def _measured(folder: Path, artifacts: Path) -> dict[str, int]:
+    """Tokens of all agents' rankings and held-out answers, which the artifacts state."""
+    found = Counter[str]()
+    for name, key in read_result(folder).artifacts.items():
+        kind = name.split("/")[0]
+        data = json.loads((artifacts / key / f"{kind}.json").read_text(encoding="utf-8"))
+        found["ability" if kind == "ability" else "ranking"] += data["sampled_tokens"]
+    return found
+
+
+def _answers(folder: Path, config: RunConfig) -> dict[str, list[float]]:
+    """Tokens of every turn that answers a benchmark, by its kind."""
+    found: dict[str, list[float]] = defaultdict(list)
+    if spoken := rounds(config) * len(config.models):
+        for joint in read(folder / "inference.jsonl", InferenceRecord):
+            if joint.agent == JOINT:
+                found[f"together/{joint.benchmark}"] += [joint.tokens / spoken] * spoken
+    else:
+        for path in folder.glob("eval/*/*.jsonl"):
+            found[f"evaluation/{path.stem}"] += [answer.tokens for answer in read(path, SampleRecord)]
+    return found
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def _path(config: RunConfig) -> Path:
+    return cache_folder() / "timings" / f"{timing_key(config)}.json"
+
+
+def _identity(model: str) -> Any:
+    """What tells a model from another one; of one in a folder its files' names, sizes and times."""
+    if model in MODELS:
+        return _fingerprint(model)
+    folder = Path(model).expanduser()
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
+    return [model, *([path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in paths)]
+
+
+@cache
+def _fingerprint(model: str) -> str:
+    return MODELS.get(model).fingerprint()
+
+
+@cache
+def _here() -> dict[str, Any]:
+    return {"versions": determinants(), "machine": machine()}
+
+
+if __name__ == "__main__":
+    for data in json.load(sys.stdin):
+        measure_here(from_dict(data))

@@ -1,0 +1,178 @@
+"""What a study consists of: named trials, what they depend on, and in which order they can run.
+
+Nothing here loads a model; a plan is made in the time it takes to read a command line.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ablations
+from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.models.catalogue import MODELS
+from ilr_bench.prompts import STYLES
+from ilr_bench.storage.provenance import trial_hash
+from ilr_bench.storage.records import TrialEntry
+from ilr_bench.tasks.benchmarks import expand
+from ilr_bench.tasks.sources import SOURCES
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial that has to be run, whatever number of names it has."""
+
+    config: RunConfig
+    hash: str
+    dependency: str | None
+    """Hash of the trial whose sampled tokens this one matches."""
+
+    @property
+    def folder(self) -> str:
+        """Relative to the study's folder."""
+        config = self.config
+        return f"trials/{config.variant}-{'+'.join(map(_plain, config.agents))}-{config.seed}-{self.hash}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials to run in an order that respects dependencies, and the names they answer for."""
+
+    trials: tuple[PlannedTrial, ...]
+    entries: tuple[TrialEntry, ...]
+
+    def by_hash(self, key: str) -> PlannedTrial:
+        """The trial with a hash."""
+        return next(trial for trial in self.trials if trial.hash == key)
+
+
+def plan_study(
+    profile_name: str,
+    variants: Sequence[str],
+    model_groups: Sequence[tuple[str, ...]] = (),
+    seeds: Sequence[int] = (0,),
+    overrides: Mapping[str, Sequence[str]] | None = None,
+) -> Plan:
+    """Variants x groups of models x seeds x overrides of a profile.
+
+    A group may be the name of one of the paper's, such as `group1`. A variant that matches another one's tokens
+    brings that one along. Trials that compute the same are run once, under the first name given. Raises
+    ConfigurationError before anything runs.
+    """
+    start = profile(profile_name)
+    grid = overrides or {}
+    trials: dict[str, PlannedTrial] = {}
+    entries: list[TrialEntry] = []
+    groups = [_members(group) for group in model_groups] or [start.models]
+    for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
+        bare = change(replace(start, models=group, seed=seed), extra)
+        made = {name: _make(name, bare) for name in variants}
+        _check_taken(extra, bare, made)
+        suffix = "".join(f" {key}={value}" for key, value in extra.items() if len(grid[key]) > 1)
+        for config in made.values():
+            needed = config.sampling.match_tokens_of
+            if needed is None:
+                _enter(config, None, suffix, trials, entries)
+                continue
+            wanted = _make(needed, bare)
+            _enter(wanted, None, suffix, trials, entries)
+            _enter(config, _hash(wanted), suffix, trials, entries)
+    if not trials:
+        raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
+    for trial in trials.values():
+        _check_names(trial.config)
+    ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
+    return Plan(tuple(ordered), tuple(entries))
+
+
+def _members(group: tuple[str, ...]) -> tuple[str, ...]:
+    return MODEL_GROUPS.get(group[0], group) if len(group) == 1 else group
+
+
+def _make(name: str, bare: RunConfig) -> RunConfig:
+    return ablations.get(name)(bare)
+
+
+def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, RunConfig]) -> None:
+    for key in extra:
+        wanted = setting(bare, key)
+        if all(setting(config, key) != wanted for config in made.values()):
+            raise ConfigurationError(f"--set {key}: fixed by {', '.join(made)}; choose a variant that leaves it free")
+
+
+def _check_names(config: RunConfig) -> None:
+    """Finds what a trial would look up by name, some of it hours later only."""
+    expand(config.evaluation.benchmarks)
+    SOURCES.get(config.questions.source)
+    for style in config.styles:
+        STYLES.get(style)
+    for model in config.models:
+        if "/" not in model and not model.endswith(".gguf") and not Path(model).is_dir():
+            MODELS.get(model)
+
+
+def _enter(
+    config: RunConfig,
+    dependency: str | None,
+    suffix: str,
+    trials: dict[str, PlannedTrial],
+    entries: list[TrialEntry],
+) -> None:
+    key = _hash(config, dependency)
+    trial = trials.setdefault(key, PlannedTrial(config, key, dependency))
+    entry = TrialEntry(config.variant + suffix, config.models, config.agents, config.seed, key, trial.folder)
+    if entry not in entries:
+        entries.append(entry)
+
+
+def _hash(config: RunConfig, dependency: str | None = None) -> str:
+    fingerprints = [MODELS.get(model).fingerprint() for model in config.models if model in MODELS]
+    return trial_hash(config, dependency, fingerprints)
+
+
+def _grid(overrides: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    names = list(overrides)
+    return [dict(zip(names, values, strict=True)) for values in itertools.product(*overrides.values())]
+
+
+def _size(config: RunConfig) -> float:
+    """Rough relative length of a trial, to start the longest ones first."""
+    stages = 1.0 if len(config.discussion.stages) == 1 else 2.5
+    return len(config.models) * (config.training.steps * stages + 1)
+
+
+def _plain(model: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in model)
+
+
+def setting(config: RunConfig, key: str) -> Any:
+    """The value behind a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """`KEY=V1,V2` texts to values by key; raises ConfigurationError on another form, and for what is said twice."""
+    overrides: dict[str, tuple[str, ...]] = {}
+    for text in settings:
+        key, equals, listed = (part.strip() for part in text.partition("="))
+        if not equals or not key or not listed:
+            raise ConfigurationError(f"--set {text}: write KEY=VALUE or KEY=V1,V2, such as training.steps=10,20")
+        values = tuple(value.strip() for value in listed.split(","))
+        if key in overrides:
+            both = ",".join(dict.fromkeys((*overrides[key], *values)))
+            raise ConfigurationError(f"--set {key} is given twice; write {key}={both}")
+        for value in values:
+            if not value:
+                raise ConfigurationError(f"--set {text}: an empty value")
+            if values.count(value) > 1:
+                raise ConfigurationError(f"--set {text}: {value} is given twice")
+        overrides[key] = values
+    return overrides

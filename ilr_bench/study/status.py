@@ -1,0 +1,235 @@
+"""How far the trials of a study are, read from its folder by anybody while it runs: no lock, nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import ablations
+from ilr_bench.core.errors import ConfigurationError, StoreError
+from ilr_bench.core.profiles import profile
+from ilr_bench.storage.following import Follower
+from ilr_bench.storage.records import Study, TrialEntry, TrialResult, read_result, read_study
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a trial's folder says."""
+
+    step: int = 0
+    steps: int | None = None
+    """None before the trial has begun."""
+    validation: float | None = None
+    """Mean over the agents of their last accuracy on validation questions; None before the first one."""
+    sampled_tokens: int = 0
+    """While training, by all agents."""
+    finished: bool = False
+
+
+class TrialWatch:
+    """One trial, read again and again; each look reads what has been added only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._follower = Follower(folder / "train.jsonl")
+        self._steps: int | None = None
+        self._step = self._tokens = 0
+        self._validated: dict[str, float] = {}
+
+    def look(self) -> Progress:
+        """How far it is now."""
+        if self._steps is None:
+            self._steps = _steps(self._folder)
+        for record in self._follower.new():
+            self._step = max(self._step, record.step)
+            self._tokens += record.sampled_tokens
+            if record.validation_accuracy is not None:
+                self._validated[record.agent] = record.validation_accuracy
+        result = _result(self._folder)
+        known = ({} if result is None else dict(result.ability)) | self._validated
+        return Progress(self._step, self._steps, fmean(known.values()) if known else None, self._tokens, bool(result))
+
+
+def best(known: Iterable[tuple[str, Progress]]) -> tuple[str, float] | None:
+    """Name and validation accuracy of the trial that is ahead; the first of equals."""
+    values = [(name, progress.validation) for name, progress in known if progress.validation is not None]
+    return max(values, key=lambda pair: pair[1], default=None)
+
+
+def _steps(folder: Path) -> int | None:
+    try:
+        noted: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return int(noted["config"]["training"]["steps"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _result(folder: Path) -> TrialResult | None:
+    try:
+        return read_result(folder)
+    except (StoreError, TypeError):  # not finished, or being written by another version
+        return None
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """One line of a study: a name, and how far its trial is."""
+
+    variant: str
+    models: str
+    seed: int
+    folder: str
+    state: str
+    """`finished`, `running`, `stopped`, `failed`, `waiting`, `pruned`."""
+    detail: str
+    """At which step, for what, or why; empty where there is nothing to add."""
+    step: int
+    steps: int | None
+    validation: float | None
+    sampled_tokens: int
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """A whole study."""
+
+    profile: str
+    holder: str | None
+    """The process that works on it, as it named itself; None where there is none."""
+    trials: tuple[TrialState, ...]
+    best: TrialState | None
+    """By validation accuracy, of the trials that were not given up; the first of equals."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """State -> trials; a trial under two names counts once."""
+        return dict(Counter(trial.state for trial in {trial.folder: trial for trial in self.trials}.values()))
+
+
+def read_state(folder: Path) -> StudyState:
+    """Reads a study's folder, on whatever machine; raises StoreError where there is no study."""
+    study = read_study(folder)
+    holder = _holder(folder)
+    failures = _failures(folder)
+    pruned = _given_up(folder)
+    entries = [*study.trials, *(_entry(path) for path in pruned if path not in {one.folder for one in study.trials})]
+    progress = {entry.folder: TrialWatch(folder / entry.folder).look() for entry in entries}
+    trials = []
+    for entry in entries:
+        now = progress[entry.folder]
+        state, detail = _state(folder / entry.folder, now, holder, failures.get(entry.folder), pruned.get(entry.folder))
+        needed = needed_trial(entry, study) if state == "waiting" else None
+        if needed is not None and not progress[needed.folder].finished:
+            detail = f"for {needed.variant}"
+        trials.append(
+            TrialState(
+                variant=entry.variant,
+                models="+".join(entry.agents),
+                seed=entry.seed,
+                folder=entry.folder,
+                state=state,
+                detail=detail,
+                step=now.step,
+                steps=now.steps,
+                validation=now.validation,
+                sampled_tokens=now.sampled_tokens,
+            )
+        )
+    ahead = best((trial.folder, progress[trial.folder]) for trial in trials if trial.state not in ("pruned", "failed"))
+    leader = None if ahead is None else next(trial for trial in trials if trial.folder == ahead[0])
+    return StudyState(study.profile, holder, tuple(trials), leader)
+
+
+def needed_trial(entry: TrialEntry, study: Study) -> TrialEntry | None:
+    """The trial of the same study whose sampled tokens this one matches, if there is one."""
+    name, space, suffix = entry.variant.partition(" ")
+    try:
+        made = ablations.get(name)(replace(profile(study.profile), models=entry.models, seed=entry.seed))
+    except ConfigurationError:  # a variant that is not installed here
+        return None
+    wanted = f"{made.sampling.match_tokens_of}{space}{suffix}"
+    same = (other for other in study.trials if (other.models, other.seed) == (entry.models, entry.seed))
+    return next((other for other in same if other.variant == wanted), None)
+
+
+def _state(
+    folder: Path, now: Progress, holder: str | None, failure: dict[str, Any] | None, given_up: str | None
+) -> tuple[str, str]:
+    if now.finished:
+        return "finished", ""
+    if given_up is not None:
+        return "pruned", given_up
+    if failure is not None and not _begun_after(folder, failure["time"]):
+        return "failed", (str(failure["message"]).strip().splitlines() or [""])[-1]
+    if now.steps is None:
+        return "waiting", ""
+    place = "in the evaluation" if now.step >= now.steps else f"at step {now.step} of {now.steps}"
+    return ("stopped" if holder is None else "running"), place
+
+
+def _begun_after(folder: Path, time: str) -> bool:
+    """Whether a trial was started again after a failure (its configuration is written at every start)."""
+    try:
+        return (folder / "config.json").stat().st_mtime > datetime.fromisoformat(time).timestamp() + 1
+    except (OSError, ValueError):
+        return False
+
+
+def _failures(folder: Path) -> dict[str, dict[str, Any]]:
+    """Job -> its last failure that was not followed by another attempt."""
+    found: dict[str, dict[str, Any]] = {}
+    path = folder / "failures.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            failure = json.loads(line)
+            job, outcome = failure["job"], failure["outcome"]
+        except (ValueError, TypeError, KeyError):  # being written
+            continue
+        if outcome == "retried":
+            found.pop(job, None)
+        else:
+            found[job] = failure
+    return found
+
+
+def _given_up(folder: Path) -> dict[str, str]:
+    """Folder of a trial -> why a search gave it up."""
+    try:
+        points = json.loads((folder / "search.json").read_text(encoding="utf-8"))["points"]
+        return {trial: point["reason"] for point in points if point["state"] == "pruned" for trial in point["trials"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def _entry(folder: str) -> TrialEntry:
+    variant, models, seed, key = folder.removeprefix("trials/").rsplit("-", 3)
+    agents = tuple(models.split("+"))
+    return TrialEntry(variant, agents, agents, int(seed), key, folder)
+
+
+def _holder(folder: Path) -> str | None:
+    try:
+        noted = (folder / ".lock.pid").read_text(encoding="utf-8")
+        number, _, machine = noted.partition(" on ")
+        gone = machine in ("", platform.node()) and not _alive(int(number))
+    except (OSError, ValueError):
+        return None
+    return None if gone else f"process {noted}"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

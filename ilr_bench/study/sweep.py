@@ -1,0 +1,303 @@
+"""`python -m ilr_bench.sweep`: variants x models x seeds, on local worker processes or a Ray cluster.
+
+The study's folder is the record: the same command again continues, and repeats nothing that has finished.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilr_bench.core.console import fail_in_one_line, note, say
+from ilr_bench.core.errors import IlrError
+from ilr_bench.core.signals import Stopped
+from ilr_bench.models.catalogue import cache_folder
+from ilr_bench.models.licences import AcceptLicence, accept
+from ilr_bench.storage.records import Study, read_study, write_study
+from ilr_bench.storage.store import Artifacts, is_finished, lock_study
+from ilr_bench.storage.timing import stage_seconds
+from ilr_bench.study.cost.pricing import check_and_keep, price
+from ilr_bench.study.cost.show import say_cost
+from ilr_bench.study.jobs import measurement_jobs, model_jobs, timing_jobs, trial_job, units
+from ilr_bench.study.launch.choice import Execution
+from ilr_bench.study.launch.local import PATIENCE
+from ilr_bench.study.launch.pool import hired, note_time
+from ilr_bench.study.launch.process import log_name
+from ilr_bench.study.launch.progress import SweepProgress
+from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
+from ilr_bench.study.plan import Plan, PlannedTrial, parse_overrides, plan_study
+from ilr_bench.study.reuse import take_over, with_artifacts
+from ilr_bench.tasks.benchmarks import expand
+from ilr_bench.tasks.benchmarks import get as get_benchmark
+
+EXAMPLES = """Examples:
+
+  python -m ilr_bench.sweep --variants ilr,grpo --models A,B --seeds 0,1,2 --out runs/first
+
+  python -m ilr_bench.sweep --variants pure_cooperative,pure_competitive,agents_3 --seeds 0 --out runs/modes
+
+  python -m ilr_bench.sweep --variants ilr --set training.steps=10,20 --out runs/steps --dry-run
+
+  python -m ilr_bench.sweep --search example --trials 20 --pruner asha --out runs/search
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sweep."""
+
+    failed: dict[str, Failure]
+    """Job -> why."""
+    seconds: float
+    """On the clock."""
+
+
+def run_sweep(
+    plan: Plan,
+    profile: str,
+    out: Path,
+    workers: int,
+    command: str,
+    fresh: bool = False,
+    execution: Execution | None = None,
+    force: bool = False,
+    keep: int = 1,
+) -> Outcome:
+    """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
+
+    Takes over what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
+    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises Stopped where a
+    signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
+    or disk, unless `force`.
+    """
+    out = out.resolve()  # workers may run in another folder
+    start = time.perf_counter()
+    load_benchmarks(plan)
+    with lock_study(out):
+        artifacts, beside = with_artifacts(out, fresh)
+        left = begin(plan, profile, command, out, artifacts, beside)
+        local = execution is None or execution.executor == "local"
+        check_and_keep(plan, left, workers, out, force or not local)
+        if left:
+            note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
+        timing = timing_jobs(left) if local else []  # seconds are those of this machine
+        jobs = study_jobs(plan, left, out, artifacts, keep, timing)
+        progress = SweepProgress("jobs", {job.name: units(job) for job in jobs}, out)
+        with hired(out, execution or Execution(workers=workers)) as crew, progress:
+            failed = crew.run(jobs, progress)
+        if timing:
+            check_and_keep(plan, [], workers, out)
+            for job in timing:
+                if job.name in failed:
+                    note(f"{job.name}: {failed.pop(job.name).message}; the plan's tokens are upper bounds")
+        seconds = time.perf_counter() - start
+        note_time(out, workers=workers, trials=len(left), seconds=seconds)
+    return Outcome(failed, seconds)
+
+
+def begin(
+    plan: Plan, profile: str, command: str, out: Path, artifacts: Artifacts, beside: Sequence[Path]
+) -> list[PlannedTrial]:
+    """Writes the study down, takes over what has finished in the studies `beside`, and returns the trials left."""
+    write_study(out, extended_study(out, Study(profile, command, plan.entries)))
+    left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
+    if len(left) < len(plan.trials):
+        note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
+    taken = take_over(left, out, beside, artifacts)
+    return [trial for trial in left if trial.hash not in taken]
+
+
+def load_benchmarks(plan: Plan) -> None:
+    """Raises MissingInputError where a benchmark's data are not here: sooner than after the training."""
+    for name in dict.fromkeys(name for trial in plan.trials for name in expand(trial.config.evaluation.benchmarks)):
+        get_benchmark(name).load()
+
+
+def extended_study(out: Path, study: Study) -> Study:
+    """The study with what an earlier command left in the folder: another command adds to it and removes nothing."""
+    if not (out / "study.json").exists():
+        return study
+    earlier = read_study(out)
+    commands = earlier.command.split(" && ")
+    return Study(
+        profile=earlier.profile,
+        command=" && ".join(commands if study.command in commands else [*commands, study.command]),
+        trials=earlier.trials + tuple(entry for entry in study.trials if entry not in earlier.trials),
+    )
+
+
+def study_jobs(
+    plan: Plan,
+    left: Sequence[PlannedTrial],
+    out: Path,
+    artifacts: Artifacts,
+    keep: int = 1,
+    timing: Sequence[Job] = (),
+) -> list[Job]:
+    """What is left to do, the trials in the order of the plan; `timing`: what is done once the models are made."""
+    measurements, needed = measurement_jobs(left, artifacts)
+    jobs = [*model_jobs(left), *timing, *measurements]
+    for trial in left:
+        dependency = None if trial.dependency is None else plan.by_hash(trial.dependency)
+        after = [dependency.folder] if dependency is not None and dependency in left else []
+        job = trial_job(trial, out, artifacts, dependency, needed[trial.hash] + after)
+        jobs.append(replace(job, arguments=(*job.arguments, None, keep)))
+    return jobs
+
+
+def split(text: str) -> tuple[str, ...]:
+    """`a,b` -> ("a", "b")."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@app.command(epilog=EXAMPLES)
+def sweep(
+    out: Annotated[Path, typer.Option(help="Folder of the study; the same command again continues it.")],
+    variants: Annotated[
+        str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`); a search may choose them.")
+    ] = "",
+    profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
+    models: Annotated[
+        list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Training seeds, with commas.")] = "0",
+    workers: Annotated[int, typer.Option(help="Jobs at a time, one thread each.", min=1)] = 2,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=V1,V2: a setting, or a grid over its values; repeatable.")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local: worker processes of this machine; ray: a cluster.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster (auto: this machine's); without it one is started here.")
+    ] = None,
+    gpus_per_trial: Annotated[int, typer.Option(help="GPUs that a trial has to itself; 0: all see all.", min=0)] = 0,
+    retries: Annotated[
+        int, typer.Option(help="Further attempts where a worker died, hung or ran out of memory.", min=0)
+    ] = RETRIES,
+    patience: Annotated[float, typer.Option(help="Seconds of silence after which a worker hangs.", min=1)] = PATIENCE,
+    search: Annotated[
+        str | None, typer.Option(help="Space to search in place of a grid: a TOML file, or the name of one: example.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Points of a search, each trained with every seed.", min=1)] = 20,
+    sampler: Annotated[str, typer.Option(help="Optuna's: tpe, random, nsgaii, gp, qmc, cmaes, ...")] = "tpe",
+    sampler_seed: Annotated[int, typer.Option(help="Seed of the sampler.", min=0)] = 0,
+    pruner: Annotated[str, typer.Option(help="asha, hyperband, wilcoxon or none.")] = "none",
+    objectives: Annotated[
+        str, typer.Option(help="accuracy (on validation questions), or accuracy,tokens for the Pareto front of both.")
+    ] = "accuracy",
+    round_size: Annotated[
+        int, typer.Option("--round", help="Points asked for at a time, whatever the number of workers.", min=1)
+    ] = 4,
+    log: Annotated[
+        str, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
+    ] = "",
+    keep_checkpoints: Annotated[
+        int, typer.Option(help="Newest checkpoints of a trial that stay, beside the best by validation.", min=1)
+    ] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside this one.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print what it will run and cost, as `ilr-bench plan`, and stop; exit status 7: does not fit here.",
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    accept_licence: AcceptLicence = None,
+) -> None:
+    """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
+    with fail_in_one_line():
+        accept(accept_licence)
+        groups = [split(group) for group in models or ()]
+        execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))
+        anyhow = force or executor != "local"
+        if search is not None:
+            from ilr_bench.study.search.planned import SearchOptions, describe_search, first_round, plan_search
+            from ilr_bench.study.search.running import conclude, run_search
+
+            asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
+            settings = parse_overrides(overrides or ())
+            planned = plan_search(asked, profile, split(variants), groups, integers(seeds), settings)
+            if dry_run:
+                say(describe_search(planned))
+                say_cost(price(first_round(planned), workers, out, fresh), out, force=anyhow)
+                return
+            with how_to_continue():
+                found = run_search(planned, out, execution, fresh, force, keep_checkpoints)
+            conclude(planned, found, out)
+            return
+        plan = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
+        if dry_run:
+            say_cost(price(plan, workers, out, fresh), out, force=anyhow)
+            return
+        command = recorded_command(profile, variants, models or (), seeds, overrides or ())
+        with how_to_continue():
+            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution, force, keep_checkpoints)
+        finish(plan, out, outcome)
+
+
+@contextmanager
+def how_to_continue() -> Iterator[None]:
+    """Adds this process's own command to what a stop has to say."""
+    try:
+        yield
+    except Stopped as stop:
+        raise Stopped(f"{stop}; to continue: {shlex.join(sys.orig_argv)}", stop.exit_status - 128) from stop
+
+
+def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: str, overrides: Sequence[str]) -> str:
+    """The command that runs a study again. Folder and workers change no number and are left out."""
+    options = [("--profile", profile), ("--variants", variants), *(("--models", group) for group in models)]
+    options += [("--seeds", seeds), *(("--set", text) for text in overrides), ("--out", "DIR")]
+    return shlex.join(["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option)])
+
+
+def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
+    """Says how a sweep ended; raises IlrError if any job failed, with the failures' own exit status if it is one."""
+    note(f"seconds on the clock: {outcome.seconds:.0f}")
+    note("seconds of the workers: " + _work_split(out, plan))
+    for job, failure in outcome.failed.items():
+        note(f"{job}: {failure.message}")
+        if failure.tail:
+            note(f"its log ends ({out / 'logs' / log_name(job)}):\n{textwrap.indent(failure.tail, '  | ')}")
+    if outcome.failed:
+        error = IlrError(f"{len(outcome.failed)} jobs failed; the same command again continues with what is left")
+        statuses = {failure.status for failure in outcome.failed.values()} - {None}
+        if len(statuses) == 1:
+            error.exit_status = statuses.pop() or IlrError.exit_status
+        raise error
+    say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
+
+
+def _work_split(out: Path, plan: Plan) -> str:
+    """Where the trials' own seconds went, over all sweeps of this study."""
+    spent = stage_seconds(out / trial.folder / "timing.jsonl" for trial in plan.trials)
+    groups = {
+        "loading": ("models",),
+        "sampling": ("sharing", "analysis", "fusion"),
+        "update": ("update",),
+        "grading": ("grading",),
+        "validation": ("validation",),
+        "evaluation": ("evaluation",),
+    }
+    split = {name: sum(spent.get(stage, 0.0) for stage in stages) for name, stages in groups.items()}
+    split["the rest"] = spent.get("total", 0.0) - sum(split.values())
+    return ", ".join(f"{name} {seconds:.0f}" for name, seconds in split.items())
+
+
+def integers(text: str) -> tuple[int, ...]:
+    """`0,1` -> (0, 1); raises IlrError on anything else."""
+    try:
+        return tuple(int(part) for part in split(text))
+    except ValueError as error:
+        raise IlrError(f"--seeds {text}: write whole numbers with commas, such as 0,1,2") from error

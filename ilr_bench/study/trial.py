@@ -1,0 +1,308 @@
+"""One trial: measure, train, let every agent answer alone, and leave the records.
+
+A trial's folder decides what is still to be done: finished trials return at once, interrupted ones continue
+from their last joint checkpoint and end in the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ilr_bench.core import signals
+from ilr_bench.core.config import RunConfig, to_dict
+from ilr_bench.core.seeds import derive_seed
+from ilr_bench.evaluation.joint import infer
+from ilr_bench.evaluation.runner import evaluate
+from ilr_bench.generation.dispatch import Residence
+from ilr_bench.grading.math import Grader
+from ilr_bench.learner.build import Seat, make_updaters, seat_agents
+from ilr_bench.learner.distributed import ALONE, Ranks
+from ilr_bench.learner.sft import write_log
+from ilr_bench.method import loop
+from ilr_bench.method.difficulty import Rankings, joint_difficulty
+from ilr_bench.method.interaction import cooperates
+from ilr_bench.models.loading import computing_device
+from ilr_bench.storage import recovery
+from ilr_bench.storage.checkpoints import latest_checkpoint, step_folder
+from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.provenance import versions
+from ilr_bench.storage.records import DialogueRecord, StepRecord, TrialResult, read, read_result
+from ilr_bench.storage.store import RESULT, Artifacts, is_finished, reopen, seal
+from ilr_bench.storage.timing import Stopwatch
+from ilr_bench.study.artifacts import DIFFICULTY, ability
+from ilr_bench.study.base_evaluations import evaluate_untrained
+from ilr_bench.study.trial_state import CHECKPOINTS, TrainingState, load_agents
+from ilr_bench.tasks.benchmarks import expand, get
+from ilr_bench.tasks.sources import SOURCES, Question
+
+_log = logging.getLogger(__name__)
+
+
+def run_trial(
+    config: RunConfig,
+    key: str,
+    folder: Path,
+    artifacts: Artifacts,
+    dependency: Path | None = None,
+    watch: Callable[[int, float], None] = lambda step, evaluated: None,
+    until: int | None = None,
+    keep: int = 1,
+    ranks: Ranks = ALONE,
+    take_turns: Callable[[RunConfig], bool] = lambda config: False,
+) -> TrialResult | None:
+    """Runs a trial to its end, or continues it, and returns its result.
+
+    `key` is the trial's hash, `dependency` the folder of the trial whose sampled tokens it matches, `watch`
+    is told the step done and the share of the solo evaluation. With `until` below `training.steps` it trains up to
+    that joint step, saves a checkpoint there, and returns None without evaluating; a later call goes on, and the
+    bytes in which the trial ends do not depend on such stops. `keep` checkpoints stay, and the best by validation.
+    `take_turns` says of the resolved configuration whether its agents do not fit on a graphics card together.
+    Of several processes that share a trial, all call this; the one that leads writes, scores the agents and returns
+    the result, the others return None once the training is done. Raises Stopped, with everything saved, where this
+    process is asked to stop (see `stopping`), or another one that shares the trial.
+    """
+    if is_finished(folder, key, artifacts):
+        return read_result(folder)
+    if not ranks.leads:
+        _assist(resolve(config, dependency), folder, artifacts, ranks, take_turns)
+        return None
+    last = config.training.steps if until is None else min(until, config.training.steps)
+    if last < config.training.steps and _done(folder) >= last:
+        return None
+    if (folder / RESULT).exists():
+        changed = ", ".join(reopen(folder, key)) or "an artifact"
+        _log.warning("%s: %s changed since the trial finished; what is damaged is made anew", folder, changed)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    config = resolve(config, dependency)
+    write_atomic(folder / "config.json", json.dumps({"hash": key, "config": to_dict(config)}, indent=1) + "\n")
+    stopwatch = Stopwatch(folder / "timing.jsonl")
+    with recovery.watched(folder), Grader() as grader:
+        with stopwatch.watch("models"):
+            seats = seat_agents(config, residence(config, ranks, take_turns))
+        write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
+        room, measured = open_classroom(config, seats, artifacts, grader, stopwatch, ranks)
+        state = TrainingState(folder, room, {seat.agent.name: seat.loaded.fingerprint for seat in seats})
+        _train(config, state, watch, last, keep)
+        if last < config.training.steps:
+            return None
+        with ranks.working() if ranks.attended else nullcontext():
+            _evaluate(config, folder, room, measured.ability, seats, artifacts, partial(watch, config.training.steps))
+        stopwatch.write(config.training.steps + 1)
+    result = _result(config, key, folder, room, measured)
+    seal(folder, key, json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+    return result
+
+
+def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
+    """The configuration with its samples per agent set where it matches another trial's tokens.
+
+    Agent by agent: the completion tokens that the other trial sampled in all its stages, divided by those of
+    one sharing turn per question, to the nearest whole number of samples (at least 2).
+    """
+    if config.sampling.match_tokens_of is None or dependency is None or not config.training.steps:
+        return config
+    steps = list(read(dependency / "train.jsonl", StepRecord))
+    samples = []
+    for agent in config.agents:
+        own = [record for record in steps if record.agent == agent]
+        spent = sum(record.sampled_tokens for record in own)
+        one_each = sum(record.sharing_tokens / record.sharing_samples for record in own)
+        samples.append(max(2, round(spent / one_each)))
+    return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, samples_per_agent=tuple(samples)))
+
+
+def residence(config: RunConfig, ranks: Ranks, take_turns: Callable[[RunConfig], bool]) -> Residence | None:
+    """Where the agents take turns on the graphics card, if they have to.
+
+    Processes that share out optimizer states meet over them whoever's turn it is, so there nobody takes turns.
+    """
+    if ranks.shards or computing_device() != "cuda" or not take_turns(config):
+        return None
+    return Residence(home="cpu", work="cuda")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was known of questions and agents before training."""
+
+    rankings: tuple[Rankings, ...]
+    ability: tuple[float, ...]
+    artifacts: dict[str, str]
+
+
+def load_questions(config: RunConfig) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+    """The training and the validation questions."""
+    return SOURCES.get(config.questions.source).load(config.questions.train, config.questions.validation)
+
+
+def measure(
+    config: RunConfig,
+    seats: Sequence[Seat],
+    questions: tuple[tuple[Question, ...], tuple[Question, ...]],
+    artifacts: Artifacts,
+    grader: Grader,
+) -> Measured:
+    """Difficulty as every agent finds it and its ability, from the artifacts or computed now."""
+    training, validation = questions
+    ranked: list[Rankings] = []
+    able: list[float] = []
+    made: dict[str, str] = {}
+    kind, rank = DIFFICULTY[config.difficulty.source]
+    for seat in seats:
+        agent, fingerprint = seat.agent, seat.loaded.fingerprint
+        ranking, ranking_folder = rank(agent, fingerprint, training, config, artifacts, grader)
+        gamma, ability_folder = ability(agent, fingerprint, validation, config, artifacts, grader)
+        ranked.append(ranking)
+        able.append(gamma)
+        made |= {f"{kind}/{agent.name}": ranking_folder.name, f"ability/{agent.name}": ability_folder.name}
+    return Measured(tuple(ranked), tuple(able), made)
+
+
+def measure_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
+    """Rankings and ability of one model by itself, left as artifacts for the trials that need them."""
+    alone = dataclasses.replace(config, models=(model,), update=dataclasses.replace(config.update, adapter="full"))
+    with Grader() as grader:
+        measure(alone, seat_agents(alone), load_questions(alone), artifacts, grader)
+
+
+def open_classroom(
+    config: RunConfig,
+    seats: Sequence[Seat],
+    artifacts: Artifacts,
+    grader: Grader,
+    stopwatch: Stopwatch,
+    ranks: Ranks = ALONE,
+) -> tuple[loop.Classroom, Measured]:
+    """Questions, difficulty, abilities and optimizers around seated agents; `ranks`: the processes that share them."""
+    training, validation = load_questions(config)
+    measured = ranks.first(partial(measure, config, seats, (training, validation), artifacts, grader))
+    room = loop.Classroom(
+        agents=[seat.agent for seat in seats],
+        updaters=make_updaters(seats, config, ranks),
+        questions=training,
+        validation=validation,
+        difficulty=joint_difficulty(measured.rankings),
+        ability=np.array(measured.ability),
+        grader=grader,
+        stopwatch=stopwatch,
+        ranks=ranks,
+        residence=seats[0].residence,
+    )
+    return room, measured
+
+
+def _done(folder: Path) -> int:
+    """The step that a trial has been trained to."""
+    latest = latest_checkpoint(folder / CHECKPOINTS)
+    return 0 if latest is None else latest[0]
+
+
+def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float], None], last: int, keep: int) -> None:
+    room, every = state.room, config.training.checkpoint_every
+    done = room.ranks.led(state.restore())
+    room.stopwatch.write(done)
+
+    def is_regular(step: int) -> bool:
+        return step % every == 0 or step == config.training.steps
+
+    def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
+        state.note(step, steps, dialogues)
+        asked = max(room.ranks.gather(signals.received()))
+        if is_regular(step) or step in (last, state.best.get("step")) or asked:
+            with room.stopwatch.watch("checkpoint"):
+                state.save(step, keep, is_regular)
+        room.stopwatch.write(step)
+        watch(step, 0.0)
+        if asked:
+            raise signals.stopped(asked, f"step {step} of {state.folder.name}")
+
+    loop.train(config, room, done + 1, finished, last)
+
+
+def _assist(
+    config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks, take_turns: Callable[[RunConfig], bool]
+) -> None:
+    """Takes this process's part in a training that another one leads; writes nothing but artifacts."""
+    with Grader() as grader:
+        seats = seat_agents(config, residence(config, ranks, take_turns))
+        room, _ = open_classroom(config, seats, artifacts, grader, Stopwatch(Path(os.devnull)), ranks)
+        done = ranks.led(0)
+        if done:
+            load_agents(room, folder / CHECKPOINTS / step_folder(done))
+
+        def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
+            asked = max(ranks.gather(signals.received()))
+            if asked:
+                raise signals.stopped(asked, f"step {step} of {folder.name}")
+
+        loop.train(config, room, done + 1, finished)
+    if ranks.attended:
+        ranks.wait()
+
+
+def _evaluate(
+    config: RunConfig,
+    folder: Path,
+    room: loop.Classroom,
+    ability: Sequence[float],
+    seats: Sequence[Seat],
+    artifacts: Artifacts,
+    watch: Callable[[float], None],
+) -> None:
+    """Every agent alone, or all of them together where the configuration names a method for that."""
+    if config.inference.method != "none":
+        with room.stopwatch.watch("evaluation"):
+            infer(room.agents, ability, config, folder, room.grader, watch)
+        return
+    for place, (agent, seat) in enumerate(zip(room.agents, seats, strict=True)):
+        with room.stopwatch.watch("evaluation"):
+            seed = derive_seed(config.seed, "evaluation", agent.name)
+            settings, target = config.evaluation, folder / "eval" / agent.name
+            if config.training.steps:
+                evaluate(agent, settings.benchmarks, settings, target, seed, room.grader)
+            else:
+                evaluate_untrained(agent, seat.loaded.fingerprint, settings, artifacts, target, seed, room.grader)
+        watch((place + 1) / len(room.agents))
+
+
+def _result(config: RunConfig, key: str, folder: Path, room: loop.Classroom, measured: Measured) -> TrialResult:
+    spent = dict.fromkeys(config.agents, 0)
+    if config.training.steps:
+        for record in read(folder / "train.jsonl", StepRecord):
+            spent[record.agent] += record.sampled_tokens
+    gamma = np.array(measured.ability)
+    shares = cooperates(gamma[:, None], room.difficulty[None, :]).mean(axis=1)
+    ranked = {
+        "valid_rankings": [ranking.valid for ranking in measured.rankings],
+        "invalid_rankings": [ranking.invalid for ranking in measured.rankings],
+    }
+    return TrialResult(
+        hash=key,
+        variant=config.variant,
+        profile=config.profile,
+        models=config.models,
+        agents=config.agents,
+        seed=config.seed,
+        steps=config.training.steps,
+        sampled_tokens=spent,
+        cooperation_share=dict(zip(config.agents, map(float, shares), strict=True)),
+        ability=dict(zip(config.agents, measured.ability, strict=True)),
+        difficulty={
+            "mean": float(room.difficulty.mean()),
+            "standard_deviation": float(room.difficulty.std()),
+        }
+        | (ranked if config.difficulty.source == "self_ranking" else {}),
+        artifacts=measured.artifacts,
+        versions=versions(),
+        subjects={name: get(name).subject for name in expand(config.evaluation.benchmarks)},
+    )

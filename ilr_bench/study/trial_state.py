@@ -1,0 +1,112 @@
+"""What a trial needs to go on from a step with the same bits, and how it is saved and found again.
+
+A step is whole or was never made: records and checkpoints are written between steps, when no rollout waits for its
+update. Random choices are derived from seeds (`seeds.py`), and no generator of Python, NumPy or torch carries a state
+from step to step, so the step's number stands for all of them, and for the place in the data.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ilr_bench.core.errors import StoreError
+from ilr_bench.method.loop import Classroom
+from ilr_bench.models.loading import load_weights, save_weights
+from ilr_bench.storage.checkpoints import intact_checkpoints, save_checkpoint, torn_checkpoints
+from ilr_bench.storage.records import DialogueRecord, StepRecord
+from ilr_bench.storage.store import RecordFile
+
+STATE = "state.json"
+CHECKPOINTS = "checkpoints"
+_log = logging.getLogger(__name__)
+
+
+class TrainingState:
+    """A classroom with the records of its steps, in a trial's folder."""
+
+    def __init__(self, folder: Path, room: Classroom, fingerprints: Mapping[str, str]) -> None:
+        """`fingerprints`: agent -> fingerprint of the model that it started from."""
+        self.folder = folder
+        self.room = room
+        self.best: dict[str, Any] = {}
+        """Step and mean validation accuracy of the best step so far, the first of equals; empty without any."""
+        self._fingerprints = dict(fingerprints)
+        self._steps, self._dialogues = RecordFile(folder / "train.jsonl"), RecordFile(folder / "dialogues.jsonl")
+        self._checkpoints = folder / CHECKPOINTS
+
+    def note(self, step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
+        """Puts a step's records on the disk. Raises StoreError."""
+        self._steps.append(steps)
+        self._dialogues.append(dialogues)
+        seen = [record.validation_accuracy for record in steps if record.validation_accuracy is not None]
+        if seen and np.mean(seen) > self.best.get("validation_accuracy", -1.0):
+            self.best = {"step": step, "validation_accuracy": float(np.mean(seen))}
+
+    def save(self, step: int, keep: int, regular: Callable[[int], bool]) -> None:
+        """Saves a joint checkpoint; see `save_checkpoint`."""
+        save_checkpoint(self._checkpoints, step, self._write, keep, self.best.get("step"), regular)
+
+    def restore(self) -> int:
+        """Goes back to the newest state that is whole, and returns its step: 0 where there is none.
+
+        A state is whole where its checkpoint matches its manifest and the records still begin as they did when it was
+        saved. Records of later steps are dropped. Raises StoreError where an agent's model has changed, and where an
+        earlier checkpoint that is to stay is torn: nothing but training anew would bring it back.
+        """
+        for step, source in intact_checkpoints(self._checkpoints):
+            state = json.loads((source / STATE).read_text(encoding="utf-8"))
+            noted = state["records"]
+            if self._steps.begins_with(noted["steps"]) and self._dialogues.begins_with(noted["dialogues"]):
+                self._take_up(step, source, state)
+                return step
+            _log.warning("%s: the records changed since step %d; they are made anew", self.folder, step)
+        self._steps.return_to(None)
+        self._dialogues.return_to(None)
+        return 0
+
+    def _take_up(self, step: int, source: Path, state: dict[str, Any]) -> None:
+        for path in torn_checkpoints(self._checkpoints, step):
+            raise StoreError(
+                f"{path} does not match its manifest, and nothing that follows needs it: delete that folder to go on "
+                "without it, or the trial's folder to train it again"
+            )
+        for name, fingerprint in self._fingerprints.items():
+            if state["models"][name] != fingerprint:
+                raise StoreError(
+                    f"{self.folder}: the model of {name} is not the one that step {step} was trained from; bring back "
+                    "the model's files as they were, or delete the trial's folder to run it again"
+                )
+        load_agents(self.room, source)
+        self.best = state["best"]
+        self._steps.return_to(state["records"]["steps"])
+        self._dialogues.return_to(state["records"]["dialogues"])
+
+    def _write(self, target: Path) -> None:
+        state = {
+            "ability": self.room.ability.tolist(),
+            "best": self.best,
+            "models": self._fingerprints,
+            "records": {"steps": self._steps.noted(), "dialogues": self._dialogues.noted()},
+        }
+        (target / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+        for agent, updater in zip(self.room.agents, self.room.updaters, strict=True):
+            place = target / agent.name
+            place.mkdir()
+            save_weights(agent.model, place)
+            torch.save(updater.state_dict(), place / "optimizer.pt")
+
+
+def load_agents(room: Classroom, source: Path) -> None:
+    """Abilities, weights and optimizers of a checkpoint."""
+    room.ability = np.array(json.loads((source / STATE).read_text(encoding="utf-8"))["ability"])
+    for agent, updater in zip(room.agents, room.updaters, strict=True):
+        load_weights(agent.model, source / agent.name)
+        saved = torch.load(source / agent.name / "optimizer.pt", map_location="cpu", weights_only=True)
+        updater.load_state_dict(saved)

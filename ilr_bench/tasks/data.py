@@ -1,0 +1,171 @@
+"""Public data sets are read from the folder `ILR_BENCH_DATA`, else from the hub; never from this repository.
+
+What arrives is counted and hashed, so that a truncated or altered copy is refused rather than scored. The hash
+covers what matters of each row (`Dataset.text`: as a rule question and gold answer), not how the file is written:
+the hub's rows and a file's agree.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilr_bench.core.errors import MissingInputError
+
+RawRow = Mapping[str, Any]
+
+
+def every_cell(row: RawRow) -> Iterable[object]:
+    """All of a row, in the order of its columns' names."""
+    return [row[name] for name in sorted(row)]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a public data set, under both names."""
+
+    file: str
+    """Inside the data folder, such as `gsm8k/test.jsonl`: JSON lines or one JSON list (also with `.gz`), `.csv` or
+    `.parquet`."""
+    hub: str
+    """`owner/name` on the hub."""
+    configuration: str
+    split: str
+    rows: int | None = None
+    """How many there are; None: not checked."""
+    sha256: str | None = None
+    """`rows_hash` of the published rows; None: not checked."""
+    text: Callable[[RawRow], Iterable[object]] = every_cell
+    """What of a row the hash covers; `operator.itemgetter("problem", "answer")` takes two columns."""
+
+
+def read_rows(dataset: Dataset) -> list[dict[str, Any]]:
+    """All rows in their order.
+
+    Raises MissingInputError where there are none (it names both ways to get them), where a file cannot be read, and
+    where number or content of the rows are not those that `dataset` states.
+    """
+    path = data_path(dataset.file)
+    rows = _from_hub(dataset) if path is None else _from_file(path)
+    origin = f"the data set {dataset.hub} on the hub" if path is None else str(path)
+    advice = (
+        f"put the published rows into ILR_BENCH_DATA as {dataset.file}"
+        if path is None
+        else f"fetch the file again, or unset ILR_BENCH_DATA to read {dataset.hub} from the hub"
+    )
+    if dataset.rows is not None and len(rows) != dataset.rows:
+        raise MissingInputError(
+            f"{origin}: {len(rows):,} rows where the published split has {dataset.rows:,}; {advice}"
+        )
+    found = rows_hash(dataset, rows) if dataset.sha256 is not None else None
+    if found != dataset.sha256:
+        raise MissingInputError(
+            f"{origin}: the {len(rows):,} rows are not the published ones, some text was altered (content hash "
+            f"{str(found)[:12]}, expected {str(dataset.sha256)[:12]}); {advice}"
+        )
+    return rows
+
+
+def rows_hash(dataset: Dataset, rows: Iterable[RawRow]) -> str:
+    """SHA-256 over a line per row: the JSON list of what `dataset.text` takes from it.
+
+    White space is left out, and a number counts as its digits, since copies differ in both. Raises
+    MissingInputError for a row without the columns that `text` needs.
+    """
+    texts = []
+    for place, row in enumerate(rows):
+        try:
+            texts.append(tuple(dataset.text(row)))
+        except (KeyError, TypeError) as error:
+            raise MissingInputError(
+                f"{dataset.file}: row {place} is none of {dataset.hub} ({error!r}); get the data set again"
+            ) from error
+    return hash_of(texts)
+
+
+def hash_of(rows: Iterable[Iterable[object]]) -> str:
+    """SHA-256 over a line per row: the JSON list of its cells, without white space and with numbers as digits."""
+    digest = hashlib.sha256()
+    for row in rows:
+        cells = [_canonical(cell) for cell in row]
+        digest.update(json.dumps(cells, ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def data_path(file: str) -> Path | None:
+    """A file of the data folder, or None where there is no such folder or file."""
+    folder = os.environ.get("ILR_BENCH_DATA")
+    path = Path(folder).expanduser() / file if folder else None
+    return path if path is not None and path.is_file() else None
+
+
+def _canonical(cell: object) -> object:
+    if isinstance(cell, list | tuple):
+        return [_canonical(part) for part in cell]
+    return "".join(str(cell).split()) if isinstance(cell, str | int) else cell
+
+
+def _from_file(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return _from_parquet(path)
+    try:
+        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise MissingInputError(f"{path} cannot be read ({error}); fetch the file again") from error
+    if path.suffix == ".csv":
+        return _from_csv(text, path)
+    if text.lstrip().startswith("["):
+        return list(_json(text, path, "the list"))
+    return [_json(line, path, f"line {n}") for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def _from_csv(text: str, path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise MissingInputError(f"{path} cannot be read ({error}); fetch the file again") from error
+
+
+def _json(text: str, path: Path, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise MissingInputError(f"{path}, {where}: no JSON ({error}); fetch the file again") from error
+
+
+def _from_parquet(path: Path) -> list[dict[str, Any]]:
+    # A second to import, for one benchmark in ten.
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise MissingInputError(f"{path} cannot be read ({error}); fetch the file again") from error
+    return rows
+
+
+def _from_hub(dataset: Dataset) -> list[dict[str, Any]]:
+    # The library takes seconds to import and is needed for the hub only.
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        table = load_dataset(dataset.hub, dataset.configuration, split=dataset.split)
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise MissingInputError(
+            f"{dataset.file} is not here: either set ILR_BENCH_DATA to a folder that holds it, or connect to the hub, "
+            f"which has it as the data set {dataset.hub} (accept its terms there if it has any). What the hub's "
+            f"library said: {reason}"
+        ) from error
+    return [dict(row) for row in table]
