@@ -50,20 +50,21 @@ class Report:
 REPORTS: Registry[Report] = Registry("report", group="ilr_bench.reports")
 
 
-def _add(name: str) -> None:
-    """Registers `REPORT` of the module of that name; it is imported when first asked for."""
+def _add(module: str) -> None:
+    """Registers `REPORT` of a module of this package; it is imported when first asked for."""
 
     def load() -> Report:
-        report: Report = import_module(f"reports.{name}").REPORT
+        report: Report = import_module(f"reports.{module}").REPORT
         return report
 
-    REPORTS.add_lazy(name, load)
+    REPORTS.add_lazy(module.rpartition(".")[2], load)
 
 
-for _name in (
-    "table1", "table2", "table4", "variants", "training_curves", "figure3", "figure4", "ranking", "gain_tokens",
-    "mode_shares", "calibration_effect", "solo_fusion", "number_of_agents", "search", "costs", "page",
+for _module in (
+    "tables.table1", "tables.table2", "tables.table4", "tables.variants", "figures.training_curves", "figures.figure3",
+    "figures.figure4", "figures.ranking", "figures.gain_tokens", "figures.mode_shares", "figures.calibration_effect",
+    "figures.solo_fusion", "figures.number_of_agents", "tables.search", "tables.costs", "page.page",
 ):  # fmt: skip
-    _add(_name)
+    _add(_module)
 
 get, names = REPORTS.get, REPORTS.names

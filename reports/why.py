@@ -11,16 +11,16 @@ import pandas as pd
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
-from reports import paper_numbers
-from reports.comparison import Numbers
-from reports.families import describe
 from reports.frames import INFERENCE, StudyFrames, settings_of
-from reports.printing import EFFECT_COLUMNS, PUBLISHED, columns, printed
 from reports.registry import REPORTS, Settings
 from reports.rows import Row, column_title
-from reports.table_report import TableReport
-from reports.tables import NOTHING, Line, Table, Value
-from reports.training_effects import of_row
+from reports.tables import paper_numbers
+from reports.tables.comparison import Numbers
+from reports.tables.families import describe
+from reports.tables.printing import EFFECT_COLUMNS, PUBLISHED, columns, printed
+from reports.tables.report import TableReport
+from reports.tables.training_effects import of_row
+from reports.tables.writer import NOTHING, Line, Table, Value
 
 MEANINGS = {
     "rank": "Place of the row among those of its model.",

@@ -15,9 +15,9 @@ from toy_harness import ROWS, run_harness, write_task
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.storage.records import SampleRecord, Verdict, to_line
-from reports import compare_formats
-from reports.compare import NotComparableError, Options, compare
-from reports.compare_sources import read_logs
+from reports.compare import formats
+from reports.compare.paired import NotComparableError, Options, compare
+from reports.compare.sources import read_logs
 
 
 def test_one_answer_each_is_mcnemars_test_with_the_questions_that_decide(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_what_cannot_be_compared_is_said_beside_what_can(tmp_path: Path) -> None
     assert compared.lines[0].result.test == "identical"
     # Four questions cannot show anything; and no difference seen is no interval of length zero.
     assert compared.lines[0].detectable == 1.0
-    assert compare_formats.rows(compared)[1][6] == "-"
-    assert json.loads(compare_formats.json_text(compared))["comparisons"][0]["low"] is None
+    assert formats.rows(compared)[1][6] == "-"
+    assert json.loads(formats.json_text(compared))["comparisons"][0]["low"] is None
     assert [reason.split(":")[0] for reason in compared.refused] == ["more", "alone"]
 
 
@@ -281,15 +281,15 @@ def test_benchmarks_with_two_names_are_paired_by_hand(tmp_path: Path) -> None:
 
 def test_formats_hold_the_same_numbers(tmp_path: Path) -> None:
     compared = compare(LOGS / "one", LOGS / "other", Options(), no_texts)
-    text, data = compare_formats.markdown(compared), json.loads(compare_formats.json_text(compared))
-    rows = list(csv.DictReader(compare_formats.csv_text(compared).splitlines()))
+    text, data = formats.markdown(compared), json.loads(formats.json_text(compared))
+    rows = list(csv.DictReader(formats.csv_text(compared).splitlines()))
     for line, item, row in zip(compared.lines, data["comparisons"], rows, strict=True):
         assert item["difference"] == float(row["difference"]) == line.result.difference
         assert item["corrected_pvalue"] == float(row["corrected_pvalue"]) == line.adjusted
         assert f"{100 * line.result.difference:+.1f}" in text
         assert len(item["won_examples"]) == min(3, line.won)
     assert "Holm" in text
-    assert text == compare_formats.markdown(compare(LOGS / "one", LOGS / "other", Options(), no_texts))
+    assert text == formats.markdown(compare(LOGS / "one", LOGS / "other", Options(), no_texts))
 
 
 def test_the_command_needs_no_torch_and_writes_the_file_that_is_asked_for(tmp_path: Path) -> None:

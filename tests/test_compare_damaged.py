@@ -12,9 +12,9 @@ from synthetic_study import write_synthetic_study
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.records import read_result
 from ilr_bench.storage.store import seal
-from reports import compare_formats
-from reports.compare import Options, compare
-from reports.compare_sources import read_logs
+from reports.compare import formats
+from reports.compare.paired import Options, compare
+from reports.compare.sources import read_logs
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_what_models_write_neither_steers_a_terminal_nor_becomes_markup(tmp_path
     b = write_harness(tmp_path / "b", [harness_row(0, score=0.0, doc={"question": said})])
     compared = compare(a, b, Options(), no_texts)
     (example,) = compared.lines[0].won_examples
-    for text in (*compare_formats.example_lines([example]), *compare_formats.markdown(compared).splitlines()):
+    for text in (*formats.example_lines([example]), *formats.markdown(compared).splitlines()):
         assert text.isprintable()
-    assert "[x]\\(http" in compare_formats.markdown(compared)
-    for render in compare_formats.RENDERERS.values():
+    assert "[x]\\(http" in formats.markdown(compared)
+    for render in formats.RENDERERS.values():
         assert render(compared).encode()
 
 

@@ -13,8 +13,8 @@ from synthetic_study import MATHS, write_synthetic_study
 from typer.testing import CliRunner
 
 from ilr_bench.cli import app
+from reports.compare.leaderboard import Entry, as_json, collect, comma_separated, markdown
 from reports.frames import load
-from reports.leaderboard import Entry, as_json, collect, comma_separated, markdown
 
 BENCHMARKS = MATHS[:2]
 MACHINE = "Fast 9000, 2 cores, 8 GiB"

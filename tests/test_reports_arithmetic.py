@@ -13,15 +13,16 @@ import pytest
 from synthetic_study import MATHS, write_synthetic_study
 
 from ilr_bench.storage.records import InferenceRecord, SampleRecord, StepRecord, Verdict, read, read_result
-from reports import REPORTS, Settings, get, statistics
-from reports.accuracy import Comparison
-from reports.comparison import Numbers
+from reports import REPORTS, Settings, get
 from reports.frames import INFERENCE, StudyFrames, load
-from reports.printing import PUBLISHED, accuracy, amount, difference, printed, share, thousands
 from reports.registry import Correction
 from reports.rows import Row
-from reports.table_report import TableReport
-from reports.tables import Value
+from reports.statistics import estimates
+from reports.tables.accuracy import Comparison
+from reports.tables.comparison import Numbers
+from reports.tables.printing import PUBLISHED, accuracy, amount, difference, printed, share, thousands
+from reports.tables.report import TableReport
+from reports.tables.writer import Value
 
 TABLES = {"table1": 150, "table2": 200, "table4": 30, "variants": 200}
 """Table -> at least so many of its cells are computed again."""
@@ -101,7 +102,7 @@ def _accuracy(numbers: Numbers, row: Row, column: str) -> Value | None:
     if not answers:
         return None
     cell = numbers.cells[row, column]
-    interval = statistics.interval(_right(answers), **_names(answers), runs=cell.runs)
+    interval = estimates.interval(_right(answers), **_names(answers), runs=cell.runs)
     assert interval.mean == pytest.approx(_mean(answers), abs=1e-9)
     return accuracy(replace(cell, interval=interval))
 
@@ -110,7 +111,7 @@ def _difference(numbers: Numbers, item: Comparison) -> Value:
     own, other = _answers(numbers, item.row, item.column), _answers(numbers, item.against, item.column)
     common = _balanced(own.keys() & other.keys())
     own, other = {key: own[key] for key in common}, {key: other[key] for key in common}
-    result = statistics.paired_difference(_right(own), _right(other), **_names(own), runs=item.runs)
+    result = estimates.paired_difference(_right(own), _right(other), **_names(own), runs=item.runs)
     assert result.difference == pytest.approx(_mean(own) - _mean(other), abs=1e-9)
     adjusted = item.adjusted
     if numbers.family.method != "max_t":

@@ -9,11 +9,12 @@ from statistics import median
 import pytest
 from told_answers import row_of, runs, told
 
-from reports import comparison, statistics
-from reports.accuracy import Accuracies
-from reports.comparison import Numbers, Spec, build, missing
 from reports.frames import StudyFrames
 from reports.rows import Row, find_columns, find_rows
+from reports.statistics import estimates
+from reports.tables import comparison
+from reports.tables.accuracy import Accuracies
+from reports.tables.comparison import Numbers, Spec, build, missing
 
 SPEC = Spec("t", "T", ("base", "grpo_matched"))
 
@@ -93,8 +94,8 @@ def test_a_detectable_difference_is_the_median_over_comparisons_of_its_column(st
     assert list(found) == [(column, name) for column in ("x", "Avg", "mbpp") for name in ("base", "grpo_matched")]
     for reference in ("base", "grpo_matched"):
         results = [item.result for item in numbers.family.comparisons if item.against.stem == reference]
-        single = median(statistics.detectable_difference(result, 0.05, 0.8) for result in results)
-        family = median(statistics.detectable_difference(result, 0.05 / 10, 0.8) for result in results)
+        single = median(estimates.detectable_difference(result, 0.05, 0.8) for result in results)
+        family = median(estimates.detectable_difference(result, 0.05 / 10, 0.8) for result in results)
         assert found["Avg", reference].single == pytest.approx(single)
         assert found["Avg", reference].family == pytest.approx(family)
         assert found["Avg", reference].questions == 30
@@ -111,7 +112,7 @@ def test_rows_that_answer_alike_say_nothing_about_what_could_be_seen() -> None:
                   ("grpo", "A", "A", 0): {"x": [0.0, 1.0, 1.0]}})  # fmt: skip
     found = build(mixed, Spec("t", "T", ("base",)))
     (result,) = [one.result for one in found.family.comparisons if one.row.label == "grpo"]
-    assert found.detectable[0].single == statistics.detectable_difference(result)
+    assert found.detectable[0].single == estimates.detectable_difference(result)
 
 
 def row(variant: str, models: str = "A+B", agent: str = "A", section: str = "A", also: tuple[str, ...] = ()) -> Row:

@@ -15,11 +15,12 @@ from synthetic_study import write_synthetic_study
 from synthetic_training import add_training
 
 from ilr_bench.core.errors import StoreError
-from reports import Settings, figures, get, names
-from reports.figure_report import FigureReport
-from reports.figures import house_style, looks, save
+from reports import Settings, get, names
+from reports.figures import style
+from reports.figures.report import FigureReport
+from reports.figures.step_blocks import in_blocks
+from reports.figures.style import house_style, looks, save
 from reports.frames import StudyFrames, load
-from reports.step_blocks import in_blocks
 
 RATIOS = ("cooperation_0.0", "cooperation_0.4", "cooperation_1.0")
 VARIANTS = ("base", "grpo", "grpo_matched", "ilr", "random_matched", *RATIOS, "agents_3", "twins")
@@ -213,7 +214,7 @@ def test_ten_variants_differ_in_dashes_and_markers_as_well_as_in_colour() -> Non
 
 
 def test_colours_keep_their_distance_from_paper_in_grey() -> None:
-    for colour in figures.PALETTE:
+    for colour in style.PALETTE:
         red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
         assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.72, colour
 
@@ -232,7 +233,7 @@ def test_names_are_no_formulas(frames: StudyFrames) -> None:
     assert isinstance(report, FigureReport)
     with house_style():
         figure = report.draw(table.assign(section="$\\x^$", variant="a$_$b"))
-        text = figures.inline_svg(figure)
+        text = style.inline_svg(figure)
     assert "Model $\\x^$" in text
     assert "a$_$b" in text
 

@@ -17,14 +17,15 @@ import ablations
 from ilr_bench.core.profiles import MICRO
 from ilr_bench.storage.records import read_study, write_study
 from ilr_bench.tasks import benchmarks
-from reports import Settings, dialogues, get, page, page_figures
+from reports import Settings, get
 from reports.frames import StudyFrames, load
-from reports.page_facts import settings, variant_configs
-from reports.page_findings import findings
-from reports.page_introduction import asked, introduction, title
-from reports.page_words import MICRO_MODELS, MICRO_TESTS, describe
-from reports.table_report import TableReport
-from reports.tables import Table
+from reports.page import dialogues, figures, page
+from reports.page.descriptions import MICRO_MODELS, MICRO_TESTS, describe
+from reports.page.facts import settings, variant_configs
+from reports.page.findings import findings
+from reports.page.introduction import asked, introduction, title
+from reports.tables.report import TableReport
+from reports.tables.writer import Table
 
 
 class Outline(HTMLParser):
@@ -100,7 +101,7 @@ def test_drawings_take_the_colours_of_the_page(text: str) -> None:
 
 def test_drawings_keep_their_words_and_lose_only_digits_that_nobody_sees() -> None:
     svg = '<svg x="1"><path d="M 1.23456 2.5"/><text>0.005</text><metadata>x</metadata></svg>'
-    drawn = page_figures.themed(svg, "name", 'a "b" <c>')
+    drawn = figures.themed(svg, "name", 'a "b" <c>')
     assert '<path d="M 1.23 2.5"/><text>0.005</text></svg>' in drawn
     assert 'aria-label="a &#34;b&#34; &lt;c&gt;"' in drawn
 

@@ -9,12 +9,12 @@ import pytest
 from told_answers import row_of, runs, told, trained
 
 from ilr_bench.storage.records import JOINT
-from reports import statistics
-from reports.accuracy import Accuracies
-from reports.averages import averages, model_of
 from reports.frames import StudyFrames
 from reports.rows import PAPER_MATHS, Columns, Row, column_title, find_columns, find_rows, stem
-from reports.statistics import SeedVariance
+from reports.statistics import estimates
+from reports.statistics.estimates import SeedVariance
+from reports.tables.accuracy import Accuracies
+from reports.tables.averages import averages, model_of
 
 # --- rows and columns -------------------------------------------------------------------------------------------------
 
@@ -210,8 +210,8 @@ def test_a_comparison_pairs_common_questions_and_runs() -> None:
     assert found is not None
     names = {"clusters": [0, 1, 2] * 2, "seeds": [0] * 3 + [1] * 3}
     sides = [1, 1, 0, 0, 1, 1], [1, 0, 0, 1, 0, 0]
-    assert found.result == statistics.paired_difference(*sides, **names, runs=pool)
-    assert found.own_runs_pvalue == statistics.paired_difference(*sides, **names).pvalue
+    assert found.result == estimates.paired_difference(*sides, **names, runs=pool)
+    assert found.own_runs_pvalue == estimates.paired_difference(*sides, **names).pvalue
     assert (found.row, found.against, found.column, found.runs) == (ilr, base, "x", pool)
     assert found.result.difference == pytest.approx(1 / 3)
     without = accuracies(frames).compare(ilr, base, "x", pool)

@@ -19,15 +19,16 @@ from synthetic_study import MATHS, write_synthetic_study
 
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.storage.records import SampleRecord, Verdict, read
-from reports import Settings, get, names, statistics
-from reports.comparison import Numbers, build
+from reports import Settings, get, names
 from reports.frames import load
-from reports.printing import printed
 from reports.rows import AVERAGE, find_columns
-from reports.table2 import SPEC
-from reports.tables import markdown
-from reports.training_effects import equal_by_theorem
-from reports.variants import SPEC as RANKING
+from reports.statistics import estimates
+from reports.tables.comparison import Numbers, build
+from reports.tables.printing import printed
+from reports.tables.table2 import SPEC
+from reports.tables.training_effects import equal_by_theorem
+from reports.tables.variants import SPEC as RANKING
+from reports.tables.writer import markdown
 
 FORMATS = ("md", "csv", "tex", "html", "json", "png")
 
@@ -130,7 +131,7 @@ def test_family_is_corrected_by_permuting_training_runs(study: Path, written: Pa
     assert "max-T permutation test over training runs" in (written / "table2.md").read_text()
 
 
-@pytest.mark.parametrize(("correction", "adjust"), [("holm", statistics.holm), ("bh", statistics.benjamini_hochberg)])
+@pytest.mark.parametrize(("correction", "adjust"), [("holm", estimates.holm), ("bh", estimates.benjamini_hochberg)])
 def test_other_corrections_cover_the_whole_family(study: Path, correction: str, adjust: Callable) -> None:
     family = build(load(study), SPEC, correction).family
     expected = adjust([item.result.pvalue for item in family.comparisons])
@@ -181,7 +182,7 @@ def test_detectable_differences_in_the_family_are_those_of_the_permutation_test(
             assert item.family is None
             continue
         results = [found.result for found in numbers.family.comparisons if found.against.stem == item.reference]
-        found = [statistics.detectable_difference(result, critical=numbers.family.critical) for result in results]
+        found = [estimates.detectable_difference(result, critical=numbers.family.critical) for result in results]
         assert item.family == pytest.approx(median(found))
         assert item.single is not None
         assert item.family > item.single
@@ -358,7 +359,7 @@ def test_study_without_training_has_no_curves(tmp_path: Path) -> None:
 
 
 def test_statistics_import_neither_torch_nor_matplotlib() -> None:
-    code = "import sys, reports.statistics; assert not {'torch', 'matplotlib', 'seaborn'} & set(sys.modules)"
+    code = "import sys, reports.statistics.estimates; assert not {'torch', 'matplotlib', 'seaborn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -366,6 +367,6 @@ def test_statistics_leave_the_global_generator_alone() -> None:
     before = pickle.dumps(np.random.get_state())
     rng = np.random.default_rng(0)
     a, b = rng.random(50), rng.random(50)
-    statistics.paired_difference(a, b, np.arange(50))
-    statistics.interval(a)
+    estimates.paired_difference(a, b, np.arange(50))
+    estimates.interval(a)
     assert pickle.dumps(np.random.get_state()) == before

@@ -17,14 +17,14 @@ from ilr_bench.cli import app
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.records import InferenceRecord, Verdict, read, read_study, write_study
 from reports import Report, Settings, get
-from reports.comparison import Numbers, missing
 from reports.frames import StudyFrames, load
-from reports.paper_numbers import published
-from reports.printing import printed
 from reports.registry import REPORTS
 from reports.rows import PAPER_MATHS, Columns, find_columns, find_rows
-from reports.tables import RENDERERS, Column, Grid, Line, Table, Value, latex, markdown, write_table
-from reports.variants import SPEC
+from reports.tables.comparison import Numbers, missing
+from reports.tables.paper_numbers import published
+from reports.tables.printing import printed
+from reports.tables.variants import SPEC
+from reports.tables.writer import RENDERERS, Column, Grid, Line, Table, Value, latex, markdown, write_table
 
 BENCHMARKS = (*MATHS[:2], "micro_code")
 

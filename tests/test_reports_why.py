@@ -11,8 +11,8 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.storage.records import SampleRecord, Verdict, read
 from reports import Settings, get
 from reports.frames import StudyFrames, load
-from reports.printing import printed
-from reports.tables import NOTHING
+from reports.tables.printing import printed
+from reports.tables.writer import NOTHING
 from reports.why import explain, why
 
 BENCHMARKS = (*MATHS[:2], "micro_code")

@@ -16,7 +16,7 @@ from ilr_bench.study.search.pruning import pruner
 from ilr_bench.study.search.rounds import Rules
 from ilr_bench.study.search.study_file import publish, write_storage
 from reports import Settings
-from reports.search import comma_separated, table, write
+from reports.tables.search import comma_separated, table, write
 
 
 class Folder:

@@ -21,7 +21,7 @@ from ilr_bench.study.search.running import run_search
 from ilr_bench.study.search.study_file import NAME, STORAGE, claim, write_storage
 from reports import Settings
 from reports.frames import load
-from reports.search import REPORT
+from reports.tables.search import REPORT
 
 SPACE = """
 [space]

@@ -42,8 +42,8 @@ def compare(
     """Who is right more often on the same questions, and on which."""
     from ilr_bench.core.errors import ConfigurationError
     from ilr_bench.storage.files import write_atomic
-    from reports import compare as comparison
-    from reports import compare_formats as formats
+    from reports.compare import formats as formats
+    from reports.compare import paired as comparison
 
     with fail_in_one_line():
         suffix = out.suffix.removeprefix(".") if out else "md"

@@ -26,7 +26,7 @@ def leaderboard(
     """Lists the variants of several studies: accuracy, tokens, wall time, machine, commit; comparable ones together."""
     from ilr_bench.core.errors import IlrError, StoreError
     from ilr_bench.storage.files import write_atomic
-    from reports.leaderboard import collect, load_scored, markdown, renderer
+    from reports.compare.leaderboard import collect, load_scored, markdown, renderer
 
     with fail_in_one_line():
         render = None if out is None else renderer(out)

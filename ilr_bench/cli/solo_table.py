@@ -13,7 +13,7 @@ from ilr_bench.evaluation.runner import record_file
 from ilr_bench.storage.records import SampleRecord, Verdict, read
 from ilr_bench.tasks.benchmarks import BENCHMARKS
 from reports.rows import AVERAGE, PAPER_MATHS
-from reports.statistics import Interval, interval
+from reports.statistics.estimates import Interval, interval
 
 MOST_UNREAD = 0.5
 """Share of answers without the form asked for, from which on the form and not the answer is what was measured."""

@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from reports import statistics
-from reports.statistics import Section, max_t
+from reports.statistics import estimates
+from reports.statistics.estimates import Section, max_t
 
 QUESTIONS, RUNS = 30, 3
 NAMES = {"clusters": np.repeat(np.arange(QUESTIONS), RUNS), "seeds": np.tile(np.arange(RUNS), QUESTIONS)}
@@ -39,7 +39,7 @@ def test_error_of_a_mean_is_that_of_a_two_way_layout(seed: int) -> None:
     table = _answers(rng, 0.2 + 0.6 * rng.random(QUESTIONS))
     parts, df = _mean_squares(table)
     total = max(parts[0] + parts[1] - parts[2], parts[0], parts[1])
-    found = statistics.interval(table.ravel(), **NAMES)
+    found = estimates.interval(table.ravel(), **NAMES)
     assert found.standard_error == pytest.approx(math.sqrt(total))
     assert found.df == pytest.approx(_satterthwaite(total, parts, df))
 
@@ -52,7 +52,7 @@ def test_error_of_a_difference_takes_its_questions_from_the_pairs_and_its_runs_f
     parts, df = _mean_squares(one - other)
     sides = [_mean_squares(table)[0][1] for table in (one, other)]
     total = max(parts[0] + sum(sides) - parts[2], parts[0], sum(sides))
-    found = statistics.paired_difference(one.ravel(), other.ravel(), **NAMES)
+    found = estimates.paired_difference(one.ravel(), other.ravel(), **NAMES)
     assert found.standard_error == pytest.approx(math.sqrt(total))
     every, freedom = np.array([parts[0], parts[2], *sides]), np.array([df[0], df[2], RUNS - 1, RUNS - 1])
     expected = _satterthwaite(total, every, freedom)

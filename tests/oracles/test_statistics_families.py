@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from synthetic_study import write_synthetic_study
 
-from reports.comparison import Numbers, build
-from reports.foot import notes
 from reports.frames import load
-from reports.table2 import SPEC
+from reports.tables.comparison import Numbers, build
+from reports.tables.footnotes import notes
+from reports.tables.table2 import SPEC
 
 VARIANTS = ("base", "grpo", "grpo_matched", "ilr")
 UNEVEN = "Differences of rows with unequal seeds are those of the common ones"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import statistics, statistics_permutation
-from reports.statistics import Section, SeedVariance, deals, max_t
+from reports.statistics import estimates, permutation
+from reports.statistics.estimates import Section, SeedVariance, deals, max_t
 
 
 def names(questions: int, runs: int) -> dict[str, np.ndarray]:
@@ -27,7 +27,7 @@ def mid_p(rate: float, hits: float, size: float) -> float:
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
 def test_the_binomial_interval_has_the_level_that_is_asked_for(level: float) -> None:
-    found = statistics.interval(np.repeat([1, 0], [13, 7]), level=level)
+    found = estimates.interval(np.repeat([1, 0], [13, 7]), level=level)
     assert mid_p(found.low, 13, 20) == pytest.approx((1 - level) / 2)
     assert mid_p(found.high, 13, 20) == pytest.approx(1 - (1 - level) / 2)
     assert (found.method, found.df, found.n, found.questions, found.seeds) == ("mid-P binomial", math.inf, 20, 20, 1)
@@ -38,7 +38,7 @@ def test_the_binomial_interval_has_the_level_that_is_asked_for(level: float) -> 
 def test_any_other_interval_is_the_binomial_one_at_the_effective_number_of_answers(level: float) -> None:
     rng = np.random.default_rng(0)
     shares = rng.integers(0, 5, 25) / 4
-    found = statistics.interval(shares, level=level)
+    found = estimates.interval(shares, level=level)
     mean, error = shares.mean(), stats.sem(shares)
     ratio = stats.norm.ppf(0.5 + level / 2) / stats.t.ppf(0.5 + level / 2, 24)
     size = mean * (1 - mean) / error**2 * ratio**2
@@ -49,7 +49,7 @@ def test_any_other_interval_is_the_binomial_one_at_the_effective_number_of_answe
 
 
 def test_answers_that_repeat_each_other_are_no_binomial() -> None:
-    found = statistics.interval(np.repeat([1, 0, 1, 1, 0, 1], 2), np.repeat(np.arange(6), 2))
+    found = estimates.interval(np.repeat([1, 0, 1, 1, 0, 1], 2), np.repeat(np.arange(6), 2))
     assert (found.n, found.questions, found.seeds) == (12, 6, 1)
     assert found.method == "mid-P at the effective number of answers"
     assert (found.standard_error, found.df) == pytest.approx((stats.sem([1, 0, 1, 1, 0, 1]), 5))
@@ -57,19 +57,19 @@ def test_answers_that_repeat_each_other_are_no_binomial() -> None:
 
 def test_answers_that_hardly_differ_vary_by_as_much_as_they_do() -> None:
     values = 0.5 + 1e-5 * np.arange(10)
-    assert statistics.interval(values).standard_error == pytest.approx(stats.sem(values))
+    assert estimates.interval(values).standard_error == pytest.approx(stats.sem(values))
 
 
 def test_degrees_of_freedom_are_at_least_one() -> None:
     # Runs, questions and what both contain have equal shares and one degree each: the formula would give a third.
-    found = statistics.interval([1, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 1])
+    found = estimates.interval([1, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 1])
     assert found.standard_error == pytest.approx(0.25)
     assert found.df == 1
 
 
 def test_two_columns_are_no_single_binomial() -> None:
     one, other = np.repeat([1, 0], [8, 4]), np.repeat([1, 0], [5, 25])
-    found = statistics.interval(np.concatenate([one, other]), strata=np.repeat([0, 1], [12, 30]))
+    found = estimates.interval(np.concatenate([one, other]), strata=np.repeat([0, 1], [12, 30]))
     welch = stats.ttest_ind(one, other, equal_var=False)
     # The mean of two means has the degrees of freedom of their difference, and half its error.
     assert found.df == pytest.approx(welch.df)
@@ -79,7 +79,7 @@ def test_two_columns_are_no_single_binomial() -> None:
 @pytest.mark.parametrize("value", [1, 0.25])
 def test_a_column_of_one_question_varies_as_if_there_were_one_more(value: float) -> None:
     many = np.array([1, 0, 0, 1, 1])
-    found = statistics.interval(np.append(many, value), strata=[0, 0, 0, 0, 0, 1])
+    found = estimates.interval(np.append(many, value), strata=[0, 0, 0, 0, 0, 1])
     more, weights = np.array([value, 1, 0]), np.array([1, 0.5, 0.5])
     alone = np.average((more - np.average(more, weights=weights)) ** 2, weights=weights)
     parts = np.array([many.var(ddof=1) / 5, alone]) / 4
@@ -90,7 +90,7 @@ def test_a_column_of_one_question_varies_as_if_there_were_one_more(value: float)
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_column_all_right_or_all_wrong_varies_as_if_there_were_one_more(value: float) -> None:
     mixed = np.array([1, 0, 0, 1, 1])
-    found = statistics.interval(np.append(np.full(7, value), mixed), strata=np.repeat([0, 1], [7, 5]))
+    found = estimates.interval(np.append(np.full(7, value), mixed), strata=np.repeat([0, 1], [7, 5]))
     more, weights = np.append(np.full(7, value), [1, 0]), np.append(np.ones(7), [0.5, 0.5])
     spread = np.average((more - np.average(more, weights=weights)) ** 2, weights=weights)
     assert found.standard_error == pytest.approx(math.sqrt(spread / 7 + mixed.var(ddof=1) / 5) / 2)
@@ -114,7 +114,7 @@ def test_columns_share_their_runs_and_nothing_else() -> None:
         (rng.random((size, 3)) < 0.5 + shift + np.resize(ease, size)[:, None]).astype(float) for size in (24, 40)
     )
     both = np.concatenate([one, other])
-    found = statistics.interval(both.ravel(), **names(64, 3), strata=np.repeat([0, 1], [72, 120]))
+    found = estimates.interval(both.ravel(), **names(64, 3), strata=np.repeat([0, 1], [72, 120]))
     means = (one.mean(axis=0) + other.mean(axis=0)) / 2
     runs = means.var(ddof=1) / 3
     (first, rest), (second, other_rest) = layout(one), layout(other)
@@ -138,28 +138,28 @@ def test_a_variance_is_never_below_that_of_its_runs_or_its_questions() -> None:
     question, rest = layout(table)
     runs = table.mean(axis=0).var(ddof=1) / 3
     assert rest > question
-    found = statistics.interval(table.ravel(), **names(40, 3))
+    found = estimates.interval(table.ravel(), **names(40, 3))
     assert found.standard_error == pytest.approx(math.sqrt(max(runs, question)))
 
 
 def test_a_pooled_variance_takes_the_place_of_the_runs_own() -> None:
     table = (np.random.default_rng(6).random((50, 3)) < [0.3, 0.5, 0.7]).astype(float)
     question, rest = layout(table)
-    found = statistics.interval(table.ravel(), **names(50, 3), runs=SeedVariance(0.12, 10))
+    found = estimates.interval(table.ravel(), **names(50, 3), runs=SeedVariance(0.12, 10))
     total = max(0.12 / 3 + question - rest, 0.12 / 3, question)
     assert found.standard_error == pytest.approx(math.sqrt(total))
 
 
 def test_variances_are_pooled_by_their_degrees_of_freedom() -> None:
-    assert statistics.pooled([SeedVariance(1.0, 2), SeedVariance(4.0, 6)]) == SeedVariance(26 / 8, 8)
-    assert statistics.pooled([SeedVariance(0.0, 0), SeedVariance(4.0, 6)]) == SeedVariance(4.0, 6)
-    assert statistics.pooled([SeedVariance(0.0, 0)]) is None
-    assert statistics.pooled([]) is None
+    assert estimates.pooled([SeedVariance(1.0, 2), SeedVariance(4.0, 6)]) == SeedVariance(26 / 8, 8)
+    assert estimates.pooled([SeedVariance(0.0, 0), SeedVariance(4.0, 6)]) == SeedVariance(4.0, 6)
+    assert estimates.pooled([SeedVariance(0.0, 0)]) is None
+    assert estimates.pooled([]) is None
 
 
 def test_the_variance_between_runs_is_that_of_their_means_over_columns() -> None:
     table = np.random.default_rng(7).random((9, 4))
-    found = statistics.seed_variance(table.ravel(), **names(9, 4), strata=np.repeat([0, 1], [8, 28]))
+    found = estimates.seed_variance(table.ravel(), **names(9, 4), strata=np.repeat([0, 1], [8, 28]))
     means = (table[:2].mean(axis=0) + table[2:].mean(axis=0)) / 2
     assert found.value == pytest.approx(means.var(ddof=1))
     assert found.df == 3
@@ -172,7 +172,7 @@ def test_the_variance_between_runs_is_that_of_their_means_over_columns() -> None
 @pytest.mark.parametrize(("won", "lost", "ties"), [(12, 3, 40), (3, 12, 40), (0, 6, 5)])
 def test_the_interval_of_mcnemars_test_is_bonett_and_prices(won: int, lost: int, ties: int, level: float) -> None:
     a, b = np.repeat([1, 0, 1], [won, lost, ties]), np.repeat([0, 1, 1], [won, lost, ties])
-    found = statistics.paired_difference(a, b, np.arange(len(a)), level=level)
+    found = estimates.paired_difference(a, b, np.arange(len(a)), level=level)
     # Wald's interval once one more pair is discordant in each direction.
     change = np.repeat([1, -1, 0], [won + 1, lost + 1, ties])
     error = change.std() / math.sqrt(len(change))
@@ -183,8 +183,8 @@ def test_the_interval_of_mcnemars_test_is_bonett_and_prices(won: int, lost: int,
 
 
 def test_an_interval_of_mcnemars_test_ends_at_one() -> None:
-    ahead = statistics.paired_difference(np.ones(2), np.zeros(2), np.arange(2), level=0.999)
-    behind = statistics.paired_difference(np.zeros(2), np.ones(2), np.arange(2), level=0.999)
+    ahead = estimates.paired_difference(np.ones(2), np.zeros(2), np.arange(2), level=0.999)
+    behind = estimates.paired_difference(np.zeros(2), np.ones(2), np.arange(2), level=0.999)
     assert (ahead.high, behind.low) == (1, -1)
     assert (ahead.difference, behind.difference) == (1, -1)
 
@@ -193,7 +193,7 @@ def test_an_interval_of_mcnemars_test_ends_at_one() -> None:
 def test_a_difference_of_shares_has_the_t_interval_of_its_questions(level: float) -> None:
     rng = np.random.default_rng(8)
     a, b = rng.integers(0, 5, 30) / 4, rng.integers(0, 5, 30) / 4
-    found = statistics.paired_difference(a, b, np.arange(30), level=level)
+    found = estimates.paired_difference(a, b, np.arange(30), level=level)
     interval = stats.ttest_1samp(a - b, 0).confidence_interval(level)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
     assert (found.n, found.df, found.discordant) == (30, 29, int((a != b).sum()))
@@ -205,7 +205,7 @@ def test_a_lead_that_is_the_same_everywhere_varies_as_if_one_more_question_were_
     change: float, runs: int
 ) -> None:
     a, b = np.full(6 * runs, max(change, 0)), np.full(6 * runs, max(-change, 0))
-    found = statistics.paired_difference(a, b, **names(6, runs))
+    found = estimates.paired_difference(a, b, **names(6, runs))
     more, weights = np.append(np.full(6, change), [1, -1]), np.append(np.ones(6), [0.5, 0.5])
     spread = np.average((more - np.average(more, weights=weights)) ** 2, weights=weights)
     assert found.standard_error == pytest.approx(math.sqrt(spread / 6))
@@ -220,7 +220,7 @@ def test_sign_flips_weigh_columns_alike() -> None:
     terms = weights * (a - b)
     seen = abs(terms.sum()) - 1e-12
     flips = [abs(np.dot(signs, terms)) >= seen for signs in itertools.product([1, -1], repeat=7)]
-    found = statistics.paired_difference(a, b, np.arange(7), strata=strata)
+    found = estimates.paired_difference(a, b, np.arange(7), strata=strata)
     assert found.difference == pytest.approx(a[:2].mean() / 2 + a[2:].mean() / 2 - b[:2].mean() / 2 - b[2:].mean() / 2)
     assert found.pvalue == pytest.approx(np.mean(flips))
     assert found.discordant == 6
@@ -230,19 +230,19 @@ def test_sign_flips_weigh_columns_alike() -> None:
 def test_sign_patterns_are_listed_up_to_twelve_and_drawn_beyond(differing: int, patterns: int) -> None:
     a = np.append(np.random.default_rng(9).integers(1, 8, differing) / 8, np.zeros(4))
     b = np.append(np.full(differing, 0.4), np.zeros(4))
-    found = statistics.paired_difference(a, b, np.arange(len(a)))
+    found = estimates.paired_difference(a, b, np.arange(len(a)))
     signs = np.array(list(itertools.product([1, -1], repeat=differing)))
     exact = (abs(signs @ (a - b)[:differing]) >= abs((a - b).sum()) - 1e-12).mean()
     assert found.pvalue == pytest.approx(exact, abs=1e-12 if differing == 12 else 0.015)
     assert found.pvalue * patterns == pytest.approx(round(found.pvalue * patterns))
-    again = statistics.paired_difference(a, b, np.arange(len(a)), rng=np.random.default_rng(0))
-    other = statistics.paired_difference(a, b, np.arange(len(a)), rng=np.random.default_rng(1))
+    again = estimates.paired_difference(a, b, np.arange(len(a)), rng=np.random.default_rng(0))
+    other = estimates.paired_difference(a, b, np.arange(len(a)), rng=np.random.default_rng(1))
     assert again.pvalue == found.pvalue
     assert (other.pvalue == found.pvalue) == (differing == 12)
 
 
 def test_a_lead_that_no_draw_reaches_counts_itself() -> None:
-    found = statistics.paired_difference(np.full(40, 0.5), np.zeros(40), np.arange(40))
+    found = estimates.paired_difference(np.full(40, 0.5), np.zeros(40), np.arange(40))
     assert found.pvalue == 1 / 10_000
 
 
@@ -252,12 +252,12 @@ def test_of_a_trained_and_an_untrained_side_one_has_runs() -> None:
     base = np.repeat((rng.random(60) < 0.4).astype(float)[:, None], 3, axis=1)
     question, rest = layout(trained - base)
     pool = SeedVariance(0.03, 8)
-    found = statistics.paired_difference(trained.ravel(), base.ravel(), **names(60, 3), runs=pool)
+    found = estimates.paired_difference(trained.ravel(), base.ravel(), **names(60, 3), runs=pool)
     total = max(0.01 + question - rest, 0.01, question)
     assert found.standard_error == pytest.approx(math.sqrt(total))
     assert found.df == pytest.approx(total**2 / (0.01**2 / 8 + question**2 / 59 + rest**2 / (59 * 2)))
     assert found.test == "t, question and run variance (runs pooled)"
-    both = statistics.paired_difference(trained.ravel(), 1 - trained.ravel(), **names(60, 3), runs=pool)
+    both = estimates.paired_difference(trained.ravel(), 1 - trained.ravel(), **names(60, 3), runs=pool)
     question, rest = layout(2 * trained - 1)
     total = max(0.02 + question - rest, 0.02, question)
     # Twice the same estimate: its parts are not independent, so it keeps its degrees of freedom.
@@ -268,8 +268,8 @@ def test_of_a_trained_and_an_untrained_side_one_has_runs() -> None:
 
 
 def test_identical_sides_say_so() -> None:
-    found = statistics.paired_difference(np.tile([1, 0], 6), np.tile([1, 0], 6), **names(6, 2))
-    assert found == statistics.PairedDifference(0.0, 0.0, 0.0, 1.0, "identical", 12, 0.0, math.inf, 0)
+    found = estimates.paired_difference(np.tile([1, 0], 6), np.tile([1, 0], 6), **names(6, 2))
+    assert found == estimates.PairedDifference(0.0, 0.0, 0.0, 1.0, "identical", 12, 0.0, math.inf, 0)
 
 
 # --- power ------------------------------------------------------------------------------------------------------------
@@ -277,50 +277,48 @@ def test_identical_sides_say_so() -> None:
 
 @pytest.mark.parametrize(("df", "alpha", "power"), [(4, 0.05, 0.8), (20, 0.01, 0.9), (60, 0.05, 0.5)])
 def test_a_detectable_effect_has_its_power_under_the_noncentral_t(df: int, alpha: float, power: float) -> None:
-    effect = statistics.minimum_detectable_effect(0.5, df, alpha, power)
+    effect = estimates.minimum_detectable_effect(0.5, df, alpha, power)
     limit = stats.t.ppf(1 - alpha / 2, df)
     found = stats.nct.sf(limit, df, effect / 0.5) + stats.nct.cdf(-limit, df, effect / 0.5)
     assert found == pytest.approx(power, abs=2e-5)
 
 
 def test_a_critical_value_takes_the_place_of_alpha() -> None:
-    assert statistics.minimum_detectable_effect(2.0, critical=3.0) == pytest.approx(
+    assert estimates.minimum_detectable_effect(2.0, critical=3.0) == pytest.approx(
         2 * (3 + stats.norm.ppf(0.8)), rel=1e-6
     )
     limit = float(stats.t.ppf(0.995, 7))
-    assert statistics.minimum_detectable_effect(1.0, 7, 0.3, critical=limit) == pytest.approx(
-        statistics.minimum_detectable_effect(1.0, 7, 0.01)
+    assert estimates.minimum_detectable_effect(1.0, 7, 0.3, critical=limit) == pytest.approx(
+        estimates.minimum_detectable_effect(1.0, 7, 0.01)
     )
-    assert statistics.minimum_detectable_effect(0.0, 7) == 0
+    assert estimates.minimum_detectable_effect(0.0, 7) == 0
 
 
 @pytest.mark.parametrize("df", [1, 2, 10, 45])
 def test_the_bias_of_a_standard_error_is_the_mean_of_a_chi_variable(df: int) -> None:
-    assert statistics.without_bias(3.0, df) == pytest.approx(3 / (stats.chi.mean(df) / math.sqrt(df)))
+    assert estimates.without_bias(3.0, df) == pytest.approx(3 / (stats.chi.mean(df) / math.sqrt(df)))
 
 
 def test_mcnemars_power_grows_with_the_share_that_must_differ() -> None:
     n, alpha, power = 25, 0.05, 0.9
-    effect = statistics.mcnemar_detectable_effect(n, 0, alpha, power)
+    effect = estimates.mcnemar_detectable_effect(n, 0, alpha, power)
     # Nobody differed so far: as many as the effect needs do, all in one direction.
     reject = [count for count in range(n + 1) if count and stats.binomtest(count, count).pvalue <= alpha]
     assert stats.binom.pmf(reject, n, effect).sum() == pytest.approx(power, abs=1e-6)
-    assert statistics.mcnemar_detectable_effect(n, 1, alpha, power) == effect
-    assert statistics.mcnemar_detectable_effect(n, 0, 0.01, power) > effect
-    assert statistics.mcnemar_detectable_effect(n, 0, alpha, 0.5) < effect
+    assert estimates.mcnemar_detectable_effect(n, 1, alpha, power) == effect
+    assert estimates.mcnemar_detectable_effect(n, 0, 0.01, power) > effect
+    assert estimates.mcnemar_detectable_effect(n, 0, alpha, 0.5) < effect
 
 
 def test_a_comparison_prices_its_test_at_the_level_that_is_asked_for() -> None:
     a, b = np.repeat([1, 0, 1], [30, 20, 50]), np.repeat([0, 1, 1], [30, 20, 50])
-    single = statistics.paired_difference(a, b, np.arange(100))
-    assert statistics.detectable_difference(single, 0.01, 0.6) == statistics.mcnemar_detectable_effect(
-        100, 50, 0.01, 0.6
-    )
-    shares = statistics.paired_difference(a / 2, b, np.arange(100))
-    error = statistics.without_bias(shares.standard_error, shares.df)
+    single = estimates.paired_difference(a, b, np.arange(100))
+    assert estimates.detectable_difference(single, 0.01, 0.6) == estimates.mcnemar_detectable_effect(100, 50, 0.01, 0.6)
+    shares = estimates.paired_difference(a / 2, b, np.arange(100))
+    error = estimates.without_bias(shares.standard_error, shares.df)
     for critical in (None, 4.0):
-        assert statistics.detectable_difference(shares, 0.01, 0.6, critical) == (
-            statistics.minimum_detectable_effect(error, shares.df, 0.01, 0.6, critical)
+        assert estimates.detectable_difference(shares, 0.01, 0.6, critical) == (
+            estimates.minimum_detectable_effect(error, shares.df, 0.01, 0.6, critical)
         )
 
 
@@ -342,7 +340,7 @@ def test_steps_down_from_the_largest_statistic_each_among_those_not_larger() -> 
     sections = [Section(answers(seed, 3, 3, 40, 0.1), np.zeros(40), pairs) for seed in (1, 2)]
     found = max_t(sections, np.random.default_rng(4), draws=199)
     rng = np.random.default_rng(4)
-    null = np.concatenate([statistics_permutation._Dealer(item).draw(199, rng) for item in sections], axis=1)
+    null = np.concatenate([permutation._Dealer(item).draw(199, rng) for item in sections], axis=1)
     seen = abs(np.concatenate(found.statistics))
     single = [(1 + sum(line[k] >= seen[k] * (1 - 1e-9) for line in null)) / 200 for k in range(8)]
     adjusted, floor = np.ones(8), 0.0
@@ -360,7 +358,7 @@ def test_steps_down_from_the_largest_statistic_each_among_those_not_larger() -> 
 def test_null_tables_of_one_model_shuffle_runs_between_its_rows() -> None:
     made = answers(3, 2, 2, 30)
     section = Section({name: made[name] for name in ("v0", "v1")}, np.zeros(30), (("v0", "v1"),))
-    drawn = statistics_permutation._Dealer(section).draw(400, np.random.default_rng(0))
+    drawn = permutation._Dealer(section).draw(400, np.random.default_rng(0))
     runs, possible = np.concatenate([made["v0"], made["v1"]]), set()
     for chosen in itertools.combinations(range(4), 2):
         others = [place for place in range(4) if place not in chosen]
@@ -374,11 +372,11 @@ def test_null_tables_of_one_model_shuffle_runs_between_its_rows() -> None:
 def test_the_critical_value_is_that_of_a_table_in_which_one_row_differs_by_what_is_found() -> None:
     section = Section(answers(5, 3, 3, 60), np.zeros(60), (("v0", "base"), ("v1", "base"), ("v2", "v0")))
     found = max_t([section], draws=4_000)
-    dealer = statistics_permutation._Dealer(section)
+    dealer = permutation._Dealer(section)
     place = int(np.argsort(dealer.errors)[1])
     row, effect = section.pairs[place][0], (found.critical + stats.norm.ppf(0.8)) * dealer.errors[place]
     changed = Section(dict(section.answers) | {row: section.answers[row] + effect}, section.strata, section.pairs)
-    null = statistics_permutation._Dealer(changed).draw(4_000, np.random.default_rng(1)).max(axis=1)
+    null = permutation._Dealer(changed).draw(4_000, np.random.default_rng(1)).max(axis=1)
     assert (null > found.critical).mean() == pytest.approx(0.05, abs=0.02)
     unchanged = dealer.draw(4_000, np.random.default_rng(1)).max(axis=1)
     assert found.critical > np.quantile(unchanged, 0.95)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from reports import statistics
-from reports.statistics import Section, max_t
+from reports.statistics import estimates
+from reports.statistics.estimates import Section, max_t
 
 QUESTIONS = 40
 
@@ -57,10 +57,10 @@ def test_columns_weigh_alike_in_the_statistic() -> None:
     found = max_t([Section(made, strata, (("v1", "base"),))], draws=1).statistics[0][0]
     flat = [np.tile(made["base"][:1].T, (1, 3)).ravel(), made["v1"].T.ravel()]
     names = (np.repeat(np.arange(QUESTIONS), 3), np.tile(np.arange(3), QUESTIONS))
-    result = statistics.paired_difference(flat[1], flat[0], *names, strata=np.repeat(strata, 3))
+    result = estimates.paired_difference(flat[1], flat[0], *names, strata=np.repeat(strata, 3))
     assert found == pytest.approx(result.difference / result.standard_error)
 
 
 def test_every_draw_of_signs_counts() -> None:
     sides = np.tile([0.5, 0.0], 7), np.tile([0.0, 0.5], 7)
-    assert statistics.paired_difference(*sides, np.arange(14)).pvalue == 1
+    assert estimates.paired_difference(*sides, np.arange(14)).pvalue == 1

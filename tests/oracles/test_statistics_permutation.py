@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import statistics
-from reports.statistics import Section, deals, max_t
+from reports.statistics import estimates
+from reports.statistics.estimates import Section, deals, max_t
 
 
 def _runs_only(*rates: list[float]) -> dict[str, np.ndarray]:
@@ -48,17 +48,17 @@ def test_statistic_is_that_of_the_t_test() -> None:
     found = max_t([Section(answers, strata, (("v0", "base"),))], draws=10).statistics[0][0]
     flat = [answers[name].T.ravel() for name in ("v0", "base")]
     names = (np.repeat(np.arange(150), 4), np.tile(np.arange(4), 150))
-    result = statistics.paired_difference(*flat, *names, strata=np.repeat(strata, 4))
+    result = estimates.paired_difference(*flat, *names, strata=np.repeat(strata, 4))
     assert found == pytest.approx(result.difference / result.standard_error)
 
 
 def test_several_rows_have_almost_the_statistics_of_the_t_test_with_pooled_runs() -> None:
     answers = _table(np.random.default_rng(2), 4, 3, 300, 0.02)
     names = {"clusters": np.repeat(np.arange(300), 3), "seeds": np.tile(np.arange(3), 300)}
-    runs = statistics.pooled([statistics.seed_variance(answers[f"v{k}"].T.ravel(), **names) for k in range(4)])
+    runs = estimates.pooled([estimates.seed_variance(answers[f"v{k}"].T.ravel(), **names) for k in range(4)])
     found = max_t([Section(answers, np.zeros(300), _pairs(4))], draws=10).statistics[0]
     for value, (one, other) in zip(found, _pairs(4), strict=True):
-        expected = statistics.paired_difference(answers[one].T.ravel(), answers[other].T.ravel(), **names, runs=runs)
+        expected = estimates.paired_difference(answers[one].T.ravel(), answers[other].T.ravel(), **names, runs=runs)
         assert value == pytest.approx(expected.difference / expected.standard_error, rel=0.1, abs=1e-9)
 
 

@@ -16,8 +16,8 @@ import scipy.stats
 from null_tables import World, differences, permuted
 from numpy.typing import NDArray
 
-from reports import statistics
-from reports.statistics import Answers, PairedDifference
+from reports.statistics import estimates
+from reports.statistics.estimates import Answers, PairedDifference
 
 Floats = NDArray[np.float64]
 LEVEL = 0.05
@@ -77,9 +77,9 @@ def _errors(world: World, tables: int, salt: int) -> Floats:
         pooled = [item.pvalue for item in differences(world, table)]
         own = [item.pvalue for item in differences(world, table, pooled=False)]
         families = (
-            statistics.holm(pooled),
-            statistics.benjamini_hochberg(pooled),
-            statistics.holm(own),
+            estimates.holm(pooled),
+            estimates.benjamini_hochberg(pooled),
+            estimates.holm(own),
             permuted(world, table, rng, DRAWS).adjusted[0],
         )
         hits += [family[null].min() <= LEVEL for family in families]
@@ -94,8 +94,8 @@ def _one_run_errors(tables: int) -> dict[str, float]:
         single = (rng.random((4, 300)) < chance).astype(np.float64)
         several = rng.binomial(4, chance, (4, 300)) / 4
         for place, answers in enumerate((single, several)):
-            tests = [statistics.paired_difference(row, answers[0], np.arange(300)) for row in answers[1:]]
-            hits[place] += statistics.holm([item.pvalue for item in tests]).min() <= LEVEL
+            tests = [estimates.paired_difference(row, answers[0], np.arange(300)) for row in answers[1:]]
+            hits[place] += estimates.holm([item.pvalue for item in tests]).min() <= LEVEL
     return {"McNemar, Holm": hits[0] / tables, "sign flips, Holm": hits[1] / tables}
 
 
@@ -124,7 +124,7 @@ def _found(world: World, tables: int) -> list[tuple[str, float, float]]:
     alphas = (LEVEL, LEVEL / len(world.pairs))
     pilots = [differences(world, world.table(rng), pairs=pairs) for _ in range(tables // 4)]
     effects = [
-        float(np.mean([statistics.detectable_difference(pilot[row], alpha) for pilot in pilots]))
+        float(np.mean([estimates.detectable_difference(pilot[row], alpha) for pilot in pilots]))
         for row in range(len(pairs))
         for alpha in alphas
     ]
@@ -142,7 +142,7 @@ def _found(world: World, tables: int) -> list[tuple[str, float, float]]:
         np.mean([permuted(world, world.table(rng), rng, 10 * DRAWS).critical for _ in range(tables // 40)])
     )
     for row, place in enumerate((1, 5)):
-        effect = float(np.mean([statistics.detectable_difference(pilot[row], critical=critical) for pilot in pilots]))
+        effect = float(np.mean([estimates.detectable_difference(pilot[row], critical=critical) for pilot in pilots]))
         name = f"{kinds[2 * row].partition(',')[0]}, family (permutation)"
         found.append((name, effect, _found_by_permutation(replace(world, effects=(effect,)), tables, place)))
     return found
@@ -160,9 +160,9 @@ def _found_in_one_run(questions: int, samples: int, tables: int) -> tuple[float,
     def test(effect: float) -> PairedDifference:
         chance = 0.1 + 0.7 * rng.random(questions)
         left, right = (rng.binomial(samples, chance + shift) / samples for shift in (effect, 0.0))
-        return statistics.paired_difference(left, right, np.arange(questions), rng=rng)
+        return estimates.paired_difference(left, right, np.arange(questions), rng=rng)
 
-    printed = float(np.mean([statistics.detectable_difference(test(0.0)) for _ in range(tables // 10)]))
+    printed = float(np.mean([estimates.detectable_difference(test(0.0)) for _ in range(tables // 10)]))
     return printed, float(np.mean([test(printed).pvalue <= LEVEL for _ in range(tables)]))
 
 
@@ -188,7 +188,7 @@ def _print_coverage(name: str, rates: Floats, found: Floats, bounds: Bounds) -> 
 
 
 def _binomial(questions: int) -> Floats:
-    ends = [statistics.interval(np.repeat([1, 0], [x, questions - x])) for x in range(questions + 1)]
+    ends = [estimates.interval(np.repeat([1, 0], [x, questions - x])) for x in range(questions + 1)]
     low, high = np.array([item.low for item in ends]), np.array([item.high for item in ends])
     mass = scipy.stats.binom.pmf(np.arange(questions + 1), questions, RATES[:, None])
     found: Floats = (mass * ((low <= RATES[:, None]) & (RATES[:, None] <= high))).sum(axis=1)
@@ -209,7 +209,7 @@ def _covered(questions: int, seeds: int, samples: int, rate: float, tables: int)
         run = np.clip(rate + spread * rng.standard_normal(seeds), 0, 1)
         chance = np.where(rng.random((questions, seeds)) < own, easy, run)
         means = rng.binomial(samples, chance) / samples
-        found = statistics.interval_of(Answers(means, strata, weights, samples * means.size))
+        found = estimates.interval_of(Answers(means, strata, weights, samples * means.size))
         hits += found.low <= truth <= found.high
     return hits / tables
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports import statistics
-from reports.statistics import Answers, Section
+from reports.statistics import estimates
+from reports.statistics.estimates import Answers, Section
 
 Floats = NDArray[np.float64]
 
@@ -67,14 +67,14 @@ class World:
 
 def differences(
     world: World, table: dict[str, Floats], pooled: bool = True, pairs: tuple[tuple[str, str], ...] = ()
-) -> list[statistics.PairedDifference]:
+) -> list[estimates.PairedDifference]:
     """The t tests of a table (all its pairs, or these), as a report makes them."""
     sides = world.arranged(table)
     trained = [side.between for name, side in sides.items() if name != "base"]
-    runs = statistics.pooled(trained) if pooled else None
-    return [statistics.compare(sides[one], sides[other], runs=runs) for one, other in pairs or world.pairs]
+    runs = estimates.pooled(trained) if pooled else None
+    return [estimates.compare(sides[one], sides[other], runs=runs) for one, other in pairs or world.pairs]
 
 
-def permuted(world: World, table: dict[str, Floats], rng: np.random.Generator, draws: int) -> statistics.MaxT:
+def permuted(world: World, table: dict[str, Floats], rng: np.random.Generator, draws: int) -> estimates.MaxT:
     """The permutation test of a table."""
-    return statistics.max_t([Section(table, world.strata, world.pairs)], rng, draws)
+    return estimates.max_t([Section(table, world.strata, world.pairs)], rng, draws)

@@ -1,0 +1,1 @@
+"""Two logs of answers side by side, and many studies in one list."""

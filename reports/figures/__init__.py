@@ -1,0 +1,1 @@
+"""Figures: numbers, drawing, and how to read them."""

@@ -1,0 +1,49 @@
+"""What a figure's module has to say: its numbers, its drawing, and how to read it. The rest is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ilr_bench.storage.files import write_atomic
+from reports.figures.style import house_style, save
+from reports.frames import StudyFrames
+from reports.registry import Report, Settings, always
+
+Numbers = Callable[[StudyFrames], pd.DataFrame]
+Draw = Callable[[pd.DataFrame], Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureReport(Report):
+    """A figure, and the numbers in it."""
+
+    caption: str
+    """How to read it, for somebody who has not read the paper."""
+    numbers: Numbers
+    """Everything that is drawn, as a tidy table: the figure's CSV file."""
+    draw: Draw
+    """The drawing, inside the house style."""
+
+
+def figure_report(
+    name: str,
+    title: str,
+    caption: str,
+    numbers: Numbers,
+    draw: Draw,
+    applies: Callable[[StudyFrames], str | None] = always,
+) -> FigureReport:
+    """A report that writes NAME.csv, .png, .svg and .pdf and returns the picture's path; same records, same bytes."""
+
+    def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
+        table = numbers(frames)
+        write_atomic(out / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        with house_style():
+            return save(draw(table), out / f"{name}.png")
+
+    return FigureReport(name, title, write, applies, caption=caption, numbers=numbers, draw=draw)

@@ -1,0 +1,1 @@
+"""The whole study on one HTML page."""

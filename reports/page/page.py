@@ -1,0 +1,121 @@
+"""The whole study on one page: words, tables, figures, configuration, runs and dialogues, in one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ilr_bench.storage.files import write_atomic
+from reports.figures.report import FigureReport
+from reports.frames import StudyFrames
+from reports.page import dialogues, facts
+from reports.page.descriptions import GLOSSARY, MICRO_SHORTHAND, counted, describe
+from reports.page.figures import page_figure
+from reports.page.findings import findings
+from reports.page.introduction import asked, introduction, is_micro, title
+from reports.registry import REPORTS, Report, Settings
+from reports.tables.averages import averages
+from reports.tables.report import TableReport
+
+LARGEST = 1_950_000
+"""Bytes of the page; dialogues fill what the rest leaves."""
+DIALOGUES = 700_000
+"""Characters of dialogues at most: more than anybody reads."""
+SHOWN = ("base", "grpo", "grpo_matched", "ilr")
+"""Variants whose averages open the page."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One average with its interval, in %."""
+
+    variant: str
+    mean: float
+    low: float
+    high: float
+
+
+def write_page(frames: StudyFrames, out: Path, settings: Settings) -> Path:
+    """Writes report.html; same records and settings, same bytes."""
+    path = out / "report.html"
+    write_atomic(path, render(frames, settings))
+    return path
+
+
+def render(frames: StudyFrames, settings: Settings) -> str:
+    """The page as HTML; everything that models or people wrote is escaped."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.jinja")
+    parts = contents(frames, settings)
+
+    def filled(budget: int) -> str:
+        chosen = dialogues.select(frames, budget)
+        return template.render(**parts, chosen=chosen, data=Markup(embedded(chosen.dialogues)))
+
+    room = LARGEST - len(filled(0).encode())
+    return filled(max(min(DIALOGUES, room), 0))
+
+
+def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:
+    """Everything on the page but the dialogues."""
+    reports = [REPORTS.get(name) for name in REPORTS.names() if name != REPORT.name]
+    reasons = {report.name: report.applies(frames) for report in reports}
+    fitting = [report for report in reports if reasons[report.name] is None]
+    tables = [report.table(frames, settings) for report in fitting if isinstance(report, TableReport)]
+    return {
+        "title": title(frames),
+        "intro": introduction(frames),
+        "findings": findings(tables),
+        "tests": asked(frames),
+        "variants": [(name, describe(config)) for name, config in facts.variant_configs(frames).items()],
+        "levels": levels(frames),
+        "glossary": GLOSSARY,
+        "tables": tables,
+        "figures": [page_figure(report, frames) for report in fitting if isinstance(report, FigureReport)],
+        "left_out": [(report.title, reasons[report.name]) for report in reports if reasons[report.name]],
+        "settings": facts.settings(frames),
+        "run_head": facts.RUN_HEAD,
+        "run_words": facts.RUN_WORDS,
+        "runs": facts.runs(frames),
+        "trials": len(frames.results),
+        "shorthand": MICRO_SHORTHAND if is_micro(frames) else "",
+        "unfinished": frames.unfinished,
+        "versions": facts.versions(frames),
+        "command": frames.study.command,
+        "profile": frames.study.profile,
+        "counted": counted,
+    }
+
+
+def embedded(data: object) -> str:
+    """JSON for a script element: plain ASCII, with nothing in it that could end the element or open another one."""
+    text = json.dumps(data, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def levels(frames: StudyFrames) -> list[tuple[str, str, list[Level]]]:
+    """Model, column and the averages of the best-known variants, for the head of the page."""
+    if frames.samples.empty:
+        return []
+    found = averages(frames)
+    sections: dict[str, list[Level]] = {}
+    for name in SHOWN:
+        for row, cell in found.cells.items():
+            if row.label == name:
+                it = cell.interval
+                sections.setdefault(row.section, []).append(Level(name, 100 * it.mean, 100 * it.low, 100 * it.high))
+    return [(section, found.headline, shown) for section, shown in sections.items()]
+
+
+REPORT = Report("page", "Everything on one page", write_page)

@@ -1,0 +1,1 @@
+"""Tables of accuracies and costs: computed, printed, written in every format."""

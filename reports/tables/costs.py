@@ -1,0 +1,163 @@
+"""Planned against happened: tokens and computing seconds of every trial.
+
+The only report that holds seconds, so the only one whose bytes differ from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.records import JOINT, TrialEntry
+from reports.frames import StudyFrames, total_times
+from reports.page.descriptions import counted
+from reports.registry import Report, Settings
+from reports.tables.writer import Column, Grid, Line, Table, Value, write_table
+
+PLAN = "plan.json"
+TIMED = "timed"
+RECORDED = ("sharing", "analysis", "fusion", "evaluation")
+"""Planned stages whose sampled tokens records state; rankings, abilities and validation are planned only."""
+COLUMNS = (
+    Column("planned_tokens", "Planned tokens"),
+    Column("sampled_tokens", "Sampled tokens"),
+    Column("token_error", "Planned / sampled"),
+    Column("planned_cpu", "Planned CPU s"),
+    Column("spent_cpu", "Spent CPU s"),
+    Column("cpu_error", "Planned / spent"),
+)
+
+
+def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
+    """Writes the table."""
+    return write_table(table(frames), out)
+
+
+def table(frames: StudyFrames) -> Table:
+    """A line per finished trial, and the total of those that were planned."""
+    plan = _plan(frames.folder)
+    planned: Mapping[str, Any] = plan["trials"]
+    found = {entry.folder: entry for entry in reversed(frames.study.trials) if entry.folder in frames.results}
+    bounds = {folder for folder in found if planned.get(folder, {}).get("lengths", plan["lengths"]) != TIMED}
+    numbers = {folder: _numbers(frames, entry, planned[folder]) for folder, entry in found.items() if folder in planned}
+    lines = [
+        Line(
+            "+".join(entry.models),
+            f"{entry.variant}, seed {entry.seed}",
+            _values(numbers[entry.folder], entry.folder in bounds),
+        )
+        for entry in sorted(found.values(), key=frames.study.trials.index)
+        if entry.folder in numbers
+    ]
+    totals = tuple(
+        None
+        if any(one[place] is None for one in numbers.values())
+        else sum(one[place] or 0.0 for one in numbers.values())
+        for place in range(4)
+    )
+    lines.append(Line("all", f"{len(numbers)} trials", _values(totals, not bounds.isdisjoint(numbers))))
+    return Table(
+        name="costs",
+        title="Costs. Planned and happened",
+        about=_lengths(len(bounds & numbers.keys())) + _missing(len(frames.unfinished)),
+        main=Grid("", COLUMNS, tuple(lines), heads=("Models", "Trial")),
+        notes=(
+            "Tokens are those that records state: training and evaluation. Rankings, abilities and validation are "
+            "sampled besides.",
+            "CPU seconds are those of a trial's own process from the start of its work to its end, work that was lost "
+            "to a kill and done again among it; the start of the process, and what trials share, are not.",
+            "Answers of untrained agents are computed once and shared, so a trial that trains nothing may spend less "
+            "than planned.",
+        ),
+    )
+
+
+def applies(frames: StudyFrames) -> str | None:
+    """Why a study has no such table."""
+    if not (frames.folder / PLAN).exists():
+        return f"no {PLAN} (a sweep writes it)"
+    planned = _plan(frames.folder)["trials"]
+    return None if any(folder in planned for folder in frames.results) else f"no finished trial stands in {PLAN}"
+
+
+def _lengths(bounds: int) -> str:
+    timed = "Planned from a timing run with the models as they start"
+    if not bounds:
+        return f"{timed}."
+    return (
+        f"{timed}; for {bounds} trials there was none, and their planned tokens are upper bounds (<=), every turn as "
+        "long as its limit: `ilr-bench plan` before the sweep makes one."
+    )
+
+
+def _missing(trials: int) -> str:
+    return f" Not finished, and not here: {counted(trials, 'trial')}." if trials else ""
+
+
+def _numbers(frames: StudyFrames, entry: TrialEntry, planned: Mapping[str, Any]) -> tuple[float | None, ...]:
+    tokens = float(sum(count for stage, count in planned["tokens"].items() if stage in RECORDED))
+    cpu = float(sum(planned["cpu"].values())) or None
+    return tokens, _sampled(frames, entry), cpu, _spent(frames.folder / entry.folder)
+
+
+def _sampled(frames: StudyFrames, entry: TrialEntry) -> float:
+    """Tokens that the records of a trial state."""
+    together = frames.inference[frames.inference["agent"] == JOINT]
+    answers = sum(int(_mine(frame, entry)["tokens"].sum()) for frame in (frames.samples, together))
+    return float(sum(frames.results[entry.folder].sampled_tokens.values()) + answers)
+
+
+def _mine(frame: pd.DataFrame, entry: TrialEntry) -> pd.DataFrame:
+    same = (frame["variant"] == entry.variant) & (frame["seed"] == entry.seed)
+    return frame[same & (frame["models"] == "+".join(entry.models))]
+
+
+def _spent(folder: Path) -> float | None:
+    """CPU seconds of a trial; None where its timings do not say."""
+    spent = [entry["cpu"] for entry in total_times(folder) or () if "cpu" in entry]
+    return float(sum(spent)) if spent else None
+
+
+def _plan(folder: Path) -> Mapping[str, Any]:
+    path = folder / PLAN
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return {"trials": dict(data["trials"]), "lengths": str(data["lengths"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path}: not a plan ({error}); run the sweep's command again, which writes it anew"
+        ) from error
+
+
+def _values(numbers: tuple[float | None, ...], bound: bool) -> tuple[Value | None, ...]:
+    """`bound`: the planned tokens are an upper bound."""
+    tokens, sampled, cpu, spent = numbers
+    return (
+        Value(f"<= {tokens:,.0f}", "amount", tokens) if bound and tokens is not None else _amount(tokens),
+        _amount(sampled),
+        _ratio(tokens, sampled),
+        _seconds(cpu),
+        _seconds(spent),
+        _ratio(cpu, spent),
+    )
+
+
+def _amount(value: float | None) -> Value | None:
+    return None if value is None else Value(f"{value:,.0f}", "amount", value)
+
+
+def _seconds(value: float | None) -> Value | None:
+    """With a decimal where whole seconds would hide what a ratio is made of."""
+    return None if value is None else Value(f"{value:,.{0 if value >= 10 else 1}f}", "amount", value)
+
+
+def _ratio(planned: float | None, happened: float | None) -> Value | None:
+    return Value(f"{planned / happened:.2f}", "amount", planned / happened) if planned and happened else None
+
+
+REPORT = Report("costs", "Costs", write, applies)
