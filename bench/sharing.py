@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.startup import children_time
 from ilr_bench.core.profiles import profile
 from ilr_bench.models.catalogue import MODELS
-from ilr_bench.storage.folders import read_manifest
+from ilr_bench.storage.files import read_manifest
 from ilr_bench.storage.provenance import same_numbers
 from ilr_bench.storage.records import SampleRecord, StepRecord, read, read_result
 

@@ -17,9 +17,8 @@ from bench.clock import clock_of, fastest
 from bench.results import Row, comparison
 from bench.sampling import NEW_TOKENS, SAMPLES, workloads
 from bench.shapes import PAD, UNKNOWN, make_model
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import VLLM_CACHE, Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.vllm_engine import BLOCK, VllmEngine
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from ilr_bench.core import heartbeat, signals
+from ilr_bench.core import signals
 from ilr_bench.core.errors import MissingInputError, NumericalError
 from ilr_bench.study.launch.scheduler import Event, tell
 
@@ -56,12 +56,12 @@ def wait_for(starts: Path, other: Path, characters: int) -> None:
     """Goes on until another file has grown."""
     count(starts)
     while not other.exists() or len(other.read_text()) < characters:
-        heartbeat.beat()
+        signals.beat()
         time.sleep(0.01)
 
 
 def hang_once(starts: Path) -> None:
-    heartbeat.beat()
+    signals.beat()
     if count(starts) == 0:
         while True:
             time.sleep(0.01)
@@ -121,5 +121,5 @@ def stay_until(gone: Path) -> None:
     """Says on which node it runs, as units of progress that name it, and ends when a file is there."""
     tell(Event("", done=float(os.environ["RAY_RAYLET_PID"])))
     while not gone.exists():
-        heartbeat.beat()
+        signals.beat()
         time.sleep(0.01)

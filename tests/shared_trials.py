@@ -21,7 +21,7 @@ from unittest import mock
 from tiny_trials import tiny_plan
 
 from ilr_bench.core import signals
-from ilr_bench.core.heartbeat import beat
+from ilr_bench.core.signals import beat
 from ilr_bench.learner import grpo
 from ilr_bench.learner.distributed import ALONE, Ranks, launched, leave
 from ilr_bench.method import outcomes

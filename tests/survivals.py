@@ -25,7 +25,7 @@ import ilr_bench.storage.provenance
 import ilr_bench.study.trial
 import ilr_bench.study.trial_state
 from ilr_bench.core import signals
-from ilr_bench.evaluation.journal import Journal
+from ilr_bench.evaluation.batching import Journal
 from ilr_bench.learner.grpo import PolicyUpdater
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study.plan import Plan

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from processes import contents, run_python
 
-from ilr_bench.storage import locks
+from ilr_bench.storage import files
 from ilr_bench.storage.files import write_atomic
 from ilr_bench.storage.store import Artifacts
 
@@ -117,8 +117,8 @@ def test_an_artifact_whose_maker_is_killed_is_left_to_the_next_and_never_read_ha
 
 def test_who_waits_for_an_artifact_says_that_it_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alive = threading.Event()
-    monkeypatch.setattr(locks, "SECONDS_BETWEEN_SIGNS", 0.01)
-    monkeypatch.setattr(locks, "beat", alive.set)
+    monkeypatch.setattr(files, "SECONDS_BETWEEN_SIGNS", 0.01)
+    monkeypatch.setattr(files, "beat", alive.set)
 
     def make(folder: Path) -> None:
         assert alive.wait(timeout=60)

@@ -22,7 +22,7 @@ from bench.results import changes, compare, comparison, unmatched
 from bench.shapes import SIZES, make_model, make_tokenizer
 from ilr_bench.core.errors import MissingInputError, StoreError
 from ilr_bench.grading.math import Grader
-from ilr_bench.storage.folders import digests, write_manifest
+from ilr_bench.storage.files import digests, write_manifest
 
 HEAVY = {"torch", "transformers", "pandas", "trl", "lm_eval", "optuna", "matplotlib"}
 CELL = Cell(("tiny", "tiny"), samples=4, new_tokens=6, questions=2, repeats=1)

@@ -20,9 +20,9 @@ from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.records import SampleRecord, Verdict, read
-from ilr_bench.tasks.base import GROUPS
 from ilr_bench.tasks.benchmarks import Benchmark, Row, expand, get, register
 from ilr_bench.tasks.sources.micro import FAMILIES, benchmark_questions
+from ilr_bench.tasks.types import GROUPS
 
 ANSWER_BENCHMARKS = tuple(name for name in GROUPS["micro"] if name != "micro_code")
 SIX = EvaluationSettings(limit=6)

@@ -12,10 +12,9 @@ from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader, compare_numbers
 from ilr_bench.grading.math_worker import judge
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.base import GROUPS, LETTERS
 from ilr_bench.tasks.benchmarks import Row, get
 from ilr_bench.tasks.data import read_rows
-from ilr_bench.tasks.types import boxed
+from ilr_bench.tasks.types import GROUPS, LETTERS, boxed
 
 pytestmark = pytest.mark.data
 

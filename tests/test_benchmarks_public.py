@@ -19,13 +19,13 @@ from ilr_bench.core.errors import MissingInputError
 from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.base import GROUPS, groups_of, row_count
 from ilr_bench.tasks.benchmarks import Row, expand, get, names
 from ilr_bench.tasks.benchmarks import aime as aime_file
-from ilr_bench.tasks.benchmarks import gpqa_diamond as gpqa_file
+from ilr_bench.tasks.benchmarks import knowledge as gpqa_file
 from ilr_bench.tasks.benchmarks import minerva as minerva_file
 from ilr_bench.tasks.benchmarks import olympiadbench as olympiad_file
 from ilr_bench.tasks.sources import generated
+from ilr_bench.tasks.types import GROUPS, groups_of, row_count
 
 PUBLISHED = tuple(name for name in names() if get(name).data)
 

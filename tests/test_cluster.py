@@ -11,10 +11,9 @@ import pytest
 from tiny_trials import contents, tiny_checkpoints, tiny_plan
 
 from ilr_bench.core.errors import MissingInputError, StoreError
-from ilr_bench.core.interrupt import Interrupt
-from ilr_bench.core.signals import Stopped
+from ilr_bench.core.signals import Interrupt, Stopped
 from ilr_bench.study.launch import ray as rays
-from ilr_bench.study.launch.choice import Execution
+from ilr_bench.study.launch.pool import Execution
 from ilr_bench.study.launch.ray import Ray
 from ilr_bench.study.launch.scheduler import Event, Job, run_jobs
 from ilr_bench.study.sweep import run_sweep

@@ -9,8 +9,7 @@ import pytest
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading import code
-from ilr_bench.grading.code import CodeJudge
-from ilr_bench.grading.code_rules import oracle_of, view_of
+from ilr_bench.grading.code import CodeJudge, oracle_of, view_of
 from ilr_bench.grading.compare_outputs import Comparison, is_floats
 from ilr_bench.grading.sandbox.host import Request
 from ilr_bench.storage.records import Verdict

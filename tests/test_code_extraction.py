@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ilr_bench.grading.code import extract_code
-from ilr_bench.grading.code_extraction import longest_code
+from ilr_bench.grading.code import extract_code, longest_code
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import ablations
 from ilr_bench.core import hardware
 from ilr_bench.core.profiles import MICRO, PAPER, SMALL
-from ilr_bench.generation.sizes import PIECE, VLLM_CACHE
+from ilr_bench.generation.engine import PIECE, VLLM_CACHE
 from ilr_bench.method.difficulty import ranking_batches
 from ilr_bench.method.loop import TRAINED_STAGES
 from ilr_bench.study.cost import gpu_hours, peak_memory, study

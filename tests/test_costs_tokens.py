@@ -23,9 +23,8 @@ from ilr_bench.study.cost.fits import GIB, Room
 from ilr_bench.study.cost.state import states
 from ilr_bench.study.cost.study import StudyCost, study_cost
 from ilr_bench.study.jobs import timing_jobs
-from ilr_bench.study.launch.choice import Execution
 from ilr_bench.study.launch.local import Local
-from ilr_bench.study.launch.pool import Crew
+from ilr_bench.study.launch.pool import Crew, Execution
 from ilr_bench.study.launch.scheduler import Failure, Job
 from ilr_bench.study.plan import Plan, plan_study
 from ilr_bench.study.sweep import run_sweep

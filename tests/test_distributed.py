@@ -27,10 +27,10 @@ from tiny_models import PAD, tiny_model
 from tiny_trials import tiny_checkpoints
 
 from ilr_bench.cli.train import train
-from ilr_bench.core import heartbeat
+from ilr_bench.core import signals
 from ilr_bench.core.config import SamplingSettings
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.heartbeat import beat
+from ilr_bench.core.signals import beat
 from ilr_bench.generation.engine import Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.learner.distributed import ALONE, PATIENCE, Ranks, _Call, launched
@@ -179,7 +179,7 @@ def test_work_that_fails_is_not_said_to_be_done(monkeypatch: pytest.MonkeyPatch)
 
 def test_one_process_hears_its_own_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
-    monkeypatch.setattr(heartbeat, "_listener", lambda: heard.append(1))
+    monkeypatch.setattr(signals, "_listener", lambda: heard.append(1))
     assert ALONE.first(beat) is None
     assert heard == [1]
 

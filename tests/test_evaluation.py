@@ -22,10 +22,8 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.core.errors import ConfigurationError, StoreError
-from ilr_bench.evaluation.batching import Asked, complete, plan_batches
-from ilr_bench.evaluation.journal import NO_LOGPROBS, Journal
-from ilr_bench.evaluation.progress import Lines
-from ilr_bench.evaluation.runner import BenchmarkExam, evaluate, run_exams
+from ilr_bench.evaluation.batching import NO_LOGPROBS, Asked, Journal, complete, plan_batches
+from ilr_bench.evaluation.runner import BenchmarkExam, Lines, evaluate, run_exams
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.engine import Completion, Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ilr_bench.grading.code import extract_code
 from ilr_bench.prompts import STYLES, Kind, solo_forms
 from ilr_bench.prompts.fewshot_examples import CHOICES, FORMULAS, PROGRAMS
-from ilr_bench.tasks.base import GROUPS
 from ilr_bench.tasks.benchmarks import get
+from ilr_bench.tasks.types import GROUPS
 
 KINDS: tuple[Kind, ...] = ("answer", "choice", "code", "function")
 CHAT, FEWSHOT, MICRO = (solo_forms(STYLES.get(name)) for name in ("chat", "fewshot", "micro"))

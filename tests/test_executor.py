@@ -13,11 +13,9 @@ import jobs
 import pytest
 
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.interrupt import Interrupt, interruptible
-from ilr_bench.core.signals import Stopped
-from ilr_bench.study.launch.choice import Execution, gpu_sets, visible_gpus
+from ilr_bench.core.signals import Interrupt, Stopped, interruptible
 from ilr_bench.study.launch.local import Local
-from ilr_bench.study.launch.pool import FAILURES, hired
+from ilr_bench.study.launch.pool import FAILURES, Execution, gpu_sets, hired, visible_gpus
 from ilr_bench.study.launch.scheduler import Event, Failure, Job, run_jobs
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ilr_bench.generation import sampling
 from ilr_bench.generation.sampling import BLOCK, LARGE_VOCABULARY, draw, uniforms
-from ilr_bench.generation.vllm_drawing import Draws
+from ilr_bench.generation.vllm_engine import Draws
 
 
 def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:

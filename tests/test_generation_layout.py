@@ -14,10 +14,10 @@ from tiny_models import PAD, VOCABULARY, tiny_model
 from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.generation import layout
+from ilr_bench.generation import prefix_attention
 from ilr_bench.generation.engine import Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.generation.layout import LEAST_SAVED, lay
+from ilr_bench.generation.prefix_attention import LEAST_SAVED, lay
 from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
 from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
 
@@ -33,7 +33,7 @@ def opened(count: int, common: int, seed: int = 0) -> list[tuple[int, ...]]:
 @given(st.lists(st.lists(st.integers(0, 2), max_size=8), min_size=1, max_size=8), st.booleans())
 def test_every_prompt_can_be_read_back(prompts: list[list[int]], share: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "LEAST_SAVED", 1 if share else 10**6)
+        patch.setattr(prefix_attention, "LEAST_SAVED", 1 if share else 10**6)
         laid = lay(prompts)
     for prompt, row in zip(prompts, laid.places, strict=True):
         path = row[: len(prompt)]
@@ -57,7 +57,7 @@ def test_sampling_with_a_shared_beginning_gives_the_same_tokens(kind: Any, monke
     engine = TransformersEngine(model, (), PAD, str)
     found = engine.sample(Request(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
     shared, begun = fed[0], len(fed)
-    monkeypatch.setattr(layout, "LEAST_SAVED", 10**6)
+    monkeypatch.setattr(prefix_attention, "LEAST_SAVED", 10**6)
     plain = engine.sample(Request(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
     assert shared < 90 + 8 * 13 < 6 * 90 < fed[begun]
     for one, other in zip(chain(*found), chain(*plain), strict=True):
@@ -83,7 +83,7 @@ def test_an_update_with_a_shared_beginning_has_the_same_gradients(
     base, taught = tiny_model(scale=0.1), turns(opened(5, 80))
     found = []
     for least in (1, 10**6):
-        monkeypatch.setattr(layout, "LEAST_SAVED", least)
+        monkeypatch.setattr(prefix_attention, "LEAST_SAVED", least)
         updater = PolicyUpdater(to_train(base, settings), "A", settings, 10, 8, 1.0)
         found.append(gradients_of(updater, taught))
     assert_same(*found)

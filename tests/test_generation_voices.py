@@ -11,10 +11,10 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.generation import hf_engine
+from ilr_bench.generation.dispatch import sample_all
 from ilr_bench.generation.engine import Completion, Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.multi_lora import Voices
-from ilr_bench.generation.side_by_side import sample_all
 from ilr_bench.models.lora import AdapterView, attach_lora
 
 LORA = UpdateSettings(adapter="lora", lora_rank=4)

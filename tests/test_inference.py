@@ -17,8 +17,7 @@ from ilr_bench.evaluation.joint import converse, elect, infer
 from ilr_bench.grading.math import Grader
 from ilr_bench.method.idea3 import Table
 from ilr_bench.storage.records import JOINT, InferenceRecord, Verdict, read
-from ilr_bench.tasks.base import BENCHMARKS, Benchmark, Row
-from ilr_bench.tasks.types import Question
+from ilr_bench.tasks.types import BENCHMARKS, Benchmark, Question, Row
 
 ROWS = (Row("q0", "1+1", "2"), Row("q1", "2+1", "3"))
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import run_python
 
-from ilr_bench.grading.sandbox import host, isolation, kernel, landlock, wire
+from ilr_bench.grading.sandbox import host, isolation, wire
 from ilr_bench.grading.sandbox.host import Ended, Jail, JailError, Request
 from ilr_bench.grading.sandbox.program import THREADS
 from ilr_bench.grading.sandbox.wire import DEEPEST, decode, encode
@@ -133,7 +133,7 @@ def test_a_reply_that_is_too_long_is_a_failure(jail: Jail) -> None:
 
 
 def test_the_second_wall_stands_where_the_kernel_has_it(jail: Jail) -> None:
-    assert jail.protection == ("namespaces+landlock" if landlock.version() else "namespaces")
+    assert jail.protection == ("namespaces+landlock" if isolation.version() else "namespaces")
 
 
 def test_a_kernel_that_refuses_is_named_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_library_that_nobody_can_read_is_named(tmp_path: Path) -> None:
 
 def test_a_call_that_the_kernel_refuses_is_named() -> None:
     with pytest.raises(OSError, match=r"mount of nothing on /nowhere: .*\(E[A-Z]+\)"):
-        kernel.mount("x", "/nowhere", "nothing", 0)
+        isolation.mount("x", "/nowhere", "nothing", 0)
 
 
 def test_without_a_jail_limits_remain_and_nothing_else() -> None:

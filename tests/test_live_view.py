@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 from study_folders import step_record, write_steps, write_trial
 
-from ilr_bench.study.launch.live_view import JobLine, View, duration, render
-from ilr_bench.study.launch.progress import SweepProgress
+from ilr_bench.study.launch.progress import JobLine, SweepProgress, View, duration, render
 from ilr_bench.study.launch.scheduler import Event
 
 TRIALS = [f"trials/ilr-A+B-{seed}-{seed:012x}" for seed in range(30)]

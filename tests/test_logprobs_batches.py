@@ -9,8 +9,7 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from ilr_bench.learner.heads import logprobs_of
-from ilr_bench.learner.logprobs import micro_batches, smaller, turn_logprobs
+from ilr_bench.learner.logprobs import logprobs_of, micro_batches, smaller, turn_logprobs
 
 
 @dataclass(frozen=True)

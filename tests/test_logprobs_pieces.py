@@ -12,9 +12,9 @@ from torch import nn
 from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner import heads
+from ilr_bench.learner import logprobs
 from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
-from ilr_bench.learner.heads import head_apart
+from ilr_bench.learner.logprobs import head_apart
 
 
 def turns() -> list[TrainedTurn]:
@@ -53,8 +53,8 @@ def test_an_update_in_pieces_has_the_same_gradients(
     base, taught = tiny_model("qwen2", scale=0.1), turns()
     found, sizes = [], []
     for large in (1, 2**40):
-        monkeypatch.setattr(heads, "LARGE", large)
-        monkeypatch.setattr(heads, "PIECE", 3 * len(VOCABULARY) + 1)
+        monkeypatch.setattr(logprobs, "LARGE", large)
+        monkeypatch.setattr(logprobs, "PIECE", 3 * len(VOCABULARY) + 1)
         model = to_train(base, settings)
         updater = PolicyUpdater(model, "A", settings, 10, 8, temperature)
         sizes.append(largest_output(model.get_output_embeddings()))
@@ -65,11 +65,11 @@ def test_an_update_in_pieces_has_the_same_gradients(
 
 def test_few_logits_and_heads_that_scale_or_cap_them_are_computed_whole() -> None:
     model = tiny_model()
-    enough = -(-heads.LARGE // model.config.vocab_size)
-    assert heads.in_pieces(model, enough)
-    assert not heads.in_pieces(model, enough - 1)
+    enough = -(-logprobs.LARGE // model.config.vocab_size)
+    assert logprobs.in_pieces(model, enough)
+    assert not logprobs.in_pieces(model, enough - 1)
     model.config.model_type = "gemma2"
-    assert not heads.in_pieces(model, enough)
+    assert not logprobs.in_pieces(model, enough)
 
 
 def test_the_head_apart_computes_the_logits_and_is_put_back() -> None:

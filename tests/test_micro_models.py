@@ -26,8 +26,7 @@ from ilr_bench.models.micro.corpus import (
     systematic_mistake,
 )
 from ilr_bench.models.micro.pretrain import tokenize, tokenize_lines
-from ilr_bench.tasks.sources.micro import benchmark_questions, load, read_tape
-from ilr_bench.tasks.sources.micro_split import split_of
+from ilr_bench.tasks.sources.micro import benchmark_questions, load, read_tape, split_of
 
 SMALL = CorpusSettings(sums=40, reviews=40, solutions=60, analyses=30, fusions=30, rankings=10, programs=10, pool=60)
 FLAWLESS = Habits(weak=(), slip=0.0)

@@ -14,7 +14,7 @@ from ilr_bench.method.interaction import Mode
 from ilr_bench.method.rewards import right_steps
 from ilr_bench.prompts.micro import MicroStyle
 from ilr_bench.tasks.sources import micro
-from ilr_bench.tasks.sources.micro_code import code_stream
+from ilr_bench.tasks.sources.micro import code_stream
 
 STYLE = MicroStyle()
 EVALUATED = {family: micro.benchmark_questions(family, 220) for family in micro.FAMILIES}

@@ -17,10 +17,18 @@ from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputErro
 from ilr_bench.generation.engine import Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
-from ilr_bench.models.loading import folder_hash, load_model, load_twins, load_weights, save_prepared, save_weights
+from ilr_bench.models.catalogue import prepare_once
+from ilr_bench.models.loading import (
+    CHECK_FILE,
+    folder_hash,
+    load_model,
+    load_tokenizer,
+    load_twins,
+    load_weights,
+    save_prepared,
+    save_weights,
+)
 from ilr_bench.models.lora import AdapterView, attach_lora
-from ilr_bench.models.prepared import prepare_once
-from ilr_bench.models.tokenizers import CHECK_FILE, load_tokenizer
 
 LORA = UpdateSettings(adapter="lora", lora_rank=4, learning_rate=1e-2, warmup_steps=0)
 IDS = torch.arange(4, 16)[None]

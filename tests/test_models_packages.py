@@ -14,10 +14,9 @@ from ilr_bench.cli.models import models
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.generation.engine import Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.models import gguf, licences, sources
-from ilr_bench.models.catalogue import MODELS
+from ilr_bench.models import catalogue, gguf, sources
+from ilr_bench.models.catalogue import MODELS, file_hash
 from ilr_bench.models.loading import LoadedModel, load_model
-from ilr_bench.models.prepared import file_hash
 
 
 def test_a_missing_package_names_the_command_that_installs_it() -> None:
@@ -36,16 +35,16 @@ def test_listing_models_needs_no_package(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_licence_has_to_be_accepted_on_every_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))
-    monkeypatch.setenv(licences.VARIABLE, "")
+    monkeypatch.setenv(catalogue.VARIABLE, "")
     entry = MODELS.get("gemma3-270m")
     for _ in ("absent", "prepared"):
         with pytest.raises(ConfigurationError, match=r"ai\.google\.dev/gemma/terms, then add --accept-licence gemma"):
             load_model("gemma3-270m")
         entry.folder().mkdir(parents=True, exist_ok=True)
-    licences.accept(["gemma"])
+    catalogue.accept(["gemma"])
     assert entry.prepare() == entry.folder()
     with pytest.raises(ConfigurationError, match="known licences are gemma"):
-        licences.accept(["gema"])
+        catalogue.accept(["gema"])
 
 
 def test_models_are_listed_with_what_they_need(
@@ -121,7 +120,7 @@ def test_the_conversion_writes_what_it_wrote_when_real_results_were_made(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where this fails, results change: say so in the change log, then pin the new bytes."""
-    monkeypatch.setenv(licences.VARIABLE, "gemma")
+    monkeypatch.setenv(catalogue.VARIABLE, "gemma")
     loaded = real_model(name)
     written = (file_hash(loaded.folder / "model.safetensors"), file_hash(loaded.folder / "tokenizer.json"))
     assert written == PINNED[name]
@@ -129,7 +128,7 @@ def test_the_conversion_writes_what_it_wrote_when_real_results_were_made(
 
 @pytest.mark.slow
 def test_gemma_starts_every_text_and_ends_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(licences.VARIABLE, "gemma")
+    monkeypatch.setenv(catalogue.VARIABLE, "gemma")
     loaded = real_model("gemma3-270m")
     assert loaded.tokenizer("7 + 5 =").input_ids[0] == loaded.tokenizer.bos_token_id
     assert loaded.tokenizer.convert_ids_to_tokens(list(loaded.end_ids)) == ["<eos>", "<end_of_turn>"]

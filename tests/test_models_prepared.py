@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.models.prepared import LISTING, prepare_once
+from ilr_bench.models.catalogue import LISTING, prepare_once
 
 
 def make(folder: Path) -> None:

@@ -21,10 +21,9 @@ from ilr_bench.core.config import CriticSettings, UpdateSettings, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.validation import validate
-from ilr_bench.learner.gae import generalised_advantages, whitened
 from ilr_bench.learner.grpo import TrainedTurn
 from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
-from ilr_bench.learner.ppo import PpoUpdater, clipped_value_loss
+from ilr_bench.learner.ppo import PpoUpdater, clipped_value_loss, generalised_advantages, whitened
 from ilr_bench.storage.records import StepRecord, read
 
 LONGEST = 8

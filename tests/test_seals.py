@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ilr_bench.core.errors import StoreError
-from ilr_bench.evaluation.journal import NO_LOGPROBS, Journal
+from ilr_bench.evaluation.batching import NO_LOGPROBS, Journal
 from ilr_bench.generation.engine import Completion
 from ilr_bench.storage.checkpoints import save_checkpoint
 from ilr_bench.storage.files import as_noted, write_noted

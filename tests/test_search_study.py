@@ -14,7 +14,7 @@ from tiny_trials import SETTINGS, contents, tiny_checkpoints
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.study.launch import pool
-from ilr_bench.study.launch.choice import Execution
+from ilr_bench.study.launch.pool import Execution
 from ilr_bench.study.launch.scheduler import Ended
 from ilr_bench.study.search.planned import SearchOptions, plan_search
 from ilr_bench.study.search.running import run_search

@@ -18,9 +18,8 @@ from tiny_trials import contents, run_plan, tiny_plan
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.engine import VLLM_CACHE, Completion, Request, SamplingOptions
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.generation.sizes import VLLM_CACHE
 from ilr_bench.generation.vllm_engine import VllmEngine
 from ilr_bench.models.loading import load_weights, save_prepared, save_weights
 from ilr_bench.models.lora import attach_lora

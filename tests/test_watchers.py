@@ -14,7 +14,7 @@ from study_folders import both, finish, lines, step_record, write_steps, write_t
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
-from ilr_bench.storage.following import Follower
+from ilr_bench.storage.records import Follower
 from ilr_bench.study.tracking import make_loggers
 from ilr_bench.study.tracking.scalars import step_scalars
 from ilr_bench.study.tracking.study_log import StudyLog

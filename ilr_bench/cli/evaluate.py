@@ -10,7 +10,7 @@ import typer
 from ilr_bench.cli.app import app, say_rows
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.hardware import yield_idle_cores
-from ilr_bench.models.licences import AcceptLicence, accept
+from ilr_bench.models.catalogue import AcceptLicence, accept
 
 EXAMPLES = """Examples:
 

@@ -24,7 +24,7 @@ def benchmarks(
     exceptions: Annotated[bool, typer.Option("--exceptions", help="Only the questions graded amiss, and why.")] = False,
 ) -> None:
     """Lists the benchmarks: name, rows, kind, subject, groups, exceptions (golds graded amiss), data, what they ask."""
-    from ilr_bench.tasks.base import get, groups_of, names, row_count
+    from ilr_bench.tasks.types import get, groups_of, names, row_count
 
     with fail_in_one_line():
         every = [get(name) for name in names()]

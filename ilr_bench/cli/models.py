@@ -10,7 +10,7 @@ from ilr_bench.core.console import fail_in_one_line, note
 def models() -> None:
     """Lists the models that can be named: what they are, where they come from, licence, whether they are ready."""
     from ilr_bench.models.catalogue import MODELS, cache_folder
-    from ilr_bench.models.hub import HUB_MODELS, is_downloaded
+    from ilr_bench.models.sources import HUB_MODELS, is_downloaded
 
     with fail_in_one_line():
         rows = [("name", "what it is", "comes from", "licence", "on this machine")]

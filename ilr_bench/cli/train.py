@@ -10,7 +10,7 @@ import typer
 
 from ilr_bench.cli.app import app
 from ilr_bench.core.console import fail_in_one_line
-from ilr_bench.models.licences import AcceptLicence, accept
+from ilr_bench.models.catalogue import AcceptLicence, accept
 
 
 @app.command()
@@ -39,7 +39,7 @@ def train(
 
     Under `accelerate launch` the processes share the training (docs/scaling.md).
     """
-    from ilr_bench.study.launch.choice import Execution
+    from ilr_bench.study.launch.pool import Execution
     from ilr_bench.study.plan import parse_overrides, plan_study
     from ilr_bench.study.sweep import finish, how_to_continue, recorded_command, run_sweep, split
 

@@ -1,12 +1,12 @@
-"""A wish to stop, by SIGTERM or SIGINT: noted when it comes, acted upon where everything is on the disk.
-
-Whoever runs for long looks here between its steps. A process that never calls `install` is never asked to stop
-this way: its signals do what they always do.
-"""
+"""Asking a process to stop, stopping a worker's children, and the heartbeat that says a worker is alive."""
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from ilr_bench.core.errors import IlrError
@@ -54,3 +54,62 @@ def stop_here(where: str) -> None:
 def _note(number: int, frame: FrameType | None) -> None:
     global _received
     _received = signal.Signals(number)
+
+
+class Interrupt:
+    """Which signal has come, and a descriptor that becomes readable when one does."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._reader, self._writer = os.pipe()
+
+    def fileno(self) -> int:
+        """For `select` and the like."""
+        return self._reader
+
+    def come(self, number: int) -> None:
+        """Notes a signal; raises KeyboardInterrupt if it is not the first."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+        os.write(self._writer, b".")
+
+    def close(self) -> None:
+        """Gives the descriptors back."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt | None]:
+    """Has SIGINT and SIGTERM noted while it lasts; None outside the main thread, which alone may handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    interrupt = Interrupt()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupt.come(number)
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        interrupt.close()
+
+
+_listener: Callable[[], None] | None = None
+
+
+def beat() -> None:
+    """Says that this process still gets on with its work; cheap enough for every batch."""
+    if _listener is not None:
+        _listener()
+
+
+def listen(listener: Callable[[], None]) -> None:
+    """Has every sign of life passed to `listener`."""
+    global _listener
+    _listener = listener

@@ -29,8 +29,7 @@ from ilr_bench.prompts import Kind, PromptStyle, solo_forms
 from ilr_bench.prompts.baselines import rival_wordings
 from ilr_bench.storage.files import as_noted, write_noted
 from ilr_bench.storage.records import JOINT, InferenceRecord, Verdict, read, to_line
-from ilr_bench.tasks.base import Benchmark, Row, expand, get
-from ilr_bench.tasks.types import Question
+from ilr_bench.tasks.types import Benchmark, Question, Row, expand, get
 
 KINDS: tuple[Kind, ...] = ("answer", "choice")
 

@@ -32,7 +32,7 @@ from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.engine import Completion, SamplingOptions
 from ilr_bench.prompts import solo_forms
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.base import Benchmark, Row
+from ilr_bench.tasks.types import Benchmark, Row
 
 METRIC = "accuracy"
 FILTER = "all"

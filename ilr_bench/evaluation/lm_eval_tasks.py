@@ -24,8 +24,7 @@ from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.evaluation.lm_eval_model import AgentLM, quiet, run_tasks, sample_log, until_stop
-from ilr_bench.evaluation.progress import Watcher
-from ilr_bench.evaluation.runner import Answers
+from ilr_bench.evaluation.runner import Answers, Watcher
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.engine import Completion, SamplingOptions
 from ilr_bench.storage.records import SampleRecord, Verdict

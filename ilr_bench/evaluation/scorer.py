@@ -14,7 +14,7 @@ from ilr_bench.grading.expressions import ProgramRunner, extract_program
 from ilr_bench.grading.math import Grader, own_answer
 from ilr_bench.prompts import solo_forms
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.base import Benchmark, Row
+from ilr_bench.tasks.types import Benchmark, Row
 
 
 class Judgement(NamedTuple):

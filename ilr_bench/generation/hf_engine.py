@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ilr_bench.core.heartbeat import beat
+from ilr_bench.core.signals import beat
 from ilr_bench.generation.engine import Completion, Request, SamplingOptions, check_request
 from ilr_bench.generation.multi_lora import Voices
 from ilr_bench.generation.onednn_linear import fast_linears

@@ -1,4 +1,9 @@
-"""Sampling by vLLM in the trainer's own process: it sleeps while the model trains, and samples from its weights.
+"""Drawing inside vLLM as the transformers engine draws: the same random numbers, all rows of a step in one call.
+
+vLLM's own seeded draws make a call for every row. Here a row needs one number a step, and its log-probability comes
+with the draw. vLLM is told to take the likeliest token, and finds the drawn one to be it.
+
+Sampling by vLLM in the trainer's own process: it sleeps while the model trains, and samples from its weights.
 
 vLLM holds a copy of the weights in its own layout. The copy is made again before the first sampling after any change,
 so the tokens always come from the model as it stands. A row draws the same random numbers in either engine: whatever
@@ -23,11 +28,72 @@ from torch import Tensor, distributed
 from transformers.core_model_loading import revert_weight_conversion
 
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
-from ilr_bench.core.heartbeat import beat
-from ilr_bench.generation.engine import Completion, Request, SamplingOptions, check_request
-from ilr_bench.generation.sizes import VLLM_CACHE
-from ilr_bench.generation.vllm_drawing import Draws, processor
+from ilr_bench.core.signals import beat
+from ilr_bench.generation.engine import VLLM_CACHE, Completion, Request, SamplingOptions, check_request
+from ilr_bench.generation.sampling import draw, uniforms
 from ilr_bench.models.lora import AdapterView
+
+
+class Draws:
+    """What the rows of one call draw, step by step."""
+
+    def __init__(self) -> None:
+        """Rows come with `begin`."""
+        self.temperature = 0.0
+        self.uniforms = self.logprobs = torch.zeros(0, 0)
+
+    def begin(
+        self,
+        names: Sequence[tuple[int, int, int]],
+        temperature: float,
+        limit: int,
+        device: Any,
+    ) -> None:
+        """names[i] names the stream of row i; `limit`: most tokens of a row."""
+        self.temperature = temperature
+        self.uniforms = torch.from_numpy(uniforms(names, limit)).to(device)
+        self.logprobs = torch.zeros(len(names), limit, device=device)
+
+    def take(self, logits: Tensor, places: list[int], steps: list[int]) -> Tensor:
+        """(rows,) next tokens of the rows at `places`, whose tokens so far are `steps`; keeps their log-probabilities.
+
+        A row that is asked for the same step again gets the same token.
+        """
+        at = torch.tensor(places, device=logits.device), torch.tensor(steps, device=logits.device)
+        chosen, logprobs = draw(logits, self.temperature, self.uniforms[at])
+        self.logprobs[at] = logprobs
+        return chosen
+
+
+def processor(draws: Draws) -> type:
+    """The class through which vLLM (model runner V1) asks `draws` for the rows whose places `extra_args` tell."""
+    # Imported with vLLM, which is not everywhere and takes seconds.
+    from vllm.v1.sample.logits_processor import LogitsProcessor, process_dict_updates
+
+    class Drawn(LogitsProcessor):  # type: ignore[misc]
+        def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:
+            self.rows: dict[int, tuple[int, list[int]]] = {}
+
+        def is_argmax_invariant(self) -> bool:
+            return False
+
+        def update_state(self, batch_update: Any) -> None:
+            process_dict_updates(
+                self.rows,
+                batch_update,
+                lambda params, _, said: (params.extra_args["row"], said) if params.extra_args else None,
+            )
+
+        def apply(self, logits: Tensor) -> Tensor:
+            if self.rows:
+                slots = list(self.rows)
+                places, said = zip(*self.rows.values(), strict=True)
+                chosen = draws.take(logits[slots], list(places), [len(tokens) for tokens in said])
+                logits[slots, chosen] = torch.inf
+            return logits
+
+    return Drawn
+
 
 SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # weights are handed over inside this process

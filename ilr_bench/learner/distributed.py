@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, distributed
 
-from ilr_bench.core import heartbeat
+from ilr_bench.core import signals
 from ilr_bench.core.errors import ConfigurationError, IlrError
 from ilr_bench.core.signals import Stopped
 
@@ -125,11 +125,11 @@ class Ranks:
         if self.size == 1:
             yield
             return
-        heartbeat.listen(_Meetings(self, time.monotonic()))
+        signals.listen(_Meetings(self, time.monotonic()))
         try:
             yield
         finally:
-            heartbeat.listen(_nothing)
+            signals.listen(_nothing)
         self.gather(DONE)
 
     def wait(self) -> None:

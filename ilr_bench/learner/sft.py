@@ -22,9 +22,8 @@ from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
 from ilr_bench.learner.grpo import training_mode
 from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
-from ilr_bench.models.catalogue import cache_folder
+from ilr_bench.models.catalogue import cache_folder, prepare_once
 from ilr_bench.models.loading import LoadedModel, computing_device, load_model, locate, save_prepared
-from ilr_bench.models.prepared import prepare_once
 from ilr_bench.prompts import STYLES, PromptStyle
 from ilr_bench.storage.files import write_atomic
 from ilr_bench.storage.provenance import determinants

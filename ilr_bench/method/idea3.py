@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ilr_bench.core.config import SamplingSettings, Stage
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent, Prompt
+from ilr_bench.generation.dispatch import sample_all
 from ilr_bench.generation.engine import Completion, Request, SamplingOptions
-from ilr_bench.generation.side_by_side import sample_all
 from ilr_bench.prompts.baselines import rival_wordings
 from ilr_bench.prompts.style import Mode
 from ilr_bench.tasks.types import Question

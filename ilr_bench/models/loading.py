@@ -1,9 +1,16 @@
-"""From a model's name to weights in memory: prepared folders, any local folder, GGUF files, hub names."""
+"""Tokenizers are reloaded as they were saved, or not at all.
+
+`AutoTokenizer` rebuilds the pre-tokenizer of some architectures without a word, which changes token ids; so the
+saved pipeline is read by the plain class, and its ids are compared with those it gave when it was saved.
+
+From a model's name to weights in memory: prepared folders, any local folder, GGUF files, hub names.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +20,60 @@ import safetensors.torch
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError
-from ilr_bench.models.catalogue import MODELS, cache_folder
+from ilr_bench.models.catalogue import MODELS, cache_folder, conversion, file_hash, prepare_once
 from ilr_bench.models.gguf import convert_gguf
 from ilr_bench.models.lora import AdapterView, attach_lora
-from ilr_bench.models.prepared import conversion, file_hash, prepare_once
-from ilr_bench.models.tokenizers import load_tokenizer, write_check
 from ilr_bench.storage.files import explained
+
+CHECK_FILE = "tokenizer_check.json"
+PROBES = (
+    "3 + 14 = 17",
+    "  two spaces  12 and\ttabs\n\nlines\n",
+    "a) b) 007 1,234.5 $9.99 50%",
+    "The answer is \\boxed{\\frac{1}{2}}. It's done!",
+    "if x:\n    return x*2-1",
+    "ä ß 数 😀",
+)
+"""Texts on which pre-tokenizers are known to differ: digits, runs of spaces, punctuation, other scripts."""
+
+
+def write_check(tokenizer: Any, folder: Path) -> None:
+    """Notes the ids of some texts beside a saved tokenizer."""
+    ids = {text: _token_ids(tokenizer, text) for text in PROBES}
+    (folder / CHECK_FILE).write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer saved in a folder; raises StoreError where it does not give the ids it was saved with."""
+    saved = folder / "tokenizer.json"
+    if not saved.exists():
+        return AutoTokenizer.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    noted = folder / CHECK_FILE
+    if noted.exists():
+        expected: dict[str, list[int]] = json.loads(noted.read_text(encoding="utf-8"))
+    else:
+        pipeline = Tokenizer.from_file(str(saved))
+        expected = {text: pipeline.encode(text, add_special_tokens=False).ids for text in PROBES}
+    for text, ids in expected.items():
+        if _token_ids(tokenizer, text) != ids:
+            raise StoreError(
+                f"the tokenizer in {folder} gives other ids for {text!r} than when it was saved; "
+                "delete the folder and prepare it again"
+            )
+    return tokenizer
+
+
+def _token_ids(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
 
 _FULL, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
 _CONTENT = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")

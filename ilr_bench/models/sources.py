@@ -1,4 +1,4 @@
-"""Real models whose weights a package registry delivers: GGUF files inside packages that are never imported."""
+"""Where real models come from: packages that hold weights, and the hub."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import MissingInputError
-from ilr_bench.models import licences
-from ilr_bench.models.catalogue import MODELS, ModelEntry, cache_folder
-from ilr_bench.models.prepared import conversion, file_hash
+from ilr_bench.models import catalogue
+from ilr_bench.models.catalogue import MODELS, ModelEntry, cache_folder, conversion, file_hash
 
 TURNS = (
     "{{ bos_token }}{% for message in messages %}<start_of_turn>"
@@ -54,7 +53,7 @@ class Packaged:
     def require(self) -> None:
         """Raises IlrError where its licence is not accepted, or the package is missing and nothing is prepared."""
         if self.licence:
-            licences.require(self.licence, self.name)
+            catalogue.require(self.licence, self.name)
         if not self.folder.exists():
             self.files()
 
@@ -147,3 +146,31 @@ MODELS.add(
         "Gemma terms of use (--accept-licence gemma)",
     ),
 )
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model under its hub name, which is its name in a configuration too."""
+
+    name: str
+    summary: str
+    licence: str
+
+
+HUB_MODELS = (
+    HubModel(
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "Llama 3.1, 8.0B (the paper's Group1 and Group2)",
+        "Llama 3.1 Community License (accepted on the hub)",
+    ),
+    HubModel("Qwen/Qwen2.5-7B-Instruct", "Qwen2.5, 7.6B (the paper's Group1 and Group3)", "Apache-2.0"),
+    HubModel("Qwen/Qwen2.5-14B-Instruct", "Qwen2.5, 14.8B (the paper's Group2 and Group3)", "Apache-2.0"),
+)
+
+
+def is_downloaded(name: str) -> bool:
+    """Whether the hub's own cache on this machine holds the model's configuration."""
+    # Takes a moment to import, and most commands need none of it.
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)

@@ -10,8 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ilr_bench.storage.files import explained
-from ilr_bench.storage.folders import is_intact, publish, remove
+from ilr_bench.storage.files import explained, is_intact, publish, remove
 
 _log = logging.getLogger(__name__)
 

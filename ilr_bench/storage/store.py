@@ -21,18 +21,21 @@ from filelock import FileLock, Timeout
 
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import StoreError
-from ilr_bench.storage.files import explained, note_name, sync, write_atomic
-from ilr_bench.storage.folders import (
+from ilr_bench.storage.files import (
     MANIFEST,
     copy_content,
     digests,
+    explained,
+    held,
     is_intact,
+    note_name,
     publish,
     read_manifest,
     remove,
+    sync,
+    write_atomic,
     write_manifest,
 )
-from ilr_bench.storage.locks import held
 from ilr_bench.storage.records import read_result, to_line
 
 RESULT = "result.json"

@@ -48,7 +48,7 @@ def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
 
 def evaluate_base(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     """One untrained model's answers to the benchmarks, as artifacts that its trials will find."""
-    from ilr_bench.study.base_evaluations import evaluate_alone
+    from ilr_bench.study.artifacts import evaluate_alone
 
     evaluate_alone(model, config, artifacts)
 

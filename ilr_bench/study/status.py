@@ -16,8 +16,7 @@ from typing import Any
 import ablations
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.core.profiles import profile
-from ilr_bench.storage.following import Follower
-from ilr_bench.storage.records import Study, TrialEntry, TrialResult, read_result, read_study
+from ilr_bench.storage.records import Follower, Study, TrialEntry, TrialResult, read_result, read_study
 
 
 @dataclass(frozen=True)

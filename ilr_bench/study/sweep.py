@@ -20,17 +20,15 @@ import typer
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import IlrError
 from ilr_bench.core.signals import Stopped
-from ilr_bench.models.catalogue import cache_folder
-from ilr_bench.models.licences import AcceptLicence, accept
+from ilr_bench.models.catalogue import AcceptLicence, accept, cache_folder
 from ilr_bench.storage.records import Study, read_study, write_study
 from ilr_bench.storage.store import Artifacts, is_finished, lock_study
 from ilr_bench.storage.timing import stage_seconds
 from ilr_bench.study.cost.pricing import check_and_keep, price
 from ilr_bench.study.cost.show import say_cost
 from ilr_bench.study.jobs import measurement_jobs, model_jobs, timing_jobs, trial_job, units
-from ilr_bench.study.launch.choice import Execution
 from ilr_bench.study.launch.local import PATIENCE
-from ilr_bench.study.launch.pool import hired, note_time
+from ilr_bench.study.launch.pool import Execution, hired, note_time
 from ilr_bench.study.launch.process import log_name
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job

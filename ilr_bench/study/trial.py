@@ -38,8 +38,7 @@ from ilr_bench.storage.provenance import versions
 from ilr_bench.storage.records import DialogueRecord, StepRecord, TrialResult, read, read_result
 from ilr_bench.storage.store import RESULT, Artifacts, is_finished, reopen, seal
 from ilr_bench.storage.timing import Stopwatch
-from ilr_bench.study.artifacts import DIFFICULTY, ability
-from ilr_bench.study.base_evaluations import evaluate_untrained
+from ilr_bench.study.artifacts import DIFFICULTY, ability, evaluate_untrained
 from ilr_bench.study.trial_state import CHECKPOINTS, TrainingState, load_agents
 from ilr_bench.tasks.benchmarks import expand, get
 from ilr_bench.tasks.sources import SOURCES, Question

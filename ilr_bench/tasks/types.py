@@ -1,9 +1,13 @@
-"""What a question is, and where questions come from."""
+"""What a question, a question source and a benchmark are, and which benchmarks there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ilr_bench.core.registry import Registry
+from ilr_bench.tasks.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -39,3 +43,128 @@ def boxed(text: str) -> list[str]:
                 found.append(piece[:place].strip())
                 break
     return found
+
+
+MATHS_TOKENS = 512
+"""Longest answer of maths benchmarks, as lm-eval's tasks are run where our verdicts are compared with theirs."""
+CHOICE_TOKENS = 512
+LETTERS = "ABCDEFGHIJ"
+"""Names of options in the order in which they are listed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question of a benchmark."""
+
+    id: str
+    """Unique within the benchmark, stable across machines."""
+    question: str
+    """What the agent is asked; its prompt style words the rest."""
+    gold: str
+    """Gold answer; for code, the canonical solution."""
+    problem: Mapping[str, Any] | None = None
+    """The whole problem in EvalPlus's format, for code."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Questions with gold answers, and how an answer is found in what a model says."""
+
+    name: str
+    """As in configurations and file names."""
+    column: str
+    """Title of its column in tables."""
+    summary: str
+    """One line for `ilr-bench benchmarks`."""
+    kind: Literal["answer", "choice", "code", "function"]
+    """`answer`: the prompt style extracts an answer, math-verify compares it with the gold one; `choice`: the same,
+    compared as the letter of an option; `code`: a program of any kind, run in a jail by EvalPlus's rules;
+    `function`: the first function where it is one arithmetic expression, run without a jail (`grading.expressions`)."""
+    domain: Literal["in-domain", "out-of-domain"]
+    """Whether training questions are of its kind."""
+    subject: Literal["maths", "code", "general"] = field(kw_only=True)
+    """What it asks about: tables average accuracies over maths, and print the others beside that average."""
+    load: Callable[[], tuple[Row, ...]]
+    """All rows, in the same order on every machine; raises MissingInputError where the data cannot be had."""
+    max_new_tokens: int | None = None
+    """Longest answer in the model's own tokens; None takes the profile's limit."""
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+    """Question id -> why its gold answer is not accepted, or another one is; scored as it is."""
+    data: tuple[Dataset, ...] = ()
+    """The public data sets that it is read from; none where its rows are made here."""
+    size: int | None = None
+    """Number of rows, where it is not that of its data sets."""
+
+
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark",
+    modules=tuple(
+        f"ilr_bench.tasks.benchmarks.{module}"
+        for module in (
+            "micro", "gsm8k", "math500", "minerva", "olympiadbench", "aime", "knowledge",
+            "generated", "mbpp", "humaneval",
+        )
+    ),
+    group="ilr_bench.benchmarks",
+)  # fmt: skip
+
+_PAPER = ("gsm8k", "math500", "minerva", "olympiadbench", "aime", "mbpp")
+GROUPS = {
+    "paper": _PAPER,
+    "paper-v4": (*_PAPER, "mmlu_pro", "gpqa_diamond"),
+    "generated": ("rg_gsm_symbolic", "rg_chain_sum", "rg_basic_arithmetic", "rg_simple_equations"),
+    "micro": (
+        "micro_short_chain",
+        "micro_long_chain",
+        "micro_word_problem",
+        "micro_two_step",
+        "micro_ood",
+        "micro_code",
+    ),
+}
+"""Names that stand for several benchmarks."""
+
+
+def register(benchmark: Benchmark) -> Benchmark:
+    """Adds a benchmark under its name; raises ConfigurationError if that is taken."""
+    return BENCHMARKS.add(benchmark.name, benchmark)
+
+
+def get(name: str) -> Benchmark:
+    """The benchmark; raises ConfigurationError with the closest name on a miss."""
+    return BENCHMARKS.get(name)
+
+
+def names() -> tuple[str, ...]:
+    """Names of all benchmarks, groups not among them."""
+    return BENCHMARKS.names()
+
+
+def groups_of(name: str) -> tuple[str, ...]:
+    """Names of the groups that a benchmark belongs to."""
+    return tuple(group for group, members in GROUPS.items() if name in members)
+
+
+def row_count(benchmark: Benchmark) -> int:
+    """How many rows a benchmark has; those of public data sets are not read for it."""
+    if benchmark.size is not None:
+        return benchmark.size
+    stated = [data.rows for data in benchmark.data]
+    return sum(rows or 0 for rows in stated) if stated and None not in stated else len(benchmark.load())
+
+
+def expand(asked: Sequence[str]) -> tuple[str, ...]:
+    """Names of benchmarks, each once, with groups replaced by their members; raises ConfigurationError on a miss."""
+    members = [member for name in asked for member in GROUPS.get(name, (name,))]
+    return tuple(get(name).name for name in dict.fromkeys(members))
+
+
+def rows_of(questions: Sequence[Question]) -> tuple[Row, ...]:
+    """Rows of an `answer` benchmark."""
+    return tuple(Row(question.id, question.text, question.answer) for question in questions)
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """A question with its options, a line each under its letter."""
+    listed = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
+    return "\n".join([question, "", "Options:", *listed])

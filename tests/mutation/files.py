@@ -19,7 +19,7 @@ TESTS = {
     ),
     "ilr_bench/learner/trl_loss.py": "test_policy_update",
     "ilr_bench/learner/ppo.py": "test_ppo test_policy_update_memory",
-    "ilr_bench/learner/gae.py": "test_ppo",
+    "ilr_bench/learner/ppo.py": "test_ppo",
     "ilr_bench/method/metrics.py": "test_ilr_numbers test_ilr",
 }
 """File -> names of test files in `tests`, those first that kill most."""

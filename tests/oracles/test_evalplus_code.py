@@ -16,8 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from mutants import mutants
 
-from ilr_bench.grading.code import CodeJudge, extract_code
-from ilr_bench.grading.code_extraction import longest_code
+from ilr_bench.grading.code import CodeJudge, extract_code, longest_code
 from ilr_bench.grading.compare_outputs import Comparison
 from ilr_bench.grading.sandbox.wire import decode, encode
 from ilr_bench.storage.records import Verdict

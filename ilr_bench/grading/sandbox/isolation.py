@@ -1,4 +1,15 @@
-"""The walls: what a program cannot see it can neither read nor change.
+"""System calls that Python has no function for.
+
+Landlock: a second wall around the file system, where the kernel has it (Linux 5.13 and a build with it).
+
+System calls that no test of a function needs: refused by a filter that the process cannot take off again.
+
+What is refused: starting processes or programs (threads are allowed), sockets other than Unix ones (AF_VSOCK
+knows no network namespace), memory that the address-space limit does not count, System V and POSIX queues,
+kernel keys, and everything that has been a way out of a namespace before (new namespaces, mounts, ptrace,
+io_uring, bpf, userfaultfd, handles to files).
+
+The walls: what a program cannot see it can neither read nor change.
 
 Once per launcher: a root file system of nothing but Python's library, the system's shared libraries and the
 chosen packages, all read-only. Once per program: namespaces of its own for users, processes, mounts, network,
@@ -8,11 +19,182 @@ can be written.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import signal
+import struct
 from pathlib import Path
 
-from ilr_bench.grading.sandbox import kernel, landlock, seccomp
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+NEW_USER, NEW_MOUNT, NEW_PROCESS, NEW_NETWORK = 0x10000000, 0x00020000, 0x20000000, 0x40000000
+NEW_IPC, NEW_HOST_NAME, NEW_CONTROL_GROUP = 0x08000000, 0x04000000, 0x02000000
+NO_SUID, NO_DEVICES, NO_EXECUTION = 2, 4, 8
+RECURSIVE, BIND, PRIVATE = 0x4000, 0x1000, 0x40000
+_DETACH = 2
+
+_HERE, _RECURSIVELY = -100, 0x8000
+_READ_ONLY, _ATTRIBUTE_NO_SUID, _ATTRIBUTE_NO_DEVICES = 1, 2, 4
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_MOUNT_SETATTR = 442
+
+_SET_DEATH_SIGNAL, _SET_NO_NEW_PRIVILEGES = 1, 38
+_CAPABILITIES_VERSION_3 = 0x20080522
+
+
+def check(result: int, what: str) -> int:
+    """The result of a C call; raises OSError about `what` where it failed."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)} ({errno.errorcode.get(number, number)})")
+    return result
+
+
+def syscall(number: int, what: str, *arguments: object) -> int:
+    """A system call by its number; raises OSError about `what`."""
+    return check(_LIBC.syscall(ctypes.c_long(number), *arguments), what)
+
+
+def unshare(flags: int, what: str) -> None:
+    """Leaves the namespaces named by `flags` for new ones."""
+    check(_LIBC.unshare(flags), what)
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    """Mounts a file system or, with BIND, a folder in a second place; raises OSError."""
+    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None)
+    check(_LIBC.mount(*arguments), f"mount of {kind or source} on {target}")
+
+
+def make_root(folder: str) -> None:
+    """Makes a mount point the root of the file system; everything outside it is gone."""
+    os.chdir(folder)
+    syscall(_PIVOT_ROOT[os.uname().machine], "pivot_root", b".", b".")
+    check(_LIBC.umount2(b".", _DETACH), "umount of the old root")
+    os.chdir("/")
+
+
+def make_read_only(folder: str) -> None:
+    """Every mount at and below a folder becomes read-only, without devices and set-user-id programs."""
+    attributes = (ctypes.c_uint64 * 4)(_READ_ONLY | _ATTRIBUTE_NO_SUID | _ATTRIBUTE_NO_DEVICES, 0, 0, 0)
+    arguments = (folder.encode(), _RECURSIVELY, ctypes.byref(attributes), ctypes.c_size_t(ctypes.sizeof(attributes)))
+    syscall(_MOUNT_SETATTR, "mount_setattr (Linux 5.12)", _HERE, *arguments)
+
+
+def die_with_parent(signal_number: int) -> None:
+    """The kernel sends this signal when the parent dies."""
+    control_process(_SET_DEATH_SIGNAL, signal_number, "the parent's death signal")
+
+
+def forbid_new_privileges() -> None:
+    """No program that this process starts gains rights; wanted by Landlock and seccomp."""
+    control_process(_SET_NO_NEW_PRIVILEGES, 1, "no_new_privs")
+
+
+def control_process(option: int, value: int, what: str) -> None:
+    """prctl(2) with one value."""
+    zero = ctypes.c_ulong(0)
+    check(_LIBC.prctl(option, ctypes.c_ulong(value), zero, zero, zero), what)
+
+
+def drop_capabilities() -> None:
+    """Gives up every capability, in this user namespace too."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0)
+    check(_LIBC.capset(ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)())), "capset")
+
+
+_CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446
+_ASK_VERSION, _BENEATH = 1, 1
+_READ_AND_RUN = 0b1101
+_MAKE_DEVICES = 1 << 6 | 1 << 11
+# Bits of the file rights that each version of the interface knows.
+_RIGHTS = (0, 13, 14, 15, 15)
+_NEWEST_RIGHTS = 16
+
+
+def version() -> int:
+    """Version of the kernel's Landlock; 0 where it has none."""
+    try:
+        return syscall(_CREATE, "Landlock", None, ctypes.c_size_t(0), _ASK_VERSION)
+    except OSError:
+        return 0
+
+
+def restrict(writable: str) -> None:
+    """From now on this process reads what it sees, writes beneath one folder only, and makes no device anywhere.
+
+    Needs no_new_privs. Does nothing where the kernel has no Landlock; raises OSError where it refuses.
+    """
+    known = version()
+    if not known:
+        return
+    every = (1 << (_RIGHTS[known] if known < len(_RIGHTS) else _NEWEST_RIGHTS)) - 1
+    rules = syscall(_CREATE, "Landlock", struct.pack("=Q", every), ctypes.c_size_t(8), 0)
+    for folder, rights in (("/", _READ_AND_RUN), (writable, every & ~_MAKE_DEVICES)):
+        place = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        syscall(_ADD_RULE, f"Landlock rule for {folder}", rules, _BENEATH, struct.pack("=Qi", rights, place), 0)
+        os.close(place)
+    syscall(_RESTRICT, "Landlock", rules, 0)
+    os.close(rules)
+
+
+ARCHITECTURES = ("x86_64", "aarch64")
+
+# name: number on x86_64, number on aarch64 (0: there is no such call)
+_REFUSED = {
+    "fork": (57, 0), "vfork": (58, 0), "execve": (59, 221), "execveat": (322, 281),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438), "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51),
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "open_tree": (428, 428),
+    "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
+    "fspick": (433, 433), "mount_setattr": (442, 442), "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265), "fanotify_init": (300, 262), "quotactl": (179, 60),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "personality": (135, 92),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "syslog": (103, 116),
+    "init_module": (175, 105), "finit_module": (313, 273),
+    "memfd_create": (319, 279), "memfd_secret": (447, 447),
+    "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+}  # fmt: skip
+_CLONE, _CLONE3, _SOCKET, _SECCOMP = (56, 220), (435, 435), (41, 198), (317, 277)
+_AUDIT = (0xC000003E, 0xC00000B7)
+_THREAD, _UNIX = 0x10000, 1
+_OTHER_INTERFACE = 0x40000000  # x32, which numbers the same calls anew
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+_SET_FILTER = 1
+
+
+def install() -> None:
+    """Puts the filter on this process, for good; raises OSError where the kernel has no seccomp."""
+    place = ARCHITECTURES.index(os.uname().machine)
+    program = _program(place)
+    code = ctypes.create_string_buffer(program, len(program))
+    header = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(program) // 8, ctypes.addressof(code)))
+    syscall(_SECCOMP[place], "seccomp filter", _SET_FILTER, 0, ctypes.byref(header))
+
+
+def _program(place: int) -> bytes:
+    """Classic BPF: one instruction after the other, jumps counted from the next one."""
+    refuse = _ERROR | errno.EPERM
+    lines = [
+        (_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, _AUDIT[place]), (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _OTHER_INTERFACE), (_RETURN, 0, 0, _KILL),
+    ]  # fmt: skip
+    for numbers in _REFUSED.values():
+        if numbers[place]:
+            lines += [(_EQUAL, 0, 1, numbers[place]), (_RETURN, 0, 0, refuse)]
+    # glibc asks for clone3, whose flags lie in memory where no filter sees them, and is content with clone.
+    lines += [(_EQUAL, 0, 1, _CLONE3[place]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
+    lines += [(_EQUAL, 0, 3, _CLONE[place]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_ANY_BIT, 4, 0, _THREAD), (_RETURN, 0, 0, refuse)]
+    lines += [(_EQUAL, 0, 2, _SOCKET[place]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_EQUAL, 0, 1, _UNIX), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, refuse)]
+    return b"".join(struct.pack("=HBBI", *line) for line in lines)
+
 
 PACKAGES = "/packages"
 """Where packages that programs may import lie in the jail."""
@@ -40,16 +222,16 @@ def separate() -> int:
     """
     if os.geteuid() == 0:
         try:
-            kernel.unshare(kernel.NEW_MOUNT, "mount namespace")
+            unshare(NEW_MOUNT, "mount namespace")
             return _NOBODY
         except PermissionError:
             pass  # root of a container without the right to mount: as any other user
     user, group = os.geteuid(), os.getegid()
-    kernel.unshare(kernel.NEW_USER, "user namespace")
+    unshare(NEW_USER, "user namespace")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    kernel.unshare(kernel.NEW_MOUNT, "mount namespace")
+    unshare(NEW_MOUNT, "mount namespace")
     return user
 
 
@@ -58,8 +240,8 @@ def build_root(library: list[str], packages: list[str]) -> None:
 
     Folders of installed packages inside the libraries are hidden: some hold the answers to benchmarks.
     """
-    kernel.mount("none", "/", "", kernel.PRIVATE | kernel.RECURSIVE)
-    kernel.mount("tmpfs", _CONSTRUCTION, "tmpfs", kernel.NO_SUID, "size=1m,mode=755")
+    mount("none", "/", "", PRIVATE | RECURSIVE)
+    mount("tmpfs", _CONSTRUCTION, "tmpfs", NO_SUID, "size=1m,mode=755")
     shown = [path for path in (*_LIBRARIES, *library) if Path(path).exists()]
     sources = sorted({os.path.realpath(path) for path in shown})
     for source in sources:
@@ -72,21 +254,21 @@ def build_root(library: list[str], packages: list[str]) -> None:
     for package in packages:
         _show(package, f"{PACKAGES}/{Path(package).name}")
     Path(_CONSTRUCTION + FOLDER).mkdir(exist_ok=True)
-    kernel.make_root(_CONSTRUCTION)
-    kernel.make_read_only("/")
+    make_root(_CONSTRUCTION)
+    make_read_only("/")
 
 
 def _show(source: str, target: str) -> None:
     place = Path(_CONSTRUCTION + target)
     place.mkdir(parents=True, exist_ok=True)
-    kernel.mount(source, str(place), "", kernel.BIND | kernel.RECURSIVE)
+    mount(source, str(place), "", BIND | RECURSIVE)
 
 
 def _hide_packages(folder: str) -> None:
     for pattern in _HIDDEN:
         for place in Path(_CONSTRUCTION + folder).glob(pattern):
             if place.is_dir() and not place.is_symlink():
-                kernel.mount("tmpfs", str(place), "tmpfs", kernel.NO_SUID, "size=4k,mode=755")
+                mount("tmpfs", str(place), "tmpfs", NO_SUID, "size=4k,mode=755")
 
 
 def _make_link(path: str) -> None:
@@ -98,13 +280,13 @@ def _make_link(path: str) -> None:
 
 def leave_everything(user: int) -> None:
     """New namespaces for one program; its first child is the first process of the new process namespace."""
-    kernel.unshare(kernel.NEW_MOUNT, "mount namespace")
-    kernel.unshare(kernel.NEW_PROCESS, "process namespace")
-    kernel.unshare(kernel.NEW_NETWORK, "network namespace")
-    kernel.unshare(kernel.NEW_IPC | kernel.NEW_HOST_NAME | kernel.NEW_CONTROL_GROUP, "IPC, UTS and cgroup namespaces")
-    flags = kernel.NO_SUID | kernel.NO_DEVICES | kernel.NO_EXECUTION
+    unshare(NEW_MOUNT, "mount namespace")
+    unshare(NEW_PROCESS, "process namespace")
+    unshare(NEW_NETWORK, "network namespace")
+    unshare(NEW_IPC | NEW_HOST_NAME | NEW_CONTROL_GROUP, "IPC, UTS and cgroup namespaces")
+    flags = NO_SUID | NO_DEVICES | NO_EXECUTION
     options = f"size={FOLDER_BYTES},nr_inodes={FOLDER_FILES},mode=700,uid={user}"
-    kernel.mount("tmpfs", FOLDER, "tmpfs", flags, options)
+    mount("tmpfs", FOLDER, "tmpfs", flags, options)
     os.chdir(FOLDER)
 
 
@@ -114,9 +296,9 @@ def give_up_rights(user: int) -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    kernel.unshare(kernel.NEW_USER, "user namespace")
-    kernel.drop_capabilities()
-    kernel.die_with_parent(signal.SIGKILL)
-    kernel.forbid_new_privileges()
-    landlock.restrict(FOLDER)
-    seccomp.install()
+    unshare(NEW_USER, "user namespace")
+    drop_capabilities()
+    die_with_parent(signal.SIGKILL)
+    forbid_new_privileges()
+    restrict(FOLDER)
+    install()

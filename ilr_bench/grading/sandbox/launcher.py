@@ -23,7 +23,7 @@ import sys
 import tempfile
 from typing import Any
 
-from ilr_bench.grading.sandbox import isolation, kernel, landlock, program, seccomp
+from ilr_bench.grading.sandbox import isolation, program
 
 # What programs import most often is there already when they are forked.
 _WARM = (
@@ -43,7 +43,7 @@ def main(settings: str) -> None:
     os.close(nowhere)
     for name in _WARM.split():
         importlib.import_module(name)
-    kernel.die_with_parent(signal.SIGKILL)
+    isolation.die_with_parent(signal.SIGKILL)
     program.empty_environment()
     user = None
     if chosen["jail"]:
@@ -57,15 +57,17 @@ def main(settings: str) -> None:
             line.sendall(json.dumps({"missing": str(error)}).encode() + b"\n")
             return
         sys.path[:] = [*library, isolation.PACKAGES]
-    protection = "none" if user is None else "namespaces+landlock" if landlock.version() else "namespaces"
+    protection = "none" if user is None else "namespaces+landlock" if isolation.version() else "namespaces"
     line.sendall(json.dumps({"protection": protection}).encode() + b"\n")
     _serve(line, user)
 
 
 def _require_architecture() -> None:
     machine = os.uname().machine
-    if machine not in seccomp.ARCHITECTURES:
-        raise OSError(f"the filter of system calls is written for {' and '.join(seccomp.ARCHITECTURES)}, not {machine}")
+    if machine not in isolation.ARCHITECTURES:
+        raise OSError(
+            f"the filter of system calls is written for {' and '.join(isolation.ARCHITECTURES)}, not {machine}"
+        )
 
 
 def _serve(line: socket.socket, user: int | None) -> None:

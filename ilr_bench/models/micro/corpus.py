@@ -18,14 +18,15 @@ from ilr_bench.prompts.style import Mode
 from ilr_bench.tasks.sources.micro import (
     LARGEST,
     TRAINING_FAMILIES,
+    CodeTask,
     Operation,
     Step,
     apply,
     chain_of,
+    code_stream,
     question_stream,
     write_tape,
 )
-from ilr_bench.tasks.sources.micro_code import CodeTask, code_stream
 from ilr_bench.tasks.types import Question
 
 VERSION = 1

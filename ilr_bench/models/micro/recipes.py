@@ -19,8 +19,8 @@ from ilr_bench.models.micro.corpus import VERSION, CorpusSettings, Habits
 
 _PACKAGE = Path(__file__).parents[2]
 _SOURCES = (
-    "models/micro/corpus.py", "models/micro/tokenizers.py", "models/micro/pretrain.py",
-    "prompts/micro.py", "tasks/sources/micro.py", "tasks/sources/micro_code.py", "tasks/sources/micro_split.py",
+    "models/micro/corpus.py", "models/micro/pretrain.py",
+    "prompts/micro.py", "tasks/sources/micro.py",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from ilr_bench.study.cost.architecture import architecture
 from ilr_bench.study.cost.fits import Room
 from ilr_bench.study.cost.memory import BASE, FLOAT, HALF
 from ilr_bench.study.cost.show import Rows, number, size
-from ilr_bench.tasks.base import expand, get, row_count
+from ilr_bench.tasks.types import expand, get, row_count
 
 
 def rows(run: SoloRun) -> Rows:

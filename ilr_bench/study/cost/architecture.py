@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilr_bench.generation.sizes import PLAIN_HEADS
+from ilr_bench.generation.engine import PLAIN_HEADS
 from ilr_bench.models.catalogue import MODELS
 
 
@@ -28,7 +28,7 @@ class Architecture:
     biased: bool = False
     """Whether the projections to queries, keys and values have biases, as in Qwen2."""
     plain_head: bool = True
-    """Whether its logits are its last linear layer's output and nothing else (`ilr_bench.generation.sizes`)."""
+    """Whether its logits are its last linear layer's output and nothing else (`ilr_bench.generation.engine`)."""
 
     @property
     def query_size(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ilr_bench.core.config import RunConfig, Stage
-from ilr_bench.tasks.base import Benchmark, expand, get, row_count
+from ilr_bench.tasks.types import Benchmark, expand, get, row_count
 
 SPOKEN: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
 """Stages of a training step."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ilr_bench.core.config import RunConfig, Stage
-from ilr_bench.generation.sizes import LARGE, PIECE, VLLM_CACHE
+from ilr_bench.generation.engine import LARGE, PIECE, VLLM_CACHE
 from ilr_bench.study.cost.architecture import Architecture, architecture
 from ilr_bench.study.cost.counts import (
     TRAINED,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from ilr_bench.core.interrupt import Interrupt
+from ilr_bench.core.signals import Interrupt
 from ilr_bench.study.launch.process import Worker
 from ilr_bench.study.launch.scheduler import Ended, Event, Job
 

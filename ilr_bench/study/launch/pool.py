@@ -1,18 +1,26 @@
-"""The workers of one study and the rules they work by; what went wrong is noted in the study's `failures.jsonl`."""
+"""The workers of one study and the rules they work by; what went wrong is noted in the study's `failures.jsonl`.
+
+How a study's jobs are run: settings that change no number, and the executor they ask for.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ilr_bench.core.interrupt import Interrupt, interruptible
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.signals import Interrupt, interruptible
 from ilr_bench.storage.files import explained
-from ilr_bench.study.launch.choice import Execution, open_executor
+from ilr_bench.study.launch.local import PATIENCE, Local
 from ilr_bench.study.launch.process import log_name
-from ilr_bench.study.launch.scheduler import Event, Executor, Failure, Job, Source, run_jobs
+from ilr_bench.study.launch.scheduler import RETRIES, Event, Executor, Failure, Job, Source, run_jobs
 from ilr_bench.study.tracking import make_loggers
 from ilr_bench.study.tracking.study_log import StudyLog
 
@@ -76,3 +84,72 @@ def note_time(out: Path, **what: float) -> None:
     path = out / "timing.jsonl"
     with explained(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(what) + "\n")
+
+
+EXECUTORS = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where jobs run and what is done about those that get lost."""
+
+    executor: str = "local"
+    workers: int = 2
+    retries: int = RETRIES
+    """Further attempts at a job whose worker died, hung or ran out of memory."""
+    patience: float = PATIENCE
+    """Seconds without a sign of life after which a worker hangs."""
+    gpus_per_trial: int = 0
+    """GPUs that every worker has to itself; 0 leaves the choice of GPUs as it is."""
+    ray_address: str | None = None
+    """Of a Ray cluster, `auto` for the one of this machine; None starts one."""
+    log: tuple[str, ...] = ()
+    """Loggers that are told of the trials' records (see `watchers`)."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for what cannot be meant, MissingInputError for a logger that is not installed."""
+        if self.executor not in EXECUTORS:
+            raise ConfigurationError(f"--executor {self.executor}: choose one of {', '.join(EXECUTORS)}")
+        if self.ray_address is not None and self.executor != "ray":
+            raise ConfigurationError("--ray-address goes with --executor ray")
+        make_loggers(self.log)
+
+
+def open_executor(execution: Execution, out: Path) -> Executor:
+    """The executor for a study's folder; close it.
+
+    Raises ConfigurationError where there are fewer GPUs than asked for, MissingInputError where Ray is missing or
+    out of reach.
+    """
+    if execution.executor == "ray":
+        from ilr_bench.study.launch.ray import Ray
+
+        return Ray(execution.workers, out, execution.patience, execution.gpus_per_trial, execution.ray_address)
+    environments = gpu_sets(visible_gpus(), execution.gpus_per_trial, execution.workers)
+    return Local(execution.workers, out / "logs", execution.patience, environments)
+
+
+def gpu_sets(gpus: list[str], each: int, workers: int) -> list[dict[str, str]]:
+    """The environment of every worker, in which it sees `each` GPUs that no other one does; nothing for `each` = 0.
+
+    The assignment is tested by its environment variables alone. Raises ConfigurationError if there are not enough.
+    """
+    if each * workers > len(gpus):
+        raise ConfigurationError(
+            f"--workers {workers} with --gpus-per-trial {each} need {each * workers} GPUs and {len(gpus)} are visible "
+            f"(nvidia-smi, CUDA_VISIBLE_DEVICES); lower one of them"
+        )
+    sets = [gpus[each * place : each * (place + 1)] for place in range(workers)]
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if each else {} for gpus in sets]
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    listed = subprocess.run([program, "--list-gpus"], capture_output=True, text=True, check=False).stdout
+    return [str(place) for place, _ in enumerate(listed.splitlines())]

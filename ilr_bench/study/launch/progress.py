@@ -1,19 +1,26 @@
-"""Progress of a sweep: one screen with an estimate of the end on a terminal, plain lines elsewhere."""
+"""Progress of a sweep: one screen with an estimate of the end on a terminal, plain lines elsewhere.
+
+The one screen that a sweep shows on a terminal: what runs and what failed, the rest in a line.
+"""
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from ilr_bench.core.console import note
-from ilr_bench.study.launch.live_view import JobLine, View, render
 from ilr_bench.study.launch.scheduler import Event
 from ilr_bench.study.status import Progress, TrialWatch, best
 
@@ -111,3 +118,146 @@ class SweepProgress:
         left = "" if view.left is None else f", about {view.left:.0f} s left"
         ended = sum(job.ended for job in view.jobs)
         note(f"{self._phase} {ended}/{len(view.jobs)}  {event.job} {self._fate(event)}  {view.elapsed:.0f} s{left}")
+
+
+COLUMNS = ("variant", "models", "seed", "state", "step", "validation", "left")
+LINES_AROUND = 6
+"""Of a screen: the table's head, the totals, and a spare line."""
+
+
+@dataclass
+class JobLine:
+    """What is known of one job."""
+
+    name: str
+    units: float
+    done: float = 0.0
+    begun: float | None = None
+    """When its first news came, on the clock of the view; None before."""
+    begun_at: float = 0.0
+    """Units that were done by then (a resumed trial has done some)."""
+    ended: bool = False
+    error: str = ""
+    attempts: int = 1
+    progress: Progress | None = None
+    """Of a trial that has begun."""
+    start: float = 0.0
+    """Units of the same trial that belong to an earlier job, which took it a part of its way."""
+
+    def take(self, event: Event, now: float) -> None:
+        """Takes news in."""
+        if self.begun is None or event.again:
+            self.begun, self.begun_at = now, max(event.done - self.start, 0.0)
+        self.attempts += event.again
+        self.ended, self.error = event.ended, event.error if event.ended else ""
+        self.done = self.units if event.ended else min(max(event.done - self.start, 0.0), self.units)
+
+    def onwards(self, units: float) -> JobLine:
+        """The job that takes the same trial further, to `units` from its first one."""
+        start = self.start + self.units
+        return JobLine(self.name, units - start, start=start)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.begun is not None and not self.ended
+
+    def left(self, now: float) -> float | None:
+        """Seconds to its end at its own pace; None where that is not known yet."""
+        if self.begun is None or self.done <= self.begun_at:
+            return None
+        return (now - self.begun) / (self.done - self.begun_at) * (self.units - self.done)
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is shown."""
+
+    phase: str
+    jobs: tuple[JobLine, ...]
+    now: float
+    elapsed: float
+    """Seconds since the start."""
+    retries: int
+    best: tuple[str, float] | None
+
+    @property
+    def share(self) -> float:
+        """Of all units, those that are done."""
+        return sum(job.done for job in self.jobs) / max(sum(job.units for job in self.jobs), 1e-9)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the end at the pace so far; what was done before the start does not count as fast."""
+        done = sum(job.done - min(job.begun_at, job.done) for job in self.jobs)
+        remaining = sum(job.units - job.done for job in self.jobs)
+        return self.elapsed / done * remaining if done else None
+
+
+def render(view: View, height: int, now: datetime.datetime | None = None) -> RenderableType:
+    """The view as at most `height` lines; `now`: the time of day, for the estimated end."""
+    failed = [job for job in view.jobs if job.ended and job.error]
+    running = [job for job in view.jobs if job.running]
+    shown = (failed + running)[: max(height - LINES_AROUND, 1)]
+    table = Table(box=None, pad_edge=False, expand=False)
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("variant", "models", "state") else "right", no_wrap=True)
+    for job in shown:
+        table.add_row(*_row(job, view.now), style="red" if job.error else None)
+    finished = sum(job.ended and not job.error for job in view.jobs)
+    waiting = len(view.jobs) - finished - len(failed) - len(running)
+    hidden = len(failed) + len(running) - len(shown)
+    counts = [f"{finished} finished", f"{len(running)} running", f"{waiting} waiting", f"{len(failed)} failed"]
+    counts += [f"{view.retries} started again"] if view.retries else []
+    counts += [f"{hidden} not shown"] if hidden else []
+    summary = Table.grid(padding=(0, 1))
+    summary.add_row(
+        f"{view.phase} {finished + len(failed)}/{len(view.jobs)}",
+        ProgressBar(total=1.0, completed=view.share, width=30),
+        f"{view.share:4.0%}",
+        _end(view, now or datetime.datetime.now().astimezone()),
+    )
+    lines: list[RenderableType] = [table, summary, Text(", ".join(counts), no_wrap=True, overflow="ellipsis")]
+    if view.best is not None:
+        name, value = view.best
+        lines.append(Text(f"best so far: {_name(name)}, {value:.1%} on validation", no_wrap=True, overflow="ellipsis"))
+    return Group(*lines)
+
+
+def _row(job: JobLine, now: float) -> tuple[str, ...]:
+    variant, models, seed = _parts(job.name)
+    state = "failed" if job.error else "running" if job.attempts == 1 else f"attempt {job.attempts}"
+    progress, left = job.progress, job.left(now)
+    step = validation = ""
+    if progress is not None:
+        step = f"{progress.step}/{progress.steps}"
+        if not job.error and progress.steps is not None and progress.step >= progress.steps:
+            state = "evaluating" if job.attempts == 1 else f"evaluating, attempt {job.attempts}"
+        validation = "" if progress.validation is None else f"{progress.validation:.1%}"
+    return variant, models, seed, state, step, validation, "" if left is None or job.error else duration(left)
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Variant, models and seed of a trial's folder; another job's name stands alone."""
+    parts = name.removeprefix("trials/").rsplit("-", 3)
+    return (parts[0], parts[1], parts[2]) if name.startswith("trials/") and len(parts) == 4 else (name, "", "")
+
+
+def _name(name: str) -> str:
+    return " ".join(filter(None, _parts(name)))
+
+
+def _end(view: View, now: datetime.datetime) -> str:
+    if view.left is None:
+        return f"{duration(view.elapsed)} so far"
+    end = now + datetime.timedelta(seconds=view.left)
+    clock = end.strftime("%H:%M" if end.date() == now.date() else "%Y-%m-%d %H:%M")
+    return f"{duration(view.elapsed)} so far, {duration(view.left)} left, ends about {clock}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d}"

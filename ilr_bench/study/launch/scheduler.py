@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ilr_bench.core.interrupt import Interrupt
-from ilr_bench.core.signals import Stopped
+from ilr_bench.core.signals import Interrupt, Stopped
 
 RETRIES = 2
 

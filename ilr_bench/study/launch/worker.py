@@ -18,7 +18,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ilr_bench.core import heartbeat, signals
+from ilr_bench.core import signals
 from ilr_bench.core.errors import IlrError, MemoryShortageError
 from ilr_bench.storage.recovery import is_out_of_memory
 from ilr_bench.study.launch import scheduler
@@ -34,7 +34,7 @@ def main(descriptor: int) -> None:
     connection: Connection[Any, Any] = Connection(descriptor)
     letters: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, letters), daemon=True).start()
-    heartbeat.listen(_Beat(connection))
+    signals.listen(_Beat(connection))
     while True:
         log, letter = letters.get()
         _print_to(log)

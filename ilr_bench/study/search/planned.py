@@ -20,10 +20,10 @@ from ilr_bench.study.search.rounds import DIRECTIONS, Objective, Point, Rules
 from ilr_bench.study.search.samplers import sampler
 from ilr_bench.study.search.space import Space, load_space
 from ilr_bench.study.search.study_file import NAME, entry
-from ilr_bench.tasks.base import GROUPS
 from ilr_bench.tasks.benchmarks import BENCHMARKS, expand
 from ilr_bench.tasks.benchmarks import get as get_benchmark
 from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.types import GROUPS
 
 FRESH_SEEDS = 3
 """Fewest seeds that the best point is trained with again."""

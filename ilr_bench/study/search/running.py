@@ -11,8 +11,7 @@ from ilr_bench.core.console import note, say
 from ilr_bench.core.errors import IlrError
 from ilr_bench.storage.store import lock_study
 from ilr_bench.study.cost.pricing import check_and_keep
-from ilr_bench.study.launch.choice import Execution
-from ilr_bench.study.launch.pool import hired, note_time
+from ilr_bench.study.launch.pool import Execution, hired, note_time
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import with_artifacts

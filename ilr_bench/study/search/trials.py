@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench.core.errors import StoreError
-from ilr_bench.storage.folders import digests, read_manifest
+from ilr_bench.storage.files import digests, read_manifest
 from ilr_bench.storage.records import StepRecord, read, read_result
 from ilr_bench.storage.store import Artifacts, RecordFile, is_finished
 from ilr_bench.study.jobs import measurement_jobs, model_jobs, trial_job, units

@@ -11,8 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.following import Follower
-from ilr_bench.storage.records import StepRecord
+from ilr_bench.storage.records import Follower, StepRecord
 from ilr_bench.study.tracking import Curves, Logger
 from ilr_bench.study.tracking.scalars import solo_scalars, step_scalars
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-from ilr_bench.tasks.base import MATHS_TOKENS, Benchmark, Row, register
 from ilr_bench.tasks.data import Dataset, read_rows
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register
 
 _TEXT = itemgetter("problem", "answer")
 _HASH24 = "3eb8b9d86230730a372ed3eceabf66ee5874e90b3b513e449b8708c546ae004b"

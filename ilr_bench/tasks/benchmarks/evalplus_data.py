@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ilr_bench.core.errors import MissingInputError
-from ilr_bench.tasks.base import Row
 from ilr_bench.tasks.data import Dataset, data_path, read_rows
+from ilr_bench.tasks.types import Row
 
 CODE_TOKENS = 768
 """Longest answer of code benchmarks, as in EvalPlus's own generation."""

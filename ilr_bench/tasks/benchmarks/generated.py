@@ -1,16 +1,11 @@
-"""Contamination-free columns: 200 questions each of four generators of reasoning-gym 0.1.25, made here.
-
-The first distinct questions of seed 2026 are taken. `basic_arithmetic` rounds quotients down without saying so; only
-rows whose gold is the exact value are kept. The generators grade generously (units, words around a number); here
-answers are graded as all maths is.
-"""
+"""Benchmarks whose questions are generated here: reasoning-gym's tasks, and plain sums."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from ilr_bench.tasks.base import MATHS_TOKENS, Benchmark, Row, register, rows_of
-from ilr_bench.tasks.sources import generated
+from ilr_bench.tasks.sources import generated, sums
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register, rows_of
 
 _TASKS = {
     "gsm_symbolic": ("GSM-Sym", "word problems after the templates of GSM-Symbolic"),
@@ -38,3 +33,20 @@ for task, (column, summary) in _TASKS.items():
             size=generated.COUNT,
         )
     )
+
+
+def _load_sums() -> tuple[Row, ...]:
+    return rows_of(sums.benchmark_questions())
+
+
+register(
+    Benchmark(
+        "sums",
+        "Sums",
+        "plain sums and differences of numbers up to 20",
+        "answer",
+        "in-domain",
+        _load_sums,
+        subject="maths",
+    )
+)

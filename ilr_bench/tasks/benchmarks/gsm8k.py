@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ilr_bench.tasks.base import MATHS_TOKENS, Benchmark, Row, register, rows_of
 from ilr_bench.tasks.sources import gsm8k
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register, rows_of
 
 
 def _load() -> tuple[Row, ...]:

@@ -1,13 +1,16 @@
-"""MMLU-Pro (Wang et al. 2024): 12,032 test questions of 14 subjects with up to ten options, listed in the question."""
+"""MMLU-Pro and GPQA-Diamond: questions with lettered options."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from operator import itemgetter
+from typing import Any
 
-from ilr_bench.tasks.base import CHOICE_TOKENS, Benchmark, Row, register, with_options
 from ilr_bench.tasks.data import Dataset, read_rows
+from ilr_bench.tasks.types import CHOICE_TOKENS, LETTERS, Benchmark, Row, register, with_options
 
-DATA = Dataset(
+MMLU_PRO_DATA = Dataset(
     file="mmlu_pro/test-00000-of-00001.parquet",
     hub="TIGER-Lab/MMLU-Pro",
     configuration="default",
@@ -18,10 +21,10 @@ DATA = Dataset(
 )
 
 
-def _load() -> tuple[Row, ...]:
+def _load_mmlu_pro() -> tuple[Row, ...]:
     return tuple(
         Row(f"mmlu_pro-{row['question_id']}", with_options(row["question"], row["options"]), row["answer"])
-        for row in read_rows(DATA)
+        for row in read_rows(MMLU_PRO_DATA)
     )
 
 
@@ -33,8 +36,38 @@ register(
         kind="choice",
         domain="out-of-domain",
         subject="general",
-        load=_load,
-        data=(DATA,),
+        load=_load_mmlu_pro,
+        data=(MMLU_PRO_DATA,),
+        max_new_tokens=CHOICE_TOKENS,
+    )
+)
+
+
+GPQA_DATA = Dataset("gpqa/gpqa_diamond.csv", "Idavidrein/gpqa", "gpqa_diamond", "train", rows=198)
+_OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+
+
+def _load_gpqa() -> tuple[Row, ...]:
+    return tuple(map(_row, read_rows(GPQA_DATA)))
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    question, options = row["Question"].strip(), [row[name].strip() for name in _OPTIONS]
+    right = options[0]
+    random.Random(f"gpqa {question}").shuffle(options)
+    return Row(f"gpqa-{row['Record ID']}", with_options(question, options), LETTERS[options.index(right)])
+
+
+register(
+    Benchmark(
+        name="gpqa_diamond",
+        column="GPQA",
+        summary="graduate questions of science with four options",
+        kind="choice",
+        domain="out-of-domain",
+        subject="general",
+        load=_load_gpqa,
+        data=(GPQA_DATA,),
         max_new_tokens=CHOICE_TOKENS,
     )
 )

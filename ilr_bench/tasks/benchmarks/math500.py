@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ilr_bench.tasks.base import MATHS_TOKENS, Benchmark, Row, register
 from ilr_bench.tasks.data import read_rows
 from ilr_bench.tasks.sources.math import MATH500
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register
 
 
 def _load() -> tuple[Row, ...]:

@@ -1,16 +1,47 @@
-"""MBPP (Austin et al. 2021): 500 short functions, the test split (tasks 11 to 510), with its three tests each.
-
-All tests have the form `assert CALL == LITERAL`: the call is evaluated in the jail, the comparison is made outside.
-"""
+"""MBPP and MBPP+: short functions, asked for with their tests."""
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Mapping
+from functools import partial
 from operator import itemgetter
+from typing import Any
 
-from ilr_bench.tasks.base import Benchmark, Row, register
-from ilr_bench.tasks.benchmarks.evalplus_data import CODE_TOKENS
-from ilr_bench.tasks.benchmarks.stated_tests import problem_of
+from ilr_bench.core.errors import MissingInputError
+from ilr_bench.tasks.benchmarks.evalplus_data import CODE_TOKENS, MBPP, mbpp_rows
 from ilr_bench.tasks.data import Dataset, read_rows
+from ilr_bench.tasks.types import Benchmark, Row, register
+
+
+def problem_of(row: Mapping[str, Any]) -> Row:
+    """A row of MBPP (`task_id`, `text`, `code`, `test_list`, `test_setup_code`); its question shows all tests.
+
+    Raises MissingInputError where a test has another form.
+    """
+    tests = [_call_and_result(test) for test in row["test_list"]]
+    problem = {
+        "task_id": f"Mbpp/{row['task_id']}",
+        "prompt": "",
+        "entry_point": tests[0][0].partition("(")[0],
+        "canonical_solution": row["code"],
+        "setup": row["test_setup_code"],
+        "tests": tests,
+        "atol": 0,
+    }
+    question = "\n".join([row["text"], "Your code should pass these tests:", *row["test_list"]])
+    return Row(problem["task_id"], question, row["code"], problem)
+
+
+def _call_and_result(test: str) -> tuple[str, Any]:
+    try:
+        match ast.parse(test).body:
+            case [ast.Assert(test=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[result]))]:
+                return ast.unparse(call), ast.literal_eval(result)
+    except (SyntaxError, ValueError) as error:
+        raise MissingInputError(f"a test of MBPP cannot be read ({test}: {error}); fetch the data again") from error
+    raise MissingInputError(f"a test of MBPP is no `assert CALL == LITERAL` ({test}); fetch the data again")
+
 
 DATA = Dataset(
     file="mbpp/mbpp.jsonl",
@@ -40,5 +71,21 @@ register(
         size=500,
         max_new_tokens=CODE_TOKENS,
         exceptions={"Mbpp/367": "its tests use a class that the function does not name, so that extraction drops it"},
+    )
+)
+
+
+register(
+    Benchmark(
+        name="mbpp_plus",
+        column="MBPP+",
+        summary="378 short functions, EvalPlus's tests",
+        kind="code",
+        domain="out-of-domain",
+        subject="code",
+        load=partial(mbpp_rows, plus=True),
+        data=(MBPP,),
+        max_new_tokens=CODE_TOKENS,
+        exceptions={"Mbpp/630": "its helper is a generator without `return`, which EvalPlus's extraction drops"},
     )
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from ilr_bench.tasks.base import Benchmark, Row, register, rows_of
 from ilr_bench.tasks.sources.micro import benchmark_questions, code_problems
+from ilr_bench.tasks.types import Benchmark, Row, register, rows_of
 
 QUESTIONS_PER_FAMILY = 220
 CODE_PROBLEMS = 60

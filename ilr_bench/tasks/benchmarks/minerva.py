@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-from ilr_bench.tasks.base import MATHS_TOKENS, Benchmark, Row, register
 from ilr_bench.tasks.data import Dataset, read_rows
-from ilr_bench.tasks.types import boxed
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, boxed, register
 
 DATA = Dataset(
     file="minerva_math/test.jsonl",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-from ilr_bench.tasks.base import MATHS_TOKENS, Benchmark, Row, register
 from ilr_bench.tasks.data import Dataset, read_rows
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register
 
 DATA = Dataset(
     file="olympiadbench/test.jsonl",

@@ -3,6 +3,13 @@
 Every question reduces to a chain, a start value and operations that act on the running value, which stays
 within 0..49. Which split a question belongs to is decided by the hash of its text, so that training (and the
 corpus that teaches the micro models), validation and benchmarks share no text by construction.
+
+Which split a micro question belongs to: decided by the hash of its text, so splits share none.
+
+The small code family of the micro profile, in EvalPlus's problem format.
+
+A task asks for one function whose body returns an expression of names, integers, arithmetic and comparisons.
+The corpus teaches how such functions are written; reinforcement never trains on them.
 """
 
 from __future__ import annotations
@@ -11,11 +18,11 @@ import hashlib
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.tasks.sources import SOURCES
-from ilr_bench.tasks.sources.micro_code import code_problems
-from ilr_bench.tasks.sources.micro_split import Split, stream, take
 from ilr_bench.tasks.types import Question, QuestionSource
 
 __all__ = ["FAMILIES", "TRAINING_FAMILIES", "benchmark_questions", "code_problems", "load", "question_stream"]
@@ -202,3 +209,90 @@ _MAKERS: dict[str, Callable[[random.Random], tuple[str, Chain]]] = {
 }
 
 SOURCES.add("micro", QuestionSource("micro", load))
+
+
+Split = Literal["training", "validation", "benchmark"]
+T = TypeVar("T")
+
+_ATTEMPTS = 400
+"""Vain draws in a row after which a family counts as exhausted."""
+
+
+def split_of(text: str) -> Split:
+    """2 parts in 8 benchmark, 1 validation, 5 training."""
+    part = hashlib.sha256(text.encode()).digest()[0] % 8
+    return "benchmark" if part < 2 else "validation" if part == 2 else "training"
+
+
+def stream(draw: Callable[[random.Random], tuple[str, T]], split: Split, rng: random.Random) -> Iterator[T]:
+    """Draws (text, item) and yields the items of one split, each text once, until they run out."""
+    seen: set[str] = set()
+    misses = 0
+    while misses < _ATTEMPTS:
+        text, item = draw(rng)
+        if text in seen or split_of(text) != split:
+            misses += 1
+            continue
+        misses = 0
+        seen.add(text)
+        yield item
+
+
+def take(items: Iterator[T], count: int, family: str) -> tuple[T, ...]:
+    """The first `count` items; raises ConfigurationError if there are fewer."""
+    taken = tuple(islice(items, count))
+    if len(taken) < count:
+        raise ConfigurationError(f"family {family}: only {len(taken)} different questions, {count} asked for")
+    return taken
+
+
+_BASE_INPUTS = (0, 1, 5)
+_PLUS_INPUTS = (-7, -1, 2, 3, 10, 64)
+_WORDS = {"+": "plus", "-": "minus", "*": "times", ">": "above", "<": "below"}
+
+
+class CodeTask(NamedTuple):
+    """One request in words, and the program that meets it."""
+
+    question: str
+    program: str
+
+
+def code_problems(count: int) -> tuple[dict[str, Any], ...]:
+    """`count` evaluation problems; raises ConfigurationError if there are not so many.
+
+    Keys are EvalPlus's (task_id, prompt, entry_point, canonical_solution, base_input, plus_input, contract,
+    atol); `prompt` followed by `canonical_solution` is a whole program. `question` is the request as a micro
+    model gets it.
+    """
+    tasks = take(code_stream("benchmark", random.Random("benchmark code")), count, "code")
+    return tuple(
+        {
+            "task_id": f"Micro/{place}",
+            "prompt": f'"""{task.question}"""\n',
+            "entry_point": "f",
+            "canonical_solution": f"{task.program}\n",
+            "base_input": [[value] for value in _BASE_INPUTS],
+            "plus_input": [[value] for value in _PLUS_INPUTS],
+            "contract": "",
+            "atol": 0,
+            "question": task.question,
+        }
+        for place, task in enumerate(tasks)
+    )
+
+
+def code_stream(split: Split, rng: random.Random) -> Iterator[CodeTask]:
+    """Different code tasks of one split, until the family is nearly exhausted."""
+    return stream(_draw, split, rng)
+
+
+def _draw(rng: random.Random) -> tuple[str, CodeTask]:
+    """`f(x): x plus 3, then times 2` -> `def f(x): return (x+3)*2`."""
+    first, second = rng.sample("+-*", 2) if rng.random() < 0.7 else (rng.choice("+-*"), rng.choice("<>"))
+    a, b = rng.randint(2, 9), rng.randint(2, 9)
+    inner = "x" if rng.random() < 0.2 else str(a)
+    body = f"x{first}{inner}"
+    grouped = f"({body})" if second == "*" and first != "*" else body
+    question = f"f(x): x {_WORDS[first]} {inner}, then {_WORDS[second]} {b}"
+    return question, CodeTask(question, f"def f(x): return {grouped}{second}{b}")

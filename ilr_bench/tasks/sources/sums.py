@@ -10,7 +10,7 @@ from functools import cache
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.tasks.sources import SOURCES
-from ilr_bench.tasks.sources.micro_split import Split, split_of
+from ilr_bench.tasks.sources.micro import Split, split_of
 from ilr_bench.tasks.types import Question, QuestionSource
 
 LARGEST = 20
