@@ -36,7 +36,7 @@ RAY = "ray==2.53.0"
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The fast tests; `-- -m slow` runs the others, `-- tests/test_store.py` one file."""
+    """The fast tests; `-- -m slow` runs the others, `-- tests/storage/test_store.py` one file."""
     prepare(session)
     workers = str(min(os.cpu_count() or 1, 8))
     run(session, "python", "-m", "pytest", "-n", workers, "--dist", "loadfile", "-m", FAST, *session.posargs)
@@ -91,7 +91,7 @@ def reports_visual(session: nox.Session) -> None:
     missing = [package for program, package in needed.items() if shutil.which(program) is None]
     if missing:
         session.error(f"{' and '.join(missing)} missing; on Debian: apt-get install {' '.join(missing)}")
-    run(session, "python", "-m", "pytest", "-m", "visual", "tests/test_reports_visual.py", *session.posargs)
+    run(session, "python", "-m", "pytest", "-m", "visual", "tests/reports/test_visual.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -130,7 +130,17 @@ def vllm(session: nox.Session) -> None:
     if is_stale("packaged", metadata, home):
         run(session, "python", "-m", "pip", "install", "--quiet", "--no-deps", "-e", ".", home=home)
         mark("packaged", metadata, home)
-    run(session, "python", "-m", "pytest", "-m", "vllm", "tests/test_vllm_engine.py", *session.posargs, home=home)
+    run(
+        session,
+        "python",
+        "-m",
+        "pytest",
+        "-m",
+        "vllm",
+        "tests/generation/test_vllm_engine.py",
+        *session.posargs,
+        home=home,
+    )
     run(session, "python", "-m", "bench", "--only", "vllm", home=home)
 
 
@@ -169,7 +179,7 @@ def torture(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def mutants(session: nox.Session) -> None:
-    """Our modules, each changed in one small place: do the tests notice? `-- --minutes 10 ilr_bench/method/idea3.py`."""
+    """Our modules, each changed in one small place: do tests notice? `-- --minutes 10 ilr_bench/method/idea3.py`."""
     prepare(session)
     run(session, "python", "tests/mutation", *session.posargs)
 

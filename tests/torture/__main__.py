@@ -88,7 +88,7 @@ class Torture:
         folder = self.folder / "tiny"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        program = Path(__file__).parent.with_name("survivals.py")
+        program = Path(__file__).parents[1] / "helpers" / "survivals.py"
         command = [sys.executable, str(program), str(folder), f"{first}-{wanted - 1}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout or ():

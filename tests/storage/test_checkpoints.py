@@ -129,7 +129,9 @@ def moments(tmp_path_factory) -> list[list[tuple[str, int]]]:
     """How a second checkpoint's saving ended, and which step was there then: killed and refused at every change to
     the folder, and killed in the middle of writes."""
     folder = tmp_path_factory.mktemp("moments")
-    output, errors = run_python(AT_EVERY_MOMENT, str(Path(__file__).parent), str(folder)).communicate(timeout=300)
+    output, errors = run_python(AT_EVERY_MOMENT, str(Path(__file__).parents[1] / "helpers"), str(folder)).communicate(
+        timeout=300
+    )
     assert output.count("\n") == 3, errors
     return [ast.literal_eval(line) for line in output.splitlines()]
 

@@ -38,7 +38,7 @@ from ilr_bench.learner.sharded_adamw import owners
 from ilr_bench.method.idea3 import Table
 from ilr_bench.tasks.types import Question
 
-CONFIGURATIONS = Path(__file__).parent.parent / "configs" / "accelerate"
+CONFIGURATIONS = Path(__file__).parents[2] / "configs" / "accelerate"
 
 
 @pytest.fixture(scope="module")

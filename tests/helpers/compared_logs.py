@@ -9,7 +9,7 @@ from pathlib import Path
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.storage.records import SampleRecord, Verdict, to_line
 
-LOGS = Path(__file__).parent / "logs" / "lm_eval"
+LOGS = Path(__file__).parents[1] / "logs" / "lm_eval"
 
 
 def no_texts(benchmark: str) -> Mapping[str, str]:

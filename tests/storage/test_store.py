@@ -206,6 +206,9 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
 
 
 def test_the_store_needs_no_torch() -> None:
-    code = "import sys, ilr_bench.storage.store, ilr_bench.storage.provenance, ablations; ablations.names(); print('torch' in sys.modules)"
+    code = (
+        "import sys, ilr_bench.storage.store, ilr_bench.storage.provenance, ablations; "
+        "ablations.names(); print('torch' in sys.modules)"
+    )
     output, errors = run_python(code).communicate(timeout=60)
     assert output == "False\n", errors

@@ -137,7 +137,7 @@ def survivals(tmp_path_factory):
 
 
 def survived(folder, how):
-    program = Path(__file__).with_name("survivals.py")
+    program = Path(__file__).parents[1] / "helpers" / "survivals.py"
     command = [sys.executable, str(program), str(folder), how]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What lm-eval's scorers say of answers that we have judged: `python tests/rejudge.py FOLDER BENCHMARK...`.
+"""What lm-eval's scorers say of answers that we have judged: `python tests/helpers/rejudge.py FOLDER BENCHMARK...`.
 
 FOLDER is one of `ilr-bench evaluate`, with the benchmark's records (gsm8k, math500, mmlu_pro) in it. Prints a table of
 verdicts, then every answer on which a metric of lm-eval's and our verdict differ.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "redteam"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "redteam"))
 from attacks import ATTACKS, CANARY, MARK, WAITING
 
 from ilr_bench.grading import code
@@ -19,7 +19,7 @@ from ilr_bench.grading.code import CodeJudge
 from ilr_bench.grading.sandbox import host
 from ilr_bench.storage.records import Verdict
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 SECRET: dict[str, Any] = {
     "task_id": "Test/secret", "prompt": f"# {CANARY}\n", "entry_point": "f", "canonical_solution": "def f(x): return 7",
     "base_input": [[3]], "plus_input": [], "atol": 0,

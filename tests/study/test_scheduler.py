@@ -241,7 +241,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
         "clock = Path(sys.argv[1]); local = Local(1, clock.parent / 'logs'); "
         "run_jobs([Job('tick', tick, (clock,))], local, lambda event: None)"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "helpers")}
     parent = subprocess.Popen([sys.executable, "-c", code, str(clock)], env=environment)
     try:
         deadline = time.monotonic() + 120

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "sweeps.md"
 BLOCK = re.compile(r"^```sh(?: (?P<tag>\w+))?\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
 """Blocks tagged `ray` need Ray and come last; all others make one script."""

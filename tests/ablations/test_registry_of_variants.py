@@ -236,7 +236,7 @@ def test_a_matched_trial_is_known_before_its_samples_are() -> None:
 
 # --- variants of other packages ---------------------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parent.parent / "docs" / "adding-a-variant.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "adding-a-variant.md").read_text(encoding="utf-8")
 
 
 def install(folder: Path, code: str, points: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from ilr_bench.tasks.benchmarks import names
 
-GUIDE = Path(__file__).parents[1] / "docs" / "adding-a-benchmark.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-benchmark.md"
 ROWS = [{"question": f"What is twice {n}?", "answer": str(2 * n)} for n in (4, 15, 230)]
 
 
@@ -83,7 +83,7 @@ def test_reports_sort_it_by_the_subject_that_it_states_whatever_its_name(
         file.write("PUZZLES = replace(DOUBLES, name='puzzles', subject='code')\n")
     with (package / "my_package-1.0.dist-info" / "entry_points.txt").open("a") as file:
         file.write("mbpp_words = my_package.doubles:WORDS\npuzzles = my_package.doubles:PUZZLES\n")
-    folders = [environment["PYTHONPATH"], str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    folders = [environment["PYTHONPATH"], str(Path(__file__).parents[1] / "helpers"), str(Path(__file__).parents[2])]
     environment["PYTHONPATH"] = os.pathsep.join(folders)
     ran = run("-c", TRIAL, str(tmp_path), environment=environment)
     expected = "Columns(maths=('micro_short_chain', 'doubles'), code=('micro_code', 'puzzles'), other=('mbpp_words',))"

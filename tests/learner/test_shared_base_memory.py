@@ -11,7 +11,7 @@ import pytest
 
 from ilr_bench.study.cost.architecture import Architecture
 
-TWINS = Path(__file__).with_name("twins_memory.py")
+TWINS = Path(__file__).parents[1] / "helpers" / "twins_memory.py"
 SHAPE = Architecture(512, 7, 8, 8, 64, 1408, 8192, tied=True)
 RANK = 16
 

@@ -144,7 +144,7 @@ def test_a_few_shot_program_needs_no_fence() -> None:
 
 
 def test_the_page_states_every_benchmarks_limit() -> None:
-    page = (Path(__file__).parent.parent / "docs/evaluation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/evaluation.md").read_text(encoding="utf-8")
     rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
     stated = {name.strip(): cells[3].split()[0] for cells in rows if len(cells) == 6 for name in cells[1].split(",")}
     for group in ("paper-v4", "generated"):

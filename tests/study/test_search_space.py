@@ -163,7 +163,7 @@ def test_the_space_that_comes_along_can_be_searched(tmp_path):
 
 
 def test_the_space_that_the_documentation_shows_can_be_searched(tmp_path):
-    text = (Path(__file__).parents[1] / "docs" / "searching.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "searching.md").read_text()
     shown = text.partition("```toml\n")[2].partition("```")[0]
     assert "interaction.cooperation_ratio" in describe_search(searched(shown, tmp_path))
 
