@@ -263,9 +263,9 @@ def completed(arguments: list[str], defaults: list[tuple[str, str]]) -> list[str
 def value_of(option: str, arguments: list[str]) -> str | None:
     """The last value given to an option, as `--option value` or `--option=value`."""
     value = None
-    for place, argument in enumerate(arguments):
-        if argument == option and place + 1 < len(arguments):
-            value = arguments[place + 1]
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(arguments):
+            value = arguments[index + 1]
         elif argument.startswith(f"{option}="):
             value = argument.split("=", 1)[1]
     return value

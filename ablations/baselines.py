@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablations.registry import register
-from ilr_bench.core.config import SOLO_STAGES, RunConfig, change
+from ilr_bench.core.config import STANDALONE_STAGES, RunConfig, change
 
 
 @register
@@ -25,7 +25,7 @@ def grpo(config: RunConfig) -> RunConfig:
     Source: paper, main result (row GRPO)
     """
     alone = {
-        "discussion.stages": SOLO_STAGES,
+        "discussion.stages": STANDALONE_STAGES,
         "discussion.trained_turns": "sharing",
         "discussion.dialogues_per_question": 1,
     }

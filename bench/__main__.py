@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from bench.parts import Part, parts
-from bench.results import Row, Unfinished, collect, compare, save
+from bench.results import BenchRow, Unfinished, collect, compare, save
 from ilr_bench.core.console import fail_in_one_line, note
 from ilr_bench.core.errors import IlrError, MissingInputError
 
@@ -60,7 +60,7 @@ def main() -> None:
             # It imports all that a sweep does.
             from bench import sharing
 
-            print(sharing.measure(arguments.workers))
+            print(sharing.compare_with_cold_runs(arguments.workers))
         elif arguments.part:
             chosen = {part.name: part for part in parts(full, device)}[arguments.part]
             arguments.out.write_text(json.dumps(chosen.measure()), encoding="utf-8")
@@ -93,11 +93,11 @@ def run(full: bool, device: str, out: Path | None, docs: bool, only: str = "") -
     unfinished = Unfinished(UNFINISHED / f"{kind}.json", kind)
     if unfinished.outdated:
         note("an unfinished run is left out: code, libraries or machine have changed since")
-    for place, part in enumerate(todo, start=1):
+    for index, part in enumerate(todo, start=1):
         if part.name in unfinished.parts:
             continue
         left = sum(other.estimate for other in todo if other.name not in unfinished.parts) / 60
-        name = f"[{place}/{len(todo)}] {part.name}"
+        name = f"[{index}/{len(todo)}] {part.name}"
         note(f"{name}: about {part.estimate:.0f} s; all that is left {left:.0f} min of computing")
         start = time.perf_counter()
         unfinished.keep(part.name, measured(part, full, device))
@@ -112,7 +112,7 @@ def run(full: bool, device: str, out: Path | None, docs: bool, only: str = "") -
     unfinished.remove()
 
 
-def measured(part: Part, full: bool, device: str) -> list[Row]:
+def measured(part: Part, full: bool, device: str) -> list[BenchRow]:
     """One part, in a process of its own; raises PartFailedError."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name, "rows.json")
@@ -125,7 +125,7 @@ def measured(part: Part, full: bool, device: str) -> list[Row]:
             raise PartFailedError(
                 f"{part.name} {reason}; what was measured before is kept, and the same command goes on from here"
             )
-        rows: list[Row] = json.loads(out.read_text(encoding="utf-8"))
+        rows: list[BenchRow] = json.loads(out.read_text(encoding="utf-8"))
     return rows
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.results import REST, Row
+from bench.results import REST, BenchRow
 from ilr_bench.storage.timing import Stopwatch, peak_memory
 
 Clock = Callable[[], float]
@@ -70,19 +70,24 @@ class MemoryWatch(Stopwatch):
         for counted in (self._seconds, self._cpu, self._tokens):
             counted.clear()
 
-    def rows(self, group: str, name: str, total: float, steps: int = 1) -> list[Row]:
+    def rows(self, group: str, name: str, total: float, steps: int = 1) -> list[BenchRow]:
         """Means of `steps` steps that took `total` seconds since `clear`: each stage, what is left over, the whole."""
         taken = self._cpu if self.device == "cpu" else self._seconds
-        found: list[Row] = []
+        found: list[BenchRow] = []
         for stage, seconds in taken.items():
-            row: Row = {"group": group, "what": f"{name}: {stage}", "ours": seconds / steps, "share": seconds / total}
+            row: BenchRow = {
+                "group": group,
+                "what": f"{name}: {stage}",
+                "ours": seconds / steps,
+                "share": seconds / total,
+            }
             row["memory"] = self.peaks[stage]
             if tokens := self._tokens[stage]:
                 row |= {"tokens": tokens / steps, "tokens_per_second": tokens / seconds}
             found.append(row)
         rest = total - sum(taken.values())
         found.append({"group": group, "what": f"{name}: {REST}", "ours": rest / steps, "share": rest / total})
-        whole: Row = {"group": group, "what": f"{name}: whole step", "ours": total / steps}
+        whole: BenchRow = {"group": group, "what": f"{name}: whole step", "ours": total / steps}
         return [*found, whole | {"memory": max(self.peaks.values())}]
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.results import Row
+from bench.results import BenchRow
 
 _NAME = re.compile(r"(?P<size>\S+), (?P<agents>\d+) agents?, (?P<questions>\d+) questions x (?P<samples>\d+), "
                    r"(?P<tokens>\d+) tokens: against stock TRL")  # fmt: skip
@@ -33,7 +33,7 @@ class Curve(NamedTuple):
         return float(fitted[0]), float(np.sqrt(covariance[0, 0]))
 
 
-def curves(rows: Sequence[Row]) -> list[Curve]:
+def curves(rows: Sequence[BenchRow]) -> list[Curve]:
     """All curves with three points or more among the rows of joint steps, the longest of each size, axis and side."""
     cells = [(found.groupdict(), row) for row in rows if "ours" in row and (found := _NAME.fullmatch(row["what"]))]
     best: dict[tuple[str, str, str], Curve] = {}
@@ -51,9 +51,9 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
     return list(best.values())
 
 
-def rows(measured: Sequence[Row]) -> list[Row]:
+def rows(measured: Sequence[BenchRow]) -> list[BenchRow]:
     """The exponents, for the table."""
-    found: list[Row] = []
+    found: list[BenchRow] = []
     for curve in curves(measured):
         slope, error = curve.exponent()
         points = ", ".join(map(str, curve.at))
@@ -62,7 +62,7 @@ def rows(measured: Sequence[Row]) -> list[Row]:
     return found
 
 
-def draw(measured: Sequence[Row], path: Path) -> None:
+def draw(measured: Sequence[BenchRow], path: Path) -> None:
     """Every curve, its size beside its end, both axes logarithmic."""
     # Matplotlib takes a while to import, and only the documentation needs it.
     import matplotlib as mpl
@@ -73,24 +73,24 @@ def draw(measured: Sequence[Row], path: Path) -> None:
 
     colours = dict(zip(SIDES, sns.color_palette("colorblind", len(SIDES)), strict=True))
     with sns.axes_style("whitegrid"):
-        figure, places = plt.subplots(1, len(AXES), figsize=(10, 4), sharey=True)
-    for (axis, label), place in zip(AXES.items(), places, strict=True):
+        figure, indices = plt.subplots(1, len(AXES), figsize=(10, 4), sharey=True)
+    for (axis, label), index in zip(AXES.items(), indices, strict=True):
         shown = [curve for curve in curves(measured) if curve.axis == axis]
         for curve in shown:
             slope, error = curve.exponent()
             name = f"{SIDES[curve.side]}, {curve.size}: {slope:.2f} ± {error:.2f}"
             mark, below = ("o-", -6) if curve.side == "ours" else ("s--", 2)  # apart where the sides end together
-            place.plot(curve.at, curve.seconds, mark, color=colours[curve.side], label=name)
+            index.plot(curve.at, curve.seconds, mark, color=colours[curve.side], label=name)
             end = (curve.at[-1], curve.seconds[-1])
-            place.annotate(curve.size, end, xytext=(6, below), textcoords="offset points", fontsize=6)
-        place.set(xscale="log", yscale="log", xlabel=label)
+            index.annotate(curve.size, end, xytext=(6, below), textcoords="offset points", fontsize=6)
+        index.set(xscale="log", yscale="log", xlabel=label)
         ticks = sorted({at for curve in shown for at in curve.at})
-        place.set_xticks(ticks, [str(tick) for tick in ticks])
-        place.minorticks_off()
+        index.set_xticks(ticks, [str(tick) for tick in ticks])
+        index.minorticks_off()
         if shown:
             # Below the panel, where it covers no mark.
-            place.legend(title="exponent", fontsize=7, title_fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    places[0].set_ylabel("seconds of a joint step")
+            index.legend(title="exponent", fontsize=7, title_fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    indices[0].set_ylabel("seconds of a joint step")
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -1,6 +1,6 @@
 """One joint step, beside stock TRL trainers that do the same work and beside an agent that works alone.
 
-The step is the real one (`ilr.select`, `discuss`, `calibrate`, `update`) with models of random weights. Two things are
+The step is the real one (`loop.select`, `generate_rollouts`, `calibrate`, `update`) with random weights. Two things are
 unlike a real run: answers never end early, so that everybody samples the same number of tokens; and advantages are
 drawn at random, so that no turn may be left out of the update.
 
@@ -21,17 +21,17 @@ import numpy as np
 from bench.clock import MemoryWatch, fastest
 from bench.limits import Group, Limits, limits_of, sampling_bytes, sampling_operations, update_operations
 from bench.parts import Cell
-from bench.results import Row, comparison
+from bench.results import BenchRow, comparison
 from bench.shapes import PAD, SIZES, make_model, make_tokenizer
 from ilr_bench.core.config import IDEA3_STAGES, RunConfig, change
 from ilr_bench.core.profiles import profile
 from ilr_bench.generation.agent import Agent, Prompt
-from ilr_bench.generation.engine import Completion, Request
+from ilr_bench.generation.engine import Completion, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.grpo import PolicyUpdater
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.method import loop
-from ilr_bench.method.outcomes import Discussion, Lesson
+from ilr_bench.method.outcomes import AdvantageBatch, Rollouts
 from ilr_bench.prompts import STYLES
 from ilr_bench.study.cost.architecture import Architecture
 from ilr_bench.study.cost.fits import available_memory
@@ -58,51 +58,54 @@ class Peer(Agent):
         return self.words
 
 
-class Silence:
+class SilentEngine:
     """The engine of a `Peer`."""
 
     name = "transformers"
 
-    def sample(self, request: Request) -> list[list[Completion]]:
+    def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         """Turns without a token."""
         nothing = Completion((), np.zeros(0, dtype=np.float32), True)
         return [[nothing] * count for count in request.samples]
 
-    def rest(self) -> None:
-        """See `Engine.rest`."""
+    def release(self) -> None:
+        """See `Engine.release`."""
 
 
 @dataclass
-class Joint:
+class JointStep:
     """A joint step that can be taken again and again."""
 
     cell: Cell
-    room: loop.Classroom
+    state: loop.TrainerState
     config: RunConfig
     watch: MemoryWatch
     step: int = 0
-    talk: Discussion | None = None
+    rollouts: Rollouts | None = None
 
     @property
-    def discussion(self) -> Discussion:
+    def discussion(self) -> Rollouts:
         """That of the last step; raises ValueError where none was taken."""
-        if self.talk is None:
+        if self.rollouts is None:
             raise ValueError("take a step first: its prompts are needed")
-        return self.talk
+        return self.rollouts
 
     def take(self) -> None:
         """The step, optimizer steps included."""
         self.step += 1
-        table, places = loop.select(self.config, self.room, self.step)
-        talk = loop.discuss(self.config, self.room, table, places)
-        lessons = loop.calibrate(self.config, talk)
-        taught = {stage: [self._taught(lesson) for lesson in by_agent] for stage, by_agent in lessons.items()}
-        loop.update(self.config, self.room, talk, taught, [[] for _ in table.agents], self.step)
-        self.talk = talk
+        batch, indices = loop.select(self.config, self.state, self.step)
+        rollouts = loop.generate_rollouts(self.config, self.state, batch, indices)
+        advantage_batches = loop.calibrate(self.config, rollouts)
+        taught = {
+            stage: [self._with_random_advantages(advantage_batch) for advantage_batch in by_agent]
+            for stage, by_agent in advantage_batches.items()
+        }
+        loop.update(self.config, self.state, rollouts, taught, [[] for _ in batch.agents], self.step)
+        self.rollouts = rollouts
 
-    def _taught(self, lesson: Lesson) -> Lesson:
+    def _with_random_advantages(self, advantage_batch: AdvantageBatch) -> AdvantageBatch:
         rng = np.random.default_rng(self.step)
-        return replace(lesson, advantages=rng.normal(size=lesson.advantages.shape))
+        return replace(advantage_batch, advantages=rng.normal(size=advantage_batch.advantages.shape))
 
 
 def configuration(cell: Cell) -> RunConfig:
@@ -123,7 +126,7 @@ def configuration(cell: Cell) -> RunConfig:
     return change(profile("micro"), changes)
 
 
-def joint_step(cell: Cell, grader: Grader, watch: MemoryWatch, alone: bool = False) -> Joint:
+def joint_step(cell: Cell, grader: Grader, watch: MemoryWatch, alone: bool = False) -> JointStep:
     """`alone`: the first agent's part, its peers being silent."""
     config = configuration(cell)
     rng = np.random.default_rng(0)
@@ -131,29 +134,29 @@ def joint_step(cell: Cell, grader: Grader, watch: MemoryWatch, alone: bool = Fal
     def words(count: int) -> str:
         return " ".join(f"w{number}" for number in rng.integers(3, SIZES[cell.sizes[0]].vocabulary, size=count))
 
-    questions = [Question(f"q{place}", words(QUESTION_WORDS), "3") for place in range(cell.questions)]
+    questions = [Question(f"q{index}", words(QUESTION_WORDS), "3") for index in range(cell.questions)]
     agents: list[Agent] = []
-    updaters = []
+    learners = []
     style = STYLES.get("chat")
-    for place, (name, size) in enumerate(zip(config.agents, cell.sizes, strict=True)):
-        if alone and place:
-            peer = Peer(name, None, None, style, Silence(), 0)
+    for index, (name, size) in enumerate(zip(config.agents, cell.sizes, strict=True)):
+        if alone and index:
+            peer = Peer(name, None, None, style, SilentEngine(), 0)
             peer.words = words(cell.new_tokens)
             agents.append(peer)
             continue
-        model, tokenizer = make_model(size, place, cell.device), make_tokenizer(size)
+        model, tokenizer = make_model(size, index, cell.device), make_tokenizer(size)
         engine = TransformersEngine(model, (), PAD, tokenizer.decode)
         agents.append(Agent(name, model, tokenizer, style, engine, config.sampling.max_prompt_tokens))
-        updaters.append(PolicyUpdater(model, name, config.update, config.training.steps, cell.new_tokens, 1.0))
+        learners.append(GRPOLearner(model, name, config.update, config.training.steps, cell.new_tokens, 1.0))
     count = len(agents)
-    room = loop.Classroom(
-        agents, updaters, questions, (), np.full(cell.questions, 0.5), np.full(count, 0.5), grader, watch
+    state = loop.TrainerState(
+        agents, learners, questions, (), np.full(cell.questions, 0.5), np.full(count, 0.5), grader, watch
     )
-    return Joint(cell, room, config, watch)
+    return JointStep(cell, state, config, watch)
 
 
-def measure(cell: Cell, limits: Limits | None = None, rival: bool = True) -> list[Row]:
-    """Stages of the step, the step against agents apart, and against TRL's trainers (`rival`) where memory allows."""
+def time_joint_step(cell: Cell, limits: Limits | None = None, with_trl: bool = True) -> list[BenchRow]:
+    """Stages of the step, the step against agents apart, and against TRL's trainers (`with_trl`) wherewhere it fits."""
     against = f"{cell.name}: against stock TRL"
     if cell.device == "cpu" and cell.memory > (free := available_memory()):
         lacking = f"not run: needs about {cell.memory / 2**30:.0f} GiB of {free / 2**30:.0f} free"
@@ -170,7 +173,7 @@ def measure(cell: Cell, limits: Limits | None = None, rival: bool = True) -> lis
         calls: list[Any] = [ours.take]
         if len(cell.sizes) > 1:
             calls.append(joint_step(cell, grader, watch, alone=True).take)
-        if rival:
+        if with_trl:
             trainers = stock_trainers(ours)
             calls.append(lambda: [trainer.step() for trainer in trainers])
         # The first turn of each counts as well where nothing is faster: a step may take half a minute.
@@ -178,22 +181,22 @@ def measure(cell: Cell, limits: Limits | None = None, rival: bool = True) -> lis
         if len(cell.sizes) > 1:
             apart = len(cell.sizes) * seconds[1]
             found.append(comparison("agents", f"{cell.name}: against agents apart", seconds[0], apart))
-        if rival:
+        if with_trl:
             tokens = sum(row.get("tokens", 0) for row in found if stage_of(row) in IDEA3_STAGES)
             found.append(comparison("peers", against, seconds[0], seconds[-1], tokens))
     return found
 
 
-def stock_trainers(ours: Joint) -> list[Any]:
+def stock_trainers(ours: JointStep) -> list[Any]:
     """A trainer for each agent, with a model of its own and the prompts that the agent was given last."""
     # TRL takes seconds to import, and not every measurement needs it.
     from bench.trl_step import StockTrainer, make_trainer
 
-    cell, talk = ours.cell, ours.discussion
+    cell, rollouts = ours.cell, ours.discussion
     trainers = []
-    for place, size in enumerate(cell.sizes):
-        model, tokenizer = make_model(size, place, cell.device), make_tokenizer(size)
-        prompts = [[group[0].prompt.ids for group in talk.turns[stage][place]] for stage in IDEA3_STAGES]
+    for index, size in enumerate(cell.sizes):
+        model, tokenizer = make_model(size, index, cell.device), make_tokenizer(size)
+        prompts = [[group[0].prompt.ids for group in rollouts.turns[stage][index]] for stage in IDEA3_STAGES]
         longest = max(len(prompt) for prompt in prompts[-1]) + cell.new_tokens
         rows, whole = cell.questions * cell.samples, cell.questions * cell.samples
         while rows % 2 == 0 and cell.device == "cpu" and kept(SIZES[size], rows, longest, cell.new_tokens) > TRL_BATCH:
@@ -210,7 +213,7 @@ def kept(shape: Architecture, rows: int, longest: int, answer: int) -> int:
     return rows * (longest * shape.layers * activations(shape, 4, False) + answer * shape.vocabulary * 12)
 
 
-def add_distances(rows: Sequence[Row], ours: Joint, limits: Limits) -> None:
+def add_distances(rows: Sequence[BenchRow], ours: JointStep, limits: Limits) -> None:
     """Adds to each stage of the last step which part of the machine's limits it used."""
     for row in rows:
         work, read = asked(ours, stage_of(row))
@@ -220,20 +223,20 @@ def add_distances(rows: Sequence[Row], ours: Joint, limits: Limits) -> None:
             row["bandwidth"] = read / row["ours"] / limits.bandwidth
 
 
-def stage_of(row: Row) -> str:
+def stage_of(row: BenchRow) -> str:
     """The end of its name."""
     return row["what"].rpartition(": ")[2]
 
 
-def asked(ours: Joint, stage: str) -> tuple[float, float]:
+def asked(ours: JointStep, stage: str) -> tuple[float, float]:
     """Operations and bytes that a stage of the step cannot do without, over all agents."""
     work = read = 0.0
-    for place, size in enumerate(ours.cell.sizes):
+    for index, size in enumerate(ours.cell.sizes):
         shape = SIZES[size]
         groups = {
             name: [
                 Group(len(group[0].prompt.ids), tuple(len(turn.completion.token_ids) for turn in group))
-                for group in turns[place]
+                for group in turns[index]
             ]
             for name, turns in ours.discussion.turns.items()
         }

@@ -22,11 +22,11 @@ from statsmodels.stats.proportion import proportion_confint
 from ilr_bench.core.profiles import profile
 from ilr_bench.generation.engine import SamplingOptions
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import Seat, seat_agents
+from ilr_bench.learner.build import LoadedAgent, build_agents
 from ilr_bench.method.difficulty import joint_difficulty, self_rank
-from ilr_bench.method.idea3 import Table, Turns, analyse, fuse, share
+from ilr_bench.method.idea3 import StepBatch, Turns, analyse, fuse, share
 from ilr_bench.method.interaction import cooperates
-from ilr_bench.method.loop import solo_accuracy
+from ilr_bench.method.loop import standalone_accuracy
 from ilr_bench.method.outcomes import score_turns
 from ilr_bench.models.micro.corpus import corrections
 from ilr_bench.storage.records import Verdict
@@ -35,37 +35,39 @@ from ilr_bench.tasks.sources import SOURCES, Question
 QUESTIONS = 400
 
 
-def measure(models: tuple[str, ...], seed: int = 0) -> dict[str, Any]:
+def describe_untrained(models: tuple[str, ...], seed: int = 0) -> dict[str, Any]:
     """All measurements of a group of untrained micro models."""
     config = replace(profile("micro"), models=models)
     training, validation = SOURCES.get("micro").load(config.questions.train, QUESTIONS)
-    seats = seat_agents(config)
+    loaded_agents = build_agents(config)
     with Grader() as grader:
-        gamma = np.array([solo_accuracy(seat.agent, validation, config, grader) for seat in seats])
+        gamma = np.array(
+            [standalone_accuracy(loaded_agent.agent, validation, config, grader) for loaded_agent in loaded_agents]
+        )
         found: dict[str, Any] = {
             "models": models,
             "questions": QUESTIONS,
             "greedy": dict(zip(config.agents, gamma, strict=True)),
         }
-        found |= _ranking(seats, training, config, gamma)
-        agents = [seat.agent for seat in seats]
+        found |= _ranking(loaded_agents, training, config, gamma)
+        agents = [loaded_agent.agent for loaded_agent in loaded_agents]
         for name, cooperate in (("cooperate", True), ("compete", False)):
             modes = np.full((len(agents), len(validation)), cooperate)
-            found[name] = _dialogues(Table(agents, validation, modes, config.sampling, seed), config, grader)
+            found[name] = _dialogues(StepBatch(agents, validation, modes, config.sampling, seed), config, grader)
         found["swap"] = _swap(
-            Table(agents, validation, np.ones((len(agents), len(validation)), bool), config.sampling, seed)
+            StepBatch(agents, validation, np.ones((len(agents), len(validation)), bool), config.sampling, seed)
         )
     return found
 
 
 def _ranking(
-    seats: Sequence[Seat], questions: Sequence[Question], config: Any, gamma: NDArray[np.float64]
+    loaded_agents: Sequence[LoadedAgent], questions: Sequence[Question], config: Any, gamma: NDArray[np.float64]
 ) -> dict[str, Any]:
     steps = np.array([len(question.steps) for question in questions])
     rankings = []
-    for seat in seats:
-        options = SamplingOptions(config.sampling.max_ranking_tokens, 0.0, 512, seat.agent.style.stop_strings())
-        rankings.append(self_rank(seat.agent, questions, config.difficulty, options, 0))
+    for loaded_agent in loaded_agents:
+        options = SamplingOptions(config.sampling.max_ranking_tokens, 0.0, 512, loaded_agent.agent.style.stop_strings())
+        rankings.append(self_rank(loaded_agent.agent, questions, config.difficulty, options, 0))
     difficulty = joint_difficulty(rankings)
     shares = cooperates(gamma[:, None], difficulty[None, :]).mean(axis=1)
     correlation = scipy.stats.spearmanr(difficulty, steps).statistic
@@ -74,29 +76,31 @@ def _ranking(
     spread = [scipy.stats.spearmanr(difficulty[draw], steps[draw]).statistic for draw in draws]
     return {
         "spearman": (float(correlation), *map(float, np.quantile(spread, (0.025, 0.975)))),
-        "valid_rankings": [_share(np.arange(item.valid + item.invalid) < item.valid) for item in rankings],
+        "valid_rankings": [_fraction(np.arange(item.valid + item.invalid) < item.valid) for item in rankings],
         "cooperation_share": dict(zip(config.agents, map(float, shares), strict=True)),
     }
 
 
-def _dialogues(table: Table, config: Any, grader: Grader) -> dict[str, Any]:
+def _dialogues(batch: StepBatch, config: Any, grader: Grader) -> dict[str, Any]:
     """One dialogue per question at temperature 1, every agent in the mode given."""
-    ideas = share(table, [1] * len(table.agents))
-    analyses = analyse(table, ideas, 1)
-    answers = fuse(table, ideas, analyses, [1] * len(table.agents))
-    solo, fused = (_right(score_turns(table, turns, config.reward, grader)) for turns in (ideas, answers))
+    ideas = share(batch, [1] * len(batch.agents))
+    analyses = analyse(batch, ideas, 1)
+    answers = fuse(batch, ideas, analyses, [1] * len(batch.agents))
+    standalone, fused = (_right(score_turns(batch, turns, config.reward, grader)) for turns in (ideas, answers))
     found: dict[str, Any] = {}
-    for place, agent in enumerate(table.agents):
-        peer_is_right = solo[1 - place] if len(table.agents) == 2 else np.all(np.delete(solo, place, axis=0), axis=0)
-        says_right = np.array([all(claim is None for claim in corrections(turn[0].text)) for turn in analyses[place]])
+    for index, agent in enumerate(batch.agents):
+        peer_is_right = (
+            standalone[1 - index] if len(batch.agents) == 2 else np.all(np.delete(standalone, index, axis=0), axis=0)
+        )
+        says_right = np.array([all(claim is None for claim in corrections(turn[0].text)) for turn in analyses[index]])
         found[agent.name] = {
-            "solo": _share(solo[place]),
-            "fusion": _share(fused[place]),
-            "analysis_verdict": _share(says_right == peer_is_right),
+            "solo": _fraction(standalone[index]),
+            "fusion": _fraction(fused[index]),
+            "analysis_verdict": _fraction(says_right == peer_is_right),
             "analysis_majority": float(max(peer_is_right.mean(), 1 - peer_is_right.mean())),
             "fusion_by_own_and_peer": {
-                f"{'right' if own else 'wrong'}/{'right' if peer else 'wrong'}": _share(
-                    fused[place][(solo[place] == own) & (peer_is_right == peer)]
+                f"{'right' if own else 'wrong'}/{'right' if peer else 'wrong'}": _fraction(
+                    fused[index][(standalone[index] == own) & (peer_is_right == peer)]
                 )
                 for own in (False, True)
                 for peer in (False, True)
@@ -105,28 +109,28 @@ def _dialogues(table: Table, config: Any, grader: Grader) -> dict[str, Any]:
     return found
 
 
-def _swap(table: Table) -> dict[str, Any]:
+def _swap(batch: StepBatch) -> dict[str, Any]:
     """The same ideas heard in either mode, with the same random numbers: how many turns change."""
-    ideas = share(table, [1] * len(table.agents))
-    other = replace(table, cooperation=~table.cooperation)
-    first, second = analyse(table, ideas, 1), analyse(other, ideas, 1)
-    fused, fused_other = (fuse(seats, ideas, first, [1] * len(table.agents)) for seats in (table, other))
+    ideas = share(batch, [1] * len(batch.agents))
+    other = replace(batch, cooperation=~batch.cooperation)
+    first, second = analyse(batch, ideas, 1), analyse(other, ideas, 1)
+    fused, fused_other = (fuse(seats, ideas, first, [1] * len(batch.agents)) for seats in (batch, other))
     return {
-        agent.name: {"analyses": _changed(first, second, place), "fusions": _changed(fused, fused_other, place)}
-        for place, agent in enumerate(table.agents)
+        agent.name: {"analyses": _changed(first, second, index), "fusions": _changed(fused, fused_other, index)}
+        for index, agent in enumerate(batch.agents)
     }
 
 
 def _changed(first: Turns, second: Turns, agent: int) -> tuple[float, float, float]:
     pairs = zip(first[agent], second[agent], strict=True)
-    return _share(np.array([one[0].text != other[0].text for one, other in pairs]))
+    return _fraction(np.array([one[0].text != other[0].text for one, other in pairs]))
 
 
 def _right(scores: Any) -> NDArray[np.bool_]:
     return np.array([[group[0].verdict is Verdict.CORRECT for group in groups] for groups in scores])
 
 
-def _share(found: NDArray[np.bool_]) -> tuple[float, float, float]:
+def _fraction(found: NDArray[np.bool_]) -> tuple[float, float, float]:
     """How many are true, with the Wilson interval."""
     if not found.size:
         return (float("nan"),) * 3
@@ -140,7 +144,7 @@ def main() -> None:
     parser.add_argument("--models", default="A,B")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    text = json.dumps(measure(tuple(arguments.models.split(","))), indent=1)
+    text = json.dumps(describe_untrained(tuple(arguments.models.split(","))), indent=1)
     print(text)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

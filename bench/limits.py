@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from bench.clock import clock_of, fastest
-from bench.results import Row
+from bench.results import BenchRow
 from ilr_bench.generation.onednn_linear import fast_linears
 from ilr_bench.study.cost.architecture import Architecture
 
@@ -51,7 +51,7 @@ def limits_of(device: str) -> Limits:
     return Limits(best, 3 * TRIAD_BYTES / seconds)
 
 
-def measure(device: str) -> list[Row]:
+def measure_limits(device: str) -> list[BenchRow]:
     """Both limits, for the table."""
     found, what = limits_of(device), "fp32, one thread" if device == "cpu" else "bf16, the GPU"
     return [

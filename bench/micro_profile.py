@@ -11,28 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from bench.clock import MemoryWatch
-from bench.results import Row
+from bench.results import BenchRow
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.profiles import profile
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import seat_agents
+from ilr_bench.learner.build import build_agents
 from ilr_bench.method import loop
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.records import DialogueRecord, StepRecord
 from ilr_bench.storage.store import Artifacts, append_records
-from ilr_bench.study.trial import open_classroom
+from ilr_bench.study.trial import build_trainer
 
 STEPS = 5
 
 
-def measure(models: tuple[str, ...], steps: int = STEPS) -> list[Row]:
+def measure(models: tuple[str, ...], steps: int = STEPS) -> list[BenchRow]:
     """Reading the models, what is measured before the first step, and the stages of a step; two steps or more."""
     for model in models:
         MODELS.get(model).prepare()
     config = configuration(models, steps)
     name = f"{len(models)} agent{'s' if len(models) > 1 else ''}"
-    with tempfile.TemporaryDirectory() as place, Grader() as grader:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as index, Grader() as grader:
+        folder = Path(index)
         watch = MemoryWatch(folder / "timing.jsonl")
         begun = 0.0
 
@@ -45,13 +45,13 @@ def measure(models: tuple[str, ...], steps: int = STEPS) -> list[Row]:
                 begun = watch.clock()
 
         start = watch.clock()
-        seats = seat_agents(config)
+        loaded_agents = build_agents(config)
         seated = watch.clock()
-        room, _ = open_classroom(config, seats, Artifacts(folder / "artifacts"), grader, watch)
+        state, _ = build_trainer(config, loaded_agents, Artifacts(folder / "artifacts"), grader, watch)
         before = {"reading the models": seated - start, "difficulty and ability, once a study": watch.clock() - seated}
-        loop.train(config, room, 1, finished)
+        loop.train(config, state, 1, finished)
         found = watch.rows("micro profile", name, watch.clock() - begun, steps - 1)
-    first: list[Row] = [
+    first: list[BenchRow] = [
         {"group": "micro profile", "what": f"{name}: {what}", "ours": seconds} for what, seconds in before.items()
     ]
     return [*first, *found]

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from bench.results import Row
+from bench.results import BenchRow
 from ilr_bench.core.profiles import profile
 
 QUESTIONS = {"micro": 8, "26M": 2, "135M": 1}
@@ -34,9 +34,9 @@ class Part:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     function: str = "measure"
 
-    def measure(self) -> list[Row]:
+    def measure(self) -> list[BenchRow]:
         """The rows, measured in this process."""
-        measure: Callable[..., list[Row]] = getattr(import_module(f"bench.{self.module}"), self.function)
+        measure: Callable[..., list[BenchRow]] = getattr(import_module(f"bench.{self.module}"), self.function)
         return measure(**self.arguments)
 
 

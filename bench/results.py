@@ -16,7 +16,7 @@ from typing import NamedTuple, TypedDict
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.core.hardware import machine
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.provenance import determinants, versions
+from ilr_bench.storage.provenance import numeric_versions, versions
 
 REST = "neither sampling, grading nor update"
 """The row of a step's seconds that no stage accounts for."""
@@ -24,7 +24,7 @@ COMPARED = ("ours", "ratio", "memory")
 LIMIT = 0.10
 
 
-class Row(TypedDict, total=False):
+class BenchRow(TypedDict, total=False):
     """One line of the results; what was not measured is left out."""
 
     group: str
@@ -62,18 +62,18 @@ class Results(TypedDict):
     machine: str
     device: str
     versions: dict[str, str]
-    rows: list[Row]
+    rows: list[BenchRow]
 
 
-def comparison(group: str, what: str, ours: float, other: float, tokens: float | None = None) -> Row:
+def comparison(group: str, what: str, ours: float, other: float, tokens: float | None = None) -> BenchRow:
     """Two ways to do the same, and tokens per second of ours."""
-    row: Row = {"group": group, "what": what, "ours": ours, "other": other, "ratio": other / ours}
+    row: BenchRow = {"group": group, "what": what, "ours": ours, "other": other, "ratio": other / ours}
     if tokens is not None:
         row |= {"tokens": tokens, "tokens_per_second": tokens / ours}
     return row
 
 
-def collect(rows: Sequence[Row], device: str) -> Results:
+def collect(rows: Sequence[BenchRow], device: str) -> Results:
     """Rows with date, machine and versions; numbers to six digits, so that few bytes change."""
     short = [{key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
              for row in rows]  # fmt: skip
@@ -107,7 +107,7 @@ class Change(NamedTuple):
     after: float
 
 
-def changes(old: Sequence[Row], new: Sequence[Row]) -> list[Change]:
+def changes(old: Sequence[BenchRow], new: Sequence[BenchRow]) -> list[Change]:
     """Seconds, ratios and memory of rows with the same name that moved by more than `LIMIT` of what they were."""
     before = {(row["group"], row["what"]): row for row in old}
     found = []
@@ -120,7 +120,7 @@ def changes(old: Sequence[Row], new: Sequence[Row]) -> list[Change]:
     return found
 
 
-def unmatched(old: Sequence[Row], new: Sequence[Row]) -> list[str]:
+def unmatched(old: Sequence[BenchRow], new: Sequence[BenchRow]) -> list[str]:
     """Rows that only one of them has."""
     names = [{f"{row['group']}: {row['what']}" for row in rows} for rows in (old, new)]
     return sorted(names[0] ^ names[1])
@@ -147,8 +147,8 @@ class Unfinished:
     def __init__(self, path: Path, kind: str) -> None:
         """kind: what was asked for; another one begins anew."""
         self._path = path
-        self._key = {"kind": kind, "machine": machine(), "versions": determinants(), "bench": _own_code()}
-        self.parts: dict[str, list[Row]] = {}
+        self._key = {"kind": kind, "machine": machine(), "versions": numeric_versions(), "bench": _own_code()}
+        self.parts: dict[str, list[BenchRow]] = {}
         self.outdated = False
         """Whether parts of other code, libraries or another machine were found and left alone."""
         try:
@@ -159,7 +159,7 @@ class Unfinished:
         if not self.outdated:
             self.parts = kept["parts"]
 
-    def keep(self, part: str, rows: list[Row]) -> None:
+    def keep(self, part: str, rows: list[BenchRow]) -> None:
         """A part that is there."""
         self.parts[part] = rows
         self._path.parent.mkdir(parents=True, exist_ok=True)

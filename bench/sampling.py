@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from bench.clock import clock_of, fastest
-from bench.results import Row, comparison
+from bench.results import BenchRow, comparison
 from bench.shapes import END, PAD, SIZES, UNKNOWN, make_model
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 
 SAMPLES, NEW_TOKENS = 8, 48
@@ -25,7 +25,7 @@ QUESTIONS = {"micro": 16, "26M": 8}
 """Prompts in one call; larger models get 4."""
 
 
-def measure(size: str, device: str = "cpu") -> list[Row]:
+def measure(size: str, device: str = "cpu") -> list[BenchRow]:
     """One row per prompt length: seconds of either, their ratio, tokens per second of ours."""
     model = make_model(size, device=device)
     engine = TransformersEngine(model, (), PAD, lambda _: "")
@@ -33,7 +33,9 @@ def measure(size: str, device: str = "cpu") -> list[Row]:
     rows = []
     for what, prompts in workloads(size):
         ours, theirs = fastest(
-            partial(engine.sample, Request(prompts, [SAMPLES] * len(prompts), SamplingOptions(NEW_TOKENS, 1.0), 0)),
+            partial(
+                engine.sample, SamplingRequest(prompts, [SAMPLES] * len(prompts), SamplingOptions(NEW_TOKENS, 1.0), 0)
+            ),
             partial(generate, model, prompts),
             repeats=3 if small else 2,
             warm=small,

@@ -34,7 +34,7 @@ STEPS = {"training.steps": 3}
 """Of those that train."""
 
 
-def measure(workers: int, variants: Sequence[str] = VARIANTS) -> str:
+def compare_with_cold_runs(workers: int, variants: Sequence[str] = VARIANTS) -> str:
     """Both ways, as a Markdown table; raises AssertionError where their records differ."""
     for model in profile("micro").models:
         MODELS.get(model).prepare()
@@ -42,7 +42,7 @@ def measure(workers: int, variants: Sequence[str] = VARIANTS) -> str:
         folder = Path(name)
         # A plan leaves its timing runs in the cache, which a sweep of micro models would else make first.
         call("ilr_bench", "plan", variants=variants, log=folder / "plan.log")
-        one, *cold = (folder / place / "study" for place in ("together", *(f"cold-{variant}" for variant in variants)))
+        one, *cold = (folder / index / "study" for index in ("together", *(f"cold-{variant}" for variant in variants)))
 
         def apart() -> None:
             with ThreadPoolExecutor(workers) as pool:
@@ -111,8 +111,8 @@ def same_trials(cold: Path, together: Path) -> int:
     trials = sorted(path.parent for path in cold.glob("trials/*/result.json"))
     for trial in trials:
         both = (trial, together / "trials" / trial.name)
-        sealed = [found[1] | {"result.json": ""} if (found := read_manifest(place)) else None for place in both]
-        one, other = (json.loads((place / "result.json").read_text()) for place in both)
+        sealed = [found[1] | {"result.json": ""} if (found := read_manifest(folder)) else None for folder in both]
+        one, other = (json.loads((folder / "result.json").read_text()) for folder in both)
         alike = same_numbers(one.pop("versions"), other.pop("versions")) and one == other
         if not sealed[0] or sealed[0] != sealed[1] or not alike:
             raise AssertionError(f"{both[0]} differs from {both[1]}")

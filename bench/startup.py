@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.clock import fastest
-from bench.results import Row
+from bench.results import BenchRow
 
 LIBRARIES = "import torch, transformers, trl, peft, lm_eval"
 STARTS: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -28,9 +28,9 @@ STARTS: dict[str, tuple[int, tuple[str, ...]]] = {
 """Name -> how often, and Python's arguments."""
 
 
-def measure() -> list[Row]:
+def time_startup() -> list[BenchRow]:
     """A row per start, and one for a micro model made from nothing, which takes minutes of a busy machine."""
-    rows: list[Row] = []
+    rows: list[BenchRow] = []
     for what, (repeats, arguments) in STARTS.items():
         start = partial(subprocess.run, [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
         (seconds,) = fastest(start, repeats=repeats, warm=False, clock=children_time)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import growth
-from bench.results import REST, Results, Row
+from bench.results import REST, BenchRow, Results
 from ilr_bench.core.config import IDEA3_STAGES
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import write_atomic
@@ -52,10 +52,10 @@ class Target:
     group: str
     pattern: str
     limit: float
-    number: Callable[[Row], float]
+    number: Callable[[BenchRow], float]
     at_most: bool = True
 
-    def worst(self, rows: Sequence[Row]) -> tuple[float, str] | None:
+    def worst(self, rows: Sequence[BenchRow]) -> tuple[float, str] | None:
         """The number furthest on the wrong side, and its row; None where nothing was measured."""
         found = [
             (self.number(row), row["what"])
@@ -65,7 +65,7 @@ class Target:
         return (max(found) if self.at_most else min(found)) if found else None
 
 
-def _cost(row: Row) -> float:
+def _cost(row: BenchRow) -> float:
     return row["ours"] / row["other"]
 
 
@@ -96,7 +96,7 @@ def markdown(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def targets(rows: Sequence[Row]) -> str:
+def targets(rows: Sequence[BenchRow]) -> str:
     """A line per target, with the row that is furthest from it."""
     lines = ["| target | limit | measured | |", "|---|---:|---:|---|"]
     for target in TARGETS:
@@ -111,7 +111,7 @@ def targets(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[BenchRow]) -> str:
     """The columns that any of the rows fills."""
     used = [key for key in COLUMNS if any(key in row for row in rows)]
     lines = ["| | " + " | ".join(COLUMNS[key][0] for key in used) + " |", "|---|" + "---:|" * len(used)]
@@ -121,9 +121,9 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def steps(rows: Sequence[Row]) -> str:
+def steps(rows: Sequence[BenchRow]) -> str:
     """A line per joint step: its seconds, the share of each stage, and how far from the machine's limits each is."""
-    found: dict[str, dict[str, Row]] = {}
+    found: dict[str, dict[str, BenchRow]] = {}
     for row in rows:
         cell, _, stage = row["what"].rpartition(": ")
         found.setdefault(cell, {})[stage] = row

@@ -61,7 +61,7 @@ def make_trainer(
 
 def varied_reward(completions: list[str], **_: Any) -> list[float | None]:
     """Costs nothing, and no group is without a signal."""
-    return [float(place % 2) for place in range(len(completions))]
+    return [float(index % 2) for index in range(len(completions))]
 
 
 class StockTrainer:

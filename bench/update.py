@@ -15,11 +15,11 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.clock import fastest
-from bench.results import Row, comparison
+from bench.results import BenchRow, comparison
 from bench.shapes import SIZES, make_model, make_tokenizer
 from bench.trl_step import make_trainer
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
 
 SIZE = "micro"
 VOCABULARY = SIZES[SIZE].vocabulary
@@ -31,42 +31,42 @@ BATCHES = {
 }
 
 
-def measure() -> list[Row]:
+def time_update() -> list[BenchRow]:
     """One row per kind of batch, and one on what it costs to make a trainer."""
     rows = []
     for name, lengths in BATCHES.items():
-        turns = make_turns(lengths)
-        updater = PolicyUpdater(make_model(SIZE), "A", UpdateSettings(), 10, LONGEST, 1.0)
+        samples = make_turns(lengths)
+        learner = GRPOLearner(make_model(SIZE), "A", UpdateSettings(), 10, LONGEST, 1.0)
         start = time.process_time()
-        trainer = make_trainer(make_model(SIZE), make_tokenizer(SIZE), len(turns), SAMPLES, LONGEST)
+        trainer = make_trainer(make_model(SIZE), make_tokenizer(SIZE), len(samples), SAMPLES, LONGEST)
         construction = time.process_time() - start
-        ours, theirs = fastest(partial(updater.update, turns, 1), partial(trainer_step, trainer, turns))
+        ours, theirs = fastest(partial(learner.update, samples, 1), partial(trainer_step, trainer, samples))
         rows.append(comparison("update", f"{name} x {SAMPLES}", ours, theirs))
     model = make_model(SIZE)
     start = time.process_time()
-    PolicyUpdater(copy.deepcopy(model), "A", UpdateSettings(), 10, LONGEST, 1.0)
+    GRPOLearner(copy.deepcopy(model), "A", UpdateSettings(), 10, LONGEST, 1.0)
     return [*rows, comparison("update", "making an updater", time.process_time() - start, construction)]
 
 
-def make_turns(prompt_lengths: tuple[int, ...]) -> list[TrainedTurn]:
+def make_turns(prompt_lengths: tuple[int, ...]) -> list[TrainingSample]:
     """Random turns, a group of `SAMPLES` per prompt."""
     rng = np.random.default_rng(0)
-    turns = []
+    samples = []
     for length in prompt_lengths:
         prompt = tuple(int(token) for token in rng.integers(2, VOCABULARY, size=length))
         for _ in range(SAMPLES):
             size = int(rng.integers(SHORTEST, LONGEST + 1))
             completion = tuple(int(token) for token in rng.integers(2, VOCABULARY, size=size))
             logprobs = np.full(size, -np.log(VOCABULARY), dtype=np.float32)
-            turns.append(TrainedTurn(prompt, completion, logprobs, float(rng.normal())))
-    return turns
+            samples.append(TrainingSample(prompt, completion, logprobs, float(rng.normal())))
+    return samples
 
 
-def trainer_step(trainer: Any, turns: list[TrainedTurn]) -> None:
+def trainer_step(trainer: Any, samples: list[TrainingSample]) -> None:
     """TRL's loss on its own forward, backward, clipping and the optimizer's step."""
-    prompt_ids, prompt_mask = _padded([turn.prompt_ids for turn in turns], "left")
-    completion_ids, completion_mask = _padded([turn.completion_ids for turn in turns], "right")
-    old = pad_sequence([torch.from_numpy(turn.logprobs) for turn in turns], batch_first=True)
+    prompt_ids, prompt_mask = _padded([sample.prompt_ids for sample in samples], "left")
+    completion_ids, completion_mask = _padded([sample.completion_ids for sample in samples], "right")
+    old = pad_sequence([torch.from_numpy(sample.logprobs) for sample in samples], batch_first=True)
     trainer.model.train()
     loss = trainer.compute_loss(
         trainer.model,
@@ -75,7 +75,7 @@ def trainer_step(trainer: Any, turns: list[TrainedTurn]) -> None:
             "prompt_mask": prompt_mask,
             "completion_ids": completion_ids,
             "completion_mask": completion_mask,
-            "advantages": torch.tensor([turn.advantage for turn in turns]),
+            "advantages": torch.tensor([sample.credit for sample in samples]),
             "old_per_token_logps": old,
             "num_items_in_batch": completion_mask.sum(),
         },

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from bench.clock import fastest
-from bench.results import Row, comparison
+from bench.results import BenchRow, comparison
 from ilr_bench.grading.code import CodeJudge
 from ilr_bench.grading.math import CPU_SECONDS, Grader
 from ilr_bench.grading.math_worker import judge
@@ -34,7 +34,7 @@ PROBLEM: dict[str, Any] = {
 once = partial(fastest, repeats=1, warm=False, clock=time.perf_counter)
 
 
-def grading() -> list[Row]:
+def grading() -> list[BenchRow]:
     """One row per kind of answer: seconds of either, their ratio, answers per second of ours (`value`)."""
     logging.disable(logging.CRITICAL)  # math-verify warns of what it cannot read
     rows = []
@@ -67,7 +67,7 @@ def formula(number: int) -> tuple[str, str]:
     return rf"{number} + \sqrt{{{abs(number)}}}", rf"\sqrt{{{abs(number)}}} + {number}"
 
 
-def jail() -> list[Row]:
+def jail() -> list[BenchRow]:
     """One row: seconds per program with and without walls, and what is added to running it here (`value`)."""
     with CodeJudge() as jailed, CodeJudge(jail=False) as free:
         here, *seconds = fastest(

@@ -14,27 +14,27 @@ from typing import Any
 import torch
 
 from bench.clock import clock_of, fastest
-from bench.results import Row, comparison
+from bench.results import BenchRow, comparison
 from bench.sampling import NEW_TOKENS, SAMPLES, workloads
 from bench.shapes import PAD, UNKNOWN, make_model
-from ilr_bench.generation.engine import VLLM_CACHE, Request, SamplingOptions
+from ilr_bench.generation.engine import VLLM_CACHE, SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import BLOCK, VllmEngine
 
 
-def measure(size: str, device: str = "cpu") -> list[Row]:
+def time_vllm(size: str, device: str = "cpu") -> list[BenchRow]:
     """Two rows per prompt length, against bare vLLM and against the transformers engine, and what a handover takes."""
     model = make_model(size, device=device)
     options = SamplingOptions(NEW_TOKENS, 1.0)
-    rows: list[Row] = []
+    rows: list[BenchRow] = []
     with tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)
         engine = VllmEngine(model, Path(folder), (), lambda _: "")
         own = TransformersEngine(model, (), PAD, lambda _: "")
-        engine.sample(Request([[UNKNOWN + 1]], [1], options, 0))
+        engine.sample(SamplingRequest([[UNKNOWN + 1]], [1], options, 0))
         bare = start(folder, device)
         for what, prompts in workloads(size):
-            request = Request(prompts, [SAMPLES] * len(prompts), options, 0)
+            request = SamplingRequest(prompts, [SAMPLES] * len(prompts), options, 0)
             ours, theirs, plain = fastest(
                 partial(engine.sample, request),
                 partial(generate, bare, prompts),
@@ -77,7 +77,7 @@ def generate(bare: Any, prompts: list[list[int]]) -> None:
 
 def handover(engine: VllmEngine, model: Any, device: str) -> float:
     """Seconds from changed weights to an engine that is ready: those of one token more than without a change."""
-    one_token = partial(engine.sample, Request([[UNKNOWN + 1]], [1], SamplingOptions(1, 1.0), 0))
+    one_token = partial(engine.sample, SamplingRequest([[UNKNOWN + 1]], [1], SamplingOptions(1, 1.0), 0))
     seconds: tuple[list[float], list[float]] = ([], [])
     for repeat in range(10):
         if repeat % 2:

@@ -25,7 +25,7 @@ from ilr_bench.storage.records import (
     read_result,
     read_study,
 )
-from ilr_bench.storage.store import require_sealed
+from ilr_bench.storage.store import require_finalized
 
 INFERENCE = "inference.jsonl"
 KEYS = ("variant", "models", "agent", "seed")
@@ -79,7 +79,7 @@ def load(folder: Path) -> StudyFrames:
         if not (place / "result.json").exists():
             unfinished.append(f"{entry.variant}, {'+'.join(entry.models)}, seed {entry.seed}")
             continue
-        require_sealed(place, entry.hash)
+        require_finalized(place, entry.hash)
         configs[entry.folder] = _config(place)
         results[entry.folder] = read_result(place)
         trials += _trial_rows(results[entry.folder], entry, configs[entry.folder])
@@ -110,8 +110,8 @@ def _keys(entry: TrialEntry, agent: str) -> dict[str, Any]:
     return {"variant": entry.variant, "models": "+".join(entry.models), "agent": agent, "seed": entry.seed}
 
 
-def _config(place: Path) -> RunConfig:
-    path = place / "config.json"
+def _config(folder: Path) -> RunConfig:
+    path = folder / "config.json"
     try:
         return from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
     except (OSError, ValueError, KeyError) as error:
@@ -134,30 +134,30 @@ def _trial_rows(result: TrialResult, entry: TrialEntry, config: RunConfig) -> li
     ]
 
 
-def _step_rows(place: Path, entry: TrialEntry) -> list[dict[str, Any]]:
-    path = place / "train.jsonl"
+def _step_rows(folder: Path, entry: TrialEntry) -> list[dict[str, Any]]:
+    path = folder / "train.jsonl"
     if not path.exists():
         return []
     return [{**dataclasses.asdict(record), **_keys(entry, record.agent)} for record in read(path, StepRecord)]
 
 
-def _sample_rows(place: Path, entry: TrialEntry) -> list[dict[str, Any]]:
+def _sample_rows(folder: Path, entry: TrialEntry) -> list[dict[str, Any]]:
     rows = []
     for agent in entry.agents:
-        paths = sorted((place / "eval" / agent).glob("*.jsonl"))
+        paths = sorted((folder / "eval" / agent).glob("*.jsonl"))
         if not paths:
-            raise StoreError(f"{place / 'eval' / agent}: no answers; delete {entry.folder} to run the trial again")
+            raise StoreError(f"{folder / 'eval' / agent}: no answers; delete {entry.folder} to run the trial again")
         for path in paths:
             file = f"{entry.folder}/eval/{agent}/{path.name}"
             rows += [_answer(_keys(entry, agent), record, record.sample, file) for record in read(path, SampleRecord)]
     return rows
 
 
-def _inference_rows(place: Path, entry: TrialEntry) -> list[dict[str, Any]]:
+def _inference_rows(folder: Path, entry: TrialEntry) -> list[dict[str, Any]]:
     file = f"{entry.folder}/{INFERENCE}"
     return [
         {**_answer(_keys(entry, record.agent), record, 0, file), "rounds": record.rounds}
-        for record in read(place / INFERENCE, InferenceRecord)
+        for record in read(folder / INFERENCE, InferenceRecord)
     ]
 
 

@@ -26,7 +26,7 @@ COLUMN_ORDER = (
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One variant of one agent."""
 
     section: str
@@ -108,7 +108,7 @@ def _subject_by_name(name: str) -> str:
 
 def find_rows(
     frames: StudyFrames, variants: Sequence[str] | None = None, answers: pd.DataFrame | None = None
-) -> tuple[Row, ...]:
+) -> tuple[TableRow, ...]:
     """The rows, a section per model: in the order of `variants`, which also chooses, or the paper's and the study's.
 
     `answers` are those that the table is about (default: `frames.samples`); trials without any have no row. A model
@@ -127,10 +127,10 @@ def find_rows(
     # Groups with an untrained row open the sections; larger groups and twins join them.
     names.sort(key=lambda item: _place(groups, item["models"]))
     models = list(dict.fromkeys(item["model"] for item in names))
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for model in models:
         mine = [item for item in names if item["model"] == model]
-        section: list[Row] = []
+        section: list[TableRow] = []
         for item in sorted(mine, key=lambda item: _place(order, stem(item["variant"]))):
             row = _row(frames, _title(model, models), item, section)
             twin = next((other for other in section if _answers_alike(row, other, texts)), None)
@@ -150,12 +150,12 @@ def _names(frames: StudyFrames, answers: pd.DataFrame) -> list[dict[str, str]]:
     return [{str(key): str(value) for key, value in item.items()} for item in both.to_dict("records")]
 
 
-def _row(frames: StudyFrames, title: str, item: Mapping[str, str], earlier: Sequence[Row]) -> Row:
+def _row(frames: StudyFrames, title: str, item: Mapping[str, str], earlier: Sequence[TableRow]) -> TableRow:
     trials = frames.trials.drop_duplicates(["models", "variant", "seed"])
     mine = trials[(trials["models"] == item["models"]) & (trials["variant"] == item["variant"])].sort_values("seed")
     folders = tuple(mine["folder"])
     same = [row for row in earlier if (row.folders, row.agent) == (folders, item["agent"])]
-    return Row(
+    return TableRow(
         section=title,
         label=item["variant"],
         variant=item["variant"],
@@ -168,7 +168,7 @@ def _row(frames: StudyFrames, title: str, item: Mapping[str, str], earlier: Sequ
     )
 
 
-def _labelled(section: Sequence[Row]) -> list[Row]:
+def _labelled(section: Sequence[TableRow]) -> list[TableRow]:
     """Adds the group to labels where another row has the same variant, or the group is not the section's own."""
     counts, home = Counter(row.variant for row in section), section[0].models
     named = []
@@ -192,7 +192,7 @@ def _short(model: str) -> str:
     return model.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _answers_alike(row: Row, other: Row, answers: Mapping[str, pd.DataFrame]) -> bool:
+def _answers_alike(row: TableRow, other: TableRow, answers: Mapping[str, pd.DataFrame]) -> bool:
     if (row.variant, row.agent) != (other.variant, other.agent) or row.models == other.models:
         return False
     left, right = (answers[_key(vars(item))] for item in (row, other))

@@ -13,7 +13,7 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from reports.frames import INFERENCE, StudyFrames, settings_of
 from reports.registry import REPORTS, Settings
-from reports.rows import Row, column_title
+from reports.rows import TableRow, column_title
 from reports.tables import paper_numbers
 from reports.tables.comparison import Numbers
 from reports.tables.families import describe
@@ -78,7 +78,7 @@ def explain(numbers: Numbers, table: Table, target: str, column: str) -> list[st
     return [*parts, "", text]
 
 
-def _find(numbers: Numbers, table: Table, target: str, column: str) -> tuple[Row, Line, str, Value | None]:
+def _find(numbers: Numbers, table: Table, target: str, column: str) -> tuple[TableRow, Line, str, Value | None]:
     """The row, its line, the column's name and the cell."""
     lines = [line for line in table.main.lines if target == f"{line.section}/{line.label}"]
     rows = [row for row in numbers.rows if target in (f"{row.section}/{row.label}", f"{row.section}/{row.variant}")]
@@ -105,7 +105,7 @@ def _find(numbers: Numbers, table: Table, target: str, column: str) -> tuple[Row
     raise ConfigurationError(f"{numbers.spec.name} has no number {column!r} for {target}; columns: {titles}")
 
 
-def _absent(numbers: Numbers, row: Row, column: str) -> str:
+def _absent(numbers: Numbers, row: TableRow, column: str) -> str:
     if column in numbers.columns.all:
         return "No run of this row has answered every benchmark of this column."
     if column.startswith("vs "):
@@ -118,7 +118,7 @@ def _absent(numbers: Numbers, row: Row, column: str) -> str:
     return "This quantity does not exist for this row: nothing of the kind happened in its training."
 
 
-def _meaning(numbers: Numbers, row: Row, column: str) -> str:
+def _meaning(numbers: Numbers, row: TableRow, column: str) -> str:
     if column in numbers.columns.all:
         how = "reached with the others" if numbers.spec.inference else "answering alone"
         return f"Accuracy of {row.agent}, {how}, in % ± half of its 95 % interval."
@@ -131,7 +131,7 @@ def _meaning(numbers: Numbers, row: Row, column: str) -> str:
     )
 
 
-def _origins(numbers: Numbers, row: Row) -> list[str]:
+def _origins(numbers: Numbers, row: TableRow) -> list[str]:
     """Trials, seeds, configuration and versions of a row."""
     frames = numbers.frames
     lines = [f"Trials of {row.agent} in {row.models}, variant {row.variant}"]
@@ -152,7 +152,7 @@ def _origins(numbers: Numbers, row: Row) -> list[str]:
     return lines
 
 
-def _configuration(frames: StudyFrames, rows: Sequence[Row], row: Row) -> list[str]:
+def _configuration(frames: StudyFrames, rows: Sequence[TableRow], row: TableRow) -> list[str]:
     """Settings that differ from the untrained row of the same model, or from the profile where there is none."""
     config = frames.configs[row.folders[0]]
     bases = [other for other in rows if other.section == row.section and other.stem == "base" and other != row]
@@ -168,7 +168,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _records(numbers: Numbers, row: Row, column: str) -> Iterator[str]:
+def _records(numbers: Numbers, row: TableRow, column: str) -> Iterator[str]:
     """The files that a number was counted in."""
     frames, known = numbers.frames, numbers.accuracies
     item = numbers.comparison(row, column.removeprefix("vs "))
@@ -187,14 +187,14 @@ def _records(numbers: Numbers, row: Row, column: str) -> Iterator[str]:
     elif column in ("rounds", "tokens_per_answer"):
         yield from _answer_files(row, of_row(frames.inference, row))
     else:
-        for place in row.folders:
+        for index in row.folders:
             if column in ("tokens", "rule_cooperation"):
-                yield f"  {place}/result.json"
-            if column != "rule_cooperation" and (frames.folder / place / "train.jsonl").exists():
-                yield f"  {place}/train.jsonl"
+                yield f"  {index}/result.json"
+            if column != "rule_cooperation" and (frames.folder / index / "train.jsonl").exists():
+                yield f"  {index}/train.jsonl"
 
 
-def _answer_files(row: Row, answers: pd.DataFrame) -> Iterator[str]:
+def _answer_files(row: TableRow, answers: pd.DataFrame) -> Iterator[str]:
     """A line per file and benchmark: answers, verdicts, prompts, and the seeds that they were sampled with."""
     for (file, benchmark), mine in answers.groupby(["file", "benchmark"], sort=False):
         name = f"{file} ({row.agent}, {benchmark})" if str(file).endswith(INFERENCE) else file

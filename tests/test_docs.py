@@ -82,8 +82,10 @@ def is_there(path: str) -> bool:
         return "." not in name or name in written or f'"{name}"' in everything()
     if "/" not in path:
         return path in file_names()
-    places = [ROOT, ROOT / "ilr_bench"]
-    return path.partition("/")[0] not in known_folders() or any(any(place.glob(path.rstrip("/"))) for place in places)
+    indices = [ROOT, ROOT / "ilr_bench"]
+    return path.partition("/")[0] not in known_folders() or any(
+        any(folder.glob(path.rstrip("/"))) for folder in indices
+    )
 
 
 @cache
@@ -104,8 +106,8 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         target, _, anchor = link.partition("#")
         if "://" in link or link.startswith("mailto:"):
             continue
-        place = (page.parent / target).resolve() if target else page
-        if not place.exists() or (anchor and anchor not in headings(place)):
+        folder = (page.parent / target).resolve() if target else page
+        if not folder.exists() or (anchor and anchor not in headings(folder)):
             broken.append(link)
     assert broken == []
 

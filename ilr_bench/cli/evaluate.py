@@ -68,12 +68,12 @@ def evaluate(
 ) -> None:
     """Scores one model alone."""
     yield_idle_cores()
-    from ilr_bench.cli.solo_table import solo_table, unread
-    from ilr_bench.evaluation.standalone import SoloRun, evaluate_model
+    from ilr_bench.cli.solo_table import standalone_table, unread
+    from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
 
     with fail_in_one_line():
         accept(accept_licence)
-        run = SoloRun(
+        run = StandaloneRun(
             model=model,
             benchmarks=tuple(benchmarks.split(",")),
             out=out,
@@ -92,14 +92,14 @@ def evaluate(
         )
         if dry_run:
             from ilr_bench.study.cost import alone
-            from ilr_bench.study.cost.fits import room
+            from ilr_bench.study.cost.fits import available_resources
 
             say_rows(alone.rows(run))
             say(alone.memory_line(run))
-            alone.require(run, room(out))
+            alone.require(run, available_resources(out))
             return
         names = tuple(evaluate_model(run))
-        say_rows(solo_table(out, names))
+        say_rows(standalone_table(out, names))
         if formless := unread(out, names):
             note(
                 f"most answers to {', '.join(formless)} lack the form that the prompt asks for and count as wrong: "

@@ -29,7 +29,7 @@ def benchmarks(
     with fail_in_one_line():
         every = [get(name) for name in names()]
         if exceptions:
-            say_rows([(one.name, place, why) for one in every for place, why in one.exceptions.items()])
+            say_rows([(one.name, index, why) for one in every for index, why in one.exceptions.items()])
             return
         heading = (
             "name",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ilr_bench.evaluation.lm_eval_tasks import HarnessLM
-from ilr_bench.evaluation.standalone import SoloRun, check, solo_agent, solo_config
+from ilr_bench.evaluation.lm_eval_tasks import LmEvalStyleLM
+from ilr_bench.evaluation.standalone import StandaloneRun, check, solo_agent, standalone_config
 from ilr_bench.models.loading import load_model
 
 
-class CommandLineLM(HarnessLM):
+class CommandLineLM(LmEvalStyleLM):
     """A model as `ilr-bench evaluate` loads it, asked as lm-eval says."""
 
     def __init__(
@@ -28,12 +28,12 @@ class CommandLineLM(HarnessLM):
         A `batch_size` of `auto` takes as many rows as `batch_tokens` allows, at most `max_batch_size`. Raises
         ConfigurationError and MissingInputError where the model cannot be had.
         """
-        run = SoloRun(
+        run = StandaloneRun(
             model=str(model), benchmarks=(), out=Path(), dtype=dtype, engine=engine, batch_tokens=batch_tokens
         )
         check(run)
         loaded = load_model(run.model, device)
-        config = solo_config(run, loaded)
+        config = standalone_config(run, loaded)
         settings = config.evaluation
         most = max_batch_size or settings.rows_per_call
         rows = most if str(batch_size).startswith("auto") else int(batch_size)

@@ -21,7 +21,7 @@ from ilr_bench.core.errors import StoreError
 from ilr_bench.core.hardware import cores
 from ilr_bench.evaluation.runner import evaluate
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import seat, seat_agents
+from ilr_bench.learner.build import build_agent, build_agents
 from ilr_bench.models.loading import load_model, load_weights
 from ilr_bench.storage.checkpoints import latest_checkpoint
 from ilr_bench.storage.files import write_atomic
@@ -84,14 +84,14 @@ def _run(trial: PlannedTrial, out: Path) -> str:
     note(f"training {' and '.join(config.agents)}: {config.training.steps} steps on {config.questions.source}")
     run_trial(config, trial.hash, folder, Artifacts(out / "artifacts"), watch=watch, take_turns=take_turns)
     with Grader() as grader:
-        seats = seat_agents(config)
-        untrained = seat(UNTRAINED, load_model(config.models[0]), config)
+        loaded_agents = build_agents(config)
+        untrained = build_agent(UNTRAINED, load_model(config.models[0]), config)
         evaluate(untrained, config.evaluation.benchmarks, config.evaluation, folder / "eval" / UNTRAINED, 0, grader)
         step, checkpoint = _checkpoint(folder)
         # The last one has the longest answers: three steps change hardly any of the short ones.
         benchmark = config.evaluation.benchmarks[-1]
         repeated = []
-        for fresh in seats:
+        for fresh in loaded_agents:
             name = fresh.agent.name
             load_weights(fresh.agent.model, checkpoint / name)
             first = _samples(folder / "eval" / name, benchmark)
@@ -126,8 +126,8 @@ def _table(config: RunConfig, folder: Path, step: int) -> str:
     lines += ["", "| step | agent | right sharing | right fusion | groups with a signal | cooperates | loss |"]
     lines.append("|---:|---|---:|---:|---:|---:|---:|")
     lines += [
-        f"| {record.step} | {record.agent} | {_share(record.sharing_accuracy)} | {_share(record.fusion_accuracy)} "
-        f"| {record.groups - record.flat_groups}/{record.groups} | {_share(record.cooperation_share)} "
+        f"| {record.step} | {record.agent} | {_percent(record.sharing_accuracy)} | {_percent(record.fusion_accuracy)} "
+        f"| {record.groups - record.flat_groups}/{record.groups} | {_percent(record.cooperation_share)} "
         f"| {record.loss:+.4f} |"
         for record in records
     ]
@@ -139,7 +139,7 @@ def _samples(folder: Path, benchmark: str) -> list[SampleRecord]:
     return list(read(folder / f"{benchmark}.jsonl", SampleRecord))
 
 
-def _share(value: float | None) -> str:
+def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 

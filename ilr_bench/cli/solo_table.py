@@ -19,7 +19,7 @@ MOST_UNREAD = 0.5
 """Share of answers without the form asked for, from which on the form and not the answer is what was measured."""
 
 
-def solo_table(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
+def standalone_table(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Header and rows, as text. Accuracy is mean@k with its 95 % interval over questions, in percent."""
     found = {name: list(read(record_file(folder, name), SampleRecord)) for name in names}
     most = max(_samples(records) for records in found.values())
@@ -49,7 +49,7 @@ def unread(folder: Path, names: Sequence[str]) -> list[str]:
 def _average(columns: dict[str, NDArray[np.float64]], width: int) -> tuple[str, ...]:
     """The paper's Avg: the plain mean of its five maths benchmarks."""
     tables = columns.values()
-    strata = np.concatenate([np.full(table.size, place) for place, table in enumerate(tables)])
+    strata = np.concatenate([np.full(table.size, index) for index, table in enumerate(tables)])
     questions = np.concatenate([np.repeat(np.arange(len(table)), table.shape[1]) for table in tables])
     clusters = [f"{stratum}/{question}" for stratum, question in zip(strata, questions, strict=True)]
     found = interval(np.concatenate([table.ravel() for table in tables]), clusters=clusters, strata=strata)

@@ -55,9 +55,9 @@ def train(
             return
         command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            from ilr_bench.study.together import run_together
+            from ilr_bench.study.together import run_distributed
 
-            run_together(plan, profile, out, command, split(log), force, patience)
+            run_distributed(plan, profile, out, command, split(log), force, patience)
         else:
             execution = Execution(workers=1, log=split(log))
             with how_to_continue():

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from ilr_bench.core.errors import ConfigurationError
 
 Stage = Literal["sharing", "analysis", "fusion"]
-SOLO_STAGES: tuple[Stage, ...] = ("sharing",)
+STANDALONE_STAGES: tuple[Stage, ...] = ("sharing",)
 IDEA3_STAGES: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
 
 
@@ -269,8 +269,8 @@ class RunConfig:
         """Names of the agents: the models' without their folders, numbered (`A.1`, `A.2`) where one occurs twice."""
         short = [model.rstrip("/").rsplit("/", 1)[-1] for model in self.models]
         names = []
-        for place, name in enumerate(short):
-            names.append(f"{name}.{short[: place + 1].count(name)}" if short.count(name) > 1 else name)
+        for index, name in enumerate(short):
+            names.append(f"{name}.{short[: index + 1].count(name)}" if short.count(name) > 1 else name)
         return tuple(names)
 
     @property
@@ -315,15 +315,15 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     data = to_dict(config)
     for key, value in changes.items():
         *parents, leaf = key.split(".")
-        place = data
+        index = data
         for parent in parents:
-            inner = place.get(parent)
+            inner = index.get(parent)
             if not isinstance(inner, dict):
                 raise _unknown(key, _keys(config))
-            place = inner
-        if leaf not in place or isinstance(place[leaf], dict):
+            index = inner
+        if leaf not in index or isinstance(index[leaf], dict):
             raise _unknown(key, _keys(config))
-        place[leaf] = value
+        index[leaf] = value
     return from_dict(data)
 
 

@@ -67,7 +67,7 @@ class Interrupt:
         """For `select` and the like."""
         return self._reader
 
-    def come(self, number: int) -> None:
+    def receive(self, number: int) -> None:
         """Notes a signal; raises KeyboardInterrupt if it is not the first."""
         if self.signal is not None:
             raise KeyboardInterrupt
@@ -89,7 +89,7 @@ def interruptible() -> Iterator[Interrupt | None]:
     interrupt = Interrupt()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        interrupt.come(number)
+        interrupt.receive(number)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
@@ -100,16 +100,16 @@ def interruptible() -> Iterator[Interrupt | None]:
         interrupt.close()
 
 
-_listener: Callable[[], None] | None = None
+_subscriber: Callable[[], None] | None = None
 
 
-def beat() -> None:
+def send_heartbeat() -> None:
     """Says that this process still gets on with its work; cheap enough for every batch."""
-    if _listener is not None:
-        _listener()
+    if _subscriber is not None:
+        _subscriber()
 
 
-def listen(listener: Callable[[], None]) -> None:
-    """Has every sign of life passed to `listener`."""
-    global _listener
-    _listener = listener
+def subscribe_heartbeat(subscriber: Callable[[], None]) -> None:
+    """Has every sign of life passed to `subscriber`."""
+    global _subscriber
+    _subscriber = subscriber

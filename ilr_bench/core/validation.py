@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ilr_bench.core.config import IDEA3_STAGES, SOLO_STAGES, RunConfig
+from ilr_bench.core.config import IDEA3_STAGES, STANDALONE_STAGES, RunConfig
 from ilr_bench.core.errors import ConfigurationError
 
 
@@ -37,13 +37,15 @@ def validate(config: RunConfig) -> RunConfig:
             raise ConfigurationError(f"{key}: too small")
     if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
         raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
-    if discussion.stages not in (SOLO_STAGES, IDEA3_STAGES):
-        raise ConfigurationError(f"discussion.stages: {discussion.stages} is neither {SOLO_STAGES} nor {IDEA3_STAGES}")
+    if discussion.stages not in (STANDALONE_STAGES, IDEA3_STAGES):
+        raise ConfigurationError(
+            f"discussion.stages: {discussion.stages} is neither {STANDALONE_STAGES} nor {IDEA3_STAGES}"
+        )
     if discussion.stages == IDEA3_STAGES and discussion.hears == "peers" and len(config.models) < 2:
         raise ConfigurationError(
             "discussion.stages: a discussion needs at least two agents; add a model, or use the variant grpo"
         )
-    if discussion.stages == SOLO_STAGES and discussion.trained_turns != "sharing":
+    if discussion.stages == STANDALONE_STAGES and discussion.trained_turns != "sharing":
         raise ConfigurationError("discussion.trained_turns: only `sharing` can be trained where nothing is fused")
     if config.interaction.rule == "coin" and config.interaction.cooperation_ratio is None:
         raise ConfigurationError("interaction.cooperation_ratio: the rule `coin` needs a probability between 0 and 1")

@@ -24,7 +24,7 @@ import numpy as np
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.core.signals import stop_here
-from ilr_bench.generation.engine import Completion, Engine, Request, SamplingOptions
+from ilr_bench.generation.engine import Completion, Engine, SamplingOptions, SamplingRequest
 from ilr_bench.storage.files import explained, write_atomic
 
 NO_LOGPROBS = np.empty(0, dtype=np.float32)
@@ -87,7 +87,7 @@ def _batch(line: bytes) -> tuple[int, list[Completion]] | None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GenerationRequest:
     """One prompt, and how it is to be completed."""
 
     ids: tuple[int, ...]
@@ -100,23 +100,23 @@ Batch = tuple[int, ...]
 """Places of prompts, ascending, one for each of their samples in this batch."""
 
 
-def plan_batches(asked: Sequence[Asked], batch_tokens: int | None) -> list[Batch]:
+def plan_batches(prompt_batch: Sequence[GenerationRequest], batch_tokens: int | None) -> list[Batch]:
     """Batches of prompts with equal options and of like length, the shortest prompts first.
 
     `batch_tokens` bounds rows times (longest prompt + longest answer); one row is always allowed.
     """
     batches: list[Batch] = []
-    for options in dict.fromkeys(one.options for one in asked):
-        mine = [place for place, one in enumerate(asked) if one.options == options for _ in range(one.samples)]
-        mine.sort(key=lambda place: (len(asked[place].ids), place))
+    for options in dict.fromkeys(one.options for one in prompt_batch):
+        mine = [index for index, one in enumerate(prompt_batch) if one.options == options for _ in range(one.samples)]
+        mine.sort(key=lambda index: (len(prompt_batch[index].ids), index))
         batch: list[int] = []
-        for place in mine:
-            wide = len(asked[place].ids) + options.max_new_tokens
+        for index in mine:
+            wide = len(prompt_batch[index].ids) + options.max_new_tokens
             full = batch_tokens is not None and (len(batch) + 1) * wide > batch_tokens
             if batch and (full or len(batch) == options.rows_per_call):
                 batches.append(tuple(sorted(batch)))
                 batch = []
-            batch.append(place)
+            batch.append(index)
         if batch:
             batches.append(tuple(sorted(batch)))
     return batches
@@ -124,48 +124,48 @@ def plan_batches(asked: Sequence[Asked], batch_tokens: int | None) -> list[Batch
 
 def complete(
     engine: Engine,
-    asked: Sequence[Asked],
+    prompt_batch: Sequence[GenerationRequest],
     batch_tokens: int | None,
     seed: int,
     journal: Path | None,
     answered: Callable[[int, int], None],
 ) -> list[list[Completion]]:
-    """`asked[i].samples` completions of every prompt; batches noted in the file `journal` are not sampled again.
+    """`prompt_batch[i].samples` completions of every prompt; batches noted in the file `journal` are not sampled again.
 
     The longest prompts go first, so that a lack of memory shows at once. `answered` is told how many completions are
     there and how many tokens were sampled for them now. Completions from the journal come without log-probabilities.
     Raises StoreError where the journal cannot be written, and Stopped after a batch that is noted.
     """
-    batches = plan_batches(asked, batch_tokens)
-    notes = None if journal is None else Journal(journal, _key(asked, batches, seed))
+    batches = plan_batches(prompt_batch, batch_tokens)
+    notes = None if journal is None else Journal(journal, _key(prompt_batch, batches, seed))
     done = {} if notes is None else dict(notes.done)
     for number in reversed(range(len(batches))):
         if number in done:
             answered(len(batches[number]), 0)
             continue
-        done[number] = _sample(engine, asked, batches[number], derive_seed(seed, "batch", number))
+        done[number] = _sample(engine, prompt_batch, batches[number], derive_seed(seed, "batch", number))
         if notes is not None:
             notes.add(number, done[number])
             stop_here(f"a batch noted in {journal}")
         answered(len(batches[number]), sum(len(one.token_ids) for one in done[number]))
-    completions: list[list[Completion]] = [[] for _ in asked]
+    completions: list[list[Completion]] = [[] for _ in prompt_batch]
     for number, batch in enumerate(batches):
-        for place, one in zip(batch, done[number], strict=True):
-            completions[place].append(one)
+        for index, one in zip(batch, done[number], strict=True):
+            completions[index].append(one)
     return completions
 
 
-def _sample(engine: Engine, asked: Sequence[Asked], batch: Batch, seed: int) -> list[Completion]:
-    places = sorted(set(batch))
-    prompts, counts = [asked[place].ids for place in places], [batch.count(place) for place in places]
-    sampled = engine.sample(Request(prompts, counts, asked[places[0]].options, seed))
+def _sample(engine: Engine, prompt_batch: Sequence[GenerationRequest], batch: Batch, seed: int) -> list[Completion]:
+    indices = sorted(set(batch))
+    prompts, counts = [prompt_batch[index].ids for index in indices], [batch.count(index) for index in indices]
+    sampled = engine.sample(SamplingRequest(prompts, counts, prompt_batch[indices[0]].options, seed))
     return [completion for group in sampled for completion in group]
 
 
-def _key(asked: Sequence[Asked], batches: Sequence[Batch], seed: int) -> str:
+def _key(prompt_batch: Sequence[GenerationRequest], batches: Sequence[Batch], seed: int) -> str:
     """Hash of all that decides the completions but the weights; the folder belongs to one model."""
     prompts = hashlib.sha256()
-    for one in asked:
+    for one in prompt_batch:
         prompts.update(np.array([one.samples, len(one.ids), *one.ids], dtype=np.int64).tobytes())
-    options = [asdict(one) for one in dict.fromkeys(one.options for one in asked)]
+    options = [asdict(one) for one in dict.fromkeys(one.options for one in prompt_batch)]
     return content_hash([prompts.hexdigest(), options, batches, seed])

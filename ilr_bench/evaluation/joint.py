@@ -20,21 +20,21 @@ from ilr_bench.core.config import RunConfig, content_hash
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.core.signals import stop_here
-from ilr_bench.evaluation.scorer import Judgement, Scorer
+from ilr_bench.evaluation.scorer import GradedAnswer, Scorer
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
-from ilr_bench.method.idea3 import Table, Turn, Turns, analyse, fuse, share, speak
+from ilr_bench.method.idea3 import StepBatch, Turn, Turns, analyse, fuse, generate_stage, share
 from ilr_bench.method.interaction import cooperation
-from ilr_bench.prompts import Kind, PromptStyle, solo_forms
-from ilr_bench.prompts.baselines import rival_wordings
+from ilr_bench.prompts import Kind, PromptStyle, task_formats
+from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.storage.files import as_noted, write_noted
 from ilr_bench.storage.records import JOINT, InferenceRecord, Verdict, read, to_line
-from ilr_bench.tasks.types import Benchmark, Question, Row, expand, get
+from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion, Question, expand, get
 
 KINDS: tuple[Kind, ...] = ("answer", "choice")
 
 
-def infer(
+def run_joint_inference(
     agents: Sequence[Agent],
     ability: Sequence[float],
     config: RunConfig,
@@ -56,64 +56,64 @@ def infer(
         )
     earlier = list(read(path, InferenceRecord)) if path.exists() and as_noted(path) else []
     records: list[InferenceRecord] = []
-    for place, benchmark in enumerate(benchmarks):
+    for index, benchmark in enumerate(benchmarks):
         rows = benchmark.load()[: config.evaluation.limit]
         known = [record for record in earlier if record.benchmark == benchmark.name]
         if len(known) != len(rows) * (len(agents) + 1):
             known = _answer(benchmark, rows, agents, ability, config, grader)
         records += known
         write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
-        watch((place + 1) / len(benchmarks))
-        if place + 1 < len(benchmarks):
+        watch((index + 1) / len(benchmarks))
+        if index + 1 < len(benchmarks):
             stop_here(f"{benchmark.name} in {path}")
 
 
-def converse(table: Table, method: str, rounds: int) -> list[Turns]:
+def run_dialogue(batch: StepBatch, method: str, rounds: int) -> list[Turns]:
     """What everybody says in each round, one turn per agent and question; the last round holds the answers."""
-    each = [1] * len(table.agents)
-    said = [share(table, each)]
+    each = [1] * len(batch.agents)
+    rounds_so_far = [share(batch, each)]
     if method == "idea3":
-        said.append(analyse(table, said[0], 1))
-        said.append(fuse(table, said[0], said[1], each))
+        rounds_so_far.append(analyse(batch, rounds_so_far[0], 1))
+        rounds_so_far.append(fuse(batch, rounds_so_far[0], rounds_so_far[1], each))
     if method == "debate":
-        while len(said) < rounds:
-            said.append(revise(table, said[-1], len(said) + 1))
-    return said
+        while len(rounds_so_far) < rounds:
+            rounds_so_far.append(debate_round(batch, rounds_so_far[-1], len(rounds_so_far) + 1))
+    return rounds_so_far
 
 
-def revise(table: Table, said: Turns, round_number: int) -> Turns:
+def debate_round(batch: StepBatch, last_answers: Turns, round_number: int) -> Turns:
     """A further round of a debate: everybody's answer again, in sight of the others' last ones."""
 
-    def prompts(agent: int, place: int) -> list[str]:
-        own, text = said[agent][place][0].text, table.questions[place].text
-        peers = [said[peer][place][0].text for peer in range(len(said)) if peer != agent]
-        return [rival_wordings(table.agents[agent].style).revise(text, own, peers)]
+    def prompts(agent: int, index: int) -> list[str]:
+        own, text = last_answers[agent][index][0].text, batch.questions[index].text
+        peers = [last_answers[peer][index][0].text for peer in range(len(last_answers)) if peer != agent]
+        return [baseline_prompts(batch.agents[agent].style).revise(text, own, peers)]
 
-    seat = replace(table, seed=derive_seed(table.seed, "round", round_number))
-    return speak(seat, "sharing", prompts, [1] * len(table.agents))
+    round_batch = replace(batch, seed=derive_seed(batch.seed, "round", round_number))
+    return generate_stage(round_batch, "sharing", prompts, [1] * len(batch.agents))
 
 
-def elect(answers: Sequence[str | None], ability: Sequence[float], equal: Callable[[str, str], bool]) -> int:
+def majority_vote(answers: Sequence[str | None], ability: Sequence[float], equal: Callable[[str, str], bool]) -> int:
     """Place of an agent that gave the answer most agents gave; ties go to the ablest agent, then to the first.
 
     Agents without an answer do not vote; where nobody has one, the ablest agent stands for all.
     """
     order = sorted(range(len(answers)), key=lambda agent: -ability[agent])
-    camps: list[list[int]] = []
+    groups: list[list[int]] = []
     for agent in order:
         answer = answers[agent]
         if answer is None:
             continue
-        for camp in camps:
-            if equal(answer, str(answers[camp[0]])):
-                camp.append(agent)
+        for group in groups:
+            if equal(answer, str(answers[group[0]])):
+                group.append(agent)
                 break
         else:
-            camps.append([agent])
-    return max(camps, key=len)[0] if camps else order[0]
+            groups.append([agent])
+    return max(groups, key=len)[0] if groups else order[0]
 
 
-class AskedAs:
+class FormattedStyle:
     """A style whose questions and answers have the form of one kind of benchmark; all else is the style's own."""
 
     def __init__(self, style: PromptStyle, kind: Kind) -> None:
@@ -125,32 +125,32 @@ class AskedAs:
 
     def solve(self, question: str) -> str:
         """The question alone."""
-        return solo_forms(self._style).solve_as(question, self._kind)
+        return task_formats(self._style).solve_as(question, self._kind)
 
     def extract_answer(self, completion: str) -> str | None:
         """The final answer."""
-        return solo_forms(self._style).extract_as(completion, self._kind)
+        return task_formats(self._style).extract_as(completion, self._kind)
 
     def stop_strings(self) -> tuple[str, ...]:
         """Where a turn ends."""
-        return solo_forms(self._style).stops_as(self._kind)
+        return task_formats(self._style).stops_as(self._kind)
 
 
 def _answer(
     benchmark: Benchmark,
-    rows: Sequence[Row],
+    rows: Sequence[BenchmarkQuestion],
     agents: Sequence[Agent],
     ability: Sequence[float],
     config: RunConfig,
     grader: Grader,
 ) -> list[InferenceRecord]:
     kind: Kind = "choice" if benchmark.kind == "choice" else "answer"
-    seated = [replace(agent, style=cast(PromptStyle, AskedAs(agent.style, kind))) for agent in agents]
+    formatted_agents = [replace(agent, style=cast(PromptStyle, FormattedStyle(agent.style, kind))) for agent in agents]
     seed = derive_seed(config.seed, "inference", benchmark.name)
     settings = config.evaluation
     limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
-    table = Table(
-        seated,
+    step_batch = StepBatch(
+        formatted_agents,
         [Question(row.id, row.question, row.gold) for row in rows],
         _modes(config, len(agents), len(rows), seed),
         replace(
@@ -161,27 +161,30 @@ def _answer(
         ),
         seed,
     )
-    said = converse(table, config.inference.method, config.inference.rounds)
-    judged: list[list[Judgement]] = []
-    for agent, answers in zip(seated, said[-1], strict=True):
+    rounds_of_turns = run_dialogue(step_batch, config.inference.method, config.inference.rounds)
+    graded: list[list[GradedAnswer]] = []
+    for agent, answers in zip(formatted_agents, rounds_of_turns[-1], strict=True):
         with Scorer(benchmark, agent, grader) as scorer:
             scored = scorer.score_all(rows, [[turn.text] for (turn,) in answers])
-            judged.append([judgement for (judgement,) in scored])
+            graded.append([graded_answer for (graded_answer,) in scored])
     records = []
-    for place, row in enumerate(rows):
-        talk = [[by_agent[place][0] for by_agent in turns] for turns in said]
-        found = [judgements[place] for judgements in judged]
-        chosen = elect([judgement.answer for judgement in found], ability, partial(_equal, grader))
+    for index, row in enumerate(rows):
+        turns_by_round = [[by_agent[index][0] for by_agent in turns] for turns in rounds_of_turns]
+        found = [graded_answers[index] for graded_answers in graded]
+        chosen = majority_vote([graded_answer.answer for graded_answer in found], ability, partial(_equal, grader))
         template = _record(benchmark, config, row, seed)
         records += [
-            _answered(template, agent.name, talk, [number], found[number]) for number, agent in enumerate(agents)
+            _answered(template, agent.name, turns_by_round, [number], found[number])
+            for number, agent in enumerate(agents)
         ]
-        everybody = [chosen, *(number for number in range(len(agents)) if number != chosen)]
-        records.append(_answered(template, JOINT, talk, everybody, found[chosen]))
+        joint_answerers = [chosen, *(number for number in range(len(agents)) if number != chosen)]
+        records.append(_answered(template, JOINT, turns_by_round, joint_answerers, found[chosen]))
     return records
 
 
-def _record(benchmark: Benchmark, config: RunConfig, row: Row, seed: int) -> Callable[..., InferenceRecord]:
+def _record(
+    benchmark: Benchmark, config: RunConfig, row: BenchmarkQuestion, seed: int
+) -> Callable[..., InferenceRecord]:
     method = config.inference.method
     return partial(
         InferenceRecord, benchmark=benchmark.name, method=method, question_id=row.id, gold=row.gold, seed=seed
@@ -189,14 +192,18 @@ def _record(benchmark: Benchmark, config: RunConfig, row: Row, seed: int) -> Cal
 
 
 def _answered(
-    record: Callable[..., InferenceRecord], name: str, talk: list[list[Turn]], own: list[int], found: Judgement
+    record: Callable[..., InferenceRecord],
+    name: str,
+    turns_by_round: list[list[Turn]],
+    own: list[int],
+    found: GradedAnswer,
 ) -> InferenceRecord:
-    """`talk`: by round and agent; `own`: whose last turns made this answer, the one shown first."""
-    last = [talk[-1][number] for number in own]
-    spent = [turn for turns in talk[:-1] for turn in turns] + last
+    """`turns_by_round`: by round and agent; `own`: whose last turns made this answer, the one shown first."""
+    last = [turns_by_round[-1][number] for number in own]
+    spent = [turn for turns in turns_by_round[:-1] for turn in turns] + last
     return record(
         agent=name,
-        rounds=len(talk),
+        rounds=len(turns_by_round),
         tokens=sum(len(turn.completion.token_ids) for turn in spent),
         prompt_hash=content_hash([turn.prompt.ids for turn in last]),
         completion=last[0].text,

@@ -26,13 +26,13 @@ from lm_eval.utils import handle_non_serializable, sanitize_list
 
 from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.evaluation.batching import Asked, complete
-from ilr_bench.evaluation.scorer import Judgement, Scorer
+from ilr_bench.evaluation.batching import GenerationRequest, complete
+from ilr_bench.evaluation.scorer import GradedAnswer, Scorer
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.engine import Completion, SamplingOptions
-from ilr_bench.prompts import solo_forms
+from ilr_bench.prompts import task_formats
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.types import Benchmark, Row
+from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion
 
 METRIC = "accuracy"
 FILTER = "all"
@@ -67,8 +67,13 @@ class AgentLM(LM):  # type: ignore[misc]
         groups = [list(same) for _, same in groupby(requests, key=id)]
         options = [self._options(same[0].args[1]) for same in groups]
         prompts = [self._encode(same[0].args[0], how) for same, how in zip(groups, options, strict=True)]
-        asked = [Asked(prompt.ids, len(same), how) for prompt, same, how in zip(prompts, groups, options, strict=True)]
-        sampled = complete(self._agent.engine, asked, self._batch_tokens, self._seed, self._journal, self._answered)
+        prompt_batch = [
+            GenerationRequest(prompt.ids, len(same), how)
+            for prompt, same, how in zip(prompts, groups, options, strict=True)
+        ]
+        sampled = complete(
+            self._agent.engine, prompt_batch, self._batch_tokens, self._seed, self._journal, self._answered
+        )
         self.sampled = [(prompt, one) for prompt, group in zip(prompts, sampled, strict=True) for one in group]
         return [self._decode(one.token_ids, how) for how, group in zip(options, sampled, strict=True) for one in group]
 
@@ -111,11 +116,16 @@ class BenchmarkTask(ConfigurableTask):  # type: ignore[misc]
     """
 
     def __init__(
-        self, benchmark: Benchmark, rows: Sequence[Row], agent: Agent, settings: EvaluationSettings, scorer: Scorer
+        self,
+        benchmark: Benchmark,
+        rows: Sequence[BenchmarkQuestion],
+        agent: Agent,
+        settings: EvaluationSettings,
+        scorer: Scorer,
     ) -> None:
         """`scorer` is opened by whoever evaluates the task."""
         self._rows, self._scorer = rows, scorer
-        forms, kind = solo_forms(agent.style), benchmark.kind
+        forms, kind = task_formats(agent.style), benchmark.kind
         documents = [{"id": row.id, "question": row.question, "gold": row.gold} for row in rows]
         config = {
             "task": benchmark.name,
@@ -146,21 +156,21 @@ class BenchmarkTask(ConfigurableTask):  # type: ignore[misc]
             self.construct_requests(
                 document,
                 self.fewshot_context(document, num_fewshot=0, **asked),
-                metadata=(self.config.task, place, self.config.repeats),
+                metadata=(self.config.task, index, self.config.repeats),
                 **asked,
             )
-            for place, document in enumerate(self.eval_docs)
+            for index, document in enumerate(self.eval_docs)
         ]
 
     def apply_filters(self) -> None:
         """Grades the completions of all rows together, which is faster than one by one."""
         judged = self._scorer.score_all(self._rows, [instance.resps for instance in self.instances])
-        for instance, judgements in zip(self.instances, judged, strict=True):
-            instance.filtered_resps[FILTER] = judgements
+        for instance, graded_answers in zip(self.instances, judged, strict=True):
+            instance.filtered_resps[FILTER] = graded_answers
 
 
-def _is_right(judgement: Judgement) -> bool:
-    return judgement.verdict is Verdict.CORRECT
+def _is_right(graded_answer: GradedAnswer) -> bool:
+    return graded_answer.verdict is Verdict.CORRECT
 
 
 def run_tasks(model: LM, tasks: Mapping[str, Task], **options: Any) -> dict[str, Any]:
@@ -185,7 +195,7 @@ def sample_log(samples: Sequence[Mapping[str, Any]]) -> str:
 
 def _logged(sample: Mapping[str, Any]) -> str:
     arguments = {
-        f"gen_args_{number}": {f"arg_{place}": argument for place, argument in enumerate(request)}
+        f"gen_args_{number}": {f"arg_{index}": argument for index, argument in enumerate(request)}
         for number, request in enumerate(sample["arguments"])
     }
     plain = {

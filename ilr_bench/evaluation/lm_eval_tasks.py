@@ -24,7 +24,7 @@ from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.evaluation.lm_eval_model import AgentLM, quiet, run_tasks, sample_log, until_stop
-from ilr_bench.evaluation.runner import Answers, Watcher
+from ilr_bench.evaluation.runner import Answers, EvaluationProgress
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.engine import Completion, SamplingOptions
 from ilr_bench.storage.records import SampleRecord, Verdict
@@ -52,7 +52,7 @@ LOCAL = {
 _SAMPLING_ONLY = ("top_p", "top_k", "min_p", "typical_p")
 
 
-class HarnessExam:
+class LmEvalRun:
     """One task, or one group of tasks, of lm-eval's, made ready for one agent."""
 
     def __init__(self, name: str, agent: Agent, settings: EvaluationSettings, seed: int, chat_template: bool) -> None:
@@ -77,20 +77,20 @@ class HarnessExam:
             for sample in range(self._tasks[name].config.repeats)
         ]
 
-    def wanted(self) -> list[tuple[str, int]]:
-        """See `Exam.wanted`; a question is `task/number of its row`."""
+    def sample_ids(self) -> list[tuple[str, int]]:
+        """See `Exam.sample_ids`; a question is `task/number of its row`."""
         return self._wanted
 
-    def sit(self, journal: Path, watcher: Watcher) -> Answers:
-        """See `Exam.sit`."""
+    def run(self, journal: Path, progress: EvaluationProgress) -> Answers:
+        """See `Exam.run`."""
         settings = self._settings
-        model = HarnessLM(
+        model = LmEvalStyleLM(
             self._agent,
             settings.rows_per_call,
             derive_seed(self._seed, self.name),
             settings.batch_tokens,
             journal,
-            watcher.answered,
+            progress.answered,
         )
         if settings.token_limit is not None:
             for task in self._tasks.values():
@@ -119,13 +119,13 @@ class HarnessExam:
         metrics = _metrics(filtered)
         first = filtered[0]
         answer = first["filtered_resps"][0]
-        for place, text in enumerate(first["resps"][0]):
+        for index, text in enumerate(first["resps"][0]):
             prompt, completion = next(sampled)
             yield SampleRecord(
                 benchmark=self.name,
                 agent=self._agent.name,
                 question_id=f"{task}/{first['doc_id']}",
-                sample=place,
+                sample=index,
                 prompt_hash=first["prompt_hash"],
                 completion=text,
                 answer=answer if isinstance(answer, str) else str(answer),
@@ -140,7 +140,7 @@ class HarnessExam:
             )
 
 
-class HarnessLM(AgentLM):
+class LmEvalStyleLM(AgentLM):
     """The agent's weights and tokenizer as lm-eval's `hf` model would use them: text as it is, nothing added."""
 
     def _options(self, arguments: dict[str, Any]) -> SamplingOptions:
@@ -162,13 +162,13 @@ class HarnessLM(AgentLM):
         begun = has_bos_prefix(text, tokenizer.bos_token)
         ids = tokenizer(text, **({"add_special_tokens": False} if begun else {}))["input_ids"]
         context = resolve_max_length(self._agent.model.config, tokenizer)
-        room = context - options.max_new_tokens
-        if room <= 0:
+        available = context - options.max_new_tokens
+        if available <= 0:
             raise ConfigurationError(
                 f"answers of {options.max_new_tokens} tokens leave no room for a prompt in a context of {context}; "
                 "lower --max-new-tokens"
             )
-        return Prompt(tuple(ids[-room:]), max(0, len(ids) - room))
+        return Prompt(tuple(ids[-available:]), max(0, len(ids) - available))
 
     def _decode(self, token_ids: Sequence[int], options: SamplingOptions) -> str:
         text = str(self._agent.tokenizer.decode(list(token_ids), skip_special_tokens=True))
@@ -204,7 +204,7 @@ def manager() -> TaskManager:
 
 
 def load_tasks(name: str) -> dict[str, Task]:
-    """lm-eval's tasks behind a name, with rows from the data folder where it has them; errors as in `HarnessExam`."""
+    """lm-eval's tasks behind a name, with rows from the data folder where it has them; errors as in `LmEvalRun`."""
     with quiet():
         known = manager().all_tasks
     if name not in known:

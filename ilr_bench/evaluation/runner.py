@@ -35,7 +35,7 @@ from ilr_bench.tasks.types import Benchmark, expand, get
 SECONDS_BETWEEN_LINES = 30.0
 
 
-class Watcher(Protocol):
+class EvaluationProgress(Protocol):
     """Is told what has been answered."""
 
     def begin(self, benchmark: str) -> None:
@@ -47,7 +47,7 @@ class Watcher(Protocol):
         ...
 
 
-class Nobody:
+class NullProgress:
     """Watches nothing."""
 
     def begin(self, benchmark: str) -> None:
@@ -57,7 +57,7 @@ class Nobody:
         """Nothing."""
 
 
-class Lines:
+class LineProgress:
     """A line on stderr when a benchmark begins, and at most one every half minute."""
 
     def __init__(self, total: int) -> None:
@@ -68,12 +68,12 @@ class Lines:
         self._benchmark = ""
 
     def begin(self, benchmark: str) -> None:
-        """See `Watcher.begin`."""
+        """See `EvaluationProgress.begin`."""
         self._benchmark = benchmark
         self._say()
 
     def answered(self, count: int, tokens: int) -> None:
-        """See `Watcher.answered`."""
+        """See `EvaluationProgress.answered`."""
         self._done += count
         self._tokens += tokens
         self._new += count if tokens else 0
@@ -91,7 +91,7 @@ class Lines:
         sys.stderr.flush()
 
 
-class Bar:
+class BarProgress:
     """A bar over all answers of all benchmarks."""
 
     def __init__(self, progress: Progress, total: int) -> None:
@@ -99,16 +99,16 @@ class Bar:
         self._task = progress.add_task("", total=total)
 
     def begin(self, benchmark: str) -> None:
-        """See `Watcher.begin`."""
+        """See `EvaluationProgress.begin`."""
         self._progress.update(self._task, description=benchmark)
 
     def answered(self, count: int, tokens: int) -> None:
-        """See `Watcher.answered`."""
+        """See `EvaluationProgress.answered`."""
         self._progress.advance(self._task, count)
 
 
 @contextmanager
-def watching(total: int, lines: bool) -> Iterator[Watcher]:
+def show_progress(total: int, lines: bool) -> Iterator[EvaluationProgress]:
     """A bar where stderr is a terminal of this process's own; else lines, where they are wanted.
 
     A worker process shares the terminal with the process that started it, which draws bars of its own.
@@ -117,9 +117,9 @@ def watching(total: int, lines: bool) -> Iterator[Watcher]:
     if parent_process() is None and console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as progress:
-            yield Bar(progress, total)
+            yield BarProgress(progress, total)
     else:
-        yield Lines(total) if lines else Nobody()
+        yield LineProgress(total) if lines else NullProgress()
 
 
 def _minutes(seconds: float) -> str:
@@ -143,16 +143,16 @@ class Answers:
     """lm-eval's name of a task -> its log of samples, in lm-eval's own format."""
 
 
-class Exam(Protocol):
+class BenchmarkRun(Protocol):
     """One benchmark, made ready for one agent."""
 
     name: str
 
-    def wanted(self) -> list[tuple[str, int]]:
+    def sample_ids(self) -> list[tuple[str, int]]:
         """Question id and number of every sample, in the order of the records."""
         ...
 
-    def sit(self, journal: Path, watcher: Watcher) -> Answers:
+    def run(self, journal: Path, progress: EvaluationProgress) -> Answers:
         """All answers; batches noted in `journal` are not sampled again."""
         ...
 
@@ -168,14 +168,14 @@ def evaluate(
     """Benchmark -> mean accuracy in [0, 1], groups resolved.
 
     Raises MissingInputError where data are missing, and JailError where this machine allows no jail that is needed,
-    before anything is sampled. See `run_exams` for the rest.
+    before anything is sampled. See `run_benchmarks` for the rest.
     """
-    exams = [BenchmarkExam(get(name), agent, settings, seed, grader) for name in expand(benchmark_names)]
-    return run_exams(exams, agent, folder, seed)
+    runs = [RegisteredBenchmarkRun(get(name), agent, settings, seed, grader) for name in expand(benchmark_names)]
+    return run_benchmarks(runs, agent, folder, seed)
 
 
-def run_exams(
-    exams: Sequence[Exam],
+def run_benchmarks(
+    runs: Sequence[BenchmarkRun],
     agent: Agent,
     folder: Path,
     seed: int,
@@ -191,28 +191,28 @@ def run_exams(
     gets the seconds of each benchmark.
     """
     accuracy = {}
-    with watching(sum(len(exam.wanted()) for exam in exams), lines) as watcher:
-        for place, exam in enumerate(exams):
-            watcher.begin(exam.name)
-            path = record_file(folder, exam.name)
-            wanted = exam.wanted()
+    with show_progress(sum(len(run.sample_ids()) for run in runs), lines) as progress:
+        for index, run in enumerate(runs):
+            progress.begin(run.name)
+            path = record_file(folder, run.name)
+            wanted = run.sample_ids()
             journal = path.with_suffix(".part.jsonl")
-            records = _earlier(path, agent, exam.name, wanted, seed)
+            records = _earlier(path, agent, run.name, wanted, seed)
             if records is None:
-                with nullcontext() if stopwatch is None else stopwatch.watch(exam.name):
-                    answers = exam.sit(journal, watcher)
+                with nullcontext() if stopwatch is None else stopwatch.watch(run.name):
+                    answers = run.run(journal, progress)
                     records = answers.records
                     for task, log in answers.logs.items():
-                        write_atomic(log_file(folder, exam.name, task), log)
+                        write_atomic(log_file(folder, run.name, task), log)
                     write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
                 if stopwatch is not None:
-                    stopwatch.count(exam.name, sum(record.tokens for record in records))
-                    stopwatch.write(place)
+                    stopwatch.count(run.name, sum(record.tokens for record in records))
+                    stopwatch.write(index)
             else:
-                watcher.answered(len(wanted), 0)
+                progress.answered(len(wanted), 0)
             # Also where the records were there: an earlier call may have been killed between the two.
             journal.unlink(missing_ok=True)
-            accuracy[exam.name] = float(mean_at_k(sample_table(records)[0]).mean())
+            accuracy[run.name] = float(mean_at_k(sample_table(records)[0]).mean())
     return accuracy
 
 
@@ -236,7 +236,7 @@ def log_file(folder: Path, benchmark: str, task: str) -> Path:
     return folder / LOGS / record_file(folder, benchmark).stem / f"samples_{task}_{NO_DATE}.jsonl"
 
 
-class BenchmarkExam:
+class RegisteredBenchmarkRun:
     """A registered benchmark; its rows are loaded when it is made."""
 
     def __init__(
@@ -249,14 +249,14 @@ class BenchmarkExam:
         """
         self.name = benchmark.name
         limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
-        room = context_of(agent.model) - limit
-        if room <= 0:
+        available = context_of(agent.model) - limit
+        if available <= 0:
             raise ConfigurationError(
                 f"{self.name}: answers of {limit} tokens leave no room for a prompt in the context of {agent.name}; "
                 "lower --max-new-tokens (evaluation.token_limit)"
             )
         self._settings = replace(settings, max_new_tokens=limit)
-        self._agent = replace(agent, max_prompt_tokens=min(agent.max_prompt_tokens, room))
+        self._agent = replace(agent, max_prompt_tokens=min(agent.max_prompt_tokens, available))
         self._benchmark, self._seed = benchmark, seed
         self._rows = benchmark.load()[: settings.limit]
         self._scorer = Scorer(benchmark, agent, grader, settings.jail)
@@ -264,8 +264,8 @@ class BenchmarkExam:
             # Where the kernel refuses a jail, it says so now rather than after hours of sampling.
             self._protection = self._scorer.protection
 
-    def wanted(self) -> list[tuple[str, int]]:
-        """See `Exam.wanted`."""
+    def sample_ids(self) -> list[tuple[str, int]]:
+        """See `BenchmarkRun.sample_ids`."""
         return [(row.id, sample) for row in self._rows for sample in range(self._settings.samples)]
 
     def decided_by(self) -> dict[str, Any]:
@@ -281,13 +281,13 @@ class BenchmarkExam:
             "jail": self._protection,
         }
 
-    def sit(self, journal: Path, watcher: Watcher) -> Answers:
-        """See `Exam.sit`."""
+    def run(self, journal: Path, progress: EvaluationProgress) -> Answers:
+        """See `BenchmarkRun.run`."""
         # lm-eval and what it needs take seconds to import: no concern of those who only ask which benchmarks there are.
         from ilr_bench.evaluation.lm_eval_model import AgentLM, BenchmarkTask, run_tasks, sample_log
 
         settings, seed = self._settings, derive_seed(self._seed, self.name)
-        model = AgentLM(self._agent, settings.rows_per_call, seed, settings.batch_tokens, journal, watcher.answered)
+        model = AgentLM(self._agent, settings.rows_per_call, seed, settings.batch_tokens, journal, progress.answered)
         with self._scorer:
             task = BenchmarkTask(self._benchmark, self._rows, self._agent, settings, self._scorer)
             samples = run_tasks(model, {self.name: task})["samples"][self.name]
@@ -299,14 +299,14 @@ class BenchmarkExam:
                 sample["resps"][0],
                 sample["filtered_resps"][0],
             )
-            for place, (text, judgement) in enumerate(zip(texts, judgements, strict=True)):
+            for index, (text, judgement) in enumerate(zip(texts, judgements, strict=True)):
                 prompt, completion = next(sampled)
                 records.append(
                     SampleRecord(
                         benchmark=self.name,
                         agent=self._agent.name,
                         question_id=sample["doc"]["id"],
-                        sample=place,
+                        sample=index,
                         prompt_hash=content_hash(prompt_text),
                         completion=text,
                         answer=judgement.answer,

@@ -11,13 +11,13 @@ from typing import NamedTuple
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.code import CodeJudge, extract_code
 from ilr_bench.grading.expressions import ProgramRunner, extract_program
-from ilr_bench.grading.math import Grader, own_answer
-from ilr_bench.prompts import solo_forms
+from ilr_bench.grading.math import Grader, reject_question_echo
+from ilr_bench.prompts import task_formats
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.types import Benchmark, Row
+from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion
 
 
-class Judgement(NamedTuple):
+class GradedAnswer(NamedTuple):
     """The answer found in one completion, and what it earns."""
 
     answer: str | None
@@ -30,7 +30,7 @@ class Scorer:
     def __init__(self, benchmark: Benchmark, agent: Agent, grader: Grader, jail: bool = True) -> None:
         """The grader stays its owner's; processes for programs are started only where a benchmark needs them."""
         self._kind = benchmark.kind
-        self._forms = solo_forms(agent.style)
+        self._forms = task_formats(agent.style)
         self._grader = grader
         self._programs = ProgramRunner()
         self._code = CodeJudge(jail, _cores()) if benchmark.kind == "code" else None
@@ -41,17 +41,19 @@ class Scorer:
         """What holds programs that are run, None where none needs a jail; raises JailError where none can be had."""
         return None if self._code is None else self._code.protection
 
-    def score(self, row: Row, completions: Sequence[str]) -> list[Judgement]:
+    def score(self, row: BenchmarkQuestion, completions: Sequence[str]) -> list[GradedAnswer]:
         """The judgements of all completions for one row."""
         return self.score_all([row], [completions])[0]
 
-    def score_all(self, rows: Sequence[Row], completions: Sequence[Sequence[str]]) -> list[list[Judgement]]:
+    def score_all(
+        self, rows: Sequence[BenchmarkQuestion], completions: Sequence[Sequence[str]]
+    ) -> list[list[GradedAnswer]]:
         """`completions[i]` are those for `rows[i]`; judged together, which is faster than one by one."""
-        said = [(row, text) for row, texts in zip(rows, completions, strict=True) for text in texts]
-        answers = [self._answer(row, text) for row, text in said]
-        verdicts = self._verdicts([row for row, _ in said], answers)
-        judged = iter(map(Judgement, answers, verdicts))
-        return [[next(judged) for _ in texts] for texts in completions]
+        completions_of_row = [(row, text) for row, texts in zip(rows, completions, strict=True) for text in texts]
+        answers = [self._answer(row, text) for row, text in completions_of_row]
+        verdicts = self._verdicts([row for row, _ in completions_of_row], answers)
+        verdict_of = iter(map(GradedAnswer, answers, verdicts))
+        return [[next(verdict_of) for _ in texts] for texts in completions]
 
     def __enter__(self) -> Scorer:
         self._owned.enter_context(self._programs)
@@ -64,14 +66,14 @@ class Scorer:
     ) -> None:
         self._owned.close()
 
-    def _answer(self, row: Row, completion: str) -> str | None:
+    def _answer(self, row: BenchmarkQuestion, completion: str) -> str | None:
         if self._kind == "function":
             return extract_program(completion)
         if self._kind == "code" and row.problem is not None:
             return extract_code(completion, row.problem["entry_point"])
-        return own_answer(self._forms.extract_as(completion, self._kind), row.question)
+        return reject_question_echo(self._forms.extract_as(completion, self._kind), row.question)
 
-    def _verdicts(self, rows: Sequence[Row], answers: Sequence[str | None]) -> list[Verdict]:
+    def _verdicts(self, rows: Sequence[BenchmarkQuestion], answers: Sequence[str | None]) -> list[Verdict]:
         if self._kind == "function":
             return [self._programs.judge(answer, row.problem or {}) for row, answer in zip(rows, answers, strict=True)]
         if self._code is not None:

@@ -15,10 +15,10 @@ from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.hardware import cores
 from ilr_bench.core.profiles import MICRO, profile
-from ilr_bench.evaluation.runner import BenchmarkExam, Exam, context_of, run_exams
+from ilr_bench.evaluation.runner import BenchmarkRun, RegisteredBenchmarkRun, context_of, run_benchmarks
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import seat
+from ilr_bench.learner.build import build_agent
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.files import explained, write_atomic
@@ -37,7 +37,7 @@ _LARGE = 10_000_000
 
 
 @dataclass(frozen=True)
-class SoloRun:
+class StandaloneRun:
     """What is asked of `ilr-bench evaluate`."""
 
     model: str
@@ -63,7 +63,7 @@ class SoloRun:
     """Whether lm-eval's own tasks are asked through the model's chat template."""
 
 
-def evaluate_model(run: SoloRun) -> dict[str, float]:
+def evaluate_model(run: StandaloneRun) -> dict[str, float]:
     """Benchmark -> mean accuracy in [0, 1]; records go to `run.out`, and the same call again continues.
 
     Raises ConfigurationError for contradictory wishes and for a folder that holds answers of something else.
@@ -71,26 +71,26 @@ def evaluate_model(run: SoloRun) -> dict[str, float]:
     check(run)
     names = _names(run.benchmarks)
     loaded = load_model(run.model)
-    config = solo_config(run, loaded)
+    config = standalone_config(run, loaded)
     agent = solo_agent(run, loaded, config)
     with explained(run.out):
         run.out.mkdir(parents=True, exist_ok=True)
     with lock_study(run.out), Grader() as grader:
         claim(run.out, _answers_for(run, loaded, config))
-        exams = [_exam(name, agent, config, run, grader) for name in names]
-        return run_exams(exams, agent, run.out, run.seed, lines=True, stopwatch=Stopwatch(run.out / "timing.jsonl"))
+        runs = [_benchmark_run(name, agent, config, run, grader) for name in names]
+        return run_benchmarks(runs, agent, run.out, run.seed, lines=True, stopwatch=Stopwatch(run.out / "timing.jsonl"))
 
 
-def solo_agent(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> Agent:
+def solo_agent(run: StandaloneRun, loaded: LoadedModel, config: RunConfig) -> Agent:
     """The agent that answers, its weights in the precision that is asked for."""
-    agent = seat(config.agents[0], loaded, config)
+    agent = build_agent(config.agents[0], loaded, config)
     if run.dtype != "float32":
         agent.model.to(DTYPES[run.dtype])
     use_all_cores(agent.model)
     return agent
 
 
-def solo_config(run: SoloRun, loaded: LoadedModel) -> RunConfig:
+def standalone_config(run: StandaloneRun, loaded: LoadedModel) -> RunConfig:
     """The configuration that seats the agent: a profile's, or one that follows from the model."""
     named = run.profile or ("micro" if run.model in MICRO.pool else None)
     base = profile(named or "small")
@@ -140,7 +140,7 @@ def use_all_cores(model: Any) -> None:
         torch.set_num_threads(cores())
 
 
-def check(run: SoloRun) -> None:
+def check(run: StandaloneRun) -> None:
     """Raises ConfigurationError for contradictory wishes."""
     if run.samples > 1 and run.temperature == 0:
         raise ConfigurationError(
@@ -157,16 +157,16 @@ def _names(asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in members for name in names))
 
 
-def _exam(name: str, agent: Agent, config: RunConfig, run: SoloRun, grader: Grader) -> Exam:
+def _benchmark_run(name: str, agent: Agent, config: RunConfig, run: StandaloneRun, grader: Grader) -> BenchmarkRun:
     if name.startswith(LM_EVAL):
         # lm-eval takes seconds to import.
-        from ilr_bench.evaluation.lm_eval_tasks import HarnessExam
+        from ilr_bench.evaluation.lm_eval_tasks import LmEvalRun
 
-        return HarnessExam(name.removeprefix(LM_EVAL), agent, config.evaluation, run.seed, run.chat_template)
-    return BenchmarkExam(get(name), agent, config.evaluation, run.seed, grader)
+        return LmEvalRun(name.removeprefix(LM_EVAL), agent, config.evaluation, run.seed, run.chat_template)
+    return RegisteredBenchmarkRun(get(name), agent, config.evaluation, run.seed, grader)
 
 
-def _answers_for(run: SoloRun, loaded: LoadedModel, config: RunConfig) -> dict[str, Any]:
+def _answers_for(run: StandaloneRun, loaded: LoadedModel, config: RunConfig) -> dict[str, Any]:
     """All that decides the records. Benchmarks may be added to a folder, so they are no part of it."""
     evaluation = asdict(config.evaluation)
     del evaluation["benchmarks"]

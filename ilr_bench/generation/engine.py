@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ilr_bench.core.errors import ConfigurationError
 
-LARGE = 2**26
+LARGEST_LOGITS = 2**26
 """Logits of a forward from which on they are computed in pieces: 256 MiB each time they are kept."""
-PIECE = 2**24
+LOGITS_CHUNK = 2**24
 """Logits of a piece: 64 MiB, a matrix product large enough to lose nothing by."""
 PLAIN_HEADS = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 """Architectures whose logits are their last linear layer's output and nothing else: only these are taken in pieces."""
@@ -49,7 +49,7 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Request:
+class SamplingRequest:
     """What an engine is asked for."""
 
     prompts: Sequence[Sequence[int]]
@@ -67,7 +67,7 @@ class Engine(Protocol):
     name: str
     """As in `sampling.engine`."""
 
-    def sample(self, request: Request) -> list[list[Completion]]:
+    def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`, each prompt prefilled once.
 
         Completion k of prompt i depends on the weights, the prompt, `seed`, `first` + i and k, up to floating-point
@@ -75,12 +75,12 @@ class Engine(Protocol):
         """
         ...
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Called when the model is about to be trained: memory that only sampling needs may be given back."""
         ...
 
 
-def check_request(request: Request) -> None:
+def check_request(request: SamplingRequest) -> None:
     """Raises ConfigurationError for what no engine can sample."""
     prompts, samples, options = request.prompts, request.samples, request.options
     if len(prompts) != len(samples):

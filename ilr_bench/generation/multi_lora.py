@@ -16,12 +16,12 @@ from peft.tuners.lora import Linear as LoraLayer
 from torch import Tensor, cat
 from torch.nn import functional
 
-from ilr_bench.generation.onednn_linear import computing
-from ilr_bench.models.lora import AdapterView
+from ilr_bench.generation.onednn_linear import replaced_forwards
+from ilr_bench.models.lora import AdapterModel
 
 
-class Voices:
-    """One model, or several `AdapterView`s of one base: `model` computes what `alone` or `beside` says.
+class MultiLoRA:
+    """One model, or several `AdapterModel`s of one base: `model` computes what `use_one` or `use_per_row` says.
 
     PEFT's own forward gives the same numbers, for one adapter at a time, and takes a tenth longer.
     """
@@ -29,32 +29,32 @@ class Voices:
     def __init__(self, models: Sequence[Any]) -> None:
         """Several models have to be adapters of one base."""
         first = models[0]
-        self.model: Any = first.base.get_base_model() if isinstance(first, AdapterView) else first
+        self.model: Any = first.base.get_base_model() if isinstance(first, AdapterModel) else first
         """What is called, under `speaking`."""
-        self._adapters = [model.adapter for model in models if isinstance(model, AdapterView)]
+        self._adapters = [model.adapter for model in models if isinstance(model, AdapterModel)]
         self._parts: list[tuple[slice, str]] = []
 
     @contextmanager
-    def speaking(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """Within it the model obeys; whoever was active in PEFT before is so again afterwards."""
         layers = [layer for layer in self.model.modules() if isinstance(layer, LoraLayer)] if self._adapters else []
-        with computing({layer: self._forward(layer) for layer in layers}):
+        with replaced_forwards({layer: self._forward(layer) for layer in layers}):
             yield
 
-    def alone(self, voice: int) -> None:
+    def use_one(self, number: int) -> None:
         """All that follows is said by one voice."""
-        self._parts = [(slice(None), adapter) for adapter in self._adapters[voice : voice + 1]]
+        self._parts = [(slice(None), adapter) for adapter in self._adapters[number : number + 1]]
 
-    def beside(self, voice_of_row: NDArray[np.int64]) -> None:
+    def use_per_row(self, adapter_of_row: NDArray[np.int64]) -> None:
         """(rows,) ascending: which voice says which rows of the passes that follow."""
-        voices, starts = np.unique(voice_of_row, return_index=True)
-        if len(voices) == 1:
-            self.alone(int(voices[0]))
+        used, starts = np.unique(adapter_of_row, return_index=True)
+        if len(used) == 1:
+            self.use_one(int(used[0]))
             return
-        ends = [*starts[1:], len(voice_of_row)]
+        ends = [*starts[1:], len(adapter_of_row)]
         self._parts = [
-            (slice(int(start), int(end)), self._adapters[voice])
-            for voice, start, end in zip(voices, starts, ends, strict=True)
+            (slice(int(start), int(end)), self._adapters[number])
+            for number, start, end in zip(used, starts, ends, strict=True)
         ]
 
     def _forward(self, layer: Any) -> Callable[[Tensor], Tensor]:

@@ -25,12 +25,12 @@ def fast_linears(model: Any) -> Iterator[None]:
 
     Gradients flow, also where the way back begins after it has ended.
     """
-    with computing({module: _fast(module) for module in model.modules() if _gains(module)}):
+    with replaced_forwards({module: _fast(module) for module in model.modules() if _gains(module)}):
         yield
 
 
 @contextmanager
-def computing(forwards: Mapping[Any, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+def replaced_forwards(forwards: Mapping[Any, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Within it each module computes what it is given here."""
     before = {module: module.__dict__.get("forward") for module in forwards}
     for module, forward in forwards.items():

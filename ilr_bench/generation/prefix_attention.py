@@ -33,7 +33,7 @@ LEAST_SAVED = 256
 
 
 @dataclass(frozen=True)
-class Layout:
+class PackedPrompts:
     """Where the tokens of some prompts stand in one sequence."""
 
     ids: tuple[int, ...]
@@ -46,7 +46,7 @@ class Layout:
     """(prompts,)"""
 
     @property
-    def saved(self) -> int:
+    def saved_tokens(self) -> int:
         """Tokens that stand in for those of other prompts as well."""
         return sum(self.lengths) - len(self.ids)
 
@@ -56,7 +56,7 @@ class Layout:
         return filled[np.unique(self.places.ravel()[filled], return_index=True)[1]]
 
 
-def lay(prompts: Sequence[Sequence[int]]) -> Layout:
+def pack_prompts(prompts: Sequence[Sequence[int]]) -> PackedPrompts:
     """Equal tokens behind equal tokens are laid once, if that saves `LEAST_SAVED` of them; else every token is."""
     lengths = tuple(len(prompt) for prompt in prompts)
     known: dict[tuple[int, int], int] = {}
@@ -66,31 +66,31 @@ def lay(prompts: Sequence[Sequence[int]]) -> Layout:
     for prompt in prompts:
         path = [-1]
         for position, token in enumerate(prompt):
-            place = known.setdefault((path[-1], token), len(ids))
-            if place == len(ids):
+            index = known.setdefault((path[-1], token), len(ids))
+            if index == len(ids):
                 ids.append(token)
                 positions.append(position)
-            path.append(place)
+            path.append(index)
         paths.append(path[1:])
     if sum(lengths) - len(ids) < LEAST_SAVED:
         ends = np.cumsum(lengths)
         paths = [list(range(end - length, end)) for end, length in zip(ends, lengths, strict=True)]
         ids = [token for prompt in prompts for token in prompt]
         positions = [position for length in lengths for position in range(length)]
-    places = np.zeros((len(prompts), max([1, *lengths])), dtype=np.int64)
-    for row, path in zip(places, paths, strict=True):
+    indices = np.zeros((len(prompts), max([1, *lengths])), dtype=np.int64)
+    for row, path in zip(indices, paths, strict=True):
         row[: len(path)] = path
-    return Layout(tuple(ids), np.array(positions, dtype=np.int64), places, lengths)
+    return PackedPrompts(tuple(ids), np.array(positions, dtype=np.int64), indices, lengths)
 
 
-def table(part: Tensor, places: Tensor) -> Tensor:
+def to_padded(part: Tensor, indices: Tensor) -> Tensor:
     """(1, heads, tokens, size) -> (sequences, heads, longest, size)."""
-    tokens = part[0].transpose(0, 1).index_select(0, places.flatten())
-    return tokens.view(*places.shape, *tokens.shape[1:]).transpose(1, 2)
+    tokens = part[0].transpose(0, 1).index_select(0, indices.flatten())
+    return tokens.view(*indices.shape, *tokens.shape[1:]).transpose(1, 2)
 
 
-def sequence(tables: Sequence[Tensor], back: Tensor) -> Tensor:
-    """The inverse of `table`; `back`: place of each token in the tables, flat, one after the other."""
+def to_packed(tables: Sequence[Tensor], back: Tensor) -> Tensor:
+    """The inverse of `to_padded`; `back`: place of each token in the tables, flat, one after the other."""
     flat = [part.transpose(1, 2).flatten(0, 1) for part in tables]
     return torch.cat(flat).index_select(0, back).transpose(0, 1)[None]
 
@@ -124,32 +124,32 @@ class Prefix:
         """The prefix of a list of groups, each given by its prompt's place."""
         if np.array_equal(prompts, np.arange(len(self.lengths))):
             return self
-        places = torch.from_numpy(prompts).to(self.lengths.device)
+        indices = torch.from_numpy(prompts).to(self.lengths.device)
         return Prefix(
-            tuple(key[places] for key in self.keys),
-            tuple(value[places] for value in self.values),
-            self.bias[places],
-            self.lengths[places],
+            tuple(key[indices] for key in self.keys),
+            tuple(value[indices] for value in self.values),
+            self.bias[indices],
+            self.lengths[indices],
         )
 
 
 class Encoding:
     """Causal attention that keeps the keys and values it sees."""
 
-    def __init__(self, layout: Layout | None, device: torch.device) -> None:
+    def __init__(self, packed: PackedPrompts | None, device: torch.device) -> None:
         """layout: of prompts that come as one sequence; None where they come as a padded table."""
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
-        self.places = None if layout is None else torch.from_numpy(layout.places).to(device)
-        self.back = None if layout is None else torch.from_numpy(layout.first_use()).to(device)
+        self.places = None if packed is None else torch.from_numpy(packed.places).to(device)
+        self.back = None if packed is None else torch.from_numpy(packed.first_use()).to(device)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Ordinary causal attention within each prompt; see `Attention.attend`."""
         if self.places is not None:
-            query, key, value = (table(part, self.places) for part in (query, key, value))
+            query, key, value = (to_padded(part, self.places) for part in (query, key, value))
         self.keys[layer], self.values[layer] = key, value
         output = causal_attention(query, key, value, scaling)
-        return output if self.back is None else sequence([output], self.back)
+        return output if self.back is None else to_packed([output], self.back)
 
 
 class Decoding:
@@ -300,13 +300,13 @@ def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
     stems = [prompt[:-1] for prompt in prompts]
     lengths = [len(stem) for stem in stems]
     longest = max(1, *lengths)
-    layout = lay(stems)
-    if layout.saved:
-        ids, positions = torch.tensor([layout.ids]), torch.from_numpy(layout.positions)[None]
+    packed = pack_prompts(stems)
+    if packed.saved_tokens:
+        ids, positions = torch.tensor([packed.ids]), torch.from_numpy(packed.positions)[None]
     else:
         ids = torch.tensor([[*stem, *[pad_id] * (longest - len(stem))] for stem in stems])
         positions = torch.arange(longest)[None]
-    attention = Encoding(layout if layout.saved else None, device)
+    attention = Encoding(packed if packed.saved_tokens else None, device)
     model(
         input_ids=ids.to(device),
         position_ids=positions.to(device),
@@ -338,7 +338,9 @@ def joined(parts: Sequence[Prefix]) -> Prefix:
     )
 
 
-def pack(prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def arrange_rows(
+    prompt_of_row: NDArray[np.int64], live: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Arrange live rows in groups of equal width, each on one prompt.
 
     prompt_of_row: (rows,) ascending; live: rows in ascending order. Returns the prompt of each group, and the row

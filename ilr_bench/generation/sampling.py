@@ -15,12 +15,12 @@ LARGE_VOCABULARY = 4096
 """From here on, a running sum in double precision over all tokens costs more than finding a block first."""
 
 
-def uniforms(names: Sequence[tuple[int, int, int]], count: int) -> NDArray[np.float64]:
+def rng_streams(names: Sequence[tuple[int, int, int]], count: int) -> NDArray[np.float64]:
     """(rows, count) numbers in [0, 1) to draw with: a stream for every row, named by seed, prompt and sample."""
     numbers = np.empty((len(names), count))
-    for place, (seed, prompt, sample) in enumerate(names):
+    for index, (seed, prompt, sample) in enumerate(names):
         key = np.array([seed % 2**64, (prompt << 32) + sample], dtype=np.uint64)
-        numbers[place] = np.random.Generator(np.random.Philox(key=key)).random(count)
+        numbers[index] = np.random.Generator(np.random.Philox(key=key)).random(count)
     return numbers
 
 
@@ -57,8 +57,8 @@ def _from_blocks(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[
         ends = sums.cumsum(dim=-1)
         block = _places(ends, uniforms)
         own = blocks[torch.arange(rows, device=logits.device), block].double()
-        place = _places(own.cumsum(dim=-1), _within(sums, ends, block, uniforms))
-        chosen = (block * BLOCK + place).clamp_(max=vocabulary - 1)
+        index = _places(own.cumsum(dim=-1), _within(sums, ends, block, uniforms))
+        chosen = (block * BLOCK + index).clamp_(max=vocabulary - 1)
         total = (highest + sums.sum(dim=-1).log()).float() if temperature == 1 else logits.logsumexp(dim=-1)
     return chosen, logits.gather(1, chosen[:, None])[:, 0] - total
 
@@ -69,7 +69,7 @@ def _places(ends: Tensor, uniforms: Tensor) -> Tensor:
     return torch.searchsorted(ends, targets, right=True).clamp_(max=ends.shape[-1] - 1)[:, 0]
 
 
-def _within(weights: Tensor, ends: Tensor, places: Tensor, uniforms: Tensor) -> Tensor:
+def _within(weights: Tensor, ends: Tensor, indices: Tensor, uniforms: Tensor) -> Tensor:
     """(rows,) where within their places the draws fell, in [0, 1]."""
-    targets, size = uniforms[:, None] * ends[:, -1:], weights.gather(1, places[:, None])
-    return ((targets - ends.gather(1, places[:, None]) + size) / size)[:, 0].clamp_(0, 1)
+    targets, size = uniforms[:, None] * ends[:, -1:], weights.gather(1, indices[:, None])
+    return ((targets - ends.gather(1, indices[:, None]) + size) / size)[:, 0].clamp_(0, 1)

@@ -28,13 +28,13 @@ from torch import Tensor, distributed
 from transformers.core_model_loading import revert_weight_conversion
 
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
-from ilr_bench.core.signals import beat
-from ilr_bench.generation.engine import VLLM_CACHE, Completion, Request, SamplingOptions, check_request
-from ilr_bench.generation.sampling import draw, uniforms
-from ilr_bench.models.lora import AdapterView
+from ilr_bench.core.signals import send_heartbeat
+from ilr_bench.generation.engine import VLLM_CACHE, Completion, SamplingOptions, SamplingRequest, check_request
+from ilr_bench.generation.sampling import draw, rng_streams
+from ilr_bench.models.lora import AdapterModel
 
 
-class Draws:
+class TokenDraws:
     """What the rows of one call draw, step by step."""
 
     def __init__(self) -> None:
@@ -51,21 +51,21 @@ class Draws:
     ) -> None:
         """names[i] names the stream of row i; `limit`: most tokens of a row."""
         self.temperature = temperature
-        self.uniforms = torch.from_numpy(uniforms(names, limit)).to(device)
+        self.uniforms = torch.from_numpy(rng_streams(names, limit)).to(device)
         self.logprobs = torch.zeros(len(names), limit, device=device)
 
-    def take(self, logits: Tensor, places: list[int], steps: list[int]) -> Tensor:
-        """(rows,) next tokens of the rows at `places`, whose tokens so far are `steps`; keeps their log-probabilities.
+    def take(self, logits: Tensor, indices: list[int], steps: list[int]) -> Tensor:
+        """(rows,) next tokens of the rows at `indices`, whose tokens so far are `steps`; keeps their log-probabilities.
 
         A row that is asked for the same step again gets the same token.
         """
-        at = torch.tensor(places, device=logits.device), torch.tensor(steps, device=logits.device)
+        at = torch.tensor(indices, device=logits.device), torch.tensor(steps, device=logits.device)
         chosen, logprobs = draw(logits, self.temperature, self.uniforms[at])
         self.logprobs[at] = logprobs
         return chosen
 
 
-def processor(draws: Draws) -> type:
+def logits_processor(draws: TokenDraws) -> type:
     """The class through which vLLM (model runner V1) asks `draws` for the rows whose places `extra_args` tell."""
     # Imported with vLLM, which is not everywhere and takes seconds.
     from vllm.v1.sample.logits_processor import LogitsProcessor, process_dict_updates
@@ -81,14 +81,16 @@ def processor(draws: Draws) -> type:
             process_dict_updates(
                 self.rows,
                 batch_update,
-                lambda params, _, said: (params.extra_args["row"], said) if params.extra_args else None,
+                lambda params, _, logprobs_of_row: (
+                    (params.extra_args["row"], logprobs_of_row) if params.extra_args else None
+                ),
             )
 
         def apply(self, logits: Tensor) -> Tensor:
             if self.rows:
                 slots = list(self.rows)
-                places, said = zip(*self.rows.values(), strict=True)
-                chosen = draws.take(logits[slots], list(places), [len(tokens) for tokens in said])
+                indices, logprobs_of_row = zip(*self.rows.values(), strict=True)
+                chosen = draws.take(logits[slots], list(indices), [len(tokens) for tokens in logprobs_of_row])
                 logits[slots, chosen] = torch.inf
             return logits
 
@@ -108,7 +110,7 @@ BLOCK = 32
 
 
 @dataclass
-class _Row:
+class _GrowingCompletion:
     """One completion as it grows."""
 
     token_ids: list[int] = field(default_factory=list)
@@ -154,13 +156,13 @@ class VllmEngine:
         self.decode = decode
         self.precision = precision
         self.rows = rows
-        self._draws = Draws()
+        self._draws = TokenDraws()
         self._llm: Any = None
         self._asleep = False
         self._served: list[tuple[int, int]] | None = None
         """What had been written to the model when vLLM took its weights over; None where they may be others since."""
 
-    def sample(self, request: Request) -> list[list[Completion]]:
+    def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
 
         Raises ConfigurationError for an empty prompt, for one that leaves no room for its completion, and for a model
@@ -171,7 +173,7 @@ class VllmEngine:
         lengths = [len(prompt) for prompt, count in zip(prompts, samples, strict=True) if count]
         if not lengths:
             return [[] for _ in prompts]
-        engine = self._awake()
+        engine = self._woken_engine()
         limit = engine.model_config.max_model_len
         longest = max(lengths) + options.max_new_tokens
         if longest > limit:
@@ -181,33 +183,33 @@ class VllmEngine:
             )
         from vllm import TokensPrompt
 
-        asked = [(place, sample) for place, count in enumerate(samples) for sample in range(count)]
-        names = [f"{place}/{sample}" for place, sample in asked]
-        rows = {name: _Row() for name in names}
-        streams = [(request.seed, request.first + place, sample) for place, sample in asked]
+        asked = [(index, sample) for index, count in enumerate(samples) for sample in range(count)]
+        names = [f"{index}/{sample}" for index, sample in asked]
+        rows = {name: _GrowingCompletion() for name in names}
+        streams = [(request.seed, request.first + index, sample) for index, sample in asked]
         self._draws.begin(streams, options.temperature, options.max_new_tokens, self.model.device)
-        for number, (name, (place, _)) in enumerate(zip(names, asked, strict=True)):
-            tokens = TokensPrompt(prompt_token_ids=list(prompts[place]))
+        for number, (name, (index, _)) in enumerate(zip(names, asked, strict=True)):
+            tokens = TokensPrompt(prompt_token_ids=list(prompts[index]))
             engine.add_request(name, tokens, self._params(options, number))
         try:
             self._run(engine, rows, options.stop_strings)
         finally:
             engine.abort_request(names)
         results: list[list[Completion]] = [[] for _ in prompts]
-        for (place, _), row, logprobs in zip(asked, rows.values(), self._draws.logprobs.cpu().numpy(), strict=True):
-            said = logprobs[: len(row.token_ids)].copy()
-            results[place].append(Completion(tuple(row.token_ids), said, row.finished))
+        for (index, _), row, logprobs in zip(asked, rows.values(), self._draws.logprobs.cpu().numpy(), strict=True):
+            logprobs_of_row = logprobs[: len(row.token_ids)].copy()
+            results[index].append(Completion(tuple(row.token_ids), logprobs_of_row, row.finished))
         return results
 
-    def rest(self) -> None:
-        """On a GPU gives the memory of weights and cache back until the next call that samples; see `Engine.rest`."""
+    def release(self) -> None:
+        """On a GPU gives the memory of weights and cache back until the next call; see `Engine.release`."""
         self._served = None
         if self._llm is not None and not self._asleep and self.model.device.type == "cuda":
             # Level 2 drops the weights: they are about to change.
             self._llm.sleep(level=2)
             self._asleep = True
 
-    def _awake(self) -> Any:
+    def _woken_engine(self) -> Any:
         """The engine inside vLLM, with the model's weights as they are now and nothing cached."""
         if self._llm is None:
             self._llm = self._start()
@@ -229,7 +231,7 @@ class VllmEngine:
 
     def _start(self) -> Any:
         os.environ.update(SETTINGS)
-        beat()
+        send_heartbeat()
         from vllm import LLM, SamplingParams, TokensPrompt
 
         device = self.model.device.type
@@ -248,7 +250,7 @@ class VllmEngine:
                     kv_cache_memory_bytes=VLLM_CACHE[device],
                     max_model_len=-1,
                     max_num_seqs=self.rows,
-                    logits_processors=[processor(self._draws)],
+                    logits_processors=[logits_processor(self._draws)],
                     disable_log_stats=True,
                 )
             _keep_to_itself(llm)
@@ -278,16 +280,16 @@ class VllmEngine:
             output_kind=RequestOutputKind.DELTA if options.stop_strings else RequestOutputKind.FINAL_ONLY,
         )
 
-    def _run(self, engine: Any, rows: Mapping[str, _Row], stop_strings: tuple[str, ...]) -> None:
+    def _run(self, engine: Any, rows: Mapping[str, _GrowingCompletion], stop_strings: tuple[str, ...]) -> None:
         # As in the transformers engine: a token holds at least a quarter of a character.
         window = 4 * max(map(len, stop_strings), default=0) + 4
         while engine.has_unfinished_requests():
-            beat()
+            send_heartbeat()
             stopped = []
             for output in engine.step():
-                row, said = rows[output.request_id], output.outputs[0]
-                row.token_ids += said.token_ids
-                row.finished = said.finish_reason == "stop"
+                row, logprobs_of_row = rows[output.request_id], output.outputs[0]
+                row.token_ids += logprobs_of_row.token_ids
+                row.finished = logprobs_of_row.finish_reason == "stop"
                 if stop_strings and not row.finished:
                     text = self.decode(row.token_ids[-window:])
                     row.finished = any(stop in text for stop in stop_strings)
@@ -299,7 +301,7 @@ class VllmEngine:
 
 def full_weights(model: Any) -> dict[str, Tensor]:
     """All weights under the names that they have in a checkpoint, adapters merged into them; not copies otherwise."""
-    if not isinstance(model, AdapterView):
+    if not isinstance(model, AdapterModel):
         return dict(revert_weight_conversion(model, model.state_dict()))
     plain: Any = model.base.get_base_model()
     weights = {
@@ -317,7 +319,7 @@ def full_weights(model: Any) -> dict[str, Tensor]:
 def writes(model: Any) -> list[tuple[int, int]]:
     """Torch's count of writes to every weight, and where it lies.
 
-    Fused optimizers write past that count; they are no danger, since `rest` comes before every update.
+    Fused optimizers write past that count; they are no danger, since `release` comes before every update.
     """
     return [(weight.data_ptr(), weight._version) for weight in model.parameters()]
 

@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading.compare_outputs import Comparison, Oracle, is_floats
-from ilr_bench.grading.sandbox.host import Ended, Jail, Request
+from ilr_bench.grading.sandbox.host import Jail, ProgramEnd, ProgramRequest
 from ilr_bench.grading.sandbox.wire import decode, encode
 from ilr_bench.storage.records import Verdict
 
@@ -214,7 +214,7 @@ STATED_SECONDS = 15.0
 LOAD_SECONDS = 5.0
 _CANONICAL_SECONDS = 120.0
 _PARTS = ("base_input", "plus_input")
-_ROOM, _ROOM_FACTOR = 1 << 16, 16
+_HEADROOM, _HEADROOM_FACTOR = 1 << 16, 16
 
 
 @dataclass(frozen=True)
@@ -294,8 +294,8 @@ class CodeJudge:
             if ended is not None:
                 return _verdict(ended)
             for test in tests:
-                line = run.reply(min(test.cpu_seconds, left), _ROOM + _ROOM_FACTOR * len(test.expected))
-                if isinstance(line, Ended):
+                line = run.reply(min(test.cpu_seconds, left), _HEADROOM + _HEADROOM_FACTOR * len(test.expected))
+                if isinstance(line, ProgramEnd):
                     return _verdict(line)
                 left -= run.cpu_seconds
                 # Not a number is not equal to itself.
@@ -325,7 +325,7 @@ class CodeJudge:
             ended = run.loaded(_CANONICAL_SECONDS)
             for call in inputs:
                 line = run.reply(_CANONICAL_SECONDS) if ended is None else ended
-                if isinstance(line, Ended):
+                if isinstance(line, ProgramEnd):
                     raise ConfigurationError(
                         f"problem {problem['task_id']}: its canonical solution {line.value} on test {len(found)}; "
                         "leave the problem out or mend the data"
@@ -346,10 +346,10 @@ def _accepts(comparison: Comparison, line: bytes, test: _Test) -> bool:
     return comparison.accepts(output.value, expected.value, test.call, exact=output.exact)
 
 
-def _request(program: str, problem: Mapping[str, Any], calls: Sequence[Any], cpu_seconds: float) -> Request:
+def _request(program: str, problem: Mapping[str, Any], calls: Sequence[Any], cpu_seconds: float) -> ProgramRequest:
     setup = problem.get("setup", "")
-    return Request(program, problem["entry_point"], tuple(calls), setup, view_of(problem), cpu_seconds)
+    return ProgramRequest(program, problem["entry_point"], tuple(calls), setup, view_of(problem), cpu_seconds)
 
 
-def _verdict(ended: Ended) -> Verdict:
-    return Verdict.TIMEOUT if ended is Ended.OVERRAN else Verdict.WRONG
+def _verdict(ended: ProgramEnd) -> Verdict:
+    return Verdict.TIMEOUT if ended is ProgramEnd.OVERRAN else Verdict.WRONG

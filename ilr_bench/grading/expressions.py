@@ -25,7 +25,7 @@ from typing import Any
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading.compare_outputs import Comparison
-from ilr_bench.grading.killable_pool import KillableWorker
+from ilr_bench.grading.killable_pool import KillablePool
 from ilr_bench.storage.records import Verdict
 
 CPU_SECONDS = 1.0
@@ -49,15 +49,15 @@ def extract_program(completion: str) -> str | None:
     """
     for text in [*_FENCE.findall(completion), completion]:
         lines = text.strip().splitlines()
-        start = next((place for place, line in enumerate(lines) if line.startswith("def ")), None)
+        start = next((index for index, line in enumerate(lines) if line.startswith("def ")), None)
         if start is not None:
             body = lines[start + 1 :]
-            end = next((place for place, line in enumerate(body) if line and not line[0].isspace()), len(body))
+            end = next((index for index, line in enumerate(body) if line and not line[0].isspace()), len(body))
             return "\n".join([lines[start], *body[:end]]).rstrip()
     return None
 
 
-def admit(program: str, entry_point: str) -> str | None:
+def check_safe_subset(program: str, entry_point: str) -> str | None:
     """The program as it may be run, or None where it is outside the subset; raises SyntaxError if no Python."""
     if len(program) > LONGEST_PROGRAM:
         return None
@@ -94,7 +94,7 @@ class ProgramRunner:
 
     def __init__(self, cpu_seconds: float = CPU_SECONDS) -> None:
         """`cpu_seconds` limits one program."""
-        self._worker = KillableWorker("ilr_bench.grading.expressions_worker", cpu_seconds)
+        self._worker = KillablePool("ilr_bench.grading.expressions_worker", cpu_seconds)
 
     def judge(self, program: str | None, problem: Mapping[str, Any]) -> Verdict:
         """CORRECT where every base and plus output equals the canonical solution's.
@@ -108,23 +108,23 @@ class ProgramRunner:
         if program is None:
             return Verdict.MISSING
         try:
-            admitted = admit(program, entry_point)
+            safe_program = check_safe_subset(program, entry_point)
         except SyntaxError:
             return Verdict.MISSING
-        if admitted is None:
+        if safe_program is None:
             return Verdict.REFUSED
         inputs = [*problem["base_input"], *problem["plus_input"]]
         expected = self._expected(problem, inputs)
-        outputs = self.run(admitted, entry_point, inputs)
+        outputs = self.run(safe_program, entry_point, inputs)
         if outputs is None:
             return Verdict.TIMEOUT
         base = len(problem["base_input"])
         passed = all(agree(outputs[part], expected[part], problem["atol"]) for part in (slice(base), slice(base, None)))
         return Verdict.CORRECT if passed else Verdict.WRONG
 
-    def run(self, admitted: str, entry_point: str, inputs: Sequence[Sequence[Any]]) -> list[list[Any]] | None:
-        """Outputs of a program that `admit` returned, one list per input; None where it overran its limits."""
-        reply = self._worker.ask(json.dumps([admitted, entry_point, inputs]))
+    def run(self, safe_program: str, entry_point: str, inputs: Sequence[Sequence[Any]]) -> list[list[Any]] | None:
+        """Outputs of what `check_safe_subset` returned, one list per input; None where it overran its limits."""
+        reply = self._worker.ask(json.dumps([safe_program, entry_point, inputs]))
         return None if reply is None else json.loads(reply)
 
     def close(self) -> None:
@@ -141,8 +141,8 @@ class ProgramRunner:
 
     def _expected(self, problem: Mapping[str, Any], inputs: Sequence[Sequence[Any]]) -> list[Any]:
         entry_point = problem["entry_point"]
-        admitted = admit(problem["prompt"] + problem["canonical_solution"], entry_point)
-        outputs = None if admitted is None else self.run(admitted, entry_point, inputs)
+        safe_program = check_safe_subset(problem["prompt"] + problem["canonical_solution"], entry_point)
+        outputs = None if safe_program is None else self.run(safe_program, entry_point, inputs)
         if outputs is None or not all(outputs):
             raise ConfigurationError(
                 f"problem {problem['task_id']}: its canonical solution is outside the programs that may run here, "

@@ -35,4 +35,4 @@ def _reply(request: str) -> str:
 
 
 if __name__ == "__main__":
-    serve(_reply, MEMORY_BYTES, sealed=True)
+    serve(_reply, MEMORY_BYTES, isolated=True)

@@ -38,7 +38,7 @@ _LOST = b"!"
 _READY = b"ready"
 
 
-class KillableWorker:
+class KillablePool:
     """The side that asks. Processes start with the first request, without this process's environment."""
 
     def __init__(self, module: str, cpu_seconds: float, copies: int = 1) -> None:
@@ -69,14 +69,14 @@ class KillableWorker:
         self._asked += len(requests)
         replies: dict[int, str | None] = {}
         waiting = deque(range(first, self._asked))
-        messages = [f"{first + place} {request}".encode() for place, request in enumerate(requests)]
+        messages = [f"{first + index} {request}".encode() for index, request in enumerate(requests)]
         if any(len(message) > LARGEST for message in messages):
             raise ValueError(f"a request to {self._command[3]} has more than {LARGEST:,} bytes")
-        chances = dict.fromkeys(waiting, 2)
+        attempts_left = dict.fromkeys(waiting, 2)
         while len(replies) < len(messages):
             for number in self._exchange(waiting, messages, first, replies):
-                chances[number] -= 1
-                if chances[number] == 0:
+                attempts_left[number] -= 1
+                if attempts_left[number] == 0:
                     replies[number] = None
                 else:
                     waiting.append(number)
@@ -100,25 +100,25 @@ class KillableWorker:
         """Asks what waits until all is answered, or until the processes are gone: then the numbers that were lost."""
         if self._process is None:
             self._start()
-        flying: dict[socket.socket, deque[int]] = {end: deque() for end in self._sockets}
-        while waiting or any(flying.values()):
-            for end, ahead in flying.items():
+        in_flight: dict[socket.socket, deque[int]] = {end: deque() for end in self._sockets}
+        while waiting or any(in_flight.values()):
+            for end, ahead in in_flight.items():
                 while waiting and len(ahead) < _AHEAD and _send(end, messages[waiting[0] - first]):
                     ahead.append(waiting.popleft())
             heard, _, _ = select.select(self._sockets, [], [], WALL_SECONDS)
             for end in heard:
                 message = _receive(end)
                 if not message:
-                    return self._give_up(flying, waiting)
+                    return self._give_up(in_flight, waiting)
                 number, _, reply = message.partition(b" ")
-                if flying[end] and int(number) == flying[end][0]:
-                    flying[end].popleft()
+                if in_flight[end] and int(number) == in_flight[end][0]:
+                    in_flight[end].popleft()
                     replies[int(number)] = None if reply == _LOST else reply[1:].decode()
             if not heard:
-                for ahead in flying.values():
+                for ahead in in_flight.values():
                     if ahead:
                         replies[ahead.popleft()] = None
-                self._give_up(flying, waiting)
+                self._give_up(in_flight, waiting)
                 return []
         return []
 
@@ -149,11 +149,11 @@ class KillableWorker:
             raise MissingInputError(f"`{command}` does not start (see above); is this environment complete?")
 
 
-def serve(reply_to: Callable[[str], str], memory_bytes: int, *, sealed: bool) -> None:
+def serve(reply_to: Callable[[str], str], memory_bytes: int, *, isolated: bool) -> None:
     """The side that replies, as long as someone asks. Call it when all that takes time to set up is done.
 
     The limits: CPU seconds per request (first argument of the command line), address space, nothing written to
-    files, no core dump. `sealed`: no file is opened either (so nothing can be imported any more), and no process or
+    files, no core dump. `isolated`: no file is opened either (so nothing can be imported any more), and no process or
     thread started (root excepted: the kernel does not count its processes).
     """
     cpu_seconds, ends = float(sys.argv[1]), [socket.socket(fileno=int(number)) for number in sys.argv[2:]]
@@ -170,17 +170,17 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, sealed: bool) ->
             for other in ends:
                 if other is not end:
                     other.close()  # or its queue would seem alive when nobody is left to serve it
-            if sealed:
+            if isolated:
                 _limit({resource.RLIMIT_NOFILE: 0, resource.RLIMIT_NPROC: 0})
             _work(end, reply_to, cpu_seconds)
             os._exit(0)
         return pid
 
-    places = {fork(end): end for end in ends}
+    indices = {fork(end): end for end in ends}
     blamed: dict[socket.socket, bytes] = {}
-    while places:
+    while indices:
         pid, status = os.wait()
-        end = places.pop(pid)
+        end = indices.pop(pid)
         request = _head(end)
         if request == b"":
             continue  # nobody asks any more
@@ -190,7 +190,7 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, sealed: bool) ->
             if overran or blamed.get(end) == number:
                 _reply(end, number, _LOST)
             blamed[end] = number
-        places[fork(end)] = end
+        indices[fork(end)] = end
 
 
 def _work(end: socket.socket, reply_to: Callable[[str], str], cpu_seconds: float) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from types import TracebackType
 
-from ilr_bench.grading.killable_pool import KillableWorker
+from ilr_bench.grading.killable_pool import KillablePool
 from ilr_bench.storage.records import Verdict
 
 CPU_SECONDS = 1.0
@@ -50,7 +50,7 @@ def compare_numbers(answer: str, gold: str) -> bool | None:
     return None if 0 < difference < _ROUNDING else difference == 0
 
 
-def own_answer(answer: str | None, question: str) -> str | None:
+def reject_question_echo(answer: str | None, question: str) -> str | None:
     r"""The answer, or None where it repeats the whole question.
 
     math-verify would find in "Simplify $\sqrt{242}$." what the gold answer is equal to.
@@ -63,7 +63,7 @@ class Grader:
 
     def __init__(self, cpu_seconds: float = CPU_SECONDS, workers: int | None = None) -> None:
         """`cpu_seconds` limits one comparison; as many `workers` compare at a time (default: a process per core)."""
-        self._worker = KillableWorker("ilr_bench.grading.math_worker", cpu_seconds, workers or min(_cores(), 8))
+        self._worker = KillablePool("ilr_bench.grading.math_worker", cpu_seconds, workers or min(_cores(), 8))
         self._known: dict[tuple[str, str], Verdict] = {}
 
     @property

@@ -73,7 +73,7 @@ def main() -> None:
         # The limit is for the answer, not for what sympy imports and compiles when first used.
         judge(*pair)
     # Not sealed: sympy imports parts of itself when a formula first needs them.
-    serve(_reply, MEMORY_BYTES, sealed=False)
+    serve(_reply, MEMORY_BYTES, isolated=False)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ilr_bench.core import signals
 from ilr_bench.core.errors import ConfigurationError, IlrError
 from ilr_bench.core.signals import Stopped
 
-PATIENCE = 3600.0
+TIMEOUT = 3600.0
 """Seconds that a process waits for another one that lives, wherever they meet: several times in a step, and while the
 first one works for all, at its signs of life. One that dies is noticed at once."""
 
@@ -39,11 +39,11 @@ T = TypeVar("T")
 Key = TypeVar("Key")
 
 
-class Answering(Protocol):
+class Responder(Protocol):
     """Has a part of what the process that leads may want whole."""
 
-    def answer(self) -> None:
-        """Takes this process's part in gathering it, as the process that leads does after its `Ranks.call`."""
+    def respond(self) -> None:
+        """Takes this process's part in gathering it, as the process that leads does after its `DistContext.request`."""
 
 
 @dataclass(frozen=True)
@@ -54,36 +54,36 @@ class _Call:
 
 
 @dataclass(frozen=True)
-class Ranks:
+class DistContext:
     """This process's place among those that train one trial; by default it is alone."""
 
     rank: int = 0
     size: int = 1
-    patience: float = PATIENCE
-    attended: bool = True
+    timeout: float = TIMEOUT
+    others_wait: bool = True
     """Whether the others wait for what the first one does after the training; they leave after the last trial."""
     shards: bool = False
     """Whether each process keeps a share of the optimizers' states instead of all of them."""
     device: str = "cpu"
     """Where tensors have to be that the processes send each other."""
-    answering: WeakValueDictionary[str, Answering] = field(
+    responders: WeakValueDictionary[str, Responder] = field(
         default_factory=WeakValueDictionary, compare=False, repr=False
     )
     """By name, what this process may be called for while it meets the others."""
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes what all of them have found."""
         return self.rank == 0
 
-    def share(self, count: int) -> range:
+    def own_range(self, count: int) -> range:
         """The places that this process takes of `count`: neighbours, and nobody takes two more than another."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def part(self, things: Sequence[T]) -> Sequence[T]:
+    def own_part(self, items: Sequence[T]) -> Sequence[T]:
         """This process's share of a list."""
-        places = self.share(len(things))
-        return things[places.start : places.stop]
+        indices = self.own_range(len(items))
+        return items[indices.start : indices.stop]
 
     def gather(self, own: T) -> list[T]:
         """What every process gives, by rank."""
@@ -91,54 +91,54 @@ class Ranks:
             return [own]
         given = _exchange(own, self.size)
         while isinstance(given[0], _Call):
-            self.answering[given[0].name].answer()
+            self.responders[given[0].name].respond()
             given = _exchange(own, self.size)
         return given
 
-    def call(self, name: str) -> None:
+    def request(self, name: str) -> None:
         """Has the others answer for `name` where they meet next; for the process that leads, which then joins them."""
         if self.size > 1:
             _exchange(_Call(name), self.size)
 
-    def spread(self, tensors: Sequence[Tensor], owners: Sequence[int]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor], owners: Sequence[int]) -> None:
         """Puts what the owner of each tensor has in its place everywhere; all of them on `device`."""
         if self.size > 1:
             with _explained():
                 for tensor, owner in zip(tensors, owners, strict=True):
                     distributed.broadcast(tensor, owner)
 
-    def led(self, own: T) -> T:
+    def from_rank0(self, own: T) -> T:
         """What the process that leads gives."""
         return self.gather(own)[0]
 
-    def first(self, make: Callable[[], T]) -> T:
+    def rank0_first(self, make: Callable[[], T]) -> T:
         """What `make` gives: in the process that leads first, then in those that have waited, who find it made."""
-        if self.leads:
-            with self.working():
+        if self.is_main:
+            with self.rank0_busy():
                 return make()
-        self.wait()
+        self.wait_rank0()
         return make()
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Around what the process that leads does alone while the others `wait`: each sign of life reaches them."""
+    def rank0_busy(self) -> Iterator[None]:
+        """Around what rank 0 does by itself while the others `wait_rank0`: its heartbeats reach them."""
         if self.size == 1:
             yield
             return
-        signals.listen(_Meetings(self, time.monotonic()))
+        signals.subscribe_heartbeat(_RankHeartbeat(self, time.monotonic()))
         try:
             yield
         finally:
-            signals.listen(_nothing)
+            signals.subscribe_heartbeat(_nothing)
         self.gather(DONE)
 
-    def wait(self) -> None:
-        """Waits while another process is `working`; raises IlrError where it ends, or is silent for too long."""
-        while self.led(BUSY) != DONE:
+    def wait_rank0(self) -> None:
+        """Waits while another process is `rank0_busy`; raises IlrError where it ends, or is silent for too long."""
+        while self.from_rank0(BUSY) != DONE:
             pass
 
     @contextmanager
-    def staying(self) -> Iterator[None]:
+    def until_saved(self) -> Iterator[None]:
         """Around a trial: where all are asked to stop, those that keep shares stay until the first one has saved."""
         try:
             yield
@@ -147,7 +147,7 @@ class Ranks:
                 self.gather(BUSY)
             raise
 
-    def whole(self, own: Mapping[Key, Sequence[Sequence[T]]]) -> dict[Key, list[list[T]]]:
+    def all_gather(self, own: Mapping[Key, Sequence[Sequence[T]]]) -> dict[Key, list[list[T]]]:
         """By stage, agent and question: what every process has of its questions becomes what there is of all."""
         parts = self.gather(own)
         return {
@@ -155,7 +155,7 @@ class Ranks:
             for stage, by_agent in own.items()
         }
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Puts the sums over all processes in the tensors' place, the same bits everywhere."""
         if self.size > 1:
             with _explained():
@@ -163,20 +163,20 @@ class Ranks:
                     distributed.all_reduce(tensor)
 
 
-ALONE = Ranks()
+SINGLE = DistContext()
 
 
 @dataclass
-class _Meetings:
+class _RankHeartbeat:
     """Meets those that wait when there is a sign of life, and the last meeting is a while ago."""
 
-    ranks: Ranks
-    met: float
+    dist: DistContext
+    last_sent: float
 
     def __call__(self) -> None:
-        if time.monotonic() - self.met > self.ranks.patience / 10:
-            self.ranks.gather(BUSY)
-            self.met = time.monotonic()
+        if time.monotonic() - self.last_sent > self.dist.timeout / 10:
+            self.dist.gather(BUSY)
+            self.last_sent = time.monotonic()
 
 
 def _nothing() -> None:
@@ -190,14 +190,14 @@ def _exchange(own: T, size: int) -> list[T]:
     return given  # type: ignore[return-value]
 
 
-def launched(patience: float = PATIENCE) -> Ranks:
+def dist_from_environment(timeout: float = TIMEOUT) -> DistContext:
     """The processes that `accelerate launch` (or torchrun) started for one trial; else this one alone.
 
-    `patience`: seconds after which one that does not come to where the others wait counts as hung. Raises
+    `timeout`: seconds after which one that does not come to where the others wait counts as hung. Raises
     ConfigurationError where the launch asks for weights in shards or for partitioned models.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return ALONE
+        return SINGLE
     for name in ("DEEPSPEED", "MEGATRON_LM"):
         if _is_set(f"ACCELERATE_USE_{name}"):
             raise ConfigurationError(
@@ -213,8 +213,8 @@ def launched(patience: float = PATIENCE) -> Ranks:
         os.environ["ACCELERATE_USE_FSDP"] = "false"
     from accelerate import PartialState
 
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=patience))
-    return Ranks(state.process_index, state.num_processes, patience, shards=shards, device=str(state.device))
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=timeout))
+    return DistContext(state.process_index, state.num_processes, timeout, shards=shards, device=str(state.device))
 
 
 def _check_shards() -> None:
@@ -241,7 +241,7 @@ def _is_set(name: str, default: str = "false") -> bool:
     return os.environ.get(name, default).lower() in ("true", "1")
 
 
-def leave() -> None:
+def leave_process_group() -> None:
     """Takes this process out of its group; nothing is said in it afterwards."""
     if distributed.is_initialized():
         distributed.destroy_process_group()

@@ -21,11 +21,11 @@ from torch import Tensor
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.generation.onednn_linear import fast_linears
 from ilr_bench.generation.prefix_attention import shared_prefix_attention
-from ilr_bench.learner.distributed import ALONE, Ranks
-from ilr_bench.learner.logprobs import MicroBatch, micro_batches, smaller, turn_logprobs
-from ilr_bench.learner.sharded_adamw import SharedAdamW
+from ilr_bench.learner.distributed import SINGLE, DistContext
+from ilr_bench.learner.logprobs import MicroBatch, completion_logprobs, micro_batches, split_batch
+from ilr_bench.learner.sharded_adamw import ShardedAdamW
 from ilr_bench.learner.trl_loss import TrlLoss
-from ilr_bench.storage.recovery import BrokenBatchError, halving
+from ilr_bench.storage.recovery import BrokenBatchError, retry_smaller_batch
 
 VALUE_LOSS = "value_loss"
 """Where a critic's loss on a micro-batch is noted, beside what TRL measures of it."""
@@ -38,7 +38,7 @@ Work = tuple[MicroBatch, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class TrainedTurn:
+class TrainingSample:
     """One sampled turn and what it deserved."""
 
     prompt_ids: tuple[int, ...]
@@ -46,14 +46,14 @@ class TrainedTurn:
     logprobs: NDArray[np.float32] | None
     """(len(completion_ids),) under the policy that sampled it, at temperature 1; None for another agent's text, whose
     importance ratio starts from this agent's own policy as it stands before the update."""
-    advantage: float
+    credit: float
     question: str = ""
     """Id of the question it speaks of; all turns on one are trained by one process."""
     stage: str = ""
 
 
 @dataclass(frozen=True)
-class UpdateReport:
+class StepMetrics:
     """What one batch of turns did to a policy; loss, norm and KL are means over its optimizer steps."""
 
     loss: float
@@ -69,10 +69,10 @@ class UpdateReport:
     """Mean over the optimizer steps; None without a critic."""
 
 
-class PolicyUpdater:
+class GRPOLearner:
     """The optimizer of one agent."""
 
-    values = False
+    has_value_head = False
     """Whether a critic is trained with the policy."""
 
     def __init__(
@@ -83,7 +83,7 @@ class PolicyUpdater:
         total_steps: int,
         max_completion_length: int,
         temperature: float,
-        ranks: Ranks = ALONE,
+        dist: DistContext = SINGLE,
         head: Sequence[dict[str, Any]] = (),
     ) -> None:
         """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.
@@ -97,7 +97,7 @@ class PolicyUpdater:
         # TRL divides the logits by it as well; greedy turns have no distribution to train, so they count as 1.
         self.temperature = temperature or 1.0
         self.total_steps = total_steps
-        self.ranks = ranks
+        self.dist = dist
         self.warmup = min(settings.warmup_steps, total_steps * settings.iterations)
         self.optimizer_steps = 0
         self.loss = TrlLoss(settings, max_completion_length)
@@ -111,12 +111,12 @@ class PolicyUpdater:
         ]
         groups = [{"rate": settings.learning_rate} | group for group in (*groups, *head) if group["params"]]
         rate = settings.learning_rate
-        optimizer = SharedAdamW(groups, rate, agent, ranks) if ranks.shards else torch.optim.AdamW(groups, lr=rate)
+        optimizer = ShardedAdamW(groups, rate, agent, dist) if dist.shards else torch.optim.AdamW(groups, lr=rate)
         self.weights = weights + [weight for group in head for weight in group["params"]]
         # Not DistributedDataParallel: it wants as many backward passes of every process, and one model per trainer.
         self.model, self.optimizer = model, self.accelerator.prepare(optimizer)
 
-    def update(self, turns: Sequence[TrainedTurn], step: int) -> UpdateReport:
+    def update(self, samples: Sequence[TrainingSample], step: int) -> StepMetrics:
         """Takes `settings.iterations` optimizer steps on one batch of turns.
 
         Of several processes, which are all given all turns, each computes the gradients of its own questions' turns,
@@ -125,32 +125,34 @@ class PolicyUpdater:
         weights that sampled the turns gave no finite log-probabilities; MemoryShortageError where one row does not fit.
         """
         # Answers of a broken model are all wrong alike, so no loss would ever be computed from them.
-        broken = [turn for turn in turns if turn.logprobs is not None and not np.isfinite(turn.logprobs).all()]
+        broken = [
+            sample for sample in samples if sample.logprobs is not None and not np.isfinite(sample.logprobs).all()
+        ]
         if broken:
             raise self._broken(broken, step, f"{BROKEN_MODEL}; lower update.learning_rate and run again")
-        taught = [turn for turn in turns if turn.completion_ids and self._teaches(turn)]
-        own = self._own(turns, taught)
-        rows, tokens = len(turns), sum(len(turn.completion_ids) for turn in turns)
-        whole = min(self.settings.rows_per_micro_batch, len(own))
-        work = self._halving(whole, step, lambda most: self._arrange(own, tokens, most))
+        selected = [sample for sample in samples if sample.completion_ids and self._has_gradient(sample)]
+        own = self._own_samples(samples, selected)
+        rows, tokens = len(samples), sum(len(sample.completion_ids) for sample in samples)
+        most_rows = min(self.settings.rows_per_micro_batch, len(own))
+        work = self._retry_smaller_batch(most_rows, step, lambda most: self._make_micro_batches(own, tokens, most))
         self._normalise([given for _, given in work])
         sums, norms = [], []
         with training_mode(self.model, self.settings.gradient_checkpointing):
             for _ in range(self.settings.iterations):
                 sums.append(self._pass(work, own, rows, tokens, step))
-                norms.append(self._optimizer_step(turns, step))
+                norms.append(self._optimizer_step(samples, step))
         if step == self.total_steps:
-            self._check(turns, step)
-        trained = sum(len(turn.completion_ids) for turn in taught)
+            self._check(samples, step)
+        trained = sum(len(sample.completion_ids) for sample in selected)
         loss, kl, value_loss = np.mean(sums, axis=0)
-        return UpdateReport(
+        return StepMetrics(
             loss=float(loss),
             gradient_norm=float(np.mean(norms)),
             learning_rate=self.optimizer.param_groups[0]["lr"],
             kl=float(kl) / max(1, trained) if self.settings.beta else None,
             trained_tokens=trained,
-            skipped_turns=rows - len(taught),
-            value_loss=float(value_loss) if self.values else None,
+            skipped_turns=rows - len(selected),
+            value_loss=float(value_loss) if self.has_value_head else None,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,21 +167,25 @@ class PolicyUpdater:
         self.optimizer.load_state_dict(state["optimizer"])
         self.optimizer_steps = state["optimizer_steps"]
 
-    def _teaches(self, turn: TrainedTurn) -> bool:
+    def _has_gradient(self, sample: TrainingSample) -> bool:
         """Whether a turn has any gradient."""
-        return turn.advantage != 0 or self.settings.beta != 0
+        return sample.credit != 0 or self.settings.beta != 0
 
-    def _own(self, turns: Sequence[TrainedTurn], taught: Sequence[TrainedTurn]) -> list[TrainedTurn]:
+    def _own_samples(
+        self, samples: Sequence[TrainingSample], selected: Sequence[TrainingSample]
+    ) -> list[TrainingSample]:
         """The turns that this process trains: those on its share of the questions."""
-        questions = set(self.ranks.part(list(dict.fromkeys(turn.question for turn in turns))))
-        return [turn for turn in taught if turn.question in questions]
+        questions = set(self.dist.own_part(list(dict.fromkeys(sample.question for sample in samples))))
+        return [sample for sample in selected if sample.question in questions]
 
-    def _halving(self, rows: int, step: int, attempt: Callable[[int], T]) -> T:
-        return halving(rows, attempt, f"agent {self.agent}, step {step}: update", "update.rows_per_micro_batch")
+    def _retry_smaller_batch(self, rows: int, step: int, attempt: Callable[[int], T]) -> T:
+        return retry_smaller_batch(
+            rows, attempt, f"agent {self.agent}, step {step}: update", "update.rows_per_micro_batch"
+        )
 
-    def _arrange(self, turns: Sequence[TrainedTurn], tokens: int, most: int) -> list[Work]:
+    def _make_micro_batches(self, samples: Sequence[TrainingSample], tokens: int, most: int) -> list[Work]:
         """Micro-batches of at most `most` rows, with all that is known of them before the first optimizer step."""
-        work = [(batch, self._inputs(batch, turns, tokens)) for batch in micro_batches(turns, most)]
+        work = [(batch, self._inputs(batch, samples, tokens)) for batch in micro_batches(samples, most)]
         for batch, given in work:
             self._prepare(batch, given)
         return work
@@ -190,32 +196,32 @@ class PolicyUpdater:
     def _normalise(self, inputs: Sequence[dict[str, Tensor]]) -> None:
         """What is computed from all turns before the first optimizer step; for those who extend this class."""
 
-    def _check(self, turns: Sequence[TrainedTurn], step: int) -> None:
+    def _check(self, samples: Sequence[TrainingSample], step: int) -> None:
         """Raises BrokenBatchError where the weights of the last update, from which nothing is sampled, are broken."""
-        shown = [turn for turn in turns if turn.completion_ids][:1]
+        shown = [sample for sample in samples if sample.completion_ids][:1]
         with torch.no_grad():
             if not all(bool(self._logprobs(self.model, batch).isfinite().all()) for batch in micro_batches(shown, 1)):
                 raise self._broken(
-                    turns, step, f"{BROKEN_MODEL} after its last update; lower update.learning_rate and run again"
+                    samples, step, f"{BROKEN_MODEL} after its last update; lower update.learning_rate and run again"
                 )
 
-    def _broken(self, turns: Sequence[TrainedTurn], step: int, what: str) -> BrokenBatchError:
-        """`turns`: those in which the numbers broke."""
+    def _broken(self, samples: Sequence[TrainingSample], step: int, what: str) -> BrokenBatchError:
+        """`samples`: those in which the numbers broke."""
         self.optimizer.zero_grad()
-        batch = {"agent": self.agent, "step": step, "what": what, "turns": [_as_json(turn) for turn in turns]}
+        batch = {"agent": self.agent, "step": step, "what": what, "turns": [_as_json(sample) for sample in samples]}
         return BrokenBatchError(f"agent {self.agent}, step {step}: {what}", f"step-{step:08d}-{self.agent}.json", batch)
 
-    def _inputs(self, batch: MicroBatch, turns: Sequence[TrainedTurn], tokens: int) -> dict[str, Tensor]:
+    def _inputs(self, batch: MicroBatch, samples: Sequence[TrainingSample], tokens: int) -> dict[str, Tensor]:
         """What TRL's loss reads; prompts are empty there, since the forward is ours."""
         device = self.accelerator.unwrap_model(self.model).device
-        slots = [turns[place] if place >= 0 else None for place in batch.turn_of_slot]
+        slots = [samples[index] if index >= 0 else None for index in batch.sample_of_slot]
         mask = batch.padded([np.ones(len(completion)) for completion in batch.completions])
         inputs = {
             "prompt_ids": torch.zeros(len(slots), 0, dtype=torch.long, device=device),
             "prompt_mask": torch.zeros(len(slots), 0, dtype=torch.long, device=device),
             "completion_ids": torch.zeros(mask.shape, dtype=torch.long, device=device),
             "completion_mask": torch.from_numpy(mask).to(device),
-            "advantages": torch.tensor([turn.advantage if turn else 0.0 for turn in slots], device=device),
+            "advantages": torch.tensor([turn.credit if turn else 0.0 for turn in slots], device=device),
             "num_items_in_batch": torch.tensor(float(tokens), device=device),
         }
         if self.temperature == 1:
@@ -228,7 +234,7 @@ class PolicyUpdater:
         return inputs
 
     def _pass(
-        self, work: list[Work], turns: Sequence[TrainedTurn], rows: int, tokens: int, step: int
+        self, work: list[Work], samples: Sequence[TrainingSample], rows: int, tokens: int, step: int
     ) -> NDArray[np.float64]:
         """Leaves the gradients of one pass over all turns of all processes; returns its `_sums`.
 
@@ -237,17 +243,17 @@ class PolicyUpdater:
 
         def attempt(most: int) -> tuple[NDArray[np.float64], MicroBatch | None]:
             if any(batch.rows > most for batch, _ in work):
-                work[:] = [part for batch, given in work for part in _smaller(batch, given, turns, most)]
+                work[:] = [part for batch, given in work for part in _split_with_inputs(batch, given, samples, most)]
             return self._accumulate(work, rows, tokens)
 
-        own, broken = self._halving(max((batch.rows for batch, _ in work), default=1), step, attempt)
-        suspects = [] if broken is None else [turns[place] for place in broken.turn_of_slot if place >= 0]
-        parts, found = zip(*self.ranks.gather((own, suspects)), strict=True)
+        own, broken = self._retry_smaller_batch(max((batch.rows for batch, _ in work), default=1), step, attempt)
+        suspects = [] if broken is None else [samples[index] for index in broken.sample_of_slot if index >= 0]
+        parts, found = zip(*self.dist.gather((own, suspects)), strict=True)
         sums: NDArray[np.float64] = np.sum(parts, axis=0)
         if not np.isfinite(sums).all():
             worst = [turn for part in found for turn in part]
             raise self._broken(worst, step, f"the loss is {sums[0]}, {UNTOUCHED}")
-        self.ranks.add([weight.grad for weight in self.weights if weight.grad is not None])
+        self.dist.all_reduce([weight.grad for weight in self.weights if weight.grad is not None])
         return sums
 
     def _accumulate(
@@ -286,10 +292,10 @@ class PolicyUpdater:
         if missing is not None and bool(missing.any()):
             given["old_per_token_logps"] = torch.where(missing.to(old.device)[:, None], logprobs, old)
 
-    def _optimizer_step(self, turns: Sequence[TrainedTurn], step: int) -> float:
+    def _optimizer_step(self, samples: Sequence[TrainingSample], step: int) -> float:
         norm = float(self.accelerator.clip_grad_norm_(self.weights, self.settings.max_grad_norm))
         if not np.isfinite(norm):
-            raise self._broken(turns, step, f"the gradient is {norm}, {UNTOUCHED}")
+            raise self._broken(samples, step, f"the gradient is {norm}, {UNTOUCHED}")
         self.optimizer_steps += 1
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * min(1.0, self.optimizer_steps / max(1, self.warmup))
@@ -300,7 +306,7 @@ class PolicyUpdater:
     def _logprobs(self, model: Any, batch: MicroBatch) -> Tensor:
         half = self.settings.precision == "bf16"
         with torch.autocast(self.weights[0].device.type, dtype=torch.bfloat16) if half else nullcontext():
-            return turn_logprobs(model, batch, self.temperature)
+            return completion_logprobs(model, batch, self.temperature)
 
     @contextmanager
     def _reference_policy(self) -> Iterator[Any]:
@@ -312,33 +318,35 @@ class PolicyUpdater:
                 yield model
 
 
-def _smaller(batch: MicroBatch, given: dict[str, Tensor], turns: Sequence[TrainedTurn], most: int) -> Iterator[Work]:
+def _split_with_inputs(
+    batch: MicroBatch, given: dict[str, Tensor], samples: Sequence[TrainingSample], most: int
+) -> Iterator[Work]:
     """A micro-batch in parts of at most `most` rows, each with its part of what is known."""
-    for part, slots in smaller(batch, turns, most):
-        places = torch.from_numpy(np.maximum(slots, 0))
+    for part, slots in split_batch(batch, samples, most):
+        indices = torch.from_numpy(np.maximum(slots, 0))
         empty = torch.from_numpy(slots < 0)
         taken = {}
         for name, values in given.items():
             if values.ndim:
-                values = values[places.to(values.device)]
+                values = values[indices.to(values.device)]
                 values[empty.to(values.device)] = 0
             taken[name] = values[:, : part.longest] if values.ndim > 1 else values
         yield part, taken
 
 
-def _as_json(turn: TrainedTurn) -> dict[str, Any]:
+def _as_json(sample: TrainingSample) -> dict[str, Any]:
     """Numbers that are not finite become text, which every reader of JSON understands."""
 
     def plain(value: float) -> float | str:
         return float(value) if np.isfinite(value) else str(float(value))
 
     return {
-        "question": turn.question,
-        "stage": turn.stage,
-        "advantage": plain(turn.advantage),
-        "prompt_ids": list(turn.prompt_ids),
-        "completion_ids": list(turn.completion_ids),
-        "logprobs": None if turn.logprobs is None else [plain(value) for value in turn.logprobs],
+        "question": sample.question,
+        "stage": sample.stage,
+        "advantage": plain(sample.credit),
+        "prompt_ids": list(sample.prompt_ids),
+        "completion_ids": list(sample.completion_ids),
+        "logprobs": None if sample.logprobs is None else [plain(value) for value in sample.logprobs],
     }
 
 

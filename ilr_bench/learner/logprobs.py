@@ -24,38 +24,38 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ilr_bench.core.signals import beat
-from ilr_bench.generation.engine import LARGE, PIECE, PLAIN_HEADS
-from ilr_bench.generation.onednn_linear import computing, fast_linears
+from ilr_bench.core.signals import send_heartbeat
+from ilr_bench.generation.engine import LARGEST_LOGITS, LOGITS_CHUNK, PLAIN_HEADS
+from ilr_bench.generation.onednn_linear import fast_linears, replaced_forwards
 from ilr_bench.generation.prefix_attention import (
-    Layout,
+    PackedPrompts,
+    arrange_rows,
     attend_with_prompt,
     causal_attention,
-    lay,
-    pack,
+    pack_prompts,
     prompt_bias,
-    sequence,
     shared_prefix_attention,
-    table,
+    to_packed,
+    to_padded,
 )
 
 
-def in_pieces(model: Any, tokens: int) -> bool:
+def needs_chunked_logits(model: Any, tokens: int) -> bool:
     """Whether the logits of so many tokens are too many to be kept, and the model's head can be called by itself."""
     config = model.config
-    return tokens * config.vocab_size >= LARGE and config.model_type in PLAIN_HEADS
+    return tokens * config.vocab_size >= LARGEST_LOGITS and config.model_type in PLAIN_HEADS
 
 
 @contextmanager
-def head_apart(model: Any) -> Iterator[Callable[[Tensor], Tensor]]:
+def hidden_states_as_logits(model: Any) -> Iterator[Callable[[Tensor], Tensor]]:
     """Within it the model gives hidden states for logits; what is handed out computes those from them."""
     head = model.get_output_embeddings()
     forward = head.forward
-    with computing({head: _as_they_are}):
+    with replaced_forwards({head: _as_they_are}):
         yield forward
 
 
-def piecewise_logprobs(
+def chunked_logprobs(
     head: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor, temperature: float, vocabulary: int
 ) -> Tensor:
     """(tokens,) log-probabilities of `targets` at a temperature; hidden: (tokens, size).
@@ -66,7 +66,7 @@ def piecewise_logprobs(
     def piece(states: Tensor, chosen: Tensor) -> Tensor:
         return logprobs_of(head(states), chosen, temperature)
 
-    size = max(1, PIECE // vocabulary)
+    size = max(1, LOGITS_CHUNK // vocabulary)
     parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
     return torch.cat([checkpoint(piece, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
 
@@ -81,7 +81,7 @@ def _as_they_are(hidden: Tensor) -> Tensor:
     return hidden
 
 
-class TurnTokens(Protocol):
+class SampleTokens(Protocol):
     """The part of a turn that a forward pass needs."""
 
     @property
@@ -99,7 +99,7 @@ class MicroBatch:
     """Different prompts, each to be encoded once."""
     prompt_of_group: NDArray[np.int64]
     """(groups,)"""
-    turn_of_slot: NDArray[np.int64]
+    sample_of_slot: NDArray[np.int64]
     """(groups x width,) place in the list of turns; -1 for an empty slot."""
     completions: tuple[tuple[int, ...], ...]
     """(groups x width,) completion tokens by slot, none in an empty one."""
@@ -107,7 +107,7 @@ class MicroBatch:
     @property
     def rows(self) -> int:
         """Turns, empty slots apart."""
-        return int((self.turn_of_slot >= 0).sum())
+        return int((self.sample_of_slot >= 0).sum())
 
     @property
     def longest(self) -> int:
@@ -122,69 +122,69 @@ class MicroBatch:
         return table
 
 
-def micro_batches(turns: Sequence[TurnTokens], most_rows: int) -> list[MicroBatch]:
+def micro_batches(turns: Sequence[SampleTokens], most_rows: int) -> list[MicroBatch]:
     """Arranges turns in batches of about equal prompt length and at most `most_rows` turns each.
 
     Turns without a completion are left out.
     """
     by_prompt: dict[tuple[int, ...], list[int]] = {}
-    for place, turn in enumerate(turns):
+    for index, turn in enumerate(turns):
         if turn.completion_ids:
-            by_prompt.setdefault(turn.prompt_ids, []).append(place)
+            by_prompt.setdefault(turn.prompt_ids, []).append(index)
     pieces = [
-        (prompt, places[start : start + most_rows])
-        for prompt, places in sorted(by_prompt.items(), key=lambda item: len(item[0]))
-        for start in range(0, len(places), most_rows)
+        (prompt, indices[start : start + most_rows])
+        for prompt, indices in sorted(by_prompt.items(), key=lambda item: len(item[0]))
+        for start in range(0, len(indices), most_rows)
     ]
     batches: list[MicroBatch] = []
     current: list[tuple[tuple[int, ...], list[int]]] = []
-    for prompt, places in pieces:
-        full = sum(len(rows) for _, rows in current) + len(places) > most_rows
+    for prompt, indices in pieces:
+        full = sum(len(rows) for _, rows in current) + len(indices) > most_rows
         if current and (full or len(prompt) > 2 * len(current[0][0]) + 32):
             batches.append(_arrange(turns, current))
             current = []
-        current.append((prompt, places))
+        current.append((prompt, indices))
     return [*batches, _arrange(turns, current)] if current else batches
 
 
-def smaller(
-    batch: MicroBatch, turns: Sequence[TurnTokens], most_rows: int
+def split_batch(
+    batch: MicroBatch, turns: Sequence[SampleTokens], most_rows: int
 ) -> list[tuple[MicroBatch, NDArray[np.int64]]]:
     """The turns of one micro-batch, its places among `turns` kept, in batches of at most `most_rows`.
 
     With each, where in `batch` its slots lay, (slots,); -1 for an empty slot.
     """
-    filled = np.flatnonzero(batch.turn_of_slot >= 0)
-    parts = micro_batches([turns[place] for place in batch.turn_of_slot[filled]], most_rows)
+    filled = np.flatnonzero(batch.sample_of_slot >= 0)
+    parts = micro_batches([turns[index] for index in batch.sample_of_slot[filled]], most_rows)
     # -1, an empty slot, finds the -1 at the end of both.
-    before, places = np.append(filled, -1), np.append(batch.turn_of_slot[filled], -1)
-    return [(replace(part, turn_of_slot=places[part.turn_of_slot]), before[part.turn_of_slot]) for part in parts]
+    before, indices = np.append(filled, -1), np.append(batch.sample_of_slot[filled], -1)
+    return [(replace(part, sample_of_slot=indices[part.sample_of_slot]), before[part.sample_of_slot]) for part in parts]
 
 
-class LaidEndToEnd:
+class PackedAttention:
     """Attention within one sequence that holds all prompts of a batch, then all its rows.
 
     A row is its prompt's last token and its completion but the last token: what predicts the completion.
     """
 
-    def __init__(self, batch: MicroBatch, layout: Layout, device: torch.device) -> None:
-        """`layout` of the prompts without their last tokens."""
+    def __init__(self, batch: MicroBatch, packed: PackedPrompts, device: torch.device) -> None:
+        """`packed` of the prompts without their last tokens."""
         sizes = [len(completion) for completion in batch.completions]
-        rows = _places(sizes, len(layout.ids))
-        self.prompts = torch.from_numpy(layout.places).to(device)
+        rows = _places(sizes, len(packed.ids))
+        self.prompts = torch.from_numpy(packed.places).to(device)
         """(prompts, longest) place in the sequence of each prompt token."""
         self.rows = torch.from_numpy(rows).to(device)
         filled = np.flatnonzero(np.arange(rows.shape[1])[None, :] < np.array(sizes)[:, None])
-        self.back = torch.from_numpy(np.concatenate([layout.first_use(), layout.places.size + filled])).to(device)
+        self.back = torch.from_numpy(np.concatenate([packed.first_use(), packed.places.size + filled])).to(device)
         """Place in both tables, one after the other, of each token of the sequence."""
         self.groups = torch.from_numpy(batch.prompt_of_group).to(device)
-        self.lengths = torch.tensor(layout.lengths, device=device)
+        self.lengths = torch.tensor(packed.lengths, device=device)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """See `Attention.attend`; query: (1, heads, tokens of the sequence, size)."""
         del layer
-        prompt_query, prompt_key, prompt_value = (table(part, self.prompts) for part in (query, key, value))
-        row_query, row_key, row_value = (table(part, self.rows) for part in (query, key, value))
+        prompt_query, prompt_key, prompt_value = (to_padded(part, self.prompts) for part in (query, key, value))
+        row_query, row_key, row_value = (to_padded(part, self.rows) for part in (query, key, value))
         bias = prompt_bias(self.lengths, self.prompts.shape[1], query.dtype)
         on_rows = attend_with_prompt(
             row_query,
@@ -197,65 +197,65 @@ class LaidEndToEnd:
             causal=True,
         )
         on_prompts = causal_attention(prompt_query, prompt_key, prompt_value, scaling)
-        return sequence((on_prompts, on_rows), self.back)
+        return to_packed((on_prompts, on_rows), self.back)
 
 
-def turn_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
+def completion_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Tensor:
     """(slots, longest) log-probabilities of the completions' tokens at a temperature, 0 on padding.
 
     Gradients reach the weights through the completions and through the shared prompts.
     """
-    beat()
+    send_heartbeat()
     device = model.device
     opened = [
         (*batch.prompts[prompt][-1:], *completion[:-1]) if completion else ()
         for prompt, completion in zip(_per_slot(batch), batch.completions, strict=True)
     ]
     starts = [len(batch.prompts[prompt]) - 1 for prompt in _per_slot(batch)]
-    layout = lay([prompt[:-1] for prompt in batch.prompts])
-    ids = [*layout.ids, *(token for row in opened for token in row)]
-    positions = [layout.positions]
+    packed = pack_prompts([prompt[:-1] for prompt in batch.prompts])
+    ids = [*packed.ids, *(token for row in opened for token in row)]
+    positions = [packed.positions]
     positions += [start + np.arange(len(row)) for start, row in zip(starts, opened, strict=True)]
     targets = torch.tensor([token for completion in batch.completions for token in completion], device=device)
     longest = batch.longest + max(len(prompt) for prompt in batch.prompts)
-    apart = in_pieces(model, len(targets))
+    chunked = needs_chunked_logits(model, len(targets))
     with (
         shared_prefix_attention(model, longest),
         fast_linears(model),
-        head_apart(model) if apart else nullcontext() as head,
+        hidden_states_as_logits(model) if chunked else nullcontext() as head,
     ):
         output = model(
             input_ids=torch.tensor([ids], device=device),
             position_ids=torch.from_numpy(np.concatenate(positions))[None].to(device),
             use_cache=False,
             logits_to_keep=torch.arange(len(ids) - len(targets), len(ids), device=device),
-            shared_prefix=LaidEndToEnd(batch, layout, device),
+            shared_prefix=PackedAttention(batch, packed, device),
         ).logits[0]
     if head is None:
         found = logprobs_of(output, targets, temperature)
     else:
-        found = piecewise_logprobs(head, output, targets, temperature, model.config.vocab_size)
+        found = chunked_logprobs(head, output, targets, temperature, model.config.vocab_size)
     mask = torch.from_numpy(batch.padded([np.ones(len(completion)) for completion in batch.completions]) > 0).to(device)
     return found.new_zeros(mask.shape).masked_scatter(mask, found)
 
 
 def _places(lengths: Sequence[int], start: int) -> NDArray[np.int64]:
     """(sequences, longest) places of sequences that lie end to end from `start` on; 0 on padding."""
-    places = np.zeros((len(lengths), max([1, *lengths])), dtype=np.int64)
-    for row, length in zip(places, lengths, strict=True):
+    indices = np.zeros((len(lengths), max([1, *lengths])), dtype=np.int64)
+    for row, length in zip(indices, lengths, strict=True):
         row[:length] = np.arange(start, start + length)
         start += length
-    return places
+    return indices
 
 
-def _arrange(turns: Sequence[TurnTokens], pieces: list[tuple[tuple[int, ...], list[int]]]) -> MicroBatch:
-    rows = np.array([place for _, places in pieces for place in places], dtype=np.int64)
-    prompt_of_row = np.repeat(np.arange(len(pieces)), [len(places) for _, places in pieces])
-    groups, slots = pack(prompt_of_row, np.arange(len(rows)))
+def _arrange(turns: Sequence[SampleTokens], pieces: list[tuple[tuple[int, ...], list[int]]]) -> MicroBatch:
+    rows = np.array([index for _, indices in pieces for index in indices], dtype=np.int64)
+    prompt_of_row = np.repeat(np.arange(len(pieces)), [len(indices) for _, indices in pieces])
+    groups, slots = arrange_rows(prompt_of_row, np.arange(len(rows)))
     turn_of_slot = np.append(rows, -1)[slots]
-    completions = tuple(turns[place].completion_ids if place >= 0 else () for place in turn_of_slot)
+    completions = tuple(turns[index].completion_ids if index >= 0 else () for index in turn_of_slot)
     return MicroBatch(tuple(prompt for prompt, _ in pieces), groups, turn_of_slot, completions)
 
 
 def _per_slot(batch: MicroBatch) -> NDArray[np.int64]:
-    return np.repeat(batch.prompt_of_group, len(batch.turn_of_slot) // len(batch.prompt_of_group))
+    return np.repeat(batch.prompt_of_group, len(batch.sample_of_slot) // len(batch.prompt_of_group))

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ilr_bench.core.config import CriticSettings, UpdateSettings
-from ilr_bench.learner.distributed import ALONE, Ranks
-from ilr_bench.learner.grpo import VALUE_LOSS, PolicyUpdater, TrainedTurn
+from ilr_bench.learner.distributed import SINGLE, DistContext
+from ilr_bench.learner.grpo import VALUE_LOSS, GRPOLearner, TrainingSample
 from ilr_bench.learner.logprobs import MicroBatch
 
 
@@ -70,10 +70,10 @@ class ValueHead(nn.Module):
         return value
 
 
-class PpoUpdater(PolicyUpdater):
+class PPOLearner(GRPOLearner):
     """The optimizer of one agent and of its value head; a turn's `advantage` is its reward, without any baseline."""
 
-    values = True
+    has_value_head = True
 
     def __init__(
         self,
@@ -83,20 +83,20 @@ class PpoUpdater(PolicyUpdater):
         total_steps: int,
         max_completion_length: int,
         temperature: float,
-        ranks: Ranks = ALONE,
+        dist: DistContext = SINGLE,
         *,
         critic: CriticSettings,
     ) -> None:
-        """See `PolicyUpdater`."""
+        """See `GRPOLearner`."""
         output = model.get_output_embeddings()
         self.head = ValueHead(output.in_features).to(model.device)
         self.critic = critic
         group = {"params": list(self.head.parameters()), "weight_decay": 0.0, "rate": critic.learning_rate}
-        super().__init__(model, agent, settings, total_steps, max_completion_length, temperature, ranks, [group])
+        super().__init__(model, agent, settings, total_steps, max_completion_length, temperature, dist, [group])
         self._hidden: list[Tensor] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """See `PolicyUpdater.state_dict`; the value head is among it."""
+        """See `GRPOLearner.state_dict`; the value head is among it."""
         return super().state_dict() | {"value_head": self.head.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ class PpoUpdater(PolicyUpdater):
         super().load_state_dict(state)
         self.head.load_state_dict(state["value_head"])
 
-    def _teaches(self, turn: TrainedTurn) -> bool:
+    def _has_gradient(self, sample: TrainingSample) -> bool:
         return True
 
     def _prepare(self, batch: MicroBatch, given: dict[str, Tensor]) -> None:
@@ -126,11 +126,11 @@ class PpoUpdater(PolicyUpdater):
             np.concatenate([np.empty(0, np.float32), *(given[key].cpu().numpy().ravel() for given in inputs)])
             for key in ("advantages", "completion_mask")
         ]
-        parts = self.ranks.gather(own)
+        parts = self.dist.gather(own)
         flat, mask = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         if not flat.size:
             return
-        start = sum(len(advantages) for advantages, _ in parts[: self.ranks.rank])
+        start = sum(len(advantages) for advantages, _ in parts[: self.dist.rank])
         white = torch.from_numpy(whitened(flat[None], mask[None])[0])[start:]
         for given in inputs:
             size = given["advantages"].numel()
@@ -148,7 +148,7 @@ class PpoUpdater(PolicyUpdater):
 
     def _predict(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """(slots, longest) log-probabilities of the tokens, and values before each of them."""
-        with self._listening():
+        with self._capturing_hidden_states():
             logprobs = self._logprobs(self.model, batch)
         (hidden,) = self._hidden
         filled = torch.from_numpy(batch.padded([np.ones(len(completion)) for completion in batch.completions]) > 0)
@@ -156,7 +156,7 @@ class PpoUpdater(PolicyUpdater):
         return logprobs, found.new_zeros(filled.shape).masked_scatter(filled.to(found.device), found)
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def _capturing_hidden_states(self) -> Iterator[None]:
         """Keeps what the model's output layer reads: the hidden state before each completion token, laid end to end."""
         self._hidden.clear()
         output = self.accelerator.unwrap_model(self.model).get_output_embeddings()

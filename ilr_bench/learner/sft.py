@@ -21,19 +21,19 @@ from ilr_bench.core.errors import ConfigurationError, NumericalError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
 from ilr_bench.learner.grpo import training_mode
-from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
+from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
 from ilr_bench.models.catalogue import cache_folder, prepare_once
 from ilr_bench.models.loading import LoadedModel, computing_device, load_model, locate, save_prepared
 from ilr_bench.prompts import STYLES, PromptStyle
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.provenance import determinants
+from ilr_bench.storage.provenance import numeric_versions
 from ilr_bench.storage.records import WarmStartRecord, read, to_line
 from ilr_bench.tasks.sources import SOURCES, Question
 
 SEED = 0
 """One order of the solutions for all trials, so that all seeds share one warm start."""
 LOG = "warm_start.jsonl"
-Seat = Callable[[str, LoadedModel, RunConfig, int], Agent]
+BuildAgent = Callable[[str, LoadedModel, RunConfig, int], Agent]
 """How an agent is made around a model; see `lineup.seat`."""
 
 
@@ -45,8 +45,8 @@ class Solution:
     completion_ids: tuple[int, ...]
 
 
-def warmed(model: str, place: int, config: RunConfig, seat: Seat) -> str:
-    """The model's name, or the folder of what the warm start made of it for the agent at `place`.
+def sft_checkpoint(model: str, index: int, config: RunConfig, build_agent: BuildAgent) -> str:
+    """The model's name, or the folder of what the warm start made of it for the agent at `index`.
 
     Raises ConfigurationError where a training question has no worked solution, NumericalError where training
     diverges, and whatever loading a model raises.
@@ -54,9 +54,9 @@ def warmed(model: str, place: int, config: RunConfig, seat: Seat) -> str:
     settings = config.warm_start
     if not settings.steps:
         return model
-    style = STYLES.get(config.styles[place])
+    style = STYLES.get(config.styles[index])
     questions, _ = SOURCES.get(config.questions.source).load(settings.questions, config.questions.validation)
-    texts = [(style.solve(question.text), worked(question, style)) for question in questions]
+    texts = [(style.solve(question.text), format_solution(question, style)) for question in questions]
     _, fingerprint = locate(model)
     key = content_hash(
         {
@@ -72,24 +72,24 @@ def warmed(model: str, place: int, config: RunConfig, seat: Seat) -> str:
                 config.update.rows_per_micro_batch,
                 config.update.gradient_checkpointing,
             ],
-            "versions": determinants(),
+            "versions": numeric_versions(),
         }
     )
 
     def make(folder: Path) -> None:
         loaded = load_model(model)
-        agent = seat(config.agents[place], loaded, config, place)
+        agent = build_agent(config.agents[index], loaded, config, index)
         solutions = [
             Solution(agent.render(prompt).ids, completion_ids(solution, agent, loaded)) for prompt, solution in texts
         ]
-        steps = teach(loaded.model, solutions, config, config.agents[place])
+        steps = run_sft(loaded.model, solutions, config, config.agents[index])
         save_prepared(loaded.model, loaded.tokenizer, folder)
         write_atomic(folder / LOG, "".join(f"{to_line(step)}\n" for step in steps))
 
     return str(prepare_once(cache_folder() / "models" / f"warm-{key}", make))
 
 
-def worked(question: Question, style: PromptStyle) -> str:
+def format_solution(question: Question, style: PromptStyle) -> str:
     """A question's worked solution in the form in which the style finds its answer.
 
     Raises ConfigurationError where the source gives neither steps nor a number that answers by itself.
@@ -116,7 +116,7 @@ def completion_ids(solution: str, agent: Agent, loaded: LoadedModel) -> tuple[in
     return ids if stops else (*ids, _turn_end(loaded))
 
 
-def teach(model: Any, solutions: Sequence[Solution], config: RunConfig, agent: str) -> list[WarmStartRecord]:
+def run_sft(model: Any, solutions: Sequence[Solution], config: RunConfig, agent: str) -> list[WarmStartRecord]:
     """Supervised steps in place: the mean negative log-probability per token of the solutions, by AdamW.
 
     Raises NumericalError where a loss is not finite.
@@ -127,15 +127,15 @@ def teach(model: Any, solutions: Sequence[Solution], config: RunConfig, agent: s
     half = torch.autocast(model.device.type, dtype=torch.bfloat16) if update.precision == "bf16" else nullcontext()
     records = []
     for step in range(1, settings.steps + 1):
-        batch = [solutions[place] for place in _places(len(solutions), settings, step)]
+        batch = [solutions[index] for index in _places(len(solutions), settings, step)]
         tokens = sum(len(solution.completion_ids) for solution in batch)
         loss = 0.0
         with training_mode(model, update.gradient_checkpointing):
             for part in micro_batches(batch, update.rows_per_micro_batch):
                 with half:
-                    share = -turn_logprobs(model, part, 1.0).sum() / tokens
-                share.backward()  # type: ignore[no-untyped-call]
-                loss += float(share.detach())
+                    fraction = -completion_logprobs(model, part, 1.0).sum() / tokens
+                fraction.backward()  # type: ignore[no-untyped-call]
+                loss += float(fraction.detach())
         if not np.isfinite(loss):
             raise NumericalError(
                 f"agent {agent}, warm start, step {step}: the loss is {loss}; lower warm_start.learning_rate"
@@ -162,7 +162,7 @@ def write_log(folder: Path, models: Mapping[str, Path]) -> None:
 def _places(count: int, settings: WarmStartSettings, step: int) -> list[int]:
     """Which solutions a step takes: shuffled epochs, read in order."""
     wanted = range((step - 1) * settings.rows_per_step, step * settings.rows_per_step)
-    return [int(_epoch(count, place // count)[place % count]) for place in wanted]
+    return [int(_epoch(count, index // count)[index % count]) for index in wanted]
 
 
 def _epoch(count: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -173,8 +173,8 @@ def _turn_end(loaded: LoadedModel) -> int:
     """The end token that the chat template puts after an answer, else the tokenizer's own."""
     tokenizer = loaded.tokenizer
     if tokenizer.chat_template is not None:
-        talk = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
-        text = tokenizer.apply_chat_template(talk, tokenize=False)
+        messages = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         closing = [token for token in ids if token in loaded.end_ids]
         if closing:

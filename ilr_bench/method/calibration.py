@@ -43,12 +43,12 @@ def perception_calibration(own: ArrayLike, peers: Sequence[ArrayLike]) -> Calibr
     calibrated = rewards.copy()
     clipped = np.zeros((len(others), rewards.size), dtype=bool)
     flat = np.array([other.max() == other.min() for other in others], dtype=bool)
-    for place, other in enumerate(others):
-        if flat[place]:
+    for index, other in enumerate(others):
+        if flat[index]:
             continue
         bound = 1 / len(others)
         term = (rewards - other.mean()) / (other.max() - other.min())
-        clipped[place] = np.abs(term) > bound
+        clipped[index] = np.abs(term) > bound
         calibrated += np.clip(term, -bound, bound)
     return Calibrated(calibrated, clipped, flat)
 

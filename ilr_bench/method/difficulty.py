@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ilr_bench.core.config import DifficultySettings
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.grading.math import Grader
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Question
@@ -65,8 +65,8 @@ def self_rank(
 ) -> Rankings:
     """One agent's rankings of all questions, greedily decoded unless `options` says otherwise."""
     batches = ranking_batches(len(questions), settings, seed)
-    prompts = [agent.render(agent.style.rank([questions[place].text for place in batch])).ids for batch in batches]
-    turns = agent.engine.sample(Request(prompts, [1] * len(prompts), options, derive_seed(seed, "rank")))
+    prompts = [agent.render(agent.style.rank([questions[index].text for index in batch])).ids for batch in batches]
+    turns = agent.engine.sample(SamplingRequest(prompts, [1] * len(prompts), options, derive_seed(seed, "rank")))
     texts = [agent.decode(turn[0].token_ids) for turn in turns]
     orders = [agent.style.parse_ranking(text, len(batch)) for text, batch in zip(texts, batches, strict=True)]
     return mean_ranks(len(questions), batches, orders)
@@ -77,7 +77,9 @@ def solve_rates(
 ) -> NDArray[np.float64]:
     """(questions,) share of right answers among an agent's samples, each given alone."""
     prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
-    sampled = agent.engine.sample(Request(prompts, [samples] * len(prompts), options, derive_seed(seed, "solve")))
+    sampled = agent.engine.sample(
+        SamplingRequest(prompts, [samples] * len(prompts), options, derive_seed(seed, "solve"))
+    )
     pairs = [
         (agent.style.extract_answer(agent.decode(turn.token_ids)), question.answer)
         for question, turns in zip(questions, sampled, strict=True)

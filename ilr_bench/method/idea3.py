@@ -17,8 +17,8 @@ from ilr_bench.core.config import SamplingSettings, Stage
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.dispatch import sample_all
-from ilr_bench.generation.engine import Completion, Request, SamplingOptions
-from ilr_bench.prompts.baselines import rival_wordings
+from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
+from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.prompts.style import Mode
 from ilr_bench.tasks.types import Question
 
@@ -37,7 +37,7 @@ Turns = list[list[list[Turn]]]
 
 
 @dataclass(frozen=True)
-class Table:
+class StepBatch:
     """Who sits at the table in one step: agents, questions, and each agent's mode on each question."""
 
     agents: Sequence[Agent]
@@ -47,19 +47,19 @@ class Table:
     sampling: SamplingSettings
     seed: int
     """Seed of this step."""
-    hears: Literal["peers", "itself"] = "peers"
+    peer_context: Literal["peers", "itself"] = "peers"
     """Whose ideas an agent analyses."""
-    first: int = 0
+    question_offset: int = 0
     """Questions of the step that stand before these, where several processes share them."""
 
-    def part(self, places: range) -> Table:
+    def slice(self, indices: range) -> StepBatch:
         """Neighbouring questions of this table by themselves; what is said of them is what it would be among all."""
-        kept = slice(places.start, places.stop)
+        kept = slice(indices.start, indices.stop)
         return replace(
             self,
             questions=self.questions[kept],
             cooperation=self.cooperation[:, kept],
-            first=self.first + places.start,
+            question_offset=self.question_offset + indices.start,
         )
 
     def mode(self, agent: int, question: int) -> Mode:
@@ -67,72 +67,74 @@ class Table:
         return Mode.COOPERATE if self.cooperation[agent, question] else Mode.COMPETE
 
 
-def share(table: Table, counts: Sequence[int]) -> Turns:
+def share(batch: StepBatch, counts: Sequence[int]) -> Turns:
     """Idea Sharing: `counts[agent]` first solutions to every question, on the prompt that solo inference uses."""
-    return speak(
-        table, "sharing", lambda agent, place: [table.agents[agent].style.solve(table.questions[place].text)], counts
+    return generate_stage(
+        batch, "sharing", lambda agent, index: [batch.agents[agent].style.solve(batch.questions[index].text)], counts
     )
 
 
-def analyse(table: Table, ideas: Turns, dialogues: int) -> Turns:
+def analyse(batch: StepBatch, ideas: Turns, dialogues: int) -> Turns:
     """Idea Analysis: what is good and bad in each peer's idea, one turn per agent and dialogue.
 
     Dialogue d hears idea d of every agent, or of the agent alone where it hears itself.
     """
 
-    def prompts(agent: int, place: int) -> list[str]:
-        style, mode, text = table.agents[agent].style, table.mode(agent, place), table.questions[place].text
-        if table.hears == "itself":
-            return [rival_wordings(style).reflect(text, ideas[agent][place][d].text) for d in range(dialogues)]
+    def prompts(agent: int, index: int) -> list[str]:
+        style, mode, text = batch.agents[agent].style, batch.mode(agent, index), batch.questions[index].text
+        if batch.peer_context == "itself":
+            return [baseline_prompts(style).reflect(text, ideas[agent][index][d].text) for d in range(dialogues)]
         return [
-            style.analyse(text, ideas[agent][place][d].text, _peers(ideas, agent, place, d), mode)
+            style.analyse(text, ideas[agent][index][d].text, _peers(ideas, agent, index, d), mode)
             for d in range(dialogues)
         ]
 
-    return speak(table, "analysis", prompts, [1] * len(table.agents))
+    return generate_stage(batch, "analysis", prompts, [1] * len(batch.agents))
 
 
-def fuse(table: Table, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> Turns:
+def fuse(batch: StepBatch, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> Turns:
     """Idea Fusion: improved answers from all that was said, `counts[agent]` per dialogue, dialogue after dialogue."""
 
-    def prompts(agent: int, place: int) -> list[str]:
-        style, mode, text = table.agents[agent].style, table.mode(agent, place), table.questions[place].text
-        if table.hears == "itself":
-            own = zip(ideas[agent][place], analyses[agent][place], strict=False)
-            return [rival_wordings(style).improve(text, idea.text, found.text) for idea, found in own]
+    def prompts(agent: int, index: int) -> list[str]:
+        style, mode, text = batch.agents[agent].style, batch.mode(agent, index), batch.questions[index].text
+        if batch.peer_context == "itself":
+            own = zip(ideas[agent][index], analyses[agent][index], strict=False)
+            return [baseline_prompts(style).improve(text, idea.text, found.text) for idea, found in own]
         return [
             style.fuse(
                 text,
-                ideas[agent][place][d].text,
-                _peers(ideas, agent, place, d),
-                analyses[agent][place][d].text,
-                _peers(analyses, agent, place, d),
+                ideas[agent][index][d].text,
+                _peers(ideas, agent, index, d),
+                analyses[agent][index][d].text,
+                _peers(analyses, agent, index, d),
                 mode,
             )
-            for d in range(len(analyses[agent][place]))
+            for d in range(len(analyses[agent][index]))
         ]
 
-    return speak(table, "fusion", prompts, counts)
+    return generate_stage(batch, "fusion", prompts, counts)
 
 
-def _peers(turns: Turns, agent: int, place: int, dialogue: int) -> list[str]:
-    return [turns[peer][place][dialogue].text for peer in range(len(turns)) if peer != agent]
+def _peers(turns: Turns, agent: int, index: int, dialogue: int) -> list[str]:
+    return [turns[peer][index][dialogue].text for peer in range(len(turns)) if peer != agent]
 
 
-def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]) -> Turns:
+def generate_stage(
+    batch: StepBatch, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]
+) -> Turns:
     """One stage: `counts[agent]` turns on each of the texts that `prompts(agent, question)` gives."""
     rendered = [
-        [[agent.render(text) for text in prompts(number, place)] for place in range(len(table.questions))]
-        for number, agent in enumerate(table.agents)
+        [[agent.render(text) for text in prompts(number, index)] for index in range(len(batch.questions))]
+        for number, agent in enumerate(batch.agents)
     ]
-    said = sample_all(
+    by_request = sample_all(
         [
-            (agent.engine, _request(table, stage, number, dialogues, count))
-            for number, (agent, dialogues, count) in enumerate(zip(table.agents, rendered, counts, strict=True))
+            (agent.engine, _request(batch, stage, number, dialogues, count))
+            for number, (agent, dialogues, count) in enumerate(zip(batch.agents, rendered, counts, strict=True))
         ]
     )
     turns: Turns = []
-    for agent, dialogues, sampled in zip(table.agents, rendered, said, strict=True):
+    for agent, dialogues, sampled in zip(batch.agents, rendered, by_request, strict=True):
         completions = iter(sampled)
         turns.append(
             [
@@ -147,14 +149,14 @@ def speak(table: Table, stage: Stage, prompts: Callable[[int, int], list[str]], 
     return turns
 
 
-def _request(table: Table, stage: Stage, number: int, dialogues: list[list[Prompt]], count: int) -> Request:
-    agent, flat = table.agents[number], [prompt.ids for dialogue in dialogues for prompt in dialogue]
-    return Request(
+def _request(batch: StepBatch, stage: Stage, number: int, dialogues: list[list[Prompt]], count: int) -> SamplingRequest:
+    agent, flat = batch.agents[number], [prompt.ids for dialogue in dialogues for prompt in dialogue]
+    return SamplingRequest(
         flat,
         [count] * len(flat),
-        options(table.sampling, stage, agent.style.stop_strings()),
-        derive_seed(table.seed, stage, number),
-        first=table.first * (len(flat) // max(1, len(dialogues))),
+        options(batch.sampling, stage, agent.style.stop_strings()),
+        derive_seed(batch.seed, stage, number),
+        first=batch.question_offset * (len(flat) // max(1, len(dialogues))),
     )
 
 

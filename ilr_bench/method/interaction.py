@@ -37,7 +37,7 @@ def cooperation(
     settings: InteractionSettings,
     ability: NDArray[np.float64],
     difficulty: NDArray[np.float64],
-    shares: NDArray[np.float64],
+    cooperation_rates: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
     """Which agent cooperates on which question.
@@ -51,7 +51,7 @@ def cooperation(
         ratio = settings.cooperation_ratio if settings.cooperation_ratio is not None else 0.5
         return np.broadcast_to(rng.random(questions) < ratio, (agents, questions)).copy()
     if settings.rule == "matched_coin":
-        return rng.random((agents, questions)) < shares[:, None]
+        return rng.random((agents, questions)) < cooperation_rates[:, None]
     if settings.disagreement == "mean":
         ability = np.full_like(ability, ability.mean())
     verdicts = cooperates(ability[:, None], difficulty[None, :])

@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from ilr_bench.core.config import RunConfig, Stage
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.dispatch import Residence
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.dispatch import DeviceSwapper
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.distributed import ALONE, Ranks
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn, UpdateReport
-from ilr_bench.method.idea3 import Table, Turns, analyse, fuse, share
+from ilr_bench.learner.distributed import SINGLE, DistContext
+from ilr_bench.learner.grpo import GRPOLearner, StepMetrics, TrainingSample
+from ilr_bench.method.idea3 import StepBatch, Turns, analyse, fuse, share
 from ilr_bench.method.interaction import cooperates, cooperation
 from ilr_bench.method.metrics import dialogue_records, step_record
 from ilr_bench.method.outcomes import (
-    Discussion,
-    Lesson,
+    AdvantageBatch,
+    Rollouts,
     Scores,
     accuracy,
     analysis_rewards,
-    learn,
+    compute_advantages,
     rewards_of,
     score_turns,
 )
@@ -48,11 +48,11 @@ TRAINED_STAGES: dict[str, tuple[Stage, ...]] = {
 
 
 @dataclass
-class Classroom:
+class TrainerState:
     """Everything a run trains on and with."""
 
     agents: Sequence[Agent]
-    updaters: Sequence[PolicyUpdater]
+    learners: Sequence[GRPOLearner]
     questions: Sequence[Question]
     validation: Sequence[Question]
     difficulty: NDArray[np.float64]
@@ -61,15 +61,15 @@ class Classroom:
     """(agents,) gamma, replaced in every step where ability is estimated online."""
     grader: Grader
     stopwatch: Stopwatch
-    ranks: Ranks = ALONE
+    dist: DistContext = SINGLE
     """The processes that share this run's work."""
-    residence: Residence | None = None
+    swapper: DeviceSwapper | None = None
     """Where agents take turns on the device that computes."""
 
 
 def train(
     config: RunConfig,
-    room: Classroom,
+    state: TrainerState,
     first_step: int,
     finished: Callable[[int, list[StepRecord], list[DialogueRecord]], None],
     last_step: int | None = None,
@@ -79,100 +79,114 @@ def train(
     `last_step` is `training.steps` unless it is given.
     """
     for step in range(first_step, (config.training.steps if last_step is None else last_step) + 1):
-        table, places = select(config, room, step)
-        talk = discuss(config, room, table, places)
-        lessons = calibrate(config, talk)
-        lessons, borrowed = pool(config, talk, lessons)
-        reports = update(config, room, talk, lessons, borrowed, step)
-        ability = room.ability
-        estimate_ability(config, room, talk)
-        validated = validate(config, room, step)
+        batch, indices = select(config, state, step)
+        rollouts = generate_rollouts(config, state, batch, indices)
+        advantage_batches = calibrate(config, rollouts)
+        advantage_batches, borrowed = pool(config, rollouts, advantage_batches)
+        metrics = update(config, state, rollouts, advantage_batches, borrowed, step)
+        ability = state.ability
+        estimate_ability(config, state, rollouts)
+        validated = validate(config, state, step)
         records = [
-            step_record(config, talk, lessons, reports[agent], agent, step, ability, validated, len(borrowed[agent]))
-            for agent in range(len(room.agents))
+            step_record(
+                config,
+                rollouts,
+                advantage_batches,
+                metrics[agent],
+                agent,
+                step,
+                ability,
+                validated,
+                len(borrowed[agent]),
+            )
+            for agent in range(len(state.agents))
         ]
-        finished(step, records, dialogue_records(talk, lessons, room.difficulty, step))
+        finished(step, records, dialogue_records(rollouts, advantage_batches, state.difficulty, step))
 
 
-def select(config: RunConfig, room: Classroom, step: int) -> tuple[Table, NDArray[np.int64]]:
+def select(config: RunConfig, state: TrainerState, step: int) -> tuple[StepBatch, NDArray[np.int64]]:
     """The step's questions, and who cooperates on which (Dynamic Interaction)."""
-    places = step_questions(len(room.questions), config.training.questions_per_step, step, config.seed)
-    shares = cooperates(room.ability[:, None], room.difficulty[None, :]).mean(axis=1)
+    indices = step_questions(len(state.questions), config.training.questions_per_step, step, config.seed)
+    cooperation_rates = cooperates(state.ability[:, None], state.difficulty[None, :]).mean(axis=1)
     rng = np.random.default_rng(derive_seed(config.seed, "modes", step))
-    modes = cooperation(config.interaction, room.ability, room.difficulty[places], shares, rng)
-    asked = [room.questions[place] for place in places]
+    modes = cooperation(config.interaction, state.ability, state.difficulty[indices], cooperation_rates, rng)
+    questions = [state.questions[index] for index in indices]
     seed = derive_seed(config.seed, "turns", step)
-    return Table(room.agents, asked, modes, config.sampling, seed, config.discussion.hears), places
+    return StepBatch(state.agents, questions, modes, config.sampling, seed, config.discussion.hears), indices
 
 
-def discuss(config: RunConfig, room: Classroom, table: Table, places: NDArray[np.int64]) -> Discussion:
+def generate_rollouts(config: RunConfig, state: TrainerState, batch: StepBatch, indices: NDArray[np.int64]) -> Rollouts:
     """Share, analyse, fuse, and score what ends in an answer; of several processes, each on its own questions."""
-    own = table.part(room.ranks.share(len(places)))
+    own = batch.slice(state.dist.own_range(len(indices)))
     dialogues, stages = config.discussion.dialogues_per_question, config.discussion.stages
-    samples = [config.samples_of(agent) for agent in range(len(table.agents))]
+    samples = [config.samples_of(agent) for agent in range(len(batch.agents))]
     trained = TRAINED_STAGES[config.discussion.trained_turns]
     ideas = [n if "sharing" in trained else dialogues for n in samples]
     answers = [n // dialogues if "fusion" in trained else 1 for n in samples]
     turns: dict[Stage, Turns] = {}
-    with room.stopwatch.watch("sharing"):
+    with state.stopwatch.watch("sharing"):
         turns["sharing"] = share(own, ideas)
     if "fusion" in stages:
-        with room.stopwatch.watch("analysis"):
+        with state.stopwatch.watch("analysis"):
             turns["analysis"] = analyse(own, turns["sharing"], dialogues)
-        with room.stopwatch.watch("fusion"):
+        with state.stopwatch.watch("fusion"):
             turns["fusion"] = fuse(own, turns["sharing"], turns["analysis"], answers)
-    with room.stopwatch.watch("grading"):
+    with state.stopwatch.watch("grading"):
         scores: dict[Stage, Scores] = {
-            stage: score_turns(own, spoken, config.reward, room.grader)
-            for stage, spoken in turns.items()
+            stage: score_turns(own, turns_of_stage, config.reward, state.grader)
+            for stage, turns_of_stage in turns.items()
             if stage != "analysis"
         }
-    talk = Discussion(table, places, room.ranks.whole(turns), room.ranks.whole(scores))
-    for stage, spoken in talk.turns.items():
-        prompts = [len(turn.prompt.ids) for groups in spoken for group in groups for turn in group]
-        room.stopwatch.count(stage, sampled_tokens(spoken), max(prompts, default=0))
-    return talk
+    rollouts = Rollouts(batch, indices, state.dist.all_gather(turns), state.dist.all_gather(scores))
+    for stage, turns_of_stage in rollouts.turns.items():
+        prompts = [len(turn.prompt.ids) for groups in turns_of_stage for group in groups for turn in group]
+        state.stopwatch.count(stage, sampled_tokens(turns_of_stage), max(prompts, default=0))
+    return rollouts
 
 
-def calibrate(config: RunConfig, talk: Discussion) -> dict[Stage, list[Lesson]]:
+def calibrate(config: RunConfig, rollouts: Rollouts) -> dict[Stage, list[AdvantageBatch]]:
     """Calibrated rewards and advantages of every trained stage, for each agent (Perception Calibration, GRPO)."""
-    lessons: dict[Stage, list[Lesson]] = {}
+    advantage_batches: dict[Stage, list[AdvantageBatch]] = {}
     for stage in TRAINED_STAGES[config.discussion.trained_turns]:
         if stage == "analysis":
             # Equation (5) speaks of answers; an analysis is paid by the answers that followed it.
-            fusion = rewards_of(talk.scores["fusion"])
-            paid = analysis_rewards(fusion, config.discussion.dialogues_per_question)
-            lessons[stage] = learn(paid, replace(config.calibration, kind="none"), config.advantages)
+            fusion = rewards_of(rollouts.scores["fusion"])
+            rewards = analysis_rewards(fusion, config.discussion.dialogues_per_question)
+            advantage_batches[stage] = compute_advantages(
+                rewards, replace(config.calibration, kind="none"), config.advantages
+            )
         else:
-            lessons[stage] = learn(rewards_of(talk.scores[stage]), config.calibration, config.advantages)
-    return lessons
+            advantage_batches[stage] = compute_advantages(
+                rewards_of(rollouts.scores[stage]), config.calibration, config.advantages
+            )
+    return advantage_batches
 
 
 def pool(
-    config: RunConfig, talk: Discussion, lessons: dict[Stage, list[Lesson]]
-) -> tuple[dict[Stage, list[Lesson]], list[list[TrainedTurn]]]:
+    config: RunConfig, rollouts: Rollouts, advantage_batches: dict[Stage, list[AdvantageBatch]]
+) -> tuple[dict[Stage, list[AdvantageBatch]], list[list[TrainingSample]]]:
     """Lets each agent learn from what its peers solved, where rollouts are pooled; by agent, what it borrows."""
     if config.pooling.kind == "none":
-        return lessons, [[] for _ in talk.table.agents]
-    pooled = pool_successes(config, talk, lessons["sharing"])
-    return lessons | {"sharing": pooled.lessons}, pooled.borrowed
+        return advantage_batches, [[] for _ in rollouts.batch.agents]
+    pooled = pool_successes(config, rollouts, advantage_batches["sharing"])
+    return advantage_batches | {"sharing": pooled.advantage_batches}, pooled.borrowed
 
 
 def update(
     config: RunConfig,
-    room: Classroom,
-    talk: Discussion,
-    lessons: dict[Stage, list[Lesson]],
-    borrowed: list[list[TrainedTurn]],
+    state: TrainerState,
+    rollouts: Rollouts,
+    advantage_batches: dict[Stage, list[AdvantageBatch]],
+    borrowed: list[list[TrainingSample]],
     step: int,
-) -> list[UpdateReport]:
+) -> list[StepMetrics]:
     """One update of every agent on its own turns, and on those it borrows."""
-    for agent in room.agents:
-        agent.engine.rest()
-    reports = []
-    for number, updater in enumerate(room.updaters):
-        taught = [
-            TrainedTurn(
+    for agent in state.agents:
+        agent.engine.release()
+    metrics = []
+    for number, learner in enumerate(state.learners):
+        samples = [
+            TrainingSample(
                 turn.prompt.ids,
                 turn.completion.token_ids,
                 turn.completion.logprobs,
@@ -180,53 +194,53 @@ def update(
                 question.id,
                 stage,
             )
-            for stage, by_agent in lessons.items()
+            for stage, by_agent in advantage_batches.items()
             for question, group, advantages in zip(
-                talk.table.questions, talk.turns[stage][number], by_agent[number].advantages, strict=True
+                rollouts.batch.questions, rollouts.turns[stage][number], by_agent[number].advantages, strict=True
             )
             for turn, advantage in zip(group, advantages, strict=True)
         ]
-        with room.stopwatch.watch("update"):
-            if room.residence is not None:
-                room.residence.enter(room.agents[number].model)
-            reports.append(updater.update(taught + borrowed[number], step))
-        room.stopwatch.count("update", reports[-1].trained_tokens)
-    return reports
+        with state.stopwatch.watch("update"):
+            if state.swapper is not None:
+                state.swapper.onload(state.agents[number].model)
+            metrics.append(learner.update(samples + borrowed[number], step))
+        state.stopwatch.count("update", metrics[-1].trained_tokens)
+    return metrics
 
 
-def estimate_ability(config: RunConfig, room: Classroom, talk: Discussion) -> None:
+def estimate_ability(config: RunConfig, state: TrainerState, rollouts: Rollouts) -> None:
     """Moves gamma towards the share of right ideas, where ability is estimated online (ours)."""
     if config.interaction.ability == "online":
-        seen = np.array([accuracy(scores) for scores in talk.scores["sharing"]])
-        room.ability = (1 - config.interaction.online_rate) * room.ability + config.interaction.online_rate * seen
+        seen = np.array([accuracy(scores) for scores in rollouts.scores["sharing"]])
+        state.ability = (1 - config.interaction.online_rate) * state.ability + config.interaction.online_rate * seen
 
 
-def validate(config: RunConfig, room: Classroom, step: int) -> list[float | None]:
+def validate(config: RunConfig, state: TrainerState, step: int) -> list[float | None]:
     """Solo accuracy on held-out questions, every few steps and after the last; the processes share them."""
     due = config.training.validate_every and (
         step % config.training.validate_every == 0 or step == config.training.steps
     )
     if not due:
-        return [None] * len(room.agents)
-    questions = room.ranks.part(room.validation)
-    with room.stopwatch.watch("validation"):
-        right = [solo_answers(agent, questions, config, room.grader) for agent in room.agents]
-        by_agent = zip(*room.ranks.gather(right), strict=True)
+        return [None] * len(state.agents)
+    questions = state.dist.own_part(state.validation)
+    with state.stopwatch.watch("validation"):
+        right = [standalone_answers(agent, questions, config, state.grader) for agent in state.agents]
+        by_agent = zip(*state.dist.gather(right), strict=True)
         return [float(np.mean([item for part in parts for item in part])) for parts in by_agent]
 
 
-def solo_accuracy(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> float:
+def standalone_accuracy(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> float:
     """Share of questions that an agent answers rightly, alone and greedily; gamma when taken before training."""
-    return float(np.mean(solo_answers(agent, questions, config, grader)))
+    return float(np.mean(standalone_answers(agent, questions, config, grader)))
 
 
-def solo_answers(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> list[bool]:
+def standalone_answers(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> list[bool]:
     """Which questions an agent answers rightly, alone and greedily."""
     options = SamplingOptions(
         config.sampling.max_new_tokens, 0.0, config.sampling.rows_per_call, agent.style.stop_strings()
     )
     prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
-    turns = [turn[0] for turn in agent.engine.sample(Request(prompts, [1] * len(prompts), options, seed=0))]
+    turns = [turn[0] for turn in agent.engine.sample(SamplingRequest(prompts, [1] * len(prompts), options, seed=0))]
     answers = [
         Answer(question, agent.decode(turn.token_ids), turn.finished)
         for question, turn in zip(questions, turns, strict=True)
@@ -242,7 +256,7 @@ def step_questions(count: int, per_step: int, step: int, seed: int) -> NDArray[n
         int(e): np.random.default_rng(derive_seed(seed, "epoch", int(e))).permutation(count)
         for e in set(wanted // count)
     }
-    return np.array([epochs[int(place // count)][place % count] for place in wanted], dtype=np.int64)
+    return np.array([epochs[int(index // count)][index % count] for index in wanted], dtype=np.int64)
 
 
 def sampled_tokens(turns: Turns) -> int:

@@ -12,7 +12,7 @@ from ilr_bench.core.config import AdvantageSettings, CalibrationSettings, Reward
 from ilr_bench.grading.math import Grader
 from ilr_bench.method.advantages import changed, group_advantages
 from ilr_bench.method.calibration import CALIBRATIONS
-from ilr_bench.method.idea3 import Table, Turns
+from ilr_bench.method.idea3 import StepBatch, Turns
 from ilr_bench.method.rewards import Answer, Score, score
 from ilr_bench.storage.records import Verdict
 
@@ -21,18 +21,18 @@ Scores = list[list[list[Score]]]
 
 
 @dataclass(frozen=True)
-class Discussion:
+class Rollouts:
     """The turns of one step by stage, with the verdicts on those that end in an answer."""
 
-    table: Table
-    places: NDArray[np.int64]
+    batch: StepBatch
+    question_indices: NDArray[np.int64]
     """(questions,) places of the step's questions among the training questions."""
     turns: dict[Stage, Turns]
     scores: dict[Stage, Scores]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class AdvantageBatch:
     """One agent's groups of one stage: a row per question, n answers in each."""
 
     rewards: NDArray[np.float64]
@@ -54,13 +54,13 @@ class Lesson:
         return changed(np.zeros_like(self.advantage_change), self.advantage_change)
 
 
-def score_turns(table: Table, turns: Turns, settings: RewardSettings, grader: Grader) -> Scores:
+def score_turns(batch: StepBatch, turns: Turns, settings: RewardSettings, grader: Grader) -> Scores:
     """Verdict and base reward of every answer of a stage."""
     scores: Scores = []
-    for agent, by_question in zip(table.agents, turns, strict=True):
+    for agent, by_question in zip(batch.agents, turns, strict=True):
         answers = [
             Answer(question, turn.text, turn.completion.finished)
-            for question, group in zip(table.questions, by_question, strict=True)
+            for question, group in zip(batch.questions, by_question, strict=True)
             for turn in group
         ]
         flat = iter(score(answers, agent.style, settings, grader))
@@ -83,26 +83,26 @@ def accuracy(scores: Sequence[Sequence[Score]]) -> float:
     return float(np.mean([item.verdict is Verdict.CORRECT for group in scores for item in group]))
 
 
-def learn(
+def compute_advantages(
     rewards: Sequence[NDArray[np.float64]], calibration: CalibrationSettings, settings: AdvantageSettings
-) -> list[Lesson]:
+) -> list[AdvantageBatch]:
     """Calibrated rewards and advantages of all agents for one stage; `rewards[agent]` is (questions, n)."""
     calibrate = CALIBRATIONS[calibration.kind]
     calibrated, clips, flats = [], [], []
     for agent, own in enumerate(rewards):
         peers = [values for peer, values in enumerate(rewards) if peer != agent]
-        groups = [calibrate(own[place], [peer[place] for peer in peers]) for place in range(len(own))]
+        groups = [calibrate(own[index], [peer[index] for peer in peers]) for index in range(len(own))]
         calibrated.append(np.stack([group.rewards for group in groups]))
         clips.append(np.concatenate([group.clipped[~group.flat_peers].ravel() for group in groups]))
         flats.append(np.concatenate([group.flat_peers for group in groups]))
-    before, after = advantages(rewards, settings), advantages(calibrated, settings)
+    before, after = agent_advantages(rewards, settings), agent_advantages(calibrated, settings)
     return [
-        Lesson(rewards[i], calibrated[i], after[i], after[i] - before[i], clips[i], flats[i])
+        AdvantageBatch(rewards[i], calibrated[i], after[i], after[i] - before[i], clips[i], flats[i])
         for i in range(len(rewards))
     ]
 
 
-def advantages(rewards: Sequence[NDArray[np.float64]], settings: AdvantageSettings) -> list[NDArray[np.float64]]:
+def agent_advantages(rewards: Sequence[NDArray[np.float64]], settings: AdvantageSettings) -> list[NDArray[np.float64]]:
     """Advantages of all agents; a baseline over agents needs groups of one size."""
     if settings.baseline == "agents":
         pooled = group_advantages(np.stack(rewards, axis=1), settings.scale, "agents")

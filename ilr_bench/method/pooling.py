@@ -15,10 +15,10 @@ import numpy as np
 
 from ilr_bench.core.config import RunConfig
 from ilr_bench.generation.agent import Agent
-from ilr_bench.learner.grpo import TrainedTurn
+from ilr_bench.learner.grpo import TrainingSample
 from ilr_bench.method.advantages import group_advantages
 from ilr_bench.method.idea3 import Turn
-from ilr_bench.method.outcomes import Discussion, Lesson
+from ilr_bench.method.outcomes import AdvantageBatch, Rollouts
 from ilr_bench.storage.records import Verdict
 
 
@@ -26,52 +26,57 @@ from ilr_bench.storage.records import Verdict
 class Pooled:
     """Lessons over joined groups, and what was borrowed for them."""
 
-    lessons: list[Lesson]
+    advantage_batches: list[AdvantageBatch]
     """By agent; the advantages of its own turns among the borrowed ones."""
-    borrowed: list[list[TrainedTurn]]
+    borrowed: list[list[TrainingSample]]
     """By agent."""
 
 
-def pool_successes(config: RunConfig, talk: Discussion, lessons: list[Lesson]) -> Pooled:
+def pool_successes(config: RunConfig, rollouts: Rollouts, advantage_batches: list[AdvantageBatch]) -> Pooled:
     """Joins every finished right idea of the peers to each agent's group of ideas on the same question.
 
     A text that is longer in the agent's own tokens than a turn may be is left out.
     """
     pooled, borrowed = [], []
-    for number, lesson in enumerate(lessons):
-        advantages, taken = lesson.advantages.copy(), []
-        for place in range(len(talk.table.questions)):
-            texts = _successes(config, talk, number, place)
-            joined = np.concatenate([lesson.calibrated[place], [reward for _, reward in texts]])
-            worth = group_advantages(joined, config.advantages.scale)
-            own = lesson.advantages.shape[1]
-            advantages[place] = worth[:own]
-            prompt, question = talk.turns["sharing"][number][place][0].prompt.ids, talk.table.questions[place].id
-            taken += [
-                TrainedTurn(prompt, ids, None, float(advantage), question, "sharing")
-                for (ids, _), advantage in zip(texts, worth[own:], strict=True)
+    for number, advantage_batch in enumerate(advantage_batches):
+        advantages, samples = advantage_batch.advantages.copy(), []
+        for index in range(len(rollouts.batch.questions)):
+            texts = _successes(config, rollouts, number, index)
+            joined = np.concatenate([advantage_batch.calibrated[index], [reward for _, reward in texts]])
+            joined_advantages = group_advantages(joined, config.advantages.scale)
+            own_count = advantage_batch.advantages.shape[1]
+            advantages[index] = joined_advantages[:own_count]
+            prompt, question = (
+                rollouts.turns["sharing"][number][index][0].prompt.ids,
+                rollouts.batch.questions[index].id,
+            )
+            samples += [
+                TrainingSample(prompt, ids, None, float(advantage), question, "sharing")
+                for (ids, _), advantage in zip(texts, joined_advantages[own_count:], strict=True)
             ]
-        pooled.append(replace(lesson, advantages=advantages))
-        borrowed.append(taken)
+        pooled.append(replace(advantage_batch, advantages=advantages))
+        borrowed.append(samples)
     return Pooled(pooled, borrowed)
 
 
-def _successes(config: RunConfig, talk: Discussion, number: int, place: int) -> list[tuple[tuple[int, ...], float]]:
+def _successes(config: RunConfig, rollouts: Rollouts, number: int, index: int) -> list[tuple[tuple[int, ...], float]]:
     """What the peers of an agent solved of one question: the agent's own tokens for it, and its reward."""
-    agents = talk.table.agents
+    agents = rollouts.batch.agents
     found = []
     for peer in range(len(agents)):
         if peer == number:
             continue
-        for turn, scored in zip(talk.turns["sharing"][peer][place], talk.scores["sharing"][peer][place], strict=True):
+        for turn, scored in zip(
+            rollouts.turns["sharing"][peer][index], rollouts.scores["sharing"][peer][index], strict=True
+        ):
             if scored.verdict is Verdict.CORRECT and turn.completion.finished:
-                ids = agents[number].encode(verbatim(agents[peer], turn))
+                ids = agents[number].encode(decode_untrimmed(agents[peer], turn))
                 if len(ids) <= config.sampling.max_new_tokens:
                     found.append((ids, scored.reward))
     return found
 
 
-def verbatim(agent: Agent, turn: Turn) -> str:
+def decode_untrimmed(agent: Agent, turn: Turn) -> str:
     """What an agent said, spaces at both ends kept, up to where its turn ended."""
     text: str = agent.tokenizer.decode(list(turn.completion.token_ids), skip_special_tokens=True)
     for stop in agent.style.stop_strings():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ilr_bench.core.config import RewardSettings
-from ilr_bench.grading.math import Grader, own_answer
+from ilr_bench.grading.math import Grader, reject_question_echo
 from ilr_bench.prompts import PromptStyle
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Question
@@ -39,7 +39,7 @@ class Score:
 
 def score(answers: Sequence[Answer], style: PromptStyle, settings: RewardSettings, grader: Grader) -> list[Score]:
     """Verdict and reward of each answer."""
-    finals = [own_answer(style.extract_answer(answer.text), answer.question.text) for answer in answers]
+    finals = [reject_question_echo(style.extract_answer(answer.text), answer.question.text) for answer in answers]
     verdicts = grader.grade([(final, answer.question.answer) for final, answer in zip(finals, answers, strict=True)])
     return [
         Score(verdict, reward(verdict, answer, settings)) for verdict, answer in zip(verdicts, answers, strict=True)
@@ -57,11 +57,11 @@ def reward(verdict: Verdict, answer: Answer, settings: RewardSettings) -> float:
 
 def right_steps(text: str, steps: Sequence[str]) -> float:
     """Share of the gold steps that stand in a text in their order, however spaced; 0 without gold steps."""
-    place, found = 0, 0
+    index, found = 0, 0
     for step in steps:
-        match = _step_pattern(step).search(text, place)
+        match = _step_pattern(step).search(text, index)
         if match is not None:
-            found, place = found + 1, match.end()
+            found, index = found + 1, match.end()
     return found / len(steps) if steps else 0.0
 
 

@@ -17,7 +17,7 @@ import typer
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, IlrError
 from ilr_bench.core.registry import Registry
-from ilr_bench.storage.files import digests, explained, held, remove, sync
+from ilr_bench.storage.files import digests, explained, hold_lock, remove, sync
 
 LISTING = "files.sha256"
 """Digests of a folder's files, as `sha256sum --check` reads them."""
@@ -34,7 +34,7 @@ def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
         return folder
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with held(folder.with_name(f".{folder.name}.lock")):
+        with hold_lock(folder.with_name(f".{folder.name}.lock")):
             if is_whole(folder):
                 return folder
             if folder.exists():

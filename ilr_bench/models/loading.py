@@ -28,7 +28,7 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError
 from ilr_bench.models.catalogue import MODELS, cache_folder, conversion, file_hash, prepare_once
 from ilr_bench.models.gguf import convert_gguf
-from ilr_bench.models.lora import AdapterView, attach_lora
+from ilr_bench.models.lora import AdapterModel, attach_lora
 from ilr_bench.storage.files import explained
 
 CHECK_FILE = "tokenizer_check.json"
@@ -124,17 +124,17 @@ def load_model(name_or_path: str, device: str | None = None) -> LoadedModel:
     return LoadedModel(model, tokenizer, tuple(sorted(ends)), pad_id, folder, fingerprint)
 
 
-def load_twins(
+def load_with_adapters(
     models: Sequence[str], names: Sequence[str], settings: UpdateSettings, seed: int = 0, device: str | None = None
 ) -> list[LoadedModel]:
     """The agents' models with a LoRA adapter each; agents of the same model share one base in memory."""
-    twins: dict[int, LoadedModel] = {}
+    loaded: dict[int, LoadedModel] = {}
     for model in dict.fromkeys(models):
-        places = [place for place, other in enumerate(models) if other == model]
+        indices = [index for index, other in enumerate(models) if other == model]
         base = load_model(model, device)
-        views = attach_lora(base.model, settings, [names[place] for place in places], seed)
-        twins |= {place: dataclasses.replace(base, model=view) for place, view in zip(places, views, strict=True)}
-    return [twins[place] for place in range(len(models))]
+        views = attach_lora(base.model, settings, [names[index] for index in indices], seed)
+        loaded |= {index: dataclasses.replace(base, model=view) for index, view in zip(indices, views, strict=True)}
+    return [loaded[index] for index in range(len(models))]
 
 
 def save_weights(model: Any, folder: Path) -> None:
@@ -143,7 +143,7 @@ def save_weights(model: Any, folder: Path) -> None:
     Raises StoreError where the disk is full or cannot be written.
     """
     with explained(folder):
-        if isinstance(model, AdapterView):
+        if isinstance(model, AdapterModel):
             weights = {name: tensor.contiguous() for name, tensor in sorted(model.adapter_weights().items())}
             safetensors.torch.save_file(weights, folder / _ADAPTER)
         else:
@@ -155,9 +155,9 @@ def load_weights(model: Any, folder: Path) -> None:
 
     Raises StoreError where the folder holds other weights.
     """
-    path = folder / (_ADAPTER if isinstance(model, AdapterView) else _FULL)
+    path = folder / (_ADAPTER if isinstance(model, AdapterModel) else _FULL)
     try:
-        if isinstance(model, AdapterView):
+        if isinstance(model, AdapterModel):
             _copy_into(model.adapter_weights(), safetensors.torch.load_file(path))
         else:
             safetensors.torch.load_model(model, str(path), device=str(model.device))

@@ -16,7 +16,7 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.seeds import derive_seed
 
 
-class AdapterView(nn.Module):
+class AdapterModel(nn.Module):
     """One adapter of a shared base, usable as a causal language model.
 
     Calling it computes with its own adapter whichever one was used before; its parameters are the frozen base
@@ -53,7 +53,7 @@ class AdapterView(nn.Module):
     ) -> Iterator[tuple[str, Parameter]]:
         """The base's parameters and this adapter's, without those of other adapters."""
         for name, parameter in super().named_parameters(prefix, recurse, remove_duplicate):
-            if not _is_lora(name) or self.adapter in name.split("."):
+            if not _is_adapter_weight(name) or self.adapter in name.split("."):
                 yield name, parameter
 
     def adapter_weights(self) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ class AdapterView(nn.Module):
             return getattr(super().__getattr__("base"), name)
 
 
-def attach_lora(model: Any, settings: UpdateSettings, names: Sequence[str], seed: int = 0) -> list[AdapterView]:
+def attach_lora(model: Any, settings: UpdateSettings, names: Sequence[str], seed: int = 0) -> list[AdapterModel]:
     """One new LoRA adapter on every linear layer of `model` for each agent; the base is frozen in place.
 
     Adapters start as the base model itself (B is zero), with different A matrices that depend on `seed` and
@@ -82,17 +82,17 @@ def attach_lora(model: Any, settings: UpdateSettings, names: Sequence[str], seed
         target_modules="all-linear",
     )
     # PEFT reads dots in adapter names as module paths, and agents are called `smollm2.1`.
-    adapters = [f"agent{place}" for place in range(len(names))]
+    adapters = [f"agent{index}" for index in range(len(names))]
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(seed, "lora", 0))
         base = get_peft_model(model, config, adapter_name=adapters[0])
-        for place, adapter in enumerate(adapters[1:], start=1):
-            torch.manual_seed(derive_seed(seed, "lora", place))
+        for index, adapter in enumerate(adapters[1:], start=1):
+            torch.manual_seed(derive_seed(seed, "lora", index))
             base.add_adapter(adapter, config)
     if not isinstance(base, PeftModel):
         raise TypeError(f"{type(model).__name__} with LoRA became a {type(base).__name__}")
     _require_gradients(base)
-    views = [AdapterView(base, adapter) for adapter in adapters]
+    views = [AdapterModel(base, adapter) for adapter in adapters]
     for view in views:
         view.train(model.training)
     return views
@@ -100,9 +100,9 @@ def attach_lora(model: Any, settings: UpdateSettings, names: Sequence[str], seed
 
 def _require_gradients(base: PeftModel) -> None:
     for name, parameter in base.named_parameters():
-        if _is_lora(name):
+        if _is_adapter_weight(name):
             parameter.requires_grad_(True)
 
 
-def _is_lora(name: str) -> bool:
+def _is_adapter_weight(name: str) -> bool:
     return any(part.startswith("lora_") for part in name.split("."))

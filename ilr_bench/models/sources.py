@@ -71,8 +71,8 @@ class Packaged:
         from ilr_bench.models.loading import save_prepared
 
         parts = self.files()
-        with tempfile.TemporaryDirectory() as place:
-            whole = parts[0] if len(parts) == 1 else _joined(parts, Path(place) / f"{self.name}.gguf")
+        with tempfile.TemporaryDirectory() as index:
+            whole = parts[0] if len(parts) == 1 else _joined(parts, Path(index) / f"{self.name}.gguf")
             if file_hash(whole) != self.sha256:
                 raise MissingInputError(
                     f"{parts[0]} is not what was published (SHA-256 differs); install it again: "

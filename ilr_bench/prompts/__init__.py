@@ -1,7 +1,7 @@
 """Prompt styles, by name."""
 
 from ilr_bench.core.registry import Registry
-from ilr_bench.prompts.style import Kind, PromptStyle, SoloForms, solo_forms
+from ilr_bench.prompts.style import Kind, PromptStyle, TaskFormats, task_formats
 
 STYLES: Registry[PromptStyle] = Registry(
     "prompt style",
@@ -9,4 +9,4 @@ STYLES: Registry[PromptStyle] = Registry(
     group="ilr_bench.prompts",
 )
 
-__all__ = ["STYLES", "Kind", "PromptStyle", "SoloForms", "solo_forms"]
+__all__ = ["STYLES", "Kind", "PromptStyle", "TaskFormats", "task_formats"]

@@ -15,7 +15,7 @@ from ilr_bench.prompts.chat import ANSWER_FORM
 from ilr_bench.prompts.style import Mode, PromptStyle
 
 
-class RivalWordings(Protocol):
+class BaselinePrompts(Protocol):
     """Texts of one user turn each."""
 
     def revise(self, question: str, own: str, peers: Sequence[str]) -> str:
@@ -31,13 +31,13 @@ class RivalWordings(Protocol):
         ...
 
 
-def rival_wordings(style: PromptStyle) -> RivalWordings:
+def baseline_prompts(style: PromptStyle) -> BaselinePrompts:
     """A style's words for the rivals."""
-    return Sentences() if style.name == "chat" else InWordsOfIdea3(style)
+    return ChatBaselinePrompts() if style.name == "chat" else Idea3Fallback(style)
 
 
 @dataclass(frozen=True)
-class InWordsOfIdea3:
+class Idea3Fallback:
     """Rivals in a style that has words for Idea3 only."""
 
     style: PromptStyle
@@ -55,12 +55,12 @@ class InWordsOfIdea3:
         return self.style.fuse(question, idea, [idea], reflection, [reflection], Mode.COMPETE)
 
 
-class Sentences:
+class ChatBaselinePrompts:
     """Full English wordings, for instruct models."""
 
     def revise(self, question: str, own: str, peers: Sequence[str]) -> str:
         """Question and everybody's answers, and the request for an updated one."""
-        others = [f"The answer of agent {place}:\n{peer}" for place, peer in enumerate(peers, start=2)]
+        others = [f"The answer of agent {index}:\n{peer}" for index, peer in enumerate(peers, start=2)]
         task = f"Taking the other agents' answers as additional advice, give your updated answer. {ANSWER_FORM}"
         return "\n\n".join([f"Question: {question}", f"Your answer:\n{own}", *others, task])
 

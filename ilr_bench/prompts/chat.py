@@ -73,8 +73,8 @@ class ChatStyle:
         """Solutions and analyses, and how to make one answer of them."""
         analyses = [f"Your analysis:\n{own_analysis}"]
         analyses += [
-            f"The analysis of {_peer(mode, place, len(peer_analyses))}:\n{analysis}"
-            for place, analysis in enumerate(peer_analyses)
+            f"The analysis of {_peer(mode, index, len(peer_analyses))}:\n{analysis}"
+            for index, analysis in enumerate(peer_analyses)
         ]
         parts = [*_solutions(question, own_idea, peer_ideas, mode), *analyses, f"{_FUSE[mode]} {ANSWER_FORM}"]
         return "\n\n".join(parts)
@@ -92,8 +92,8 @@ class ChatStyle:
         r"""`\boxed{2, 1, 3}` -> (1, 0, 2); None where the numbers are no permutation of 1 .. `size`."""
         ranking = self.extract_answer(text)
         parts = [] if ranking is None else [part.strip() for part in ranking.split(",")]
-        places = tuple(int(part) - 1 if part.isdecimal() else -1 for part in parts)
-        return places if sorted(places) == list(range(size)) else None
+        indices = tuple(int(part) - 1 if part.isdecimal() else -1 for part in parts)
+        return indices if sorted(indices) == list(range(size)) else None
 
     def extract_answer(self, completion: str) -> str | None:
         r"""What stands in `\boxed{}`; None where nothing does, or two different things."""
@@ -139,12 +139,12 @@ def _solutions(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mo
     return [
         f"{_SCENE[mode].format(peers=peers)}\n\nQuestion: {question}",
         f"Your solution:\n{own_idea}",
-        *(f"The solution of {_peer(mode, place, count)}:\n{idea}" for place, idea in enumerate(peer_ideas)),
+        *(f"The solution of {_peer(mode, index, count)}:\n{idea}" for index, idea in enumerate(peer_ideas)),
     ]
 
 
-def _peer(mode: Mode, place: int, count: int) -> str:
-    return f"your {_PEER[mode]}" if count == 1 else f"{_PEER[mode]} {place + 1}"
+def _peer(mode: Mode, index: int, count: int) -> str:
+    return f"your {_PEER[mode]}" if count == 1 else f"{_PEER[mode]} {index + 1}"
 
 
 STYLES.add("chat", ChatStyle())

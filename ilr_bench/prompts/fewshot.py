@@ -100,8 +100,9 @@ class FewShotStyle:
     def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
         """Judged ideas, right and wrong ones, then the peers' own."""
         shown = [
-            f"{_ideas(scene.question, scene.own_idea, [scene.peer_idea], mode)}\n{_LOOK[mode]}: {scene.own_analysis}"
-            for scene in _scenes(question)
+            f"{_ideas(dialogue.question, dialogue.own_idea, [dialogue.peer_idea], mode)}\n"
+            f"{_LOOK[mode]}: {dialogue.own_analysis}"
+            for dialogue in _example_dialogues(question)
         ]
         return "\n\n".join([*shown, f"{_ideas(question, own_idea, peer_ideas, mode)}\n{_LOOK[mode]}:"])
 
@@ -116,25 +117,32 @@ class FewShotStyle:
     ) -> str:
         """Discussions that end in the right answer, then this one."""
         shown = [
-            _talk(scene.question, scene.own_idea, [scene.peer_idea], scene.own_analysis, [scene.peer_analysis], mode)
-            + f" {scene.fusion}"
-            for scene in _scenes(question)
+            _discussion(
+                dialogue.question,
+                dialogue.own_idea,
+                [dialogue.peer_idea],
+                dialogue.own_analysis,
+                [dialogue.peer_analysis],
+                mode,
+            )
+            + f" {dialogue.fusion}"
+            for dialogue in _example_dialogues(question)
         ]
-        return "\n\n".join([*shown, _talk(question, own_idea, peer_ideas, own_analysis, peer_analyses, mode)])
+        return "\n\n".join([*shown, _discussion(question, own_idea, peer_ideas, own_analysis, peer_analyses, mode)])
 
     def rank(self, questions: Sequence[str]) -> str:
         """Four lists in order, then these questions under letters."""
         shown = []
         for order in SHUFFLES:
-            letters = " ".join(ascii_lowercase[order.index(place)] for place in range(len(order)))
-            shown.append(f"{_listed([EASY_TO_HARD[place] for place in order])} {letters}")
+            letters = " ".join(ascii_lowercase[order.index(index)] for index in range(len(order)))
+            shown.append(f"{_listed([EASY_TO_HARD[index] for index in order])} {letters}")
         return "\n\n".join([*shown, _listed(questions)])
 
     def parse_ranking(self, text: str, size: int) -> tuple[int, ...] | None:
         """`c a b` or `c, a, b` -> (2, 0, 1), or None where the letters are no permutation of the first `size`."""
         words = text.replace(",", " ").split()
-        places = tuple(ascii_lowercase.find(word) if len(word) == 1 else -1 for word in words)
-        return places if sorted(places) == list(range(size)) else None
+        indices = tuple(ascii_lowercase.find(word) if len(word) == 1 else -1 for word in words)
+        return indices if sorted(indices) == list(range(size)) else None
 
     def extract_answer(self, completion: str) -> str | None:
         """The number after `answer is`, or a completion that is a number alone; None where two are given."""
@@ -180,7 +188,7 @@ def _is_sum(question: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Scene:
+class ExampleDialogue:
     """An example's discussion, between one who is right and one who is wrong."""
 
     question: str
@@ -191,13 +199,13 @@ class Scene:
     fusion: str
 
 
-def _scenes(question: str) -> list[Scene]:
+def _example_dialogues(question: str) -> list[ExampleDialogue]:
     """Examples of the question's kind; the peer is wrong in every other one."""
     scenes = []
-    for place, shown in enumerate(SUMS if _is_sum(question) else WORDED[:2]):
-        own, peer = (shown.right, shown.wrong) if place % 2 == 0 else (shown.wrong, shown.right)
-        of_peer, of_own = (shown.blame, shown.praise) if place % 2 == 0 else (shown.praise, shown.blame)
-        scenes.append(Scene(shown.question, own, peer, of_peer, of_own, shown.right))
+    for index, shown in enumerate(SUMS if _is_sum(question) else WORDED[:2]):
+        own, peer = (shown.right, shown.wrong) if index % 2 == 0 else (shown.wrong, shown.right)
+        of_peer, of_own = (shown.blame, shown.praise) if index % 2 == 0 else (shown.praise, shown.blame)
+        scenes.append(ExampleDialogue(shown.question, own, peer, of_peer, of_own, shown.right))
     return scenes
 
 
@@ -206,7 +214,7 @@ def _ideas(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) 
     return "\n".join([f"Question: {question}", f"Mine: {_line(own_idea)}", *peers])
 
 
-def _talk(
+def _discussion(
     question: str,
     own_idea: str,
     peer_ideas: Sequence[str],
@@ -229,12 +237,12 @@ def _plain(number: str) -> str:
     return number.replace(",", "").replace("$", "")
 
 
-def _bare(said: str) -> str:
+def _bare(text: str) -> str:
     """A number without currency, thousands' commas and unit; anything else without its dollars."""
-    counted = _COUNTED.fullmatch(said)
+    counted = _COUNTED.fullmatch(text)
     if counted is not None:
         return _plain(counted[1])
-    return said[1:-1].strip() if len(said) > 2 and said[0] == said[-1] == "$" else said
+    return text[1:-1].strip() if len(text) > 2 and text[0] == text[-1] == "$" else text
 
 
 def _line(text: str) -> str:

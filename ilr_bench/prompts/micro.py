@@ -51,8 +51,8 @@ class MicroStyle:
 
     def parse_ranking(self, text: str, size: int) -> tuple[int, ...] | None:
         """`a3 b5 c2 : c a b` -> (2, 0, 1), or None where the last letters are no permutation of the first `size`."""
-        places = tuple(ascii_lowercase.find(word) if len(word) == 1 else -1 for word in text.split(":")[-1].split())
-        return places if sorted(places) == list(range(size)) else None
+        indices = tuple(ascii_lowercase.find(word) if len(word) == 1 else -1 for word in text.split(":")[-1].split())
+        return indices if sorted(indices) == list(range(size)) else None
 
     def extract_answer(self, completion: str) -> str | None:
         r"""What stands in `\boxed{}`; None where nothing does, or two different things."""

@@ -67,7 +67,7 @@ class PromptStyle(Protocol):
 
 
 @runtime_checkable
-class SoloForms(Protocol):
+class TaskFormats(Protocol):
     """What a style says alone, on benchmarks, where answers are of several kinds."""
 
     def solve_as(self, question: str, kind: Kind) -> str:
@@ -87,7 +87,7 @@ class SoloForms(Protocol):
 
 
 @dataclass(frozen=True)
-class OneForm:
+class SingleFormat:
     """The forms of a style that asks every question alike."""
 
     style: PromptStyle
@@ -105,6 +105,6 @@ class OneForm:
         return self.style.stop_strings()
 
 
-def solo_forms(style: PromptStyle) -> SoloForms:
+def task_formats(style: PromptStyle) -> TaskFormats:
     """A style's own forms for the kinds of answers where it has any, else the one form it has."""
-    return style if isinstance(style, SoloForms) else OneForm(style)
+    return style if isinstance(style, TaskFormats) else SingleFormat(style)

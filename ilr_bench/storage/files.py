@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from ilr_bench.core.errors import StoreError
-from ilr_bench.core.signals import beat
+from ilr_bench.core.signals import send_heartbeat
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -199,7 +199,7 @@ SECONDS_BETWEEN_SIGNS = 1.0
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """Holds a lock file; while another process holds it, this one waits and says that it is alive.
 
     A process that dies lets go of what it holds.
@@ -209,7 +209,7 @@ def held(path: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=SECONDS_BETWEEN_SIGNS)
         except Timeout:
-            beat()
+            send_heartbeat()
     try:
         yield
     finally:

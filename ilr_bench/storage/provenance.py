@@ -48,14 +48,14 @@ def versions() -> dict[str, str]:
     return _packages() | {"commit": _commit() or "unknown", "lock": lock, "code": code_hash()}
 
 
-def determinants() -> dict[str, str]:
+def numeric_versions() -> dict[str, str]:
     """The versions that determine numbers: this package's source and the libraries; part of every artifact's key."""
     return _packages() | {"code": code_hash()}
 
 
 def same_numbers(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Whether two sets of versions compute the same numbers from the same configuration."""
-    return _that_count(one) == _that_count(other)
+    return _numeric(one) == _numeric(other)
 
 
 @cache
@@ -78,7 +78,7 @@ def _packages() -> dict[str, str]:
     return found
 
 
-def _that_count(versions: Mapping[str, str]) -> dict[str, str]:
+def _numeric(versions: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in versions.items() if name not in NOT_IN_NUMBERS}
 
 

@@ -320,7 +320,7 @@ def _tuples(data: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
-class Follower:
+class RecordTail:
     """The training records of one trial as they appear: each once, however often the trial is resumed.
 
     A resumed trial drops the steps after its checkpoint and writes them again, the same to the bit, so the first

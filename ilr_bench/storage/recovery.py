@@ -33,7 +33,7 @@ class BrokenBatchError(NumericalError):
 
 
 @contextmanager
-def watched(folder: Path) -> Iterator[None]:
+def log_incidents(folder: Path) -> Iterator[None]:
     """Within it events are noted in a trial's folder, and a broken batch is saved there and named in the error.
 
     Raises NumericalError in place of BrokenBatchError.
@@ -45,19 +45,19 @@ def watched(folder: Path) -> Iterator[None]:
     except BrokenBatchError as error:
         path = folder / BROKEN / error.name
         write_atomic(path, json.dumps(error.batch, indent=1) + "\n")
-        report("a batch broke and was saved", file=f"{BROKEN}/{error.name}")
+        log_incident("a batch broke and was saved", file=f"{BROKEN}/{error.name}")
         raise NumericalError(f"{error}. The batch is in {path}, earlier checkpoints are as they were") from error
     finally:
         _log.removeHandler(handler)
 
 
-def report(what: str, **facts: Any) -> None:
+def log_incident(what: str, **facts: Any) -> None:
     """Says in the log, and in the events of the trial that is watched, what happened; `facts` are JSON data."""
-    said = ", ".join(f"{key}: {value}" for key, value in facts.items())
-    _log.warning("%s (%s)", what, said, extra={"event": {"event": what} | facts})
+    message = ", ".join(f"{key}: {value}" for key, value in facts.items())
+    _log.warning("%s (%s)", what, message, extra={"event": {"event": what} | facts})
 
 
-def halving(rows: int, attempt: Callable[[int], T], what: str, setting: str) -> T:
+def retry_smaller_batch(rows: int, attempt: Callable[[int], T], what: str, setting: str) -> T:
     """What `attempt(rows)` gives, with half as many rows whenever it runs out of memory.
 
     `what` names the work in log and error, `setting` the one that lowers its rows for good. An attempt that failed
@@ -78,7 +78,7 @@ def halving(rows: int, attempt: Callable[[int], T], what: str, setting: str) -> 
             reason = _first_line(error)
         # Outside the handler: the error's frames hold the tensors of the attempt.
         _release()
-        report(
+        log_incident(
             f"{what}: out of memory, repeated with half the rows; sums may differ in their last bits",
             rows=rows,
             then=rows // 2,

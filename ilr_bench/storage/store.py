@@ -26,7 +26,7 @@ from ilr_bench.storage.files import (
     copy_content,
     digests,
     explained,
-    held,
+    hold_lock,
     is_intact,
     note_name,
     publish,
@@ -131,7 +131,7 @@ class Artifacts:
             return folder
         with explained(folder):
             self.root.mkdir(parents=True, exist_ok=True)
-            with held(self.root / f".{folder.name}.lock"):
+            with hold_lock(self.root / f".{folder.name}.lock"):
                 if not is_intact(folder, plain):
                     if folder.exists():
                         _log.warning("%s does not match its manifest; it is made anew", folder)
@@ -139,7 +139,7 @@ class Artifacts:
                     publish(folder, plain, partial(copy_content, ready[0]) if ready else make)
         return folder
 
-    def adopt(self, name: str) -> bool:
+    def import_artifact(self, name: str) -> bool:
         """Copies the artifact with a content hash from another study; False where nobody holds it whole."""
         for other in (self.root, *self.others):
             manifest = read_manifest(other / name)
@@ -186,7 +186,7 @@ def lock_study(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def seal(folder: Path, key: str, result: str) -> None:
+def finalize(folder: Path, key: str, result: str) -> None:
     """Ends a trial: notes what its files are, all but those outside the promise of equal bytes, and writes its result.
 
     `result` is the text of `result.json`, which is written last. Notes beside single files have served their purpose.
@@ -200,14 +200,14 @@ def seal(folder: Path, key: str, result: str) -> None:
     write_atomic(folder / RESULT, result)
 
 
-def is_sealed(folder: Path, key: str) -> bool:
+def is_finalized(folder: Path, key: str) -> bool:
     """Whether a trial's folder holds exactly what its seal says."""
-    return damage(folder, key) == []
+    return corrupted_files(folder, key) == []
 
 
 def is_finished(folder: Path, key: str, artifacts: Artifacts) -> bool:
     """Whether a trial has its result, and its files and artifacts are as they were when that was written."""
-    if not (folder / RESULT).exists() or not is_sealed(folder, key):
+    if not (folder / RESULT).exists() or not is_finalized(folder, key):
         return False
     try:
         used = [artifacts.root / name for name in read_result(folder).artifacts.values()]
@@ -216,12 +216,12 @@ def is_finished(folder: Path, key: str, artifacts: Artifacts) -> bool:
     return all(is_artifact(path) for path in used if path.exists())
 
 
-def require_sealed(folder: Path, key: str) -> None:
+def require_finalized(folder: Path, key: str) -> None:
     """Raises StoreError where a finished trial's records are not what its seal says; one without a seal passes.
 
     Weights are left out: they may be large, no report reads them, and their own manifest is read before they are used.
     """
-    found = damage(folder, key, weights=False) if (folder / MANIFEST).exists() else []
+    found = corrupted_files(folder, key, weights=False) if (folder / MANIFEST).exists() else []
     if found:
         raise StoreError(
             f"{folder}: {', '.join(found)} changed since the trial finished (see {MANIFEST} there); "
@@ -229,7 +229,7 @@ def require_sealed(folder: Path, key: str) -> None:
         )
 
 
-def damage(folder: Path, key: str, weights: bool = True) -> list[str]:
+def corrupted_files(folder: Path, key: str, weights: bool = True) -> list[str]:
     """Names of the files that a trial's seal does not know as they are, or misses; the seal's own if it is broken."""
     manifest = read_manifest(folder)
     if manifest is None or manifest[0] != {"trial": key}:
@@ -241,13 +241,13 @@ def damage(folder: Path, key: str, weights: bool = True) -> list[str]:
     return sorted(name for name in names if sealed.get(name) != found.get(name))
 
 
-def reopen(folder: Path, key: str) -> list[str]:
+def invalidate(folder: Path, key: str) -> list[str]:
     """Makes a damaged finished trial an unfinished one: drops its result, its seal, and what cannot be trusted.
 
     Answers go that the seal does not know; steps are held against the checkpoint when the trial goes on. Returns what
     was damaged. Raises StoreError.
     """
-    found = damage(folder, key)
+    found = corrupted_files(folder, key)
     with explained(folder):
         for path in _answers(folder):
             if found == [MANIFEST] or path.relative_to(folder).as_posix() in found:

@@ -18,16 +18,22 @@ from typing import Any
 import numpy as np
 
 from ilr_bench.core.config import EvaluationSettings, RunConfig, content_hash
-from ilr_bench.evaluation.runner import Answers, BenchmarkExam, Nobody, Watcher, run_exams
+from ilr_bench.evaluation.runner import (
+    Answers,
+    EvaluationProgress,
+    NullProgress,
+    RegisteredBenchmarkRun,
+    run_benchmarks,
+)
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.engine import Completion, Engine, Request, SamplingOptions
+from ilr_bench.generation.engine import Completion, Engine, SamplingOptions, SamplingRequest
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import seat_agents
+from ilr_bench.learner.build import build_agents
 from ilr_bench.method import difficulty, loop
 from ilr_bench.method.difficulty import Rankings, self_rank
 from ilr_bench.models.loading import computing_device
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.provenance import determinants
+from ilr_bench.storage.provenance import numeric_versions
 from ilr_bench.storage.records import SampleRecord, read, to_line
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.tasks.benchmarks import expand, get
@@ -45,15 +51,15 @@ class CountingEngine:
         self.name = engine.name
         self.tokens = 0
 
-    def sample(self, request: Request) -> list[list[Completion]]:
+    def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         """See `Engine.sample`."""
         completions = self._engine.sample(request)
         self.tokens += sum(len(one.token_ids) for group in completions for one in group)
         return completions
 
-    def rest(self) -> None:
-        """See `Engine.rest`."""
-        self._engine.rest()
+    def release(self) -> None:
+        """See `Engine.release`."""
+        self._engine.release()
 
 
 def rankings(
@@ -137,7 +143,7 @@ def ability(
 
     def make(folder: Path) -> None:
         counter = CountingEngine(agent.engine)
-        accuracy = loop.solo_accuracy(replace(agent, engine=counter), questions, config, grader)
+        accuracy = loop.standalone_accuracy(replace(agent, engine=counter), questions, config, grader)
         data = {"accuracy": accuracy, "questions": len(questions), "sampled_tokens": counter.tokens}
         (folder / "ability.json").write_text(json.dumps(data))
 
@@ -156,13 +162,13 @@ def _key(kind: str, agent: Agent, fingerprint: str, questions: Sequence[Question
         "style": agent.style.name,
         "prompt_tokens": agent.max_prompt_tokens,
         "rows_per_call": config.sampling.rows_per_call,
-        "versions": determinants(),
+        "versions": numeric_versions(),
     }
 
 
 RECORDS, LOG = "records.jsonl", "samples.jsonl"
 """Our records, and lm-eval's log of the same samples."""
-NOBODY = "the base model"
+BASE_MODEL = "the base model"
 """The agent in an artifact's records."""
 
 
@@ -180,21 +186,23 @@ def evaluate_untrained(
     `fingerprint` is the model's. Raises what `evaluate` raises.
     """
     names = expand(settings.benchmarks)
-    exams = [SharedExam(name, agent, fingerprint, settings, artifacts, seed, grader) for name in names]
-    run_exams(exams, agent, folder, seed)
+    runs = [CachedBenchmarkRun(name, agent, fingerprint, settings, artifacts, seed, grader) for name in names]
+    run_benchmarks(runs, agent, folder, seed)
 
 
-def evaluate_alone(model: str, config: RunConfig, artifacts: Artifacts) -> None:
+def evaluate_base_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     """Makes the artifacts of one model's greedy answers, for the trials that leave it untrained."""
     alone = replace(config, models=(model,), update=replace(config.update, adapter="full"))
-    (seat,) = seat_agents(alone)
+    (loaded_agent,) = build_agents(alone)
     with Grader() as grader:
         for name in expand(config.evaluation.benchmarks):
-            exam = SharedExam(name, seat.agent, seat.loaded.fingerprint, config.evaluation, artifacts, 0, grader)
-            exam.shared(Nobody())
+            run = CachedBenchmarkRun(
+                name, loaded_agent.agent, loaded_agent.loaded.fingerprint, config.evaluation, artifacts, 0, grader
+            )
+            run.shared(NullProgress())
 
 
-class SharedExam:
+class CachedBenchmarkRun:
     """One benchmark whose records are an artifact; see `benchmarks.evaluation.Exam`."""
 
     def __init__(
@@ -210,27 +218,27 @@ class SharedExam:
         self.name = name
         self._agent, self._seed, self._artifacts = agent.name, seed, artifacts
         drawn = seed if settings.temperature > 0 else 0
-        self._exam = BenchmarkExam(get(name), replace(agent, name=NOBODY), settings, drawn, grader)
+        self._exam = RegisteredBenchmarkRun(get(name), replace(agent, name=BASE_MODEL), settings, drawn, grader)
         self._key: dict[str, Any] = self._exam.decided_by() | {
             "kind": "evaluation",
             "model": fingerprint,
             "device": computing_device(),
             "engine": agent.engine.name,
-            "versions": determinants(),
+            "versions": numeric_versions(),
         }
 
-    def wanted(self) -> list[tuple[str, int]]:
-        """See `Exam.wanted`."""
-        return self._exam.wanted()
+    def sample_ids(self) -> list[tuple[str, int]]:
+        """See `Exam.sample_ids`."""
+        return self._exam.sample_ids()
 
-    def sit(self, journal: Path, watcher: Watcher) -> Answers:
-        """See `Exam.sit`; the journal lies with the artifacts, so that whoever comes next goes on with it."""
+    def run(self, journal: Path, progress: EvaluationProgress) -> Answers:
+        """See `Exam.run`; the journal lies with the artifacts, so that whoever comes next goes on with it."""
         del journal
-        shared = self.shared(watcher)
+        shared = self.shared(progress)
         records = [replace(record, agent=self._agent, seed=self._seed) for record in shared.records]
         return Answers(records, shared.logs)
 
-    def shared(self, watcher: Watcher) -> Answers:
+    def shared(self, progress: EvaluationProgress) -> Answers:
         """The artifact's answers, of nobody in particular."""
         shared = self._artifacts.root / f".{content_hash(self._key)}.part.jsonl"
         sat = False
@@ -238,7 +246,7 @@ class SharedExam:
         def make(folder: Path) -> None:
             nonlocal sat
             sat = True
-            answers = self._exam.sit(shared, watcher)
+            answers = self._exam.run(shared, progress)
             write_atomic(folder / RECORDS, "".join(f"{to_line(record)}\n" for record in answers.records))
             write_atomic(folder / LOG, answers.logs[self.name])
 
@@ -246,6 +254,6 @@ class SharedExam:
         if sat:
             shared.unlink(missing_ok=True)
         else:
-            watcher.answered(len(self.wanted()), 0)
+            progress.answered(len(self.sample_ids()), 0)
         log = (folder / LOG).read_text(encoding="utf-8")
         return Answers(list(read(folder / RECORDS, SampleRecord)), {self.name: log})

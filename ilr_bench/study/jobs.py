@@ -18,8 +18,8 @@ from ilr_bench.storage.files import explained
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study.cost import peak_memory
 from ilr_bench.study.cost.seating import take_turns
-from ilr_bench.study.cost.timings import measure_here, unknown
-from ilr_bench.study.launch.scheduler import Event, Job, tell
+from ilr_bench.study.cost.timings import run_timing_here, unknown
+from ilr_bench.study.launch.scheduler import Event, Job, emit
 from ilr_bench.study.plan import PlannedTrial
 
 GIB = 2.0**30
@@ -46,11 +46,11 @@ def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     measure_model(model, config, artifacts)
 
 
-def evaluate_base(model: str, config: RunConfig, artifacts: Artifacts) -> None:
+def evaluate_base_job(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     """One untrained model's answers to the benchmarks, as artifacts that its trials will find."""
-    from ilr_bench.study.artifacts import evaluate_alone
+    from ilr_bench.study.artifacts import evaluate_base_model
 
-    evaluate_alone(model, config, artifacts)
+    evaluate_base_model(model, config, artifacts)
 
 
 def run_planned(
@@ -65,7 +65,7 @@ def run_planned(
     from ilr_bench.study.trial import run_trial
 
     def watch(step: int, evaluated: float) -> None:
-        tell(Event(trial.folder, done=step + EVALUATION_UNITS * evaluated))
+        emit(Event(trial.folder, done=step + EVALUATION_UNITS * evaluated))
 
     folder = study / trial.folder
     with explained(folder):
@@ -95,16 +95,16 @@ def measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> tu
             what: tuple[object, ...] = (model, config.questions, config.difficulty, style, config.warm_start, limits)
             name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
             wanted = [(what, Job(name, measure_agent, arguments, needs, heeds_stop=False))]
-            if shares_answers(config):
+            if reuses_answers(config):
                 what = (model, config.questions, config.evaluation, style, config.warm_start, limits)
                 name = f"{model} untrained ({len(jobs) + 2})"
-                wanted.append((what, Job(name, evaluate_base, arguments, needs, heeds_stop=False)))
+                wanted.append((what, Job(name, evaluate_base_job, arguments, needs, heeds_stop=False)))
             for what, job in wanted:
                 needed.setdefault(trial.hash, []).append(jobs.setdefault(what, job).name)
     return list(jobs.values()), needed
 
 
-def shares_answers(config: RunConfig) -> bool:
+def reuses_answers(config: RunConfig) -> bool:
     """Whether a trial's evaluation is that of every trial with the same models, whatever its seed."""
     greedy = config.evaluation.temperature == 0
     return config.training.steps == 0 and config.inference.method == "none" and greedy
@@ -129,7 +129,7 @@ def timing_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
 
     micro = [trial for trial in trials if all(model in RECIPES for model in trial.config.models)]
     return [
-        Job(f"{TIMING} {number}", measure_here, (config,), tuple(dict.fromkeys(config.models)), {}, False)
+        Job(f"{TIMING} {number}", run_timing_here, (config,), tuple(dict.fromkeys(config.models)), {}, False)
         for number, config in enumerate(unknown(micro), start=1)
     ]
 
@@ -139,6 +139,6 @@ def units(job: Job) -> float:
     if job.function is run_planned:
         trial: PlannedTrial = job.arguments[0]
         return trial.config.training.steps + EVALUATION_UNITS
-    if job.function is evaluate_base:
+    if job.function is evaluate_base_job:
         return EVALUATION_UNITS
-    return MEASUREMENT_UNITS if job.function in (measure_agent, measure_here) else 1.0
+    return MEASUREMENT_UNITS if job.function in (measure_agent, run_timing_here) else 1.0

@@ -19,11 +19,11 @@ from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import write_atomic
 from ilr_bench.storage.provenance import same_numbers, versions
 from ilr_bench.storage.records import TrialResult, read_result
-from ilr_bench.storage.store import Artifacts, is_sealed, publish_copy
+from ilr_bench.storage.store import Artifacts, is_finalized, publish_copy
 from ilr_bench.study.plan import PlannedTrial
 
 
-def neighbours(out: Path) -> tuple[Path, ...]:
+def sibling_studies(out: Path) -> tuple[Path, ...]:
     """The other studies in the folder that a study's folder lies in, by name."""
     own = out.resolve()
     return tuple(sorted(path.parent for path in own.parent.glob("*/study.json") if path.parent != own))
@@ -31,11 +31,11 @@ def neighbours(out: Path) -> tuple[Path, ...]:
 
 def with_artifacts(out: Path, fresh: bool = False) -> tuple[Artifacts, tuple[Path, ...]]:
     """A study's artifacts, and the studies beside it whose artifacts serve it as well: none where it is `fresh`."""
-    beside = () if fresh else neighbours(out)
-    return Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside)), beside
+    siblings = () if fresh else sibling_studies(out)
+    return Artifacts(out / "artifacts", tuple(study / "artifacts" for study in siblings)), siblings
 
 
-def take_over(left: Sequence[PlannedTrial], out: Path, beside: Sequence[Path], artifacts: Artifacts) -> set[str]:
+def reuse_trials(left: Sequence[PlannedTrial], out: Path, siblings: Sequence[Path], artifacts: Artifacts) -> set[str]:
     """Copies what has finished in the studies beside; returns the hashes of the trials that are here now.
 
     Says how many came from where, and how many there are not taken because other code or versions made them.
@@ -44,7 +44,7 @@ def take_over(left: Sequence[PlannedTrial], out: Path, beside: Sequence[Path], a
     taken: dict[str, Path] = {}
     other = Counter[Path]()
     for trial in left:
-        for study in beside:
+        for study in siblings:
             found = _finished(study, trial.hash)
             if found is None:
                 continue
@@ -52,10 +52,14 @@ def take_over(left: Sequence[PlannedTrial], out: Path, beside: Sequence[Path], a
             if not same_numbers(result.versions, current):
                 other[study] += 1
                 continue
-            if not is_sealed(source, trial.hash) or not all(map(artifacts.adopt, result.artifacts.values())):
+            if not is_finalized(source, trial.hash) or not all(
+                map(artifacts.import_artifact, result.artifacts.values())
+            ):
                 note(f"{source} is not whole and is not taken over")
                 continue
-            publish_copy(source, out / trial.folder, trial.hash, partial(_relabel, config=trial.config, result=result))
+            publish_copy(
+                source, out / trial.folder, trial.hash, partial(_with_own_labels, config=trial.config, result=result)
+            )
             taken[trial.hash] = study
             break
     for study, count in Counter(taken.values()).items():
@@ -74,7 +78,7 @@ def _finished(study: Path, key: str) -> tuple[Path, TrialResult] | None:
     return None
 
 
-def _relabel(folder: Path, config: RunConfig, result: TrialResult) -> None:
+def _with_own_labels(folder: Path, config: RunConfig, result: TrialResult) -> None:
     """Gives a copy the names under which this study asked for it; they are no part of what it computed."""
     noted = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     noted["config"] |= {label: value for label, value in to_dict(config).items() if label in LABELS}

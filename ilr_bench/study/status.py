@@ -16,7 +16,7 @@ from typing import Any
 import ablations
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.core.profiles import profile
-from ilr_bench.storage.records import Follower, Study, TrialEntry, TrialResult, read_result, read_study
+from ilr_bench.storage.records import RecordTail, Study, TrialEntry, TrialResult, read_result, read_study
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class TrialWatch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._follower = Follower(folder / "train.jsonl")
+        self._follower = RecordTail(folder / "train.jsonl")
         self._steps: int | None = None
         self._step = self._tokens = 0
         self._validated: dict[str, float] = {}
@@ -170,8 +170,8 @@ def _state(
         return "failed", (str(failure["message"]).strip().splitlines() or [""])[-1]
     if now.steps is None:
         return "waiting", ""
-    place = "in the evaluation" if now.step >= now.steps else f"at step {now.step} of {now.steps}"
-    return ("stopped" if holder is None else "running"), place
+    index = "in the evaluation" if now.step >= now.steps else f"at step {now.step} of {now.steps}"
+    return ("stopped" if holder is None else "running"), index
 
 
 def _begun_after(folder: Path, time: str) -> bool:

@@ -27,13 +27,13 @@ from ilr_bench.storage.timing import stage_seconds
 from ilr_bench.study.cost.pricing import check_and_keep, price
 from ilr_bench.study.cost.show import say_cost
 from ilr_bench.study.jobs import measurement_jobs, model_jobs, timing_jobs, trial_job, units
-from ilr_bench.study.launch.local import PATIENCE
-from ilr_bench.study.launch.pool import Execution, hired, note_time
+from ilr_bench.study.launch.local import TIMEOUT
+from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
 from ilr_bench.study.launch.process import log_name
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
 from ilr_bench.study.plan import Plan, PlannedTrial, parse_overrides, plan_study
-from ilr_bench.study.reuse import take_over, with_artifacts
+from ilr_bench.study.reuse import reuse_trials, with_artifacts
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.benchmarks import get as get_benchmark
 
@@ -83,8 +83,8 @@ def run_sweep(
     start = time.perf_counter()
     load_benchmarks(plan)
     with lock_study(out):
-        artifacts, beside = with_artifacts(out, fresh)
-        left = begin(plan, profile, command, out, artifacts, beside)
+        artifacts, siblings = with_artifacts(out, fresh)
+        left = begin(plan, profile, command, out, artifacts, siblings)
         local = execution is None or execution.executor == "local"
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
@@ -92,8 +92,8 @@ def run_sweep(
         timing = timing_jobs(left) if local else []  # seconds are those of this machine
         jobs = study_jobs(plan, left, out, artifacts, keep, timing)
         progress = SweepProgress("jobs", {job.name: units(job) for job in jobs}, out)
-        with hired(out, execution or Execution(workers=workers)) as crew, progress:
-            failed = crew.run(jobs, progress)
+        with open_worker_pool(out, execution or Execution(workers=workers)) as pool, progress:
+            failed = pool.run(jobs, progress)
         if timing:
             check_and_keep(plan, [], workers, out)
             for job in timing:
@@ -105,14 +105,14 @@ def run_sweep(
 
 
 def begin(
-    plan: Plan, profile: str, command: str, out: Path, artifacts: Artifacts, beside: Sequence[Path]
+    plan: Plan, profile: str, command: str, out: Path, artifacts: Artifacts, siblings: Sequence[Path]
 ) -> list[PlannedTrial]:
-    """Writes the study down, takes over what has finished in the studies `beside`, and returns the trials left."""
+    """Writes the study down, takes over what has finished in the studies `siblings`, and returns the trials left."""
     write_study(out, extended_study(out, Study(profile, command, plan.entries)))
     left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
     if len(left) < len(plan.trials):
         note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
-    taken = take_over(left, out, beside, artifacts)
+    taken = reuse_trials(left, out, siblings, artifacts)
     return [trial for trial in left if trial.hash not in taken]
 
 
@@ -182,7 +182,7 @@ def sweep(
     retries: Annotated[
         int, typer.Option(help="Further attempts where a worker died, hung or ran out of memory.", min=0)
     ] = RETRIES,
-    patience: Annotated[float, typer.Option(help="Seconds of silence after which a worker hangs.", min=1)] = PATIENCE,
+    patience: Annotated[float, typer.Option(help="Seconds of silence after which a worker hangs.", min=1)] = TIMEOUT,
     search: Annotated[
         str | None, typer.Option(help="Space to search in place of a grid: a TOML file, or the name of one: example.")
     ] = None,

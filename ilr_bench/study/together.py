@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ilr_bench.core import signals
 from ilr_bench.core.console import note, say
-from ilr_bench.learner.distributed import PATIENCE, launched, leave
+from ilr_bench.learner.distributed import TIMEOUT, dist_from_environment, leave_process_group
 from ilr_bench.storage.store import lock_study
 from ilr_bench.study.cost.pricing import check_and_keep
 from ilr_bench.study.cost.seating import take_turns
@@ -22,19 +22,19 @@ from ilr_bench.study.tracking.study_log import StudyLog
 from ilr_bench.study.trial import run_trial
 
 
-def run_together(
+def run_distributed(
     plan: Plan,
     profile: str,
     out: Path,
     command: str,
     log: Sequence[str] = (),
     force: bool = False,
-    patience: float = PATIENCE,
+    timeout: float = TIMEOUT,
 ) -> None:
     """Runs a plan's trials on the processes of `accelerate launch`; called by every one of them.
 
     The first one takes over what the studies beside this one have finished, writes, and tells the loggers in `log`.
-    `patience`: seconds that a process waits for another. Raises IlrError where another process ends early or hangs,
+    `timeout`: seconds that a process waits for another. Raises IlrError where another process ends early or hangs,
     DoesNotFitError where one process does not fit, unless `force`, Stopped where one is asked to stop, and what
     `run_trial` raises.
     """
@@ -42,33 +42,33 @@ def run_together(
     signals.install()
     load_benchmarks(plan)
     loggers = make_loggers(log)
-    ranks = launched(patience)
-    artifacts, beside = with_artifacts(out)
-    with ExitStack() as leading:
+    dist = dist_from_environment(timeout)
+    artifacts, siblings = with_artifacts(out)
+    with ExitStack() as main:
         curves: StudyLog | None = None
-        if ranks.leads:
-            leading.enter_context(lock_study(out))
-            check_and_keep(plan, begin(plan, profile, command, out, artifacts, beside), 1, out, force)
-            curves = leading.enter_context(StudyLog(out, loggers))
+        if dist.is_main:
+            main.enter_context(lock_study(out))
+            check_and_keep(plan, begin(plan, profile, command, out, artifacts, siblings), 1, out, force)
+            curves = main.enter_context(StudyLog(out, loggers))
         # What killed runs left is removed, and what others have finished is here; until then nobody looks.
-        note(f"process {ranks.rank + 1} of {ranks.led(ranks.size)} is ready")
+        note(f"process {dist.rank + 1} of {dist.from_rank0(dist.size)} is ready")
         for trial in plan.trials:
             dependency = None if trial.dependency is None else out / plan.by_hash(trial.dependency).folder
             # Those that keep shares of what the first one saves must not leave before it has saved.
-            those = replace(ranks, attended=ranks.shards or trial != plan.trials[-1])
-            watch = partial(_tell, trial, curves)
-            with ranks.staying():
+            those = replace(dist, others_wait=dist.shards or trial != plan.trials[-1])
+            watch = partial(_log_trial, trial, curves)
+            with dist.until_saved():
                 run_trial(
-                    trial.config, trial.hash, out / trial.folder, artifacts, dependency, watch, ranks=those,
+                    trial.config, trial.hash, out / trial.folder, artifacts, dependency, watch, dist=those,
                     take_turns=take_turns,
                 )  # fmt: skip
-    leave()
-    if ranks.leads:
+    leave_process_group()
+    if dist.is_main:
         say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
-def _tell(trial: PlannedTrial, curves: StudyLog | None, step: int, evaluated: float) -> None:
-    solo = f", {evaluated:.0%} of the agents' own answers" if evaluated else ""
-    note(f"{trial.folder}: step {step} of {trial.config.training.steps}{solo}")
+def _log_trial(trial: PlannedTrial, curves: StudyLog | None, step: int, evaluated: float) -> None:
+    standalone = f", {evaluated:.0%} of the agents' own answers" if evaluated else ""
+    note(f"{trial.folder}: step {step} of {trial.config.training.steps}{standalone}")
     if curves is not None:
         curves(step)

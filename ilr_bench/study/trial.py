@@ -20,12 +20,12 @@ import numpy as np
 from ilr_bench.core import signals
 from ilr_bench.core.config import RunConfig, to_dict
 from ilr_bench.core.seeds import derive_seed
-from ilr_bench.evaluation.joint import infer
+from ilr_bench.evaluation.joint import run_joint_inference
 from ilr_bench.evaluation.runner import evaluate
-from ilr_bench.generation.dispatch import Residence
+from ilr_bench.generation.dispatch import DeviceSwapper
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import Seat, make_updaters, seat_agents
-from ilr_bench.learner.distributed import ALONE, Ranks
+from ilr_bench.learner.build import LoadedAgent, build_agents, make_learners
+from ilr_bench.learner.distributed import SINGLE, DistContext
 from ilr_bench.learner.sft import write_log
 from ilr_bench.method import loop
 from ilr_bench.method.difficulty import Rankings, joint_difficulty
@@ -36,10 +36,10 @@ from ilr_bench.storage.checkpoints import latest_checkpoint, step_folder
 from ilr_bench.storage.files import explained, write_atomic
 from ilr_bench.storage.provenance import versions
 from ilr_bench.storage.records import DialogueRecord, StepRecord, TrialResult, read, read_result
-from ilr_bench.storage.store import RESULT, Artifacts, is_finished, reopen, seal
+from ilr_bench.storage.store import RESULT, Artifacts, finalize, invalidate, is_finished
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.study.artifacts import DIFFICULTY, ability, evaluate_untrained
-from ilr_bench.study.trial_state import CHECKPOINTS, TrainingState, load_agents
+from ilr_bench.study.trial_state import CHECKPOINTS, TrialCheckpointer, load_agents
 from ilr_bench.tasks.benchmarks import expand, get
 from ilr_bench.tasks.sources import SOURCES, Question
 
@@ -55,7 +55,7 @@ def run_trial(
     watch: Callable[[int, float], None] = lambda step, evaluated: None,
     until: int | None = None,
     keep: int = 1,
-    ranks: Ranks = ALONE,
+    dist: DistContext = SINGLE,
     take_turns: Callable[[RunConfig], bool] = lambda config: False,
 ) -> TrialResult | None:
     """Runs a trial to its end, or continues it, and returns its result.
@@ -71,34 +71,38 @@ def run_trial(
     """
     if is_finished(folder, key, artifacts):
         return read_result(folder)
-    if not ranks.leads:
-        _assist(resolve(config, dependency), folder, artifacts, ranks, take_turns)
+    if not dist.is_main:
+        _assist(resolve(config, dependency), folder, artifacts, dist, take_turns)
         return None
     last = config.training.steps if until is None else min(until, config.training.steps)
     if last < config.training.steps and _done(folder) >= last:
         return None
     if (folder / RESULT).exists():
-        changed = ", ".join(reopen(folder, key)) or "an artifact"
+        changed = ", ".join(invalidate(folder, key)) or "an artifact"
         _log.warning("%s: %s changed since the trial finished; what is damaged is made anew", folder, changed)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     config = resolve(config, dependency)
     write_atomic(folder / "config.json", json.dumps({"hash": key, "config": to_dict(config)}, indent=1) + "\n")
     stopwatch = Stopwatch(folder / "timing.jsonl")
-    with recovery.watched(folder), Grader() as grader:
+    with recovery.log_incidents(folder), Grader() as grader:
         with stopwatch.watch("models"):
-            seats = seat_agents(config, residence(config, ranks, take_turns))
-        write_log(folder, {seat.agent.name: seat.loaded.folder for seat in seats})
-        room, measured = open_classroom(config, seats, artifacts, grader, stopwatch, ranks)
-        state = TrainingState(folder, room, {seat.agent.name: seat.loaded.fingerprint for seat in seats})
-        _train(config, state, watch, last, keep)
+            loaded_agents = build_agents(config, make_swapper(config, dist, take_turns))
+        write_log(folder, {loaded_agent.agent.name: loaded_agent.loaded.folder for loaded_agent in loaded_agents})
+        state, measured = build_trainer(config, loaded_agents, artifacts, grader, stopwatch, dist)
+        checkpointer = TrialCheckpointer(
+            folder, state, {loaded_agent.agent.name: loaded_agent.loaded.fingerprint for loaded_agent in loaded_agents}
+        )
+        _train(config, checkpointer, watch, last, keep)
         if last < config.training.steps:
             return None
-        with ranks.working() if ranks.attended else nullcontext():
-            _evaluate(config, folder, room, measured.ability, seats, artifacts, partial(watch, config.training.steps))
+        with dist.rank0_busy() if dist.others_wait else nullcontext():
+            _evaluate(
+                config, folder, state, measured.ability, loaded_agents, artifacts, partial(watch, config.training.steps)
+            )
         stopwatch.write(config.training.steps + 1)
-    result = _result(config, key, folder, room, measured)
-    seal(folder, key, json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+    result = _result(config, key, folder, state, measured)
+    finalize(folder, key, json.dumps(dataclasses.asdict(result), indent=1) + "\n")
     return result
 
 
@@ -120,18 +124,18 @@ def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
     return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, samples_per_agent=tuple(samples)))
 
 
-def residence(config: RunConfig, ranks: Ranks, take_turns: Callable[[RunConfig], bool]) -> Residence | None:
+def make_swapper(config: RunConfig, dist: DistContext, take_turns: Callable[[RunConfig], bool]) -> DeviceSwapper | None:
     """Where the agents take turns on the graphics card, if they have to.
 
     Processes that share out optimizer states meet over them whoever's turn it is, so there nobody takes turns.
     """
-    if ranks.shards or computing_device() != "cuda" or not take_turns(config):
+    if dist.shards or computing_device() != "cuda" or not take_turns(config):
         return None
-    return Residence(home="cpu", work="cuda")
+    return DeviceSwapper(offload_device="cpu", compute_device="cuda")
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class InitialEstimates:
     """What was known of questions and agents before training."""
 
     rankings: tuple[Rankings, ...]
@@ -144,60 +148,62 @@ def load_questions(config: RunConfig) -> tuple[tuple[Question, ...], tuple[Quest
     return SOURCES.get(config.questions.source).load(config.questions.train, config.questions.validation)
 
 
-def measure(
+def measure_agents(
     config: RunConfig,
-    seats: Sequence[Seat],
+    loaded_agents: Sequence[LoadedAgent],
     questions: tuple[tuple[Question, ...], tuple[Question, ...]],
     artifacts: Artifacts,
     grader: Grader,
-) -> Measured:
+) -> InitialEstimates:
     """Difficulty as every agent finds it and its ability, from the artifacts or computed now."""
     training, validation = questions
     ranked: list[Rankings] = []
-    able: list[float] = []
+    abilities: list[float] = []
     made: dict[str, str] = {}
     kind, rank = DIFFICULTY[config.difficulty.source]
-    for seat in seats:
-        agent, fingerprint = seat.agent, seat.loaded.fingerprint
+    for loaded_agent in loaded_agents:
+        agent, fingerprint = loaded_agent.agent, loaded_agent.loaded.fingerprint
         ranking, ranking_folder = rank(agent, fingerprint, training, config, artifacts, grader)
         gamma, ability_folder = ability(agent, fingerprint, validation, config, artifacts, grader)
         ranked.append(ranking)
-        able.append(gamma)
+        abilities.append(gamma)
         made |= {f"{kind}/{agent.name}": ranking_folder.name, f"ability/{agent.name}": ability_folder.name}
-    return Measured(tuple(ranked), tuple(able), made)
+    return InitialEstimates(tuple(ranked), tuple(abilities), made)
 
 
 def measure_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     """Rankings and ability of one model by itself, left as artifacts for the trials that need them."""
     alone = dataclasses.replace(config, models=(model,), update=dataclasses.replace(config.update, adapter="full"))
     with Grader() as grader:
-        measure(alone, seat_agents(alone), load_questions(alone), artifacts, grader)
+        measure_agents(alone, build_agents(alone), load_questions(alone), artifacts, grader)
 
 
-def open_classroom(
+def build_trainer(
     config: RunConfig,
-    seats: Sequence[Seat],
+    loaded_agents: Sequence[LoadedAgent],
     artifacts: Artifacts,
     grader: Grader,
     stopwatch: Stopwatch,
-    ranks: Ranks = ALONE,
-) -> tuple[loop.Classroom, Measured]:
-    """Questions, difficulty, abilities and optimizers around seated agents; `ranks`: the processes that share them."""
+    dist: DistContext = SINGLE,
+) -> tuple[loop.TrainerState, InitialEstimates]:
+    """Questions, difficulty, abilities and optimizers around seated agents; `dist`: the processes that share them."""
     training, validation = load_questions(config)
-    measured = ranks.first(partial(measure, config, seats, (training, validation), artifacts, grader))
-    room = loop.Classroom(
-        agents=[seat.agent for seat in seats],
-        updaters=make_updaters(seats, config, ranks),
+    measured = dist.rank0_first(
+        partial(measure_agents, config, loaded_agents, (training, validation), artifacts, grader)
+    )
+    state = loop.TrainerState(
+        agents=[loaded_agent.agent for loaded_agent in loaded_agents],
+        learners=make_learners(loaded_agents, config, dist),
         questions=training,
         validation=validation,
         difficulty=joint_difficulty(measured.rankings),
         ability=np.array(measured.ability),
         grader=grader,
         stopwatch=stopwatch,
-        ranks=ranks,
-        residence=seats[0].residence,
+        dist=dist,
+        swapper=loaded_agents[0].swapper,
     )
-    return room, measured
+    return state, measured
 
 
 def _done(folder: Path) -> int:
@@ -206,81 +212,87 @@ def _done(folder: Path) -> int:
     return 0 if latest is None else latest[0]
 
 
-def _train(config: RunConfig, state: TrainingState, watch: Callable[[int, float], None], last: int, keep: int) -> None:
-    room, every = state.room, config.training.checkpoint_every
-    done = room.ranks.led(state.restore())
-    room.stopwatch.write(done)
+def _train(
+    config: RunConfig, checkpointer: TrialCheckpointer, watch: Callable[[int, float], None], last: int, keep: int
+) -> None:
+    state, every = checkpointer.trainer, config.training.checkpoint_every
+    done = state.dist.from_rank0(checkpointer.restore())
+    state.stopwatch.write(done)
 
     def is_regular(step: int) -> bool:
         return step % every == 0 or step == config.training.steps
 
     def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
-        state.note(step, steps, dialogues)
-        asked = max(room.ranks.gather(signals.received()))
-        if is_regular(step) or step in (last, state.best.get("step")) or asked:
-            with room.stopwatch.watch("checkpoint"):
-                state.save(step, keep, is_regular)
-        room.stopwatch.write(step)
+        checkpointer.note(step, steps, dialogues)
+        asked = max(state.dist.gather(signals.received()))
+        if is_regular(step) or step in (last, checkpointer.best.get("step")) or asked:
+            with state.stopwatch.watch("checkpoint"):
+                checkpointer.save(step, keep, is_regular)
+        state.stopwatch.write(step)
         watch(step, 0.0)
         if asked:
-            raise signals.stopped(asked, f"step {step} of {state.folder.name}")
+            raise signals.stopped(asked, f"step {step} of {checkpointer.folder.name}")
 
-    loop.train(config, room, done + 1, finished, last)
+    loop.train(config, state, done + 1, finished, last)
 
 
 def _assist(
-    config: RunConfig, folder: Path, artifacts: Artifacts, ranks: Ranks, take_turns: Callable[[RunConfig], bool]
+    config: RunConfig, folder: Path, artifacts: Artifacts, dist: DistContext, take_turns: Callable[[RunConfig], bool]
 ) -> None:
     """Takes this process's part in a training that another one leads; writes nothing but artifacts."""
     with Grader() as grader:
-        seats = seat_agents(config, residence(config, ranks, take_turns))
-        room, _ = open_classroom(config, seats, artifacts, grader, Stopwatch(Path(os.devnull)), ranks)
-        done = ranks.led(0)
+        loaded_agents = build_agents(config, make_swapper(config, dist, take_turns))
+        state, _ = build_trainer(config, loaded_agents, artifacts, grader, Stopwatch(Path(os.devnull)), dist)
+        done = dist.from_rank0(0)
         if done:
-            load_agents(room, folder / CHECKPOINTS / step_folder(done))
+            load_agents(state, folder / CHECKPOINTS / step_folder(done))
 
         def finished(step: int, steps: list[StepRecord], dialogues: list[DialogueRecord]) -> None:
-            asked = max(ranks.gather(signals.received()))
+            asked = max(dist.gather(signals.received()))
             if asked:
                 raise signals.stopped(asked, f"step {step} of {folder.name}")
 
-        loop.train(config, room, done + 1, finished)
-    if ranks.attended:
-        ranks.wait()
+        loop.train(config, state, done + 1, finished)
+    if dist.others_wait:
+        dist.wait_rank0()
 
 
 def _evaluate(
     config: RunConfig,
     folder: Path,
-    room: loop.Classroom,
+    state: loop.TrainerState,
     ability: Sequence[float],
-    seats: Sequence[Seat],
+    loaded_agents: Sequence[LoadedAgent],
     artifacts: Artifacts,
     watch: Callable[[float], None],
 ) -> None:
     """Every agent alone, or all of them together where the configuration names a method for that."""
     if config.inference.method != "none":
-        with room.stopwatch.watch("evaluation"):
-            infer(room.agents, ability, config, folder, room.grader, watch)
+        with state.stopwatch.watch("evaluation"):
+            run_joint_inference(state.agents, ability, config, folder, state.grader, watch)
         return
-    for place, (agent, seat) in enumerate(zip(room.agents, seats, strict=True)):
-        with room.stopwatch.watch("evaluation"):
+    for index, (agent, loaded_agent) in enumerate(zip(state.agents, loaded_agents, strict=True)):
+        with state.stopwatch.watch("evaluation"):
             seed = derive_seed(config.seed, "evaluation", agent.name)
             settings, target = config.evaluation, folder / "eval" / agent.name
             if config.training.steps:
-                evaluate(agent, settings.benchmarks, settings, target, seed, room.grader)
+                evaluate(agent, settings.benchmarks, settings, target, seed, state.grader)
             else:
-                evaluate_untrained(agent, seat.loaded.fingerprint, settings, artifacts, target, seed, room.grader)
-        watch((place + 1) / len(room.agents))
+                evaluate_untrained(
+                    agent, loaded_agent.loaded.fingerprint, settings, artifacts, target, seed, state.grader
+                )
+        watch((index + 1) / len(state.agents))
 
 
-def _result(config: RunConfig, key: str, folder: Path, room: loop.Classroom, measured: Measured) -> TrialResult:
+def _result(
+    config: RunConfig, key: str, folder: Path, state: loop.TrainerState, measured: InitialEstimates
+) -> TrialResult:
     spent = dict.fromkeys(config.agents, 0)
     if config.training.steps:
         for record in read(folder / "train.jsonl", StepRecord):
             spent[record.agent] += record.sampled_tokens
     gamma = np.array(measured.ability)
-    shares = cooperates(gamma[:, None], room.difficulty[None, :]).mean(axis=1)
+    cooperation_rates = cooperates(gamma[:, None], state.difficulty[None, :]).mean(axis=1)
     ranked = {
         "valid_rankings": [ranking.valid for ranking in measured.rankings],
         "invalid_rankings": [ranking.invalid for ranking in measured.rankings],
@@ -294,11 +306,11 @@ def _result(config: RunConfig, key: str, folder: Path, room: loop.Classroom, mea
         seed=config.seed,
         steps=config.training.steps,
         sampled_tokens=spent,
-        cooperation_share=dict(zip(config.agents, map(float, shares), strict=True)),
+        cooperation_share=dict(zip(config.agents, map(float, cooperation_rates), strict=True)),
         ability=dict(zip(config.agents, measured.ability, strict=True)),
         difficulty={
-            "mean": float(room.difficulty.mean()),
-            "standard_deviation": float(room.difficulty.std()),
+            "mean": float(state.difficulty.mean()),
+            "standard_deviation": float(state.difficulty.std()),
         }
         | (ranked if config.difficulty.source == "self_ranking" else {}),
         artifacts=measured.artifacts,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ilr_bench.core.errors import StoreError
-from ilr_bench.method.loop import Classroom
+from ilr_bench.method.loop import TrainerState
 from ilr_bench.models.loading import load_weights, save_weights
 from ilr_bench.storage.checkpoints import intact_checkpoints, save_checkpoint, torn_checkpoints
 from ilr_bench.storage.records import DialogueRecord, StepRecord
@@ -28,13 +28,13 @@ CHECKPOINTS = "checkpoints"
 _log = logging.getLogger(__name__)
 
 
-class TrainingState:
+class TrialCheckpointer:
     """A classroom with the records of its steps, in a trial's folder."""
 
-    def __init__(self, folder: Path, room: Classroom, fingerprints: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, state: TrainerState, fingerprints: Mapping[str, str]) -> None:
         """`fingerprints`: agent -> fingerprint of the model that it started from."""
         self.folder = folder
-        self.room = room
+        self.trainer = state
         self.best: dict[str, Any] = {}
         """Step and mean validation accuracy of the best step so far, the first of equals; empty without any."""
         self._fingerprints = dict(fingerprints)
@@ -83,30 +83,30 @@ class TrainingState:
                     f"{self.folder}: the model of {name} is not the one that step {step} was trained from; bring back "
                     "the model's files as they were, or delete the trial's folder to run it again"
                 )
-        load_agents(self.room, source)
+        load_agents(self.trainer, source)
         self.best = state["best"]
         self._steps.return_to(state["records"]["steps"])
         self._dialogues.return_to(state["records"]["dialogues"])
 
     def _write(self, target: Path) -> None:
         state = {
-            "ability": self.room.ability.tolist(),
+            "ability": self.trainer.ability.tolist(),
             "best": self.best,
             "models": self._fingerprints,
             "records": {"steps": self._steps.noted(), "dialogues": self._dialogues.noted()},
         }
         (target / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        for agent, updater in zip(self.room.agents, self.room.updaters, strict=True):
-            place = target / agent.name
-            place.mkdir()
-            save_weights(agent.model, place)
-            torch.save(updater.state_dict(), place / "optimizer.pt")
+        for agent, learner in zip(self.trainer.agents, self.trainer.learners, strict=True):
+            folder = target / agent.name
+            folder.mkdir()
+            save_weights(agent.model, folder)
+            torch.save(learner.state_dict(), folder / "optimizer.pt")
 
 
-def load_agents(room: Classroom, source: Path) -> None:
+def load_agents(state: TrainerState, source: Path) -> None:
     """Abilities, weights and optimizers of a checkpoint."""
-    room.ability = np.array(json.loads((source / STATE).read_text(encoding="utf-8"))["ability"])
-    for agent, updater in zip(room.agents, room.updaters, strict=True):
+    state.ability = np.array(json.loads((source / STATE).read_text(encoding="utf-8"))["ability"])
+    for agent, learner in zip(state.agents, state.learners, strict=True):
         load_weights(agent.model, source / agent.name)
         saved = torch.load(source / agent.name / "optimizer.pt", map_location="cpu", weights_only=True)
-        updater.load_state_dict(saved)
+        learner.load_state_dict(saved)

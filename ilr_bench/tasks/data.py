@@ -82,12 +82,12 @@ def rows_hash(dataset: Dataset, rows: Iterable[RawRow]) -> str:
     MissingInputError for a row without the columns that `text` needs.
     """
     texts = []
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         try:
             texts.append(tuple(dataset.text(row)))
         except (KeyError, TypeError) as error:
             raise MissingInputError(
-                f"{dataset.file}: row {place} is none of {dataset.hub} ({error!r}); get the data set again"
+                f"{dataset.file}: row {index} is none of {dataset.hub} ({error!r}); get the data set again"
             ) from error
     return hash_of(texts)
 

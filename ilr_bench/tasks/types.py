@@ -37,10 +37,10 @@ def boxed(text: str) -> list[str]:
     found = []
     for piece in text.split(r"\boxed{")[1:]:
         depth = 1
-        for place, letter in enumerate(piece):
+        for index, letter in enumerate(piece):
             depth += (letter == "{") - (letter == "}")
             if depth == 0:
-                found.append(piece[:place].strip())
+                found.append(piece[:index].strip())
                 break
     return found
 
@@ -53,7 +53,7 @@ LETTERS = "ABCDEFGHIJ"
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkQuestion:
     """One question of a benchmark."""
 
     id: str
@@ -84,7 +84,7 @@ class Benchmark:
     """Whether training questions are of its kind."""
     subject: Literal["maths", "code", "general"] = field(kw_only=True)
     """What it asks about: tables average accuracies over maths, and print the others beside that average."""
-    load: Callable[[], tuple[Row, ...]]
+    load: Callable[[], tuple[BenchmarkQuestion, ...]]
     """All rows, in the same order on every machine; raises MissingInputError where the data cannot be had."""
     max_new_tokens: int | None = None
     """Longest answer in the model's own tokens; None takes the profile's limit."""
@@ -159,9 +159,9 @@ def expand(asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(get(name).name for name in dict.fromkeys(members))
 
 
-def rows_of(questions: Sequence[Question]) -> tuple[Row, ...]:
+def rows_of(questions: Sequence[Question]) -> tuple[BenchmarkQuestion, ...]:
     """Rows of an `answer` benchmark."""
-    return tuple(Row(question.id, question.text, question.answer) for question in questions)
+    return tuple(BenchmarkQuestion(question.id, question.text, question.answer) for question in questions)
 
 
 def with_options(question: str, options: Sequence[str]) -> str:

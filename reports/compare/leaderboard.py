@@ -11,7 +11,7 @@ from pathlib import Path
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from reports.frames import StudyFrames, load, total_times
-from reports.rows import Row, column_title
+from reports.rows import TableRow, column_title
 from reports.tables.averages import Averages, averages
 from reports.tables.writer import NOTHING, Column, Grid, Line, Value, csv_text, pipes, plain
 
@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Exam:
+class ComparisonKey:
     """What has to be equal for two averages to be compared: questions, wording, number of answers."""
 
     profile: str
@@ -64,7 +64,7 @@ class Exam:
 class Entry:
     """One variant of one model."""
 
-    exam: Exam
+    exam: ComparisonKey
     model: str
     agent: str
     """The model's name in the group: two copies of one model have two."""
@@ -103,10 +103,10 @@ def markdown(entries: Sequence[Entry]) -> str:
     """A table for each set of entries that can be compared."""
     parts = ["# Leaderboard"]
     exams = list(dict.fromkeys(entry.exam for entry in entries))
-    for exam in exams:
-        mine = [entry for entry in entries if entry.exam == exam]
-        grid = Grid(exam.title, COLUMNS, tuple(map(_line, mine)), heads=("Variant",))
-        parts += [f"**{exam.title}**", pipes(grid)]
+    for key in exams:
+        mine = [entry for entry in entries if entry.exam == key]
+        grid = Grid(key.title, COLUMNS, tuple(map(_line, mine)), heads=("Variant",))
+        parts += [f"**{key.title}**", pipes(grid)]
     notes = [
         "Avg: accuracy in % alone ± half of its 95 % interval. Minutes: on the clock for one run, mean over runs, with "
         "whatever else the machine did. Whether two rows differ is what the tables of a study test.",
@@ -176,7 +176,7 @@ def _entries(frames: StudyFrames, name: str) -> list[Entry]:
     entries = []
     for row, cell in found.cells.items():
         seconds, machines = _timing(frames, row)
-        commits = [frames.results[place].versions.get("commit", "unknown") for place in row.folders]
+        commits = [frames.results[index].versions.get("commit", "unknown") for index in row.folders]
         trials = frames.trials[frames.trials["folder"].isin(row.folders) & (frames.trials["agent"] == row.agent)]
         trials = trials[trials["variant"] == row.variant]
         entries.append(
@@ -201,13 +201,13 @@ def _entries(frames: StudyFrames, name: str) -> list[Entry]:
     return entries
 
 
-def _exam(frames: StudyFrames, found: Averages, row: Row) -> Exam:
+def _exam(frames: StudyFrames, found: Averages, row: TableRow) -> ComparisonKey:
     config = frames.configs[row.folders[0]]
     answers = found.accuracies.answers(row, found.headline)
     index = () if answers is None else answers.index
     names = sorted({(str(benchmark), str(question)) for benchmark, question, _, _ in index})
     evaluation = config.evaluation
-    return Exam(
+    return ComparisonKey(
         profile=frames.study.profile,
         column=found.headline,
         benchmarks=found.columns.benchmarks(found.headline),
@@ -221,9 +221,9 @@ def _exam(frames: StudyFrames, found: Averages, row: Row) -> Exam:
     )
 
 
-def _timing(frames: StudyFrames, row: Row) -> tuple[float | None, tuple[str, ...]]:
+def _timing(frames: StudyFrames, row: TableRow) -> tuple[float | None, tuple[str, ...]]:
     """Mean seconds of a run, and the machines that the runs were on."""
-    known = [found for place in row.folders if (found := total_times(frames.folder / place)) is not None]
+    known = [found for index in row.folders if (found := total_times(frames.folder / index)) is not None]
     seconds = [sum(line["seconds"] for line in lines) for lines in known]
     machines = [str(line["machine"]) for lines in known for line in lines if "machine" in line]
     return (sum(seconds) / len(seconds) if seconds else None), tuple(dict.fromkeys(machines))

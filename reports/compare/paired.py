@@ -211,8 +211,8 @@ def _with_examples(line: Line, left: list[Answer], right: list[Answer], measures
                 name=a.name,
                 question=a.question or b.question,
                 gold=a.gold or b.gold,
-                a=a.said,
-                b=b.said,
+                a=a.completion,
+                b=b.completion,
             )
             (won if change > 0 else lost).append(example)
     return replace(line, won_examples=tuple(won[:count]), lost_examples=tuple(lost[:count]))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.records import SampleRecord, Verdict, read, read_result
-from ilr_bench.storage.store import require_sealed
+from ilr_bench.storage.store import require_finalized
 
 Key = Literal["document", "id", "text"]
 KEYS: tuple[Key, ...] = ("document", "id", "text")
@@ -48,7 +48,7 @@ class Answer:
     """Measure -> a score per sample, or a single one for all of them."""
     question: str | None
     gold: str | None
-    said: str
+    completion: str
     """The (first) answer, as it was extracted where it was."""
     settings: str | None = None
     """How it was sampled, as JSON, where the log says so."""
@@ -136,7 +136,7 @@ def _ours(folder: Path) -> dict[str, Log]:
     logs: dict[str, Log] = {}
     trial = folder.absolute().parent.parent
     if folder.absolute().parent.name == "eval" and (trial / "result.json").exists():
-        require_sealed(trial, read_result(trial).hash)
+        require_finalized(trial, read_result(trial).hash)
     for path in sorted(folder.glob("*.jsonl")):
         if path.name == "timing.jsonl" or path.name.endswith(".part.jsonl"):
             continue
@@ -184,8 +184,8 @@ def _our_answer(records: list[SampleRecord]) -> Answer:
     scores = {ACCURACY: tuple(float(item.verdict is Verdict.CORRECT) for item in records)}
     if first.metrics is not None:
         scores = {name: tuple(float((item.metrics or {})[name]) for item in records) for name in first.metrics}
-    said = first.answer if first.answer is not None else first.completion
-    return Answer(first.question_id, keys, first.prompt_hash, len(records), scores, None, first.gold, said)
+    lines = first.answer if first.answer is not None else first.completion
+    return Answer(first.question_id, keys, first.prompt_hash, len(records), scores, None, first.gold, lines)
 
 
 def _samples_file(path: Path) -> Log:
@@ -198,8 +198,8 @@ def _samples_file(path: Path) -> Log:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    place, answer = _harness_answer(json.loads(line))
-                    found[place] = _merged(found[place], answer, place) if place in found else answer
+                    index, answer = _harness_answer(json.loads(line))
+                    found[index] = _merged(found[index], answer, index) if index in found else answer
                 except MALFORMED as error:
                     raise StoreError(
                         f"{path}, line {number}, is not what lm-eval writes with --log_samples "
@@ -209,12 +209,12 @@ def _samples_file(path: Path) -> Log:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     if not found:
         raise StoreError(f"{path} holds no samples")
-    return Log(task, "lm-eval", path, "lm-eval", _numbered(found[place] for place in sorted(found)))
+    return Log(task, "lm-eval", path, "lm-eval", _numbered(found[index] for index in sorted(found)))
 
 
 def _harness_answer(row: Mapping[str, Any]) -> tuple[int, Answer]:
     """One question's place in the task, and its answer as one of the task's filters has it."""
-    place, document = int(row["doc_id"]), row["doc"]
+    index, document = int(row["doc_id"]), row["doc"]
     fields = document if isinstance(document, dict) else {}
     keys: dict[Key, str] = {"document": str(row["doc_hash"])}
     names = [fields[field] for field in NAME_FIELDS if isinstance(fields.get(field), (str, int))]
@@ -228,10 +228,10 @@ def _harness_answer(row: Mapping[str, Any]) -> tuple[int, Answer]:
         for metric in row["metrics"]
         if isinstance(row[metric], (bool, int, float))
     }
-    said = row["filtered_resps"][0]
-    return place, Answer(
-        keys.get("id", f"document {place}"), keys, str(row["prompt_hash"]), len(row["resps"][0]), scores, question,
-        str(row["target"]), said if isinstance(said, str) else json.dumps(said, ensure_ascii=False), _settings(row),
+    lines = row["filtered_resps"][0]
+    return index, Answer(
+        keys.get("id", f"document {index}"), keys, str(row["prompt_hash"]), len(row["resps"][0]), scores, question,
+        str(row["target"]), lines if isinstance(lines, str) else json.dumps(lines, ensure_ascii=False), _settings(row),
     )  # fmt: skip
 
 
@@ -243,12 +243,12 @@ def _settings(row: Mapping[str, Any]) -> str | None:
     return json.dumps(options, sort_keys=True) if isinstance(options, dict) else None
 
 
-def _merged(known: Answer, other: Answer, place: int) -> Answer:
+def _merged(known: Answer, other: Answer, index: int) -> Answer:
     """What two filters made of one answer."""
     if known.keys != other.keys:
-        raise ValueError(f"document {place} is another one in an earlier line")
+        raise ValueError(f"document {index} is another one in an earlier line")
     if known.scores.keys() & other.scores.keys():
-        raise ValueError(f"document {place} is there twice with the same filter")
+        raise ValueError(f"document {index} is there twice with the same filter")
     return replace(known, scores={**known.scores, **other.scores})
 
 

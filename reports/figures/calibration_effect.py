@@ -10,10 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from reports.figures.line_panels import draw_lines
 from reports.figures.report import figure_report
 from reports.figures.step_blocks import in_blocks, ordered, own_steps
-from reports.figures.style import Look, line_legend, looks, points, prepare
+from reports.figures.style import VariantStyle, line_legend, points, prepare, variant_styles
 from reports.frames import StudyFrames
 
-MEASURES = {
+METRICS = {
     "clipped_share": ("clipped terms, %", 100.0),
     "changed_group_share": ("groups changed, %", 100.0),
     "mean_advantage_change": ("advantage change", 1.0),
@@ -23,8 +23,8 @@ MEASURES = {
 def effects(frames: StudyFrames) -> pd.DataFrame:
     """The three measures per models, agent and variant: over all steps (`step` empty) and in blocks of steps."""
     steps = own_steps(frames)
-    whole = in_blocks(steps, list(MEASURES), most=1).assign(step=float("nan"))
-    return pd.concat([whole, in_blocks(steps, list(MEASURES))], ignore_index=True)
+    whole = in_blocks(steps, list(METRICS), most=1).assign(step=float("nan"))
+    return pd.concat([whole, in_blocks(steps, list(METRICS))], ignore_index=True)
 
 
 def applies(frames: StudyFrames) -> str | None:
@@ -36,11 +36,11 @@ def applies(frames: StudyFrames) -> str | None:
 def draw(table: pd.DataFrame) -> Figure:
     """Left: every agent's mean over all steps; right: the mean over agents in blocks of steps."""
     variants = ordered(table["variant"].tolist())
-    found = looks(variants)
-    height = 1.5 + len(MEASURES) * max(1.7, 0.6 + 0.24 * len(variants))
+    found = variant_styles(variants)
+    height = 1.5 + len(METRICS) * max(1.7, 0.6 + 0.24 * len(variants))
     figure = Figure(figsize=(9.4, height), layout="constrained")
-    panels = figure.subplots(len(MEASURES), 2, squeeze=False, gridspec_kw={"width_ratios": [1, 1.25]})
-    for line, (measure, (label, scale)) in enumerate(MEASURES.items()):
+    panels = figure.subplots(len(METRICS), 2, squeeze=False, gridspec_kw={"width_ratios": [1, 1.25]})
+    for line, (measure, (label, scale)) in enumerate(METRICS.items()):
         mine = table[table["measure"] == measure]
         _dots(panels[line][0], mine[mine["step"].isna()], found, scale)
         panels[line][0].set_xlabel(label)
@@ -58,12 +58,12 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _dots(axes: Axes, table: pd.DataFrame, found: dict[str, Look], scale: float) -> None:
+def _dots(axes: Axes, table: pd.DataFrame, found: dict[str, VariantStyle], scale: float) -> None:
     prepare(axes, "x")
-    for place, (name, look) in enumerate(found.items()):
+    for index, (name, look) in enumerate(found.items()):
         rows = table[table["variant"] == name]
         for number, row in enumerate(points(rows)):
-            height = place + 0.36 * ((number + 0.5) / max(len(rows), 1) - 0.5)
+            height = index + 0.36 * ((number + 0.5) / max(len(rows), 1) - 0.5)
             axes.plot([scale * row.low, scale * row.high], [height, height], color=look.colour, linewidth=1.6)
             axes.plot(scale * row.mean, height, marker=look.marker, markersize=6, color=look.colour)
     axes.set_yticks(range(len(found)), list(found))

@@ -14,7 +14,7 @@ from reports.figures.panels import panel_per_model
 from reports.figures.report import figure_report
 from reports.figures.style import INK, LEVEL, PALETTE, SOFT, legend_below, points, prepare
 from reports.frames import StudyFrames
-from reports.rows import Row
+from reports.rows import TableRow
 from reports.tables.averages import Averages, averages
 from reports.tables.training_effects import effects
 
@@ -82,9 +82,9 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
         if row.rule == "base":
             axes.axhline(100 * row.mean, **LEVEL, zorder=1)
             continue
-        place = 100 * row.share
-        axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=1.8, zorder=2)
-        axes.plot(place, 100 * row.mean, marker=marker, markersize=13 if marker == "*" else 7, color=colour, zorder=3)
+        index = 100 * row.share
+        axes.plot([index, index], [100 * row.low, 100 * row.high], color=colour, linewidth=1.8, zorder=2)
+        axes.plot(index, 100 * row.mean, marker=marker, markersize=13 if marker == "*" else 7, color=colour, zorder=3)
     axes.set_xlim(-6, 106)
 
 
@@ -98,7 +98,7 @@ def _handle(rule: str) -> Line2D:
     )  # fmt: skip
 
 
-def _members(frames: StudyFrames, found: Averages) -> set[Row]:
+def _members(frames: StudyFrames, found: Averages) -> set[TableRow]:
     """Rows with a discussion that differ from the coins in the rule alone."""
     plain = InteractionSettings()
     able = [
@@ -121,7 +121,7 @@ def _apart_from_the_rule(config: RunConfig) -> RunConfig:
     return replace(config, profile="", variant="", pool=(), seed=0, interaction=InteractionSettings())
 
 
-def _has_section(row: Row, rows: set[Row]) -> bool:
+def _has_section(row: TableRow, rows: set[TableRow]) -> bool:
     return any((row.section, row.models) == (other.section, other.models) for other in rows)
 
 

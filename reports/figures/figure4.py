@@ -113,17 +113,17 @@ def draw(table: pd.DataFrame) -> Figure:
             _abilities(axes, mine.drop_duplicates("agent"))
     for axes in panels[len(names) :]:
         axes.set_visible(False)
-    for place in [len(names) - 1, *range(lines - 1, len(names), lines)]:
-        panels[place].set_xlabel("difficulty (0: ranked easiest, 1: hardest), bins of 0.01")
-        panels[place].tick_params(axis="x", labelbottom=True)
+    for index in [len(names) - 1, *range(lines - 1, len(names), lines)]:
+        panels[index].set_xlabel("difficulty (0: ranked easiest, 1: hardest), bins of 0.01")
+        panels[index].tick_params(axis="x", labelbottom=True)
     return figure
 
 
 def _abilities(axes: Axes, agents: pd.DataFrame) -> None:
     axes.set_ylim(0, axes.get_ylim()[1] * (1.15 + 0.2 * len(agents)))
-    for place, row in enumerate(points(agents)):
+    for index, row in enumerate(points(agents)):
         axes.axvline(
-            row.ability, color=INK, linestyle=DASHES[place % len(DASHES)], linewidth=1.4,
+            row.ability, color=INK, linestyle=DASHES[index % len(DASHES)], linewidth=1.4,
             label=f"ability of {row.agent}, {row.ability:.2f}: cooperates on {100 * row.cooperates:.0f} %, right of it",
         )  # fmt: skip
     axes.legend(loc="upper right", fontsize=8.5, handlelength=2.6, borderaxespad=0.1, framealpha=1, edgecolor="none")
@@ -146,12 +146,12 @@ def _group(frames: StudyFrames, result: TrialResult) -> Group | None:
 
 def _bins(values: NDArray[np.float64], **labels: object) -> list[dict[str, object]]:
     # A mean of ranks such as 0.29 may lie a rounding error below the edge that it is meant to lie on.
-    places = np.minimum((values * BINS + 1e-9).astype(int), BINS - 1)
-    counts = np.bincount(places, minlength=BINS)
+    indices = np.minimum((values * BINS + 1e-9).astype(int), BINS - 1)
+    counts = np.bincount(indices, minlength=BINS)
     size = max(len(values), 1)
     return [
-        {**labels, "bin": place / BINS, "questions": int(count), "share": count / size}
-        for place, count in enumerate(counts)
+        {**labels, "bin": index / BINS, "questions": int(count), "share": count / size}
+        for index, count in enumerate(counts)
     ]
 
 

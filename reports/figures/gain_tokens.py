@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from reports.figures.panels import panel_per_model
 from reports.figures.report import figure_report
 from reports.figures.step_blocks import ordered
-from reports.figures.style import SOFT, Look, legend_below, looks, mark, points, prepare
+from reports.figures.style import SOFT, VariantStyle, legend_below, mark, points, prepare, variant_styles
 from reports.frames import StudyFrames
 from reports.tables.averages import averages
 from reports.tables.training_effects import effects
@@ -43,7 +43,7 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model."""
-    found = looks(ordered(table["variant"].tolist()))
+    found = variant_styles(ordered(table["variant"].tolist()))
     apart = float(table["sampled_tokens"].max()) / 1000 / 40
     last: list[float] = []
 
@@ -58,16 +58,16 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, table: pd.DataFrame, found: dict[str, Look], apart: float) -> float:
+def _panel(axes: Axes, table: pd.DataFrame, found: dict[str, VariantStyle], apart: float) -> float:
     """Draws the marks, no two closer than `apart` thousand tokens, and returns the place of the last one."""
     prepare(axes)
     axes.axhline(0, color=SOFT, linewidth=1.2, zorder=1)
-    place = -apart
+    index = -apart
     for row in points(table.sort_values("sampled_tokens", kind="stable")):
-        look, place = found[row.variant], max(row.sampled_tokens / 1000, place + apart)
-        axes.plot([place, place], [100 * row.low, 100 * row.high], color=look.colour, linewidth=1.8, zorder=2)
-        axes.plot(place, 100 * row.gain, marker=look.marker, markersize=7, color=look.colour, zorder=3)
-    return float(place)
+        look, index = found[row.variant], max(row.sampled_tokens / 1000, index + apart)
+        axes.plot([index, index], [100 * row.low, 100 * row.high], color=look.colour, linewidth=1.8, zorder=2)
+        axes.plot(index, 100 * row.gain, marker=look.marker, markersize=7, color=look.colour, zorder=3)
+    return float(index)
 
 
 REPORT = figure_report(

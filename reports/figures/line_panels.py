@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.figures.panels import MOST_COLUMNS, panel_grid
 from reports.figures.step_blocks import ordered
-from reports.figures.style import Look, line_legend, looks, prepare
+from reports.figures.style import VariantStyle, line_legend, prepare, variant_styles
 
 
 def line_panels(table: pd.DataFrame, measures: Mapping[str, tuple[str, float]], legend: str) -> Figure:
@@ -21,14 +21,14 @@ def line_panels(table: pd.DataFrame, measures: Mapping[str, tuple[str, float]], 
     """
     names = list(dict.fromkeys(table["panel"]))
     there = [name for name in measures if name in set(table["measure"])]
-    found = looks(ordered(table["variant"].tolist()))
+    found = variant_styles(ordered(table["variant"].tolist()))
     figure, columns = panel_grid(len(names), 4.0, 2.5, each=len(there), share_y=True)
-    for place, (name, panels) in enumerate(zip(names, columns, strict=True)):
+    for index, (name, panels) in enumerate(zip(names, columns, strict=True)):
         mine = table[table["panel"] == name]
         for measure, axes in zip(there, panels, strict=True):
             label, scale = measures[measure]
             draw_lines(axes, mine[mine["measure"] == measure], found, scale)
-            if place % MOST_COLUMNS == 0:
+            if index % MOST_COLUMNS == 0:
                 axes.set_ylabel(label)
         panels[0].set_title(f"Model {name}")
         panels[-1].set_xlabel("step")
@@ -36,7 +36,7 @@ def line_panels(table: pd.DataFrame, measures: Mapping[str, tuple[str, float]], 
     return figure
 
 
-def draw_lines(axes: Axes, table: pd.DataFrame, found: Mapping[str, Look], scale: float) -> None:
+def draw_lines(axes: Axes, table: pd.DataFrame, found: Mapping[str, VariantStyle], scale: float) -> None:
     """One line per variant (and group of models) with a band from the lowest to the highest seed."""
     prepare(axes)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

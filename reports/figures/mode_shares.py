@@ -11,23 +11,23 @@ from reports.figures.report import figure_report
 from reports.figures.step_blocks import in_blocks, own_steps
 from reports.frames import StudyFrames
 
-MEASURES = {"cooperation_share": ("questions on which it cooperates, %", 100.0)}
+METRICS = {"cooperation_share": ("questions on which it cooperates, %", 100.0)}
 
 
 def shares(frames: StudyFrames) -> pd.DataFrame:
     """Share of questions on which an agent cooperates, in blocks of steps; for variants with a discussion."""
-    return with_panels(in_blocks(own_steps(frames), list(MEASURES)), frames)
+    return with_panels(in_blocks(own_steps(frames), list(METRICS)), frames)
 
 
 def applies(frames: StudyFrames) -> str | None:
     """Whether anything was discussed while training."""
-    talked = "cooperation_share" in frames.steps and frames.steps["cooperation_share"].notna().any()
-    return None if talked else "no finished trial holds a discussion while training"
+    discussed = "cooperation_share" in frames.steps and frames.steps["cooperation_share"].notna().any()
+    return None if discussed else "no finished trial holds a discussion while training"
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model."""
-    figure = line_panels(table, MEASURES, "mean over seeds in blocks of steps; bands: lowest and highest seed")
+    figure = line_panels(table, METRICS, "mean over seeds in blocks of steps; bands: lowest and highest seed")
     for axes in figure.axes:
         axes.set_ylim(-4, 104)
     return figure

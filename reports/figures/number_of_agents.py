@@ -32,14 +32,14 @@ def sizes(frames: StudyFrames) -> pd.DataFrame:
     from the first of them).
     """
     found = averages(frames)
-    talking = _talking(frames)
+    discussing = _discussing(frames)
     rows = []
     for row, cell in found.cells.items():
         config = frames.configs[row.folders[0]]
         kind = None
         if row.stem in ("base", *ALONE):
             kind = "base" if row.stem == "base" else "alone"
-        elif talking is not None and _apart_from_models(config) == talking:
+        elif discussing is not None and _apart_from_models(config) == discussing:
             kind = "twins" if config.models.count(model_of(frames, row)) > 1 else "group"
         if kind is not None:
             it = cell.interval
@@ -57,11 +57,11 @@ def applies(frames: StudyFrames) -> str | None:
     """Whether groups of different sizes, or twins, were run."""
     if frames.samples.empty:
         return "no model was asked a benchmark alone"
-    talking = _talking(frames)
+    discussing = _discussing(frames)
     groups = {
         tuple(sorted(config.models))
         for config in frames.configs.values()
-        if talking is not None and _apart_from_models(config) == talking
+        if discussing is not None and _apart_from_models(config) == discussing
     }
     sizes = {len(group) for group in groups}
     twins = any(len(set(group)) < len(group) for group in groups)
@@ -91,10 +91,10 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
             axes.axhline(100 * row.mean, **LEVEL, zorder=1)
             continue
         same = crowd[row.agents]
-        place = row.agents + 0.12 * (same.index(row.Index) - (len(same) - 1) / 2)
-        axes.plot([place, place], [100 * row.low, 100 * row.high], color=colour, linewidth=1.8, zorder=2)
+        index = row.agents + 0.12 * (same.index(row.Index) - (len(same) - 1) / 2)
+        axes.plot([index, index], [100 * row.low, 100 * row.high], color=colour, linewidth=1.8, zorder=2)
         axes.plot(
-            place, 100 * row.mean, marker=marker, markersize=8, zorder=3, markeredgecolor=colour, markeredgewidth=1.6,
+            index, 100 * row.mean, marker=marker, markersize=8, zorder=3, markeredgecolor=colour, markeredgewidth=1.6,
             markerfacecolor="white" if row.variant == "grpo_matched" else colour,
         )  # fmt: skip
 
@@ -107,7 +107,7 @@ def _handle(kind: str) -> Line2D:
     return Line2D([], [], color=colour, linestyle="none", marker=marker, markersize=8, label=label + hollow)
 
 
-def _talking(frames: StudyFrames) -> RunConfig | None:
+def _discussing(frames: StudyFrames) -> RunConfig | None:
     """The configuration, apart from its models, that groups are compared under."""
     able = [
         config

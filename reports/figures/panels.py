@@ -23,11 +23,11 @@ def with_panels(table: pd.DataFrame, frames: StudyFrames) -> pd.DataFrame:
     known = {(row.models, row.agent): row.section for row in find_rows(frames)}
     pairs = zip(table["models"], table["agent"], strict=True)
     panels = [known.get(pair, f"{pair[1]} ({pair[0]})") for pair in pairs]
-    order = {name: place for place, name in enumerate([*known.values(), *panels][::-1])}
+    order = {name: index for index, name in enumerate([*known.values(), *panels][::-1])}
     named = table.copy()
     named.insert(0, "panel", panels)
-    place = named["panel"].map(order)
-    return named.assign(_place=-place).sort_values("_place", kind="stable", ignore_index=True).drop(columns="_place")
+    index = named["panel"].map(order)
+    return named.assign(_place=-index).sort_values("_place", kind="stable", ignore_index=True).drop(columns="_place")
 
 
 def panel_per_model(
@@ -46,11 +46,11 @@ def panel_per_model(
     """
     names = list(dict.fromkeys(table[by]))
     figure, panels = panel_grid(len(names), *size, share_y=share_y)
-    for place, (name, [axes]) in enumerate(zip(names, panels, strict=True)):
+    for index, (name, [axes]) in enumerate(zip(names, panels, strict=True)):
         draw(axes, table[table[by] == name])
         axes.set_title(f"Model {name}")
         axes.set_xlabel(across)
-        if up is not None and place % MOST_COLUMNS == 0:
+        if up is not None and index % MOST_COLUMNS == 0:
             axes.set_ylabel(up)
     return figure
 
@@ -72,12 +72,12 @@ def panel_grid(
             if axes is not grid[line % each][0]:
                 axes.sharey(grid[line % each][0])
     found = []
-    for place in range(blocks * columns):
-        block, column = divmod(place, columns)
+    for index in range(blocks * columns):
+        block, column = divmod(index, columns)
         panels = [grid[block * each + line][column] for line in range(each)]
-        if place < count:
+        if index < count:
             found.append(panels)
             panels[-1].tick_params(axis="x", labelbottom=True)
-        for axes in panels if place >= count else ():
+        for axes in panels if index >= count else ():
             axes.set_visible(False)
     return figure, found

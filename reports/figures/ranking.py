@@ -9,14 +9,14 @@ from matplotlib.lines import Line2D
 
 from reports.figures.panels import panel_per_model
 from reports.figures.report import figure_report
-from reports.figures.style import INK, LEVEL, PALETTE, SOFT, Look, legend_below, mark, points, prepare
+from reports.figures.style import INK, LEVEL, PALETTE, SOFT, VariantStyle, legend_below, mark, points, prepare
 from reports.frames import StudyFrames
 from reports.tables.averages import averages
 
 KINDS = {
-    "untrained": Look(SOFT, (), "D"),
-    "trained alone": Look(PALETTE[1], (), "s"),
-    "discussing": Look(PALETTE[0], (), "o"),
+    "untrained": VariantStyle(SOFT, (), "D"),
+    "trained alone": VariantStyle(PALETTE[1], (), "s"),
+    "discussing": VariantStyle(PALETTE[0], (), "o"),
 }
 
 
@@ -26,19 +26,19 @@ def ranked(frames: StudyFrames) -> pd.DataFrame:
     rows = []
     for row, cell in found.cells.items():
         config = frames.configs[row.folders[0]]
-        talks = len(config.discussion.stages) > 1
+        discusses = len(config.discussion.stages) > 1
         it = cell.interval
         rows.append(
             {
                 "section": row.section, "variant": row.label,
-                "kind": "untrained" if not config.training.steps else "discussing" if talks else "trained alone",
+                "kind": "untrained" if not config.training.steps else "discussing" if discusses else "trained alone",
                 "column": found.headline, "mean": it.mean, "low": it.low, "high": it.high, "seeds": it.seeds,
                 "questions": it.questions,
             }
         )  # fmt: skip
     table = pd.DataFrame(rows)
-    place = {name: number for number, name in enumerate(dict.fromkeys(table["section"]))}
-    table["place"] = table["section"].map(place)
+    index = {name: number for number, name in enumerate(dict.fromkeys(table["section"]))}
+    table["place"] = table["section"].map(index)
     ordered = table.sort_values(["place", "mean"], ascending=[True, False], kind="stable", ignore_index=True)
     return ordered.drop(columns="place")
 
@@ -64,12 +64,12 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _panel(axes: Axes, table: pd.DataFrame) -> None:
     prepare(axes, "x")
-    for place, row in enumerate(points(table)):
+    for index, row in enumerate(points(table)):
         look = KINDS[row.kind]
         if row.variant == "base":
             axes.axvline(100 * row.mean, **LEVEL, zorder=1)
-        axes.plot([100 * row.low, 100 * row.high], [place, place], color=look.colour, linewidth=2.2, zorder=2)
-        axes.plot(100 * row.mean, place, marker=look.marker, markersize=7, color=look.colour, zorder=3)
+        axes.plot([100 * row.low, 100 * row.high], [index, index], color=look.colour, linewidth=2.2, zorder=2)
+        axes.plot(100 * row.mean, index, marker=look.marker, markersize=7, color=look.colour, zorder=3)
     axes.set_yticks(range(len(table)), table["variant"].tolist(), color=INK)
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ilr_bench.storage.files import write_atomic
-from reports.figures.style import house_style, save
+from reports.figures.style import figure_style, save
 from reports.frames import StudyFrames
 from reports.registry import Report, Settings, always
 
@@ -43,7 +43,7 @@ def figure_report(
     def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
         table = numbers(frames)
         write_atomic(out / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-        with house_style():
+        with figure_style():
             return save(draw(table), out / f"{name}.png")
 
     return FigureReport(name, title, write, applies, caption=caption, numbers=numbers, draw=draw)

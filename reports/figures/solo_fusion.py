@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 from reports.figures.panels import panel_per_model, with_panels
 from reports.figures.report import figure_report
 from reports.figures.step_blocks import in_blocks, ordered, own_steps
-from reports.figures.style import INK, LEVEL, legend_below, looks, mark, prepare
+from reports.figures.style import INK, LEVEL, legend_below, mark, prepare, variant_styles
 from reports.frames import StudyFrames
 
-MEASURES = ("sharing_accuracy", "fusion_accuracy")
+METRICS = ("sharing_accuracy", "fusion_accuracy")
 PARTS = 3
 """The training is cut into three; the first and the last part are drawn."""
 
@@ -22,7 +22,7 @@ def accuracies(frames: StudyFrames) -> pd.DataFrame:
     """Accuracy alone (sharing) and after the discussion (fusion) per models, agent, variant and third of the steps."""
     steps = own_steps(frames)
     steps = steps[steps["fusion_accuracy"].notna()] if "fusion_accuracy" in steps else steps
-    return with_panels(in_blocks(steps, MEASURES, most=PARTS), frames)
+    return with_panels(in_blocks(steps, METRICS, most=PARTS), frames)
 
 
 def applies(frames: StudyFrames) -> str | None:
@@ -33,7 +33,7 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model; each variant goes from a hollow mark (first third) to a full one (last third)."""
-    found = looks(ordered(table["variant"].tolist()))
+    found = variant_styles(ordered(table["variant"].tolist()))
     low, high = 100 * table["mean"].min() - 3, 100 * table["mean"].max() + 3
 
     def panel(axes: Axes, mine: pd.DataFrame) -> None:

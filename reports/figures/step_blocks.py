@@ -22,8 +22,8 @@ def own_steps(frames: StudyFrames) -> pd.DataFrame:
 
 def ordered(variants: Sequence[str]) -> list[str]:
     """Names without repetition, the paper's variants first, in its order."""
-    place = {name: number for number, name in enumerate(PAPER_ORDER)}
-    return sorted(dict.fromkeys(variants), key=lambda name: place.get(name, len(place)))
+    index = {name: number for number, name in enumerate(PAPER_ORDER)}
+    return sorted(dict.fromkeys(variants), key=lambda name: index.get(name, len(index)))
 
 
 def in_blocks(steps: pd.DataFrame, measures: Sequence[str], most: int = MOST_BLOCKS) -> pd.DataFrame:
@@ -53,8 +53,8 @@ def in_blocks(steps: pd.DataFrame, measures: Sequence[str], most: int = MOST_BLO
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by models, agent and variant, the paper's variants first; the order within is kept by step."""
-    place = {name: number for number, name in enumerate(ordered(table["variant"].tolist()))}
-    order = table["variant"].map(place)
+    index = {name: number for number, name in enumerate(ordered(table["variant"].tolist()))}
+    order = table["variant"].map(index)
     keys = ["models", "agent", "_place", "measure", "step"]
     return table.assign(_place=order).sort_values(keys, kind="stable").drop(columns="_place").reset_index(drop=True)
 

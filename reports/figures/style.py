@@ -61,7 +61,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Look:
+class VariantStyle:
     """How one variant is drawn in every figure; colour, dashes and marker each tell neighbours apart."""
 
     colour: str
@@ -73,18 +73,18 @@ class Look:
         return {"color": self.colour, "dashes": self.dashes or (None, None), "linewidth": 1.8}
 
 
-def looks(variants: Sequence[str]) -> dict[str, Look]:
+def variant_styles(variants: Sequence[str]) -> dict[str, VariantStyle]:
     """A look for each variant; the commonest ones look alike in all figures, the others take the next free places."""
     others = itertools.count(len(_RESERVED))
     return {name: _look(_RESERVED.index(name) if name in _RESERVED else next(others)) for name in variants}
 
 
-def _look(place: int) -> Look:
-    return Look(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+def _look(index: int) -> VariantStyle:
+    return VariantStyle(PALETTE[index % len(PALETTE)], DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
 
 
 @contextmanager
-def house_style() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     """Fonts and lines of all figures, whatever the user's own settings are; these are restored."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -104,7 +104,7 @@ def points(table: pd.DataFrame) -> Iterator[Any]:
     return iter(table.itertuples())
 
 
-def line_legend(figure: Figure, found: dict[str, Look], title: str) -> None:
+def line_legend(figure: Figure, found: dict[str, VariantStyle], title: str) -> None:
     """The variants' lines, below the panels."""
     handles = [Line2D([], [], **look.line(), label=name) for name, look in found.items()]
     figure.legend(
@@ -118,7 +118,7 @@ def legend_below(figure: Figure, handles: list[Line2D], most: int) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=most, frameon=False, fontsize=9)
 
 
-def mark(look: Look, label: str, size: float | None = 7) -> Line2D:
+def mark(look: VariantStyle, label: str, size: float | None = 7) -> Line2D:
     """A legend's entry for a variant that is drawn as single marks."""
     return Line2D([], [], linestyle="none", marker=look.marker, markersize=size, color=look.colour, label=label)
 

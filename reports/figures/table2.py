@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.figures.style import INK, LEVEL, PALETTE, SOFT, house_style, legend_below, prepare, save
-from reports.rows import Row
+from reports.figures.style import INK, LEVEL, PALETTE, SOFT, figure_style, legend_below, prepare, save
+from reports.rows import TableRow
 
 if TYPE_CHECKING:
     from reports.tables.comparison import Numbers
@@ -25,7 +25,7 @@ def draw(table: Numbers, path: Path) -> Path:
     """Draws the figure; same table, same bytes."""
     sections = list(dict.fromkeys(row.section for row in table.rows))
     most = max(sum(row.section == section for row in table.rows) for section in sections)
-    with house_style():
+    with figure_style():
         figure = Figure(figsize=(1.6 + 4.2 * len(sections), 1.8 + 0.45 * most), layout="constrained")
         labels = [tuple(row.label for row in table.rows if row.section == section) for section in sections]
         panels = figure.subplots(1, len(sections), sharex=True, sharey=len(set(labels)) == 1, squeeze=False)[0]
@@ -37,12 +37,12 @@ def draw(table: Numbers, path: Path) -> Path:
         return save(figure, path)
 
 
-def _panel(axes: Axes, table: Numbers, rows: list[Row]) -> None:
+def _panel(axes: Axes, table: Numbers, rows: list[TableRow]) -> None:
     prepare(axes, "x")
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         cell = table.cells.get((row, table.headline))
         if cell is None:
-            axes.text(0.5, place, "not finished", transform=axes.get_yaxis_transform(), ha="center", color=SOFT)
+            axes.text(0.5, index, "not finished", transform=axes.get_yaxis_transform(), ha="center", color=SOFT)
             continue
         it = cell.interval
         if row.variant == "base":
@@ -51,14 +51,14 @@ def _panel(axes: Axes, table: Numbers, rows: list[Row]) -> None:
         marked = comparison is not None and comparison.adjusted is not None and comparison.adjusted < 0.05
         shape = "D" if row.variant == "base" else "s" if ALONE in row.variant else "o"
         colour = SOFT if row.variant == "base" else ORANGE if ALONE in row.variant else BLUE
-        axes.plot([100 * it.low, 100 * it.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+        axes.plot([100 * it.low, 100 * it.high], [index, index], color=colour, linewidth=2.2, solid_capstyle="round")
         axes.plot(
-            100 * it.mean, place, marker=shape, markersize=8, zorder=3, markeredgecolor=colour, markeredgewidth=1.8,
+            100 * it.mean, index, marker=shape, markersize=8, zorder=3, markeredgecolor=colour, markeredgewidth=1.8,
             markerfacecolor=colour if marked or row.variant == "base" else "white",
         )  # fmt: skip
         if row.variant != "base" and len(cell.per_run) > 1:
             runs = [100 * value for value in cell.per_run]
-            axes.plot(runs, [place + 0.27] * len(runs), linestyle="none", marker="|", markersize=6, color=SOFT)
+            axes.plot(runs, [index + 0.27] * len(runs), linestyle="none", marker="|", markersize=6, color=SOFT)
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

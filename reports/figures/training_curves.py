@@ -11,7 +11,7 @@ from reports.figures.report import figure_report
 from reports.figures.step_blocks import in_order, own_steps
 from reports.frames import StudyFrames
 
-MEASURES = {
+METRICS = {
     "validation_accuracy": ("held-out accuracy alone, %", 100.0),
     "mean_reward": ("mean reward while training", 1.0),
 }
@@ -24,7 +24,7 @@ def curves(frames: StudyFrames) -> pd.DataFrame:
     """
     steps = own_steps(frames)
     keys = ["models", "agent", "variant", "step"]
-    long = steps.melt(id_vars=[*keys, "seed"], value_vars=list(MEASURES), var_name="measure").dropna(subset=["value"])
+    long = steps.melt(id_vars=[*keys, "seed"], value_vars=list(METRICS), var_name="measure").dropna(subset=["value"])
     validated = long.loc[long["measure"] == "validation_accuracy", ["models", "agent", "variant", "seed"]]
     start = frames.trials.merge(validated.drop_duplicates(), on=["models", "agent", "variant", "seed"])
     start = start.assign(step=0, measure="validation_accuracy", value=start["ability"])[list(long.columns)]
@@ -42,7 +42,7 @@ def applies(frames: StudyFrames) -> str | None:
 
 def draw(table: pd.DataFrame) -> Figure:
     """A column of panels per model."""
-    return line_panels(table, MEASURES, "mean over seeds; bands: lowest and highest seed")
+    return line_panels(table, METRICS, "mean over seeds; bands: lowest and highest seed")
 
 
 REPORT = figure_report(

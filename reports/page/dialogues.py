@@ -53,18 +53,18 @@ def select(frames: StudyFrames, budget: int) -> Selection:
             if size <= budget:
                 budget -= size
                 chosen.append(item)
-    place = {(item["variant"], item["models"]): number for number, item in enumerate(chosen[::-1])}
-    order = sorted(chosen, key=lambda item: (-place[item["variant"], item["models"]], item["step"]))
+    index = {(item["variant"], item["models"]): number for number, item in enumerate(chosen[::-1])}
+    order = sorted(chosen, key=lambda item: (-index[item["variant"], item["models"]], item["step"]))
     return Selection(tuple(order), recorded)
 
 
 def _interesting_first(by_step: dict[int, list[DialogueRecord]]) -> Iterator[DialogueRecord]:
     """One of each step in turn, up to PER_STEP of each."""
-    ranked = [sorted(records, key=lambda record: not _teaches(record))[:PER_STEP] for records in by_step.values()]
+    ranked = [sorted(records, key=lambda record: not _has_gradient(record))[:PER_STEP] for records in by_step.values()]
     return (record for together in zip_longest(*ranked) for record in together if record is not None)
 
 
-def _teaches(record: DialogueRecord) -> bool:
+def _has_gradient(record: DialogueRecord) -> bool:
     return any(turn.advantage for turn in record.turns)
 
 

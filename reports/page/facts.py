@@ -81,8 +81,8 @@ def runs(frames: StudyFrames) -> list[tuple[str, ...]]:
         valid = result.difficulty.get("valid_rankings")
         rankings = "–"
         if valid:
-            place = result.agents.index(row["agent"])
-            rankings = f"{valid[place]} of {valid[place] + result.difficulty['invalid_rankings'][place]}"
+            index = result.agents.index(row["agent"])
+            rankings = f"{valid[index]} of {valid[index] + result.difficulty['invalid_rankings'][index]}"
         rows.append(
             (
                 row["variant"], row["models"], str(row["seed"]), row["agent"], _percent(row["ability"]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from reports.figures.report import FigureReport
-from reports.figures.style import GRID, INK, SOFT, house_style, inline_svg
+from reports.figures.style import GRID, INK, SOFT, figure_style, inline_svg
 from reports.frames import StudyFrames
 
 COLOURS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", "#ffffff": "var(--paper)"}
@@ -29,7 +29,7 @@ class PageFigure:
 
 def page_figure(report: FigureReport, frames: StudyFrames) -> PageFigure:
     """Draws a figure for the page; the study must be one that the report applies to."""
-    with house_style():
+    with figure_style():
         figure = report.draw(report.numbers(frames))
         width = round(96 * figure.get_figwidth())
         svg = themed(inline_svg(figure), report.name, report.title)

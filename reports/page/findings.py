@@ -39,12 +39,12 @@ def findings(tables: Sequence[Table]) -> list[str]:
 
 def _compared(table: Table, variant: str, reference: str) -> list[tuple[str, Line, Value]]:
     """Who is compared with the reference: a name, the line, the difference."""
-    places = [place for place, column in enumerate(table.main.columns) if column.name == f"vs {reference}"]
+    indices = [index for index, column in enumerate(table.main.columns) if column.name == f"vs {reference}"]
     return [
         (line.section if line.label == variant else f"{line.section}, {line.label}", line, value)
         for line in table.main.lines
-        for place in places
-        if line.facts.get("variant") == variant and (value := line.values[place]) is not None
+        for index in indices
+        if line.facts.get("variant") == variant and (value := line.values[index]) is not None
     ]
 
 

@@ -13,7 +13,7 @@ from reports.rows import AVERAGE, column_title, find_columns
 
 def title(frames: StudyFrames) -> str:
     """The study's question; the laboratory's own where any model was trained."""
-    if _trained(frames) or not _talk_untrained(frames):
+    if _trained(frames) or not _discuss_untrained(frames):
         return "Does talking to other models while training make a language model reason better alone?"
     return "Does talking to other models while answering make untrained language models answer better?"
 
@@ -70,15 +70,15 @@ def is_micro(frames: StudyFrames) -> bool:
 
 
 def _question(frames: StudyFrames) -> str:
-    talks = [config for config in _trained(frames) if config.discussion.stages == IDEA3_STAGES]
-    if any(config.discussion.hears == "peers" and len(config.models) > 1 for config in talks):
+    discusses = [config for config in _trained(frames) if config.discussion.stages == IDEA3_STAGES]
+    if any(config.discussion.hears == "peers" and len(config.models) > 1 for config in discusses):
         return (
             "This study asks whether language models that talk to each other while they are trained answer better "
             "afterwards, each on its own."
         )
     if _trained(frames):
         return "This study trains language models, each by itself, and tests them afterwards."
-    if _talk_untrained(frames):
+    if _discuss_untrained(frames):
         return "This study asks whether models that talk to each other while they answer are right more often."
     return "This study tests language models as they are; nothing is trained."
 
@@ -87,5 +87,5 @@ def _trained(frames: StudyFrames) -> list[RunConfig]:
     return [config for config in frames.configs.values() if config.training.steps]
 
 
-def _talk_untrained(frames: StudyFrames) -> bool:
+def _discuss_untrained(frames: StudyFrames) -> bool:
     return any(config.inference.method in ("debate", "idea3") for config in frames.configs.values())

@@ -256,11 +256,11 @@ def arrange(
     # Two columns may use the same name for different questions.
     keys, question = np.unique(column * (name.max() + 1) + name, return_inverse=True)
     shape = (len(keys), int(run.max()) + 1)
-    place = question * shape[1] + run
-    counts = np.bincount(place, minlength=shape[0] * shape[1])
+    index = question * shape[1] + run
+    counts = np.bincount(index, minlength=shape[0] * shape[1])
     if not counts.all():
         raise ValueError("every question needs an answer in every run; keep the common ones")
-    sums = np.bincount(place, weights=data, minlength=shape[0] * shape[1])
+    sums = np.bincount(index, weights=data, minlength=shape[0] * shape[1])
     members = (keys // (name.max() + 1)).astype(np.intp)
     sizes = np.bincount(members)
     return Answers((sums / counts).reshape(shape), members, 1 / (len(sizes) * sizes[members]), len(data))

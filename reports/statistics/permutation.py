@@ -101,10 +101,10 @@ def _critical(
     """Adds what the present value would find to one row, and looks again; two rounds settle it."""
     errors = np.concatenate([table.errors for table in tables])
     middle = int(np.argsort(errors, kind="stable")[len(errors) // 2])
-    number, place = [(number, place) for number, item in enumerate(sections) for place in range(len(item.pairs))][
+    number, index = [(number, index) for number, item in enumerate(sections) for index in range(len(item.pairs))][
         middle
     ]
-    section, row = sections[number], sections[number].pairs[place][0]
+    section, row = sections[number], sections[number].pairs[index][0]
     critical = _upper(null)
     for _ in range(2):
         effect = (critical + POWER_QUANTILE) * errors[middle]
@@ -127,8 +127,8 @@ class _Dealer:
         self._counts = np.array([len(item[1]) for item in trained])
         if not len(self._counts) or self._counts.max() < 2:
             raise ValueError("no row has two different training runs; compare question by question instead")
-        place = {name: number for number, (names, _, _) in enumerate([*trained, *fixed]) for name in names}
-        self._pairs = np.array([(place[a], place[b]) for a, b in section.pairs], dtype=np.intp).reshape(-1, 2)
+        index = {name: number for number, (names, _, _) in enumerate([*trained, *fixed]) for name in names}
+        self._pairs = np.array([(index[a], index[b]) for a, b in section.pairs], dtype=np.intp).reshape(-1, 2)
         runs = np.concatenate([item[1] for item in trained])
         middle = runs.mean(axis=0)
         self._runs = runs - middle

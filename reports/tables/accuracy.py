@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.frames import StudyFrames
-from reports.rows import Columns, Row
+from reports.rows import Columns, TableRow
 from reports.statistics import estimates
 from reports.statistics.estimates import Interval, PairedDifference, SeedVariance
 
@@ -32,8 +32,8 @@ class Cell:
 class Comparison:
     """A row against another one, in one column."""
 
-    row: Row
-    against: Row
+    row: TableRow
+    against: TableRow
     column: str
     result: PairedDifference
     runs: SeedVariance | None
@@ -52,7 +52,7 @@ class Accuracies:
     def __init__(self, frames: StudyFrames, columns: Columns, answers: pd.DataFrame | None = None) -> None:
         """Groups the answers (default: `frames.samples`) once."""
         self._columns = columns
-        self._known: dict[tuple[Row, str], pd.DataFrame | None] = {}
+        self._known: dict[tuple[TableRow, str], pd.DataFrame | None] = {}
         self._answers = {
             key: group.set_index(["benchmark", "question", "seed", "sample"]).sort_index()
             for key, group in (frames.samples if answers is None else answers).groupby(
@@ -60,13 +60,13 @@ class Accuracies:
             )
         }
 
-    def answers(self, row: Row, column: str) -> pd.DataFrame | None:
+    def answers(self, row: TableRow, column: str) -> pd.DataFrame | None:
         """Answers of the runs that have every benchmark of the column, or None."""
         if (row, column) not in self._known:
             self._known[row, column] = self._look_up(row, column)
         return self._known[row, column]
 
-    def _look_up(self, row: Row, column: str) -> pd.DataFrame | None:
+    def _look_up(self, row: TableRow, column: str) -> pd.DataFrame | None:
         found = self._answers[row.models, row.agent, row.variant]
         wanted = self._columns.benchmarks(column)
         found = found[found.index.get_level_values("benchmark").isin(wanted)]
@@ -75,7 +75,7 @@ class Accuracies:
         found = found[found.index.get_level_values("seed").isin(complete)]
         return _balanced(found) if len(found) else None
 
-    def by_run(self, row: Row, column: str) -> pd.DataFrame | None:
+    def by_run(self, row: TableRow, column: str) -> pd.DataFrame | None:
         """Mean over each run's answers to each question: a line per seed, a column per benchmark and question."""
         found = self.answers(row, column)
         if found is None:
@@ -84,7 +84,7 @@ class Accuracies:
             found.groupby(level=["seed", "benchmark", "question"])["correct"].mean().unstack(["benchmark", "question"])
         )
 
-    def cell(self, row: Row, column: str, runs: SeedVariance | None) -> Cell | None:
+    def cell(self, row: TableRow, column: str, runs: SeedVariance | None) -> Cell | None:
         """The accuracy with its interval (`runs` as in `statistics.interval`); None where the answers are missing."""
         found = self.answers(row, column)
         if found is None:
@@ -95,7 +95,7 @@ class Accuracies:
         interval = estimates.interval(found["correct"], **_names(found), runs=runs)
         return Cell(interval, tuple(seeds), tuple(float(value) for value in per_run), files, runs)
 
-    def run_variance(self, rows: Sequence[Row], column: str) -> SeedVariance | None:
+    def run_variance(self, rows: Sequence[TableRow], column: str) -> SeedVariance | None:
         """Variance between training runs pooled over rows; rows whose answers repeat others count once."""
         seen: set[bytes] = set()
         variances = []
@@ -110,7 +110,7 @@ class Accuracies:
                 variances.append(item)
         return estimates.pooled(variances)
 
-    def common(self, row: Row, against: Row, column: str) -> pd.DataFrame | None:
+    def common(self, row: TableRow, against: TableRow, column: str) -> pd.DataFrame | None:
         """Answers (`correct`, and `other` of `against`) to common questions in common runs; None without any."""
         left, right = self.answers(row, column), self.answers(against, column)
         if left is None or right is None:
@@ -119,7 +119,7 @@ class Accuracies:
         return both if len(both) else None
 
     def compare(
-        self, row: Row, against: Row, column: str, runs: SeedVariance | None, with_own_runs: bool = False
+        self, row: TableRow, against: TableRow, column: str, runs: SeedVariance | None, with_own_runs: bool = False
     ) -> Comparison | None:
         """`row` minus `against` on common questions and runs; None where there are none.
 
@@ -150,8 +150,8 @@ def _balanced(answers: pd.DataFrame) -> pd.DataFrame:
     benchmark, question, seed = (np.asarray(codes[level], dtype=np.int64) for level in range(3))
     if not len(seed):
         return answers
-    place = benchmark * (question.max() + 1) + question
-    once = np.unique(place * (seed.max() + 1) + seed) // (seed.max() + 1)
+    index = benchmark * (question.max() + 1) + question
+    once = np.unique(index * (seed.max() + 1) + seed) // (seed.max() + 1)
     found, counts = np.unique(once, return_counts=True)
     whole = counts == len(np.unique(seed))
-    return answers if whole.all() else answers[np.isin(place, found[whole])]
+    return answers if whole.all() else answers[np.isin(index, found[whole])]

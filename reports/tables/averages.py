@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.frames import StudyFrames
-from reports.rows import Columns, Row, find_columns, find_rows
+from reports.rows import Columns, TableRow, find_columns, find_rows
 from reports.tables.accuracy import Accuracies, Cell, Comparison
 
 
@@ -16,9 +16,9 @@ class Averages:
 
     columns: Columns
     accuracies: Accuracies
-    cells: Mapping[Row, Cell]
+    cells: Mapping[TableRow, Cell]
     """Rows with answers, without those that repeat another row's trials."""
-    gains: Mapping[Row, Comparison]
+    gains: Mapping[TableRow, Comparison]
     """Against the untrained model of the same section, not corrected for their number."""
 
     @property
@@ -32,8 +32,8 @@ def averages(frames: StudyFrames) -> Averages:
     columns = find_columns(frames)
     headline = columns.headline
     accuracies = Accuracies(frames, columns)
-    cells: dict[Row, Cell] = {}
-    gains: dict[Row, Comparison] = {}
+    cells: dict[TableRow, Cell] = {}
+    gains: dict[TableRow, Comparison] = {}
     rows = find_rows(frames)
     for section in dict.fromkeys(row.section for row in rows):
         mine = [row for row in rows if row.section == section and row.same_as is None]
@@ -47,14 +47,14 @@ def averages(frames: StudyFrames) -> Averages:
     return Averages(columns, accuracies, cells, gains)
 
 
-def _base_of(row: Row, section: Sequence[Row]) -> Row | None:
+def _base_of(row: TableRow, section: Sequence[TableRow]) -> TableRow | None:
     """The untrained model; where a sweep varied settings, the one with the row's own if there is one."""
     found = [other for other in section if other.stem == "base"]
     same = [other for other in found if other.variant.partition(" ")[2] == row.variant.partition(" ")[2]]
     return next(iter(same or found), None)
 
 
-def model_of(frames: StudyFrames, row: Row) -> str:
+def model_of(frames: StudyFrames, row: TableRow) -> str:
     """The model behind a row's agent: `A` for both agents of the twins `A.1` and `A.2`."""
     trials = frames.trials
     mine = trials[(trials["folder"] == row.folders[0]) & (trials["agent"] == row.agent)]

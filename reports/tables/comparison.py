@@ -8,7 +8,7 @@ from statistics import median
 
 from reports.frames import StudyFrames
 from reports.registry import Correction
-from reports.rows import Columns, Row, find_columns, find_rows, stem
+from reports.rows import Columns, TableRow, find_columns, find_rows, stem
 from reports.statistics import estimates
 from reports.tables.accuracy import Accuracies, Cell, Comparison
 from reports.tables.families import Family, correct
@@ -56,8 +56,8 @@ class Numbers:
     accuracies: Accuracies
     """The answers that the numbers are made from."""
     columns: Columns
-    rows: tuple[Row, ...]
-    cells: Mapping[tuple[Row, str], Cell]
+    rows: tuple[TableRow, ...]
+    cells: Mapping[tuple[TableRow, str], Cell]
     """Missing where the answers are."""
     family: Family
     """All comparisons in the headline column."""
@@ -81,7 +81,7 @@ class Numbers:
         found = {item.against.stem for item in self.family.comparisons}
         return tuple(name for name in self.spec.references if name in found)
 
-    def comparison(self, row: Row, reference: str) -> Comparison | None:
+    def comparison(self, row: TableRow, reference: str) -> Comparison | None:
         """The row against the reference of its section."""
         found = [item for item in self.family.comparisons if item.row == row and item.against.stem == reference]
         return found[0] if found else None
@@ -143,17 +143,19 @@ def missing(frames: StudyFrames, spec: Spec, needed: Sequence[str] | None) -> st
     return None if len(rows) > 1 else f"one variant only ({', '.join(rows)}): nothing to compare"
 
 
-def _best_first(rows: Sequence[Row], cells: Mapping[tuple[Row, str], Cell], column: str) -> tuple[Row, ...]:
-    def mean(row: Row) -> float:
+def _best_first(
+    rows: Sequence[TableRow], cells: Mapping[tuple[TableRow, str], Cell], column: str
+) -> tuple[TableRow, ...]:
+    def mean(row: TableRow) -> float:
         cell = cells.get((row, column))
         return cell.interval.mean if cell else -1.0
 
-    places = {section: place for place, section in enumerate(dict.fromkeys(row.section for row in rows))}
-    return tuple(sorted(rows, key=lambda row: (places[row.section], -mean(row))))
+    indices = {section: index for index, section in enumerate(dict.fromkeys(row.section for row in rows))}
+    return tuple(sorted(rows, key=lambda row: (indices[row.section], -mean(row))))
 
 
-def _pairs(rows: Sequence[Row], references: Sequence[str]) -> list[tuple[Row, Row]]:
-    pairs: list[tuple[Row, Row]] = []
+def _pairs(rows: Sequence[TableRow], references: Sequence[str]) -> list[tuple[TableRow, TableRow]]:
+    pairs: list[tuple[TableRow, TableRow]] = []
     for row in rows:
         for reference in references:
             against = _reference(row, reference, rows)
@@ -164,7 +166,7 @@ def _pairs(rows: Sequence[Row], references: Sequence[str]) -> list[tuple[Row, Ro
     return pairs
 
 
-def _reference(row: Row, reference: str, rows: Sequence[Row]) -> Row | None:
+def _reference(row: TableRow, reference: str, rows: Sequence[TableRow]) -> TableRow | None:
     """The reference of the same model: with the same settings, in the same group and place, where there is one."""
     found = [other for other in rows if other.section == row.section and other.stem == reference]
     settings = row.variant.removeprefix(row.stem)
@@ -185,7 +187,7 @@ def _detectable(
     column: str,
     reference: str,
     comparisons: Sequence[Comparison],
-    cells: Mapping[tuple[Row, str], Cell],
+    cells: Mapping[tuple[TableRow, str], Cell],
     family: Family | None,
 ) -> Detectable:
     questions = max((cell.interval.questions for (_, name), cell in cells.items() if name == column), default=0)

@@ -56,9 +56,9 @@ def table(frames: StudyFrames) -> Table:
     ]
     totals = tuple(
         None
-        if any(one[place] is None for one in numbers.values())
-        else sum(one[place] or 0.0 for one in numbers.values())
-        for place in range(4)
+        if any(one[index] is None for one in numbers.values())
+        else sum(one[index] or 0.0 for one in numbers.values())
+        for index in range(4)
     )
     lines.append(Line("all", f"{len(numbers)} trials", _values(totals, not bounds.isdisjoint(numbers))))
     return Table(

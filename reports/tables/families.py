@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.registry import Correction
-from reports.rows import Row
+from reports.rows import TableRow
 from reports.statistics import estimates
 from reports.statistics.estimates import Section
 from reports.statistics.permutation import DRAWS, FEWEST_DEALS
@@ -105,7 +105,7 @@ def _sections(comparisons: Sequence[Comparison], accuracies: Accuracies) -> dict
     return found or None
 
 
-def _by_run(row: Row, table: pd.DataFrame) -> estimates.Floats:
+def _by_run(row: TableRow, table: pd.DataFrame) -> estimates.Floats:
     """Answers as the permutation test takes them: an untrained model is known by more than one run, all alike."""
     runs = table.to_numpy(dtype=np.float64)
     return np.repeat(runs, 2, axis=0) if row.stem == "base" and len(runs) == 1 else runs

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reports.rows import AVERAGE, Row, column_title
+from reports.rows import AVERAGE, TableRow, column_title
 from reports.tables.accuracy import Cell
 from reports.tables.comparison import LEVEL, Numbers
 from reports.tables.families import describe
 from reports.tables.training_effects import Effects, Equality
 
 
-def notes(numbers: Numbers, effects: Mapping[Row, Effects], equal: Sequence[Equality]) -> tuple[str, ...]:
+def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequence[Equality]) -> tuple[str, ...]:
     """One sentence or two per line, plain text; `effects` is empty for a table about untrained agents."""
     lines = [_cells(numbers), _runs(numbers)]
     if numbers.spec.ranked:
@@ -121,7 +121,7 @@ def _uneven(numbers: Numbers) -> list[str]:
     return [f"Differences of rows with unequal seeds are those of the common ones{test}: {'; '.join(parts)}."]
 
 
-def _idle(numbers: Numbers, effects: Mapping[Row, Effects], equal: Sequence[Equality]) -> list[str]:
+def _idle(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequence[Equality]) -> list[str]:
     calibrated = [row for row in numbers.rows if row in effects and effects[row].changed is not None]
     idle = [f"{row.section} {row.label}" for row in calibrated if effects[row].changed == 0]
     if calibrated and not idle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reports.rows import AVERAGE, PAPER_MATHS, Columns, Row
+from reports.rows import AVERAGE, PAPER_MATHS, Columns, TableRow
 
 SOURCE = "arXiv 2509.26306: one run, one answer per question, no interval"
 LLAMA, QWEN, LARGE_QWEN = "Llama-3.1-8B", "Qwen2.5-7B", "Qwen2.5-14B"
@@ -55,7 +55,7 @@ PUBLISHED = (
 """All numbers that could be found (docs/method.md). The groups of the inference comparison are not stated."""
 
 
-def published(row: Row, columns: Columns) -> dict[str, float]:
+def published(row: TableRow, columns: Columns) -> dict[str, float]:
     """The paper's numbers of the same model, variant and group in our columns; empty where it has no such row.
 
     A model is known by its name (`Qwen2.5-7B` in `Qwen/Qwen2.5-7B-Instruct`). Avg counts where it is the mean of the

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from reports.rows import Row, column_title
+from reports.rows import TableRow, column_title
 from reports.tables import paper_numbers
 from reports.tables.accuracy import Cell, Comparison
 from reports.tables.comparison import LEVEL, Numbers
-from reports.tables.footnotes import notes
+from reports.tables.footnotes import footnotes
 from reports.tables.training_effects import Effects, effects, equal_by_theorem, of_row
 from reports.tables.writer import MARK, Column, Grid, Line, Table, Value
 
@@ -51,7 +51,7 @@ def printed(numbers: Numbers, with_effects: bool = False) -> Table:
         title=numbers.spec.title,
         about=_about(numbers),
         main=Grid(numbers.spec.title, columns(numbers), tuple(lines)),
-        notes=(*notes(numbers, seen, equal), _paper_note(lines)),
+        notes=(*footnotes(numbers, seen, equal), _paper_note(lines)),
         details=details,
         facts=_table_facts(numbers, equal_rows=[(item.row.section, item.row.label, item.twin.label) for item in equal]),
     )
@@ -112,7 +112,7 @@ def share(part: float | None) -> Value | None:
     return None if part is None else Value(f"{100 * part:.1f} %", "share", part)
 
 
-def effects_grid(seen: Mapping[Row, Effects]) -> Grid:
+def effects_grid(seen: Mapping[TableRow, Effects]) -> Grid:
     """What training saw, of the rows that were trained."""
     lines = [Line(row.section, row.label, effect_values(item)) for row, item in seen.items() if item.flat is not None]
     return Grid(EFFECTS_TITLE, EFFECT_COLUMNS, tuple(lines))
@@ -125,7 +125,7 @@ def effect_values(item: Effects) -> tuple[Value | None, ...]:
     return share(item.clipped), share(item.changed), change, share(item.flat), share(item.cooperation), share(rule)
 
 
-def _values(numbers: Numbers, row: Row, seen: Mapping[Row, Effects]) -> tuple[Value | None, ...]:
+def _values(numbers: Numbers, row: TableRow, seen: Mapping[TableRow, Effects]) -> tuple[Value | None, ...]:
     values: list[Value | None] = []
     if numbers.spec.ranked:
         section = [other for other in numbers.rows if other.section == row.section]
@@ -144,7 +144,7 @@ def _values(numbers: Numbers, row: Row, seen: Mapping[Row, Effects]) -> tuple[Va
     return tuple(values)
 
 
-def _facts(row: Row, seen: Effects | None) -> dict[str, object]:
+def _facts(row: TableRow, seen: Effects | None) -> dict[str, object]:
     facts: dict[str, object] = {
         "group": row.models,
         "also_groups": row.also,
@@ -157,7 +157,7 @@ def _facts(row: Row, seen: Effects | None) -> dict[str, object]:
     return facts | ({} if seen is None else {"training": dataclasses.asdict(seen)})
 
 
-def _published_line(numbers: Numbers, row: Row) -> list[Line]:
+def _published_line(numbers: Numbers, row: TableRow) -> list[Line]:
     found = paper_numbers.published(row, numbers.columns)
     if not found or row.agent != row.section:
         return []

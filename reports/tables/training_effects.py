@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ilr_bench.core.config import SOLO_STAGES, CalibrationSettings, DifficultySettings, InteractionSettings, RunConfig
+from ilr_bench.core.config import (
+    STANDALONE_STAGES,
+    CalibrationSettings,
+    DifficultySettings,
+    InteractionSettings,
+    RunConfig,
+)
 from reports.frames import StudyFrames
-from reports.rows import Row
+from reports.rows import TableRow
 
 
 @dataclass(frozen=True)
@@ -36,15 +42,15 @@ class Effects:
 class Equality:
     """A row that calibration could not have moved from its twin without calibration."""
 
-    row: Row
-    twin: Row
+    row: TableRow
+    twin: TableRow
     answers: int
     """Answers on which the two were compared."""
     different: int
     """Of these, answers whose texts differ."""
 
 
-def effects(frames: StudyFrames, row: Row) -> Effects:
+def effects(frames: StudyFrames, row: TableRow) -> Effects:
     """What the records of the row's runs add up to."""
     trials = of_row(frames.trials, row)
     steps = of_row(frames.steps, row)
@@ -60,7 +66,7 @@ def effects(frames: StudyFrames, row: Row) -> Effects:
     )
 
 
-def equal_by_theorem(frames: StudyFrames, rows: tuple[Row, ...]) -> tuple[Equality, ...]:
+def equal_by_theorem(frames: StudyFrames, rows: tuple[TableRow, ...]) -> tuple[Equality, ...]:
     """Rows that equal another one because equation (5) changed no group's advantages.
 
     Without an active clip the group-standardised advantages are those of the rewards before calibration, so
@@ -77,9 +83,9 @@ def equal_by_theorem(frames: StudyFrames, rows: tuple[Row, ...]) -> tuple[Equali
             if (other.models, other.agent, other.section) == (row.models, row.agent, row.section)
             and set(row.seeds) & set(other.seeds)
             and all(
-                frames.configs[place].calibration.kind == "none"
-                and _without_calibration(frames.configs[place]) == _without_calibration(frames.configs[own])
-                for place, own in _common(other, row)
+                frames.configs[index].calibration.kind == "none"
+                and _without_calibration(frames.configs[index]) == _without_calibration(frames.configs[own])
+                for index, own in _common(other, row)
             )
         ]
         if twins:
@@ -87,17 +93,17 @@ def equal_by_theorem(frames: StudyFrames, rows: tuple[Row, ...]) -> tuple[Equali
     return tuple(found)
 
 
-def _common(left: Row, right: Row) -> list[tuple[str, str]]:
+def _common(left: TableRow, right: TableRow) -> list[tuple[str, str]]:
     folders = dict(zip(right.seeds, right.folders, strict=True))
-    return [(place, folders[seed]) for seed, place in zip(left.seeds, left.folders, strict=True) if seed in folders]
+    return [(index, folders[seed]) for seed, index in zip(left.seeds, left.folders, strict=True) if seed in folders]
 
 
-def _calibration_was_idle(frames: StudyFrames, row: Row) -> bool:
-    configs = [frames.configs[place] for place in row.folders]
+def _calibration_was_idle(frames: StudyFrames, row: TableRow) -> bool:
+    configs = [frames.configs[index] for index in row.folders]
     if any(config.calibration.kind == "none" for config in configs):
         return False
     steps = frames.steps[(frames.steps["models"] == row.models) & (frames.steps["variant"] == row.variant)]
-    if all(config.discussion.stages == SOLO_STAGES for config in configs):
+    if all(config.discussion.stages == STANDALONE_STAGES for config in configs):
         steps = steps[steps["agent"] == row.agent]
     changed = steps["changed_group_share"].dropna()
     return len(changed) > 0 and bool((changed == 0).all())
@@ -107,19 +113,19 @@ def _without_calibration(config: RunConfig) -> RunConfig:
     plain = dataclasses.replace(
         config, variant="", profile="", pool=(), seed=0, calibration=CalibrationSettings(kind="none")
     )
-    if plain.discussion.stages == SOLO_STAGES:
+    if plain.discussion.stages == STANDALONE_STAGES:
         plain = dataclasses.replace(plain, interaction=InteractionSettings(), difficulty=DifficultySettings())
     return plain
 
 
-def _differing(frames: StudyFrames, row: Row, twin: Row) -> tuple[int, int]:
+def _differing(frames: StudyFrames, row: TableRow, twin: TableRow) -> tuple[int, int]:
     names = ["benchmark", "question", "seed", "sample"]
     left, right = (of_row(frames.samples, item).set_index(names)["completion"] for item in (row, twin))
     both = pd.concat([left, right], axis=1, join="inner", keys=["left", "right"])
     return len(both), int((both["left"] != both["right"]).sum())
 
 
-def of_row(frame: pd.DataFrame, row: Row) -> pd.DataFrame:
+def of_row(frame: pd.DataFrame, row: TableRow) -> pd.DataFrame:
     """What a frame holds of the row's variant, models and agent."""
     return frame[(frame["models"] == row.models) & (frame["agent"] == row.agent) & (frame["variant"] == row.variant)]
 

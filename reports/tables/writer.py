@@ -211,16 +211,16 @@ def pipes(grid: Grid) -> str:
 
 def aligned(head: Sequence[str], body: Sequence[Sequence[str]], labels: int) -> str:
     """A Markdown table of cells that are ready for it: the first `labels` columns to the left, numbers to the right."""
-    widths = [max(len(row[place]) for row in (head, *body)) for place in range(len(head))]
+    widths = [max(len(row[index]) for row in (head, *body)) for index in range(len(head))]
 
     def padded(row: Sequence[str]) -> str:
         texts = [
-            text.ljust(width) if place < labels else text.rjust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+            text.ljust(width) if index < labels else text.rjust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         return f"| {' | '.join(texts)} |"
 
-    rule = ["-" * width if place < labels else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    rule = ["-" * width if index < labels else "-" * (width - 1) + ":" for index, width in enumerate(widths)]
     return "\n".join([padded(head), padded(rule), *map(padded, body)])
 
 

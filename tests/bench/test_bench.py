@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import __main__ as command
 from bench import growth, joint, limits, results, sharing, tables
 from bench.clock import MemoryWatch, fastest
-from bench.joint import joint_step, measure, stock_trainers
+from bench.joint import joint_step, stock_trainers, time_joint_step
 from bench.parts import Cell, Part, cells, parts
 from bench.results import changes, compare, comparison, unmatched
 from bench.shapes import SIZES, make_model, make_tokenizer
@@ -50,22 +50,26 @@ def row(group, what, ours, other=None):
 
 def test_a_stock_trainer_reads_and_samples_as_many_tokens_as_the_agent_it_stands_for(taken):
     ours = taken[0]
-    for place, trainer in enumerate(stock_trainers(ours)):
+    for index, trainer in enumerate(stock_trainers(ours)):
         turns = [
             turn
             for stage in ("sharing", "fusion")
-            for group in ours.talk.turns[stage][place]
+            for group in ours.rollouts.turns[stage][index]
             for turn in group
         ]  # fmt: skip
         assert trainer.step() == sum(len(turn.prompt.ids) + len(turn.completion.token_ids) for turn in turns)
-        analyses = [group[0].prompt.ids for group in ours.talk.turns["analysis"][place]]
+        analyses = [group[0].prompt.ids for group in ours.rollouts.turns["analysis"][index]]
         read = trainer.analysis["attention_mask"].sum(dim=1).tolist()
         assert read == [len(ids) for ids in analyses]
 
 
 def test_every_turn_of_a_joint_step_is_as_long_as_it_may_be_and_every_one_is_trained(taken):
     turns = [
-        turn for by_agent in taken[0].talk.turns.values() for groups in by_agent for group in groups for turn in group
+        turn
+        for by_agent in taken[0].rollouts.turns.values()
+        for groups in by_agent
+        for group in groups
+        for turn in group
     ]
     assert {len(turn.completion.token_ids) for turn in turns} == {CELL.new_tokens}
     assert len(turns) == 2 * CELL.questions * (CELL.samples + 1 + CELL.samples)
@@ -73,12 +77,15 @@ def test_every_turn_of_a_joint_step_is_as_long_as_it_may_be_and_every_one_is_tra
 
 def test_an_agent_alone_hears_as_much_as_among_its_peers(taken):
     together, alone = (
-        [np.mean([len(group[0].prompt.ids) for group in one.talk.turns[stage][0]]) for stage in ("analysis", "fusion")]
+        [
+            np.mean([len(group[0].prompt.ids) for group in one.rollouts.turns[stage][0]])
+            for stage in ("analysis", "fusion")
+        ]
         for one in taken
     )
     # Padding and end tokens, which random weights sample too, have no text.
     assert together == pytest.approx(alone, rel=0.05)
-    assert len(taken[1].room.updaters) == 1
+    assert len(taken[1].state.learners) == 1
 
 
 def test_weights_move_on_both_sides(taken):
@@ -86,13 +93,13 @@ def test_weights_move_on_both_sides(taken):
     (trainer, _) = stock_trainers(ours)
     fresh = make_model("tiny", 0)
     trainer.step()
-    for model in (ours.room.agents[0].model, trainer.trainer.model):
+    for model in (ours.state.agents[0].model, trainer.trainer.model):
         moved = [not one.equal(other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True)]
         assert all(moved)
 
 
 def test_a_cell_gives_its_stages_what_is_left_over_and_both_comparisons():
-    rows = measure(CELL, LIMITS)
+    rows = time_joint_step(CELL, LIMITS)
     stages = {found["what"].split(": ")[1]: found for found in rows if found["group"] == "stages"}
     assert {"sharing", "analysis", "fusion", "grading", "update", "whole step"} <= set(stages)
     assert sum(found["share"] for found in stages.values() if "share" in found) == pytest.approx(1)
@@ -104,13 +111,13 @@ def test_a_cell_gives_its_stages_what_is_left_over_and_both_comparisons():
 
 
 def test_one_agent_answers_to_itself_and_has_no_peers_to_be_compared_with():
-    rows = measure(Cell(("tiny",), 4, 4, 2, 1), LIMITS, rival=False)
+    rows = time_joint_step(Cell(("tiny",), 4, 4, 2, 1), LIMITS, with_trl=False)
     assert {found["group"] for found in rows} == {"stages"}
     assert any(found["what"].endswith(": fusion") for found in rows)
 
 
 def test_models_of_two_sizes_sit_at_one_table_and_the_device_part_measures_such_a_step():
-    rows = measure(Cell(("tiny", "micro"), 2, 4, 2, 1), LIMITS)
+    rows = time_joint_step(Cell(("tiny", "micro"), 2, 4, 2, 1), LIMITS)
     (found,) = [one for one in rows if one["group"] == "peers"]
     assert found["what"].startswith("tiny and micro, 2 agents, 2 questions x 2")
     assert [part.name for part in parts(False, "cuda")][-1] == "joint step"
@@ -120,7 +127,7 @@ def test_models_of_two_sizes_sit_at_one_table_and_the_device_part_measures_such_
 
 def test_a_cell_that_does_not_fit_says_what_it_needs(monkeypatch):
     monkeypatch.setattr(joint, "available_memory", lambda: 2 * 2**30)
-    (row,) = measure(Cell(("26M", "26M"), questions=2, repeats=1))
+    (row,) = time_joint_step(Cell(("26M", "26M"), questions=2, repeats=1))
     assert row["note"] == "not run: needs about 9 GiB of 2 free"
     assert Cell(("135M",) * 4).memory > 12 * 9 * SIZES["135M"].parameters
 
@@ -272,7 +279,7 @@ def test_parts_of_other_code_are_not_taken_over(tmp_path, monkeypatch):
     path = tmp_path / "unfinished.json"
     results.Unfinished(path, "quick").keep("a", [row("limits", "a", 1.0)])
     assert list(results.Unfinished(path, "quick").parts) == ["a"]
-    monkeypatch.setattr(results, "determinants", lambda: {"code": "another"})
+    monkeypatch.setattr(results, "numeric_versions", lambda: {"code": "another"})
     other = results.Unfinished(path, "quick")
     assert (other.parts, other.outdated) == ({}, True)
 
@@ -338,7 +345,7 @@ def pretended(monkeypatch):
 
 
 def test_sharing_is_told_in_tokens_of_both_ways(pretended):
-    lines = sharing.measure(2, ("ilr", "grpo")).splitlines()
+    lines = sharing.compare_with_cold_runs(2, ("ilr", "grpo")).splitlines()
     assert {
         "| trials run | 2 | 2 | 1.00 |",
         "| tokens, training | 24 | 24 | 1.00 |",
@@ -361,7 +368,7 @@ def test_records_that_differ_are_no_sharing(pretended, monkeypatch, name):
 
     monkeypatch.setattr(sharing, "sweep", differing)
     with pytest.raises(AssertionError, match="differs from"):
-        sharing.measure(2, ("ilr", "grpo"))
+        sharing.compare_with_cold_runs(2, ("ilr", "grpo"))
 
 
 # Tables.

@@ -27,14 +27,14 @@ def test_three_steps_a_checkpoint_and_a_table_without_real_questions(
     threads = torch.get_num_threads()
     try:
         smoke.main(tmp_path / "out")
-        first, said = (tmp_path / "out" / "smoke.md").read_bytes(), capsys.readouterr()
+        first, output = (tmp_path / "out" / "smoke.md").read_bytes(), capsys.readouterr()
         smoke.main(tmp_path / "out")
     finally:
         torch.set_num_threads(threads)
-    assert "the generated sums alone are used" in said.err
-    assert said.out.strip() == first.decode().strip()
+    assert "the generated sums alone are used" in output.err
+    assert output.out.strip() == first.decode().strip()
     assert (tmp_path / "out" / "smoke.md").read_bytes() == first
-    assert "the same answers on sums" in said.out
+    assert "the same answers on sums" in output.out
     (entry,) = read_study(tmp_path / "out").trials
     assert entry.agents == ("tiny.1", "tiny.2")
     steps = list(read(tmp_path / "out" / entry.folder / "train.jsonl", StepRecord))

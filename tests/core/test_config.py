@@ -44,11 +44,11 @@ def test_an_unknown_profile_says_what_was_meant() -> None:
     ],
 )
 def test_a_setting_is_changed_by_its_dotted_key_from_text_or_value(key: str, text: object, value: object) -> None:
-    place: object = change(MICRO, {key: text})
+    index: object = change(MICRO, {key: text})
     for name in key.split("."):
-        place = getattr(place, name)
-    assert place == value
-    assert type(place) is type(value)
+        index = getattr(index, name)
+    assert index == value
+    assert type(index) is type(value)
 
 
 def test_a_change_leaves_everything_else_and_the_original_alone() -> None:

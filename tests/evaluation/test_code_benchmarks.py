@@ -9,7 +9,7 @@ import pytest
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.grading.code import CodeJudge, extract_code
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.benchmarks import Row, get
+from ilr_bench.tasks.benchmarks import BenchmarkQuestion, get
 from ilr_bench.tasks.benchmarks.mbpp import problem_of
 
 NAMES = {"humaneval": 164, "humaneval_plus": 164, "mbpp": 500, "mbpp_plus": 378}
@@ -30,12 +30,12 @@ def judge() -> Iterator[CodeJudge]:
         yield judge
 
 
-def verdict_on(judge: CodeJudge, completion: str, row: Row) -> Verdict:
+def verdict_on(judge: CodeJudge, completion: str, row: BenchmarkQuestion) -> Verdict:
     assert row.problem is not None
     return judge.judge(extract_code(completion, row.problem["entry_point"]), row.problem)
 
 
-def rejected(judge: CodeJudge, rows: tuple[Row, ...]) -> set[str]:
+def rejected(judge: CodeJudge, rows: tuple[BenchmarkQuestion, ...]) -> set[str]:
     """Rows whose reference solution, written as a model would, does not pass."""
     written = {row.id: f"Here is a solution:\n```python\n{row.gold}\n```\nIt passes." for row in rows}
     return {row.id for row in rows if verdict_on(judge, written[row.id], row) is not Verdict.CORRECT}
@@ -76,7 +76,7 @@ def test_cheats_fail(judge: CodeJudge, name: str, record_property: Callable[[str
     for row in rows:
         assert row.problem is not None
         # What fails the base tests fails with the others as well, only later.
-        base = Row(row.id, row.question, row.gold, {**row.problem, "plus_input": []})
+        base = BenchmarkQuestion(row.id, row.question, row.gold, {**row.problem, "plus_input": []})
         for cheat, text in CHEATS.items():
             completion = text.replace("{question}", row.question).replace("{name}", row.problem["entry_point"])
             if verdict_on(judge, completion, base) is Verdict.CORRECT:

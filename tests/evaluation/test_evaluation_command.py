@@ -11,22 +11,22 @@ from tiny_models import tiny_model, tiny_tokenizer
 from typer.testing import CliRunner, Result
 
 from ilr_bench.cli import app
-from ilr_bench.cli.solo_table import solo_table, unread
+from ilr_bench.cli.solo_table import standalone_table, unread
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
-from ilr_bench.evaluation.standalone import BATCH_TOKENS, SoloRun, claim, solo_config
+from ilr_bench.evaluation.standalone import BATCH_TOKENS, StandaloneRun, claim, standalone_config
 from ilr_bench.models.loading import LoadedModel, save_prepared
 from ilr_bench.storage.records import SampleRecord, Verdict, read, to_line
 from ilr_bench.study.cost import fits as costs_fits
-from ilr_bench.study.cost.fits import Room
+from ilr_bench.study.cost.fits import Resources
 from ilr_bench.study.cost.memory import MIB
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("model")
-    save_prepared(tiny_model(), tiny_tokenizer(), place)
-    return place
+    index = tmp_path_factory.mktemp("model")
+    save_prepared(tiny_model(), tiny_tokenizer(), index)
+    return index
 
 
 def evaluate(folder: Path, out: Path, *wishes: str) -> Result:
@@ -40,8 +40,8 @@ def loaded(template: str | None) -> LoadedModel:
     return LoadedModel(tiny_model(), tokenizer, (1,), 0, Path(), "fingerprint")
 
 
-def asked(**wishes: Any) -> SoloRun:
-    return SoloRun(**{"model": "some/model", "benchmarks": ("sums",), "out": Path("out")} | wishes)
+def asked(**wishes: Any) -> StandaloneRun:
+    return StandaloneRun(**{"model": "some/model", "benchmarks": ("sums",), "out": Path("out")} | wishes)
 
 
 def test_one_table_with_intervals_from_a_local_folder_and_the_same_again_at_once(folder: Path, tmp_path: Path) -> None:
@@ -90,17 +90,17 @@ def test_contradictions_are_one_line_and_a_status(
 
 
 def test_style_and_limits_follow_from_the_model() -> None:
-    config = solo_config(asked(), loaded("{{ messages }}"))
+    config = standalone_config(asked(), loaded("{{ messages }}"))
     assert config.prompt_style == "chat"
     assert (config.evaluation.batch_tokens, config.sampling.max_prompt_tokens) == (BATCH_TOKENS, 1024)
-    assert solo_config(asked(), loaded(None)).prompt_style == "fewshot"
-    assert solo_config(asked(style="fewshot", batch_tokens=77), loaded("x")).prompt_style == "fewshot"
-    assert solo_config(asked(batch_tokens=77), loaded("x")).evaluation.batch_tokens == 77
+    assert standalone_config(asked(), loaded(None)).prompt_style == "fewshot"
+    assert standalone_config(asked(style="fewshot", batch_tokens=77), loaded("x")).prompt_style == "fewshot"
+    assert standalone_config(asked(batch_tokens=77), loaded("x")).evaluation.batch_tokens == 77
 
 
 @pytest.mark.parametrize(("model", "named"), [("A", None), ("some/model", "micro")])
 def test_micro_models_and_named_profiles_keep_the_profiles_style_and_limits(model: str, named: str | None) -> None:
-    config = solo_config(asked(model=model, profile=named, limit=3), loaded("x"))
+    config = standalone_config(asked(model=model, profile=named, limit=3), loaded("x"))
     micro = profile("micro")
     assert (config.prompt_style, config.sampling) == (micro.prompt_style, micro.sampling)
     assert (config.evaluation.max_new_tokens, config.evaluation.rows_per_call) == (96, 512)
@@ -130,7 +130,7 @@ def test_the_table_counts_what_is_not_right_and_why(tmp_path: Path) -> None:
         "sums",
         [sample("sums", n, 0, verdicts[n % 4], finished=n > 2, cut_prompt=9 * (n == 5)) for n in range(8)],
     )
-    head, row = solo_table(tmp_path, ["sums"])
+    head, row = standalone_table(tmp_path, ["sums"])
     cells = dict(zip(head, row, strict=True))
     assert (cells["questions"], cells["accuracy"]) == ("8", "25.0 %")
     assert (cells["no answer"], cells["time-outs"], cells["unfinished"], cells["cut prompts"]) == ("2", "2", "3", "1")
@@ -154,21 +154,21 @@ def test_votes_are_counted_for_answers_and_not_for_programs(tmp_path: Path) -> N
             name,
             [sample(name, n, k, Verdict.CORRECT if k else Verdict.MISSING) for n in (0, 1) for k in (0, 1)],
         )
-    head, sums, code = solo_table(tmp_path, ["sums", "micro_code"])
-    place = head.index("pass@2")
-    assert (sums[place], sums[place + 1]) == ("100.0 %", "100.0 %")
-    assert (code[place], code[place + 1]) == ("100.0 %", "-")
+    head, sums, code = standalone_table(tmp_path, ["sums", "micro_code"])
+    index = head.index("pass@2")
+    assert (sums[index], sums[index + 1]) == ("100.0 %", "100.0 %")
+    assert (code[index], code[index + 1]) == ("100.0 %", "-")
     assert sums[2] == "50.0 %"
 
 
 def test_the_papers_average_is_printed_where_its_five_benchmarks_are(tmp_path: Path) -> None:
     names = ["gsm8k", "math500", "minerva", "olympiadbench", "aime"]
-    for place, name in enumerate(names):
-        right = [Verdict.CORRECT if n < place else Verdict.WRONG for n in range(10 + place)]
+    for index, name in enumerate(names):
+        right = [Verdict.CORRECT if n < index else Verdict.WRONG for n in range(10 + index)]
         written(tmp_path, name, [sample(name, n, 0, verdict) for n, verdict in enumerate(right)])
-    assert len(solo_table(tmp_path, names[1:])) == 5
-    *_, average = solo_table(tmp_path, names)
-    expected = 100 * sum(place / (10 + place) for place in range(5)) / 5
+    assert len(standalone_table(tmp_path, names[1:])) == 5
+    *_, average = standalone_table(tmp_path, names)
+    expected = 100 * sum(index / (10 + index) for index in range(5)) / 5
     assert average[:3] == ("Avg", "60", f"{expected:.1f} %")
 
 
@@ -179,7 +179,7 @@ def test_every_metric_of_lm_evals_tasks_has_a_line(tmp_path: Path) -> None:
         "lm_eval.gsm8k",
         [sample("lm_eval:gsm8k", n, 0, Verdict.CORRECT, metrics=metrics) for n in range(3)],
     )
-    _, first, second = solo_table(tmp_path, ["lm_eval:gsm8k"])
+    _, first, second = standalone_table(tmp_path, ["lm_eval:gsm8k"])
     assert (first[0], first[2]) == ("lm_eval:gsm8k exact_match,strict-match", "100.0 %")
     assert (second[0], second[2]) == ("lm_eval:gsm8k exact_match,flexible-extract", "0.0 %")
 
@@ -187,16 +187,16 @@ def test_every_metric_of_lm_evals_tasks_has_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "here", "said"),
     [
-        ((), Room(MIB * 600, (), 0), "the process and the weights take"),
-        (("--dtype", "bfloat16"), Room(0, (MIB // 64,), 0), "the largest card here has"),
+        ((), Resources(MIB * 600, (), 0), "the process and the weights take"),
+        (("--dtype", "bfloat16"), Resources(0, (MIB // 64,), 0), "the largest card here has"),
     ],
 )
 def test_a_dry_run_lists_what_would_be_asked_and_refuses_weights_that_do_not_fit(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wishes: tuple[str, ...], here: Room, said: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wishes: tuple[str, ...], here: Resources, said: str
 ) -> None:
     fits = evaluate(folder, tmp_path / "out", "--dry-run", *wishes)
     assert fits.exit_code == 0, fits.output
-    monkeypatch.setattr(costs_fits, "room", lambda out: here)
+    monkeypatch.setattr(costs_fits, "available_resources", lambda out: here)
     ended = evaluate(folder, tmp_path / "out", "--dry-run", *wishes)
     assert ended.exit_code == 7
     assert ended.stdout == fits.stdout

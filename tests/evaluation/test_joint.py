@@ -13,13 +13,13 @@ from ilr_bench.core.config import SamplingSettings, change, content_hash
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.seeds import derive_seed
-from ilr_bench.evaluation.joint import converse, elect, infer
+from ilr_bench.evaluation.joint import majority_vote, run_dialogue, run_joint_inference
 from ilr_bench.grading.math import Grader
-from ilr_bench.method.idea3 import Table
+from ilr_bench.method.idea3 import StepBatch
 from ilr_bench.storage.records import JOINT, InferenceRecord, Verdict, read
-from ilr_bench.tasks.types import BENCHMARKS, Benchmark, Question, Row
+from ilr_bench.tasks.types import BENCHMARKS, Benchmark, BenchmarkQuestion, Question
 
-ROWS = (Row("q0", "1+1", "2"), Row("q1", "2+1", "3"))
+ROWS = (BenchmarkQuestion("q0", "1+1", "2"), BenchmarkQuestion("q1", "2+1", "3"))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def hold(variant, agents, folder, ability=(0.2, 0.8, 0.5), **changes):
     start = change(profile("micro"), {"models": names, "evaluation.benchmarks": "told"} | changes)
     config = ablations.get(variant)(start)
     with Grader() as grader:
-        infer(agents, ability[: len(agents)], config, folder, grader)
+        run_joint_inference(agents, ability[: len(agents)], config, folder, grader)
     return list(read(folder / "inference.jsonl", InferenceRecord))
 
 
@@ -119,21 +119,21 @@ def equal(one, other):
 
 
 def test_the_majority_wins_and_ties_go_to_the_ablest():
-    assert elect(["2", "3", "3"], [0.9, 0.1, 0.2], equal) == 2
-    assert elect(["2", "3", "4"], [0.1, 0.9, 0.5], equal) == 1
-    assert elect(["2", "2", "4", "4"], [0.1, 0.2, 0.3, 0.0], equal) == 2
-    assert elect(["2", "3"], [0.5, 0.5], equal) == 0
+    assert majority_vote(["2", "3", "3"], [0.9, 0.1, 0.2], equal) == 2
+    assert majority_vote(["2", "3", "4"], [0.1, 0.9, 0.5], equal) == 1
+    assert majority_vote(["2", "2", "4", "4"], [0.1, 0.2, 0.3, 0.0], equal) == 2
+    assert majority_vote(["2", "3"], [0.5, 0.5], equal) == 0
 
 
 def test_who_has_no_answer_does_not_vote():
-    assert elect([None, None, "3"], [0.9, 0.8, 0.1], equal) == 2
-    assert elect([None, None], [0.1, 0.2], equal) == 1
+    assert majority_vote([None, None, "3"], [0.9, 0.8, 0.1], equal) == 2
+    assert majority_vote([None, None], [0.1, 0.2], equal) == 1
 
 
 @given(st.lists(st.sampled_from([None, "1", "2", "3"]), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_the_elected_answer_is_never_rarer_than_another_one(given_answers, random):
     ability = [random.random() for _ in given_answers]
-    chosen = given_answers[elect(given_answers, ability, equal)]
+    chosen = given_answers[majority_vote(given_answers, ability, equal)]
     voted = [answer for answer in given_answers if answer is not None]
     if voted:
         assert voted.count(chosen) == max(map(voted.count, voted))
@@ -234,7 +234,7 @@ def test_every_round_of_a_debate_has_a_seed_of_its_own(benchmark, tmp_path):
 
 
 def test_answers_are_sampled_as_an_evaluation_samples(benchmark, tmp_path):
-    for place, (changes, limit) in enumerate(
+    for index, (changes, limit) in enumerate(
         [
             ({}, 20),
             ({"evaluation.token_limit": 7}, 7),
@@ -246,14 +246,14 @@ def test_answers_are_sampled_as_an_evaluation_samples(benchmark, tmp_path):
         BENCHMARKS._entries["told"] = replace(benchmark, max_new_tokens=own)
         agent = noting(scripted_agent("A", lambda prompt, number: "9" * 50))
         settings = {"evaluation.max_new_tokens": 20, "evaluation.temperature": 0.4, "evaluation.rows_per_call": 3}
-        records = hold("infer_single", [agent], tmp_path / str(place), **settings | changes)
+        records = hold("infer_single", [agent], tmp_path / str(index), **settings | changes)
         ((_, _, options, _),) = agent.engine.made
         assert (options.max_new_tokens, options.temperature, options.rows_per_call) == (limit, 0.4, 3)
         assert {record.tokens for record in records} == {limit}
 
 
 def test_choices_are_asked_for_in_their_form_and_found_by_their_letter(benchmark, tmp_path):
-    rows = (Row("q", "Which?\nA. one\nB. two", "B"),)
+    rows = (BenchmarkQuestion("q", "Which?\nA. one\nB. two", "B"),)
     BENCHMARKS._entries["told"] = replace(benchmark, kind="choice", load=lambda: rows)
     agent = scripted_agent("A", lambda prompt, number: r"\boxed{B. two}", style="chat")
     records = hold("infer_single", [agent], tmp_path, prompt_style="chat")
@@ -276,14 +276,14 @@ def test_an_answer_is_judged_with_its_own_question(benchmark, tmp_path):
 
 def test_the_abler_agent_decides_each_question(benchmark, tmp_path):
     agents = [scripted_agent("A", answers("2")), scripted_agent("B", answers("3"))]
-    for place, (ability, wanted) in enumerate([((0.9, 0.1), ["2", "2"]), ((0.1, 0.9), ["3", "3"])]):
-        records = hold("infer_single", agents, tmp_path / str(place), ability=ability)
+    for index, (ability, wanted) in enumerate([((0.9, 0.1), ["2", "2"]), ((0.1, 0.9), ["3", "3"])]):
+        records = hold("infer_single", agents, tmp_path / str(index), ability=ability)
         assert [record.answer for record in records if record.agent == JOINT] == wanted
 
 
 @pytest.fixture
 def two_benchmarks(benchmark, monkeypatch):
-    other = replace(benchmark, name="also", load=lambda: (Row("q9", "4+1", "5"),))
+    other = replace(benchmark, name="also", load=lambda: (BenchmarkQuestion("q9", "4+1", "5"),))
     monkeypatch.setattr(BENCHMARKS, "_names", [*BENCHMARKS.names(), "also"])
     monkeypatch.setitem(BENCHMARKS._entries, "also", other)
     return {"evaluation.benchmarks": "told+also"}
@@ -293,7 +293,7 @@ def test_the_share_that_is_done_is_told_benchmark_by_benchmark(two_benchmarks, t
     agent, shares = scripted_agent("A", answers("2")), []
     config = ablations.get("infer_single")(change(profile("micro"), {"models": ("A",)} | two_benchmarks))
     with Grader() as grader:
-        infer([agent], [0.5], config, tmp_path, grader, shares.append)
+        run_joint_inference([agent], [0.5], config, tmp_path, grader, shares.append)
     assert shares == [0.5, 1.0]
     records = list(read(tmp_path / "inference.jsonl", InferenceRecord))
     assert [(record.benchmark, record.question_id) for record in records] == [
@@ -318,18 +318,18 @@ def test_in_idea3_an_agent_never_meets_its_own_words_as_a_peers(tmp_path):
     agents = [scripted_agent(name, lambda prompt, number, name=name: f"{name}{prompt.count('view')}") for name in "ABC"]
     questions = [Question("q0", "1+1", "2"), Question("q1", "2+2", "4")]
     modes = np.array([[True, False]] * 3)
-    said = converse(Table(agents, questions, modes, SamplingSettings(), 3), "idea3", 9)
-    assert len(said) == 3
+    output = run_dialogue(StepBatch(agents, questions, modes, SamplingSettings(), 3), "idea3", 9)
+    assert len(output) == 3
     fused = agents[1].engine.heard[4:]
     assert fused[0].split("\n")[:4] == ["1+1", "mine: B0", "partner: A0", "partner: C0"]
     assert fused[1].split("\n")[:4] == ["2+2", "mine: B0", "opponent: A0", "opponent: C0"]
-    assert [turn.text for (turn,) in said[2][1]] == ["B3", "B3"]
+    assert [turn.text for (turn,) in output[2][1]] == ["B3", "B3"]
 
 
 def test_in_a_debate_an_agent_meets_the_others_in_their_order(tmp_path):
     agents = [scripted_agent(name, lambda prompt, number, name=name: f"{name}{len(prompt)}") for name in "ABC"]
     questions = [Question("q0", "1+1", "2"), Question("q1", "20+2", "22")]
-    said = converse(Table(agents, questions, np.ones((3, 2), dtype=bool), SamplingSettings(), 3), "debate", 2)
-    assert len(said) == 2
+    output = run_dialogue(StepBatch(agents, questions, np.ones((3, 2), dtype=bool), SamplingSettings(), 3), "debate", 2)
+    assert len(output) == 2
     assert agents[1].engine.heard[2].split("\n")[:4] == ["1+1", "mine: B3", "partner: A3", "partner: C3"]
     assert agents[1].engine.heard[3].split("\n")[:4] == ["20+2", "mine: B4", "partner: A4", "partner: C4"]

@@ -35,7 +35,7 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_answer(table: list[li
 
 @pytest.mark.parametrize(("n", "right", "k"), [(200, 3, 10), (200, 0, 100), (200, 200, 1), (1000, 7, 100), (5, 5, 5)])
 def test_pass_at_k_is_chens_formula(n: int, right: int, k: int) -> None:
-    table = [[place < right for place in range(n)]]
+    table = [[index < right for index in range(n)]]
     assert pass_at_k(table, k)[0] == pytest.approx(1 - comb(n - right, k) / comb(n, k), abs=1e-12)
 
 
@@ -84,8 +84,8 @@ def test_right_answers_are_one_class_and_equal_numbers_another() -> None:
 
 
 def test_records_alone_give_the_table() -> None:
-    said = [("0.5", Verdict.CORRECT), ("3", Verdict.WRONG), ("3.0", Verdict.WRONG)]
-    records = [record(question, k, *said[k]) for question in ("q1", "q2") for k in range(3)]
+    output = [("0.5", Verdict.CORRECT), ("3", Verdict.WRONG), ("3.0", Verdict.WRONG)]
+    records = [record(question, k, *output[k]) for question in ("q1", "q2") for k in range(3)]
     correct, classes = sample_table(records)
     assert correct.tolist() == [[True, False, False]] * 2
     assert majority_at_k(classes, correct).tolist() == [0.0, 0.0]

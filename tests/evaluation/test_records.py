@@ -15,16 +15,16 @@ from scripted import ScriptedEngine, scripted_agent
 from ilr_bench.core.config import EvaluationSettings, content_hash
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.seeds import derive_seed
-from ilr_bench.evaluation.batching import Asked, complete, plan_batches
-from ilr_bench.evaluation.runner import UNKNOWN_CONTEXT, BenchmarkExam, context_of, record_file, run_exams
-from ilr_bench.evaluation.scorer import Judgement, Scorer
+from ilr_bench.evaluation.batching import GenerationRequest, complete, plan_batches
+from ilr_bench.evaluation.runner import UNKNOWN_CONTEXT, RegisteredBenchmarkRun, context_of, record_file, run_benchmarks
+from ilr_bench.evaluation.scorer import GradedAnswer, Scorer
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
 from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.records import SampleRecord, Verdict, read
 from ilr_bench.storage.timing import Stopwatch
-from ilr_bench.tasks.benchmarks import Benchmark, Row
+from ilr_bench.tasks.benchmarks import Benchmark, BenchmarkQuestion
 
 SUMS = Benchmark(
     name="sums_here",
@@ -33,7 +33,11 @@ SUMS = Benchmark(
     kind="answer",
     domain="in-domain",
     subject="maths",
-    load=lambda: (Row("q0", "1+1", "2"), Row("q1", "10+1", "11"), Row("q2", "2+2", "4")),
+    load=lambda: (
+        BenchmarkQuestion("q0", "1+1", "2"),
+        BenchmarkQuestion("q1", "10+1", "11"),
+        BenchmarkQuestion("q2", "2+2", "4"),
+    ),
 )
 
 
@@ -47,10 +51,10 @@ class Noting(ScriptedEngine):
     """Notes how it is asked."""
 
     def __init__(self, engine: Any) -> None:
-        super().__init__(engine.speak, engine.tokenizer)
+        super().__init__(engine.reply, engine.tokenizer)
         self.asked: list[tuple[list[Sequence[int]], list[int], SamplingOptions, int]] = []
 
-    def sample(self, request: Request) -> list[list[Completion]]:
+    def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         self.asked.append((list(request.prompts), list(request.samples), request.options, request.seed))
         return super().sample(request)
 
@@ -63,60 +67,62 @@ def noting_agent(speak: Callable[[str, int], str] = lambda prompt, sample: r"\bo
 OPTIONS = SamplingOptions(max_new_tokens=9, temperature=0.0, rows_per_call=3)
 
 
-def prompts_of(lengths: Sequence[int], samples: int, options: SamplingOptions = OPTIONS) -> list[Asked]:
-    return [Asked(tuple(range(65, 65 + length)), samples, options) for length in lengths]
+def prompts_of(lengths: Sequence[int], samples: int, options: SamplingOptions = OPTIONS) -> list[GenerationRequest]:
+    return [GenerationRequest(tuple(range(65, 65 + length)), samples, options) for length in lengths]
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
 def test_batches_are_as_full_as_their_rows_and_tokens_allow() -> None:
-    asked = prompts_of([5, 3, 3, 7], 2)
-    assert plan_batches(asked, None) == [(1, 1, 2), (0, 0, 2), (3, 3)]
+    prompt_batch = prompts_of([5, 3, 3, 7], 2)
+    assert plan_batches(prompt_batch, None) == [(1, 1, 2), (0, 0, 2), (3, 3)]
     # A row is a prompt and the nine tokens of its answer: two rows of twelve, of fourteen, of sixteen.
-    assert plan_batches(asked, 32) == [(1, 1), (2, 2), (0, 0), (3, 3)]
-    assert plan_batches(asked, 31) == [(1, 1), (2, 2), (0, 0), (3,), (3,)]
-    assert plan_batches(asked, 36) == [(1, 1, 2), (0, 2), (0, 3), (3,)]
-    assert plan_batches(asked, 1) == [(1,), (1,), (2,), (2,), (0,), (0,), (3,), (3,)]
+    assert plan_batches(prompt_batch, 32) == [(1, 1), (2, 2), (0, 0), (3, 3)]
+    assert plan_batches(prompt_batch, 31) == [(1, 1), (2, 2), (0, 0), (3,), (3,)]
+    assert plan_batches(prompt_batch, 36) == [(1, 1, 2), (0, 2), (0, 3), (3,)]
+    assert plan_batches(prompt_batch, 1) == [(1,), (1,), (2,), (2,), (0,), (0,), (3,), (3,)]
     assert plan_batches([], None) == []
 
 
 def test_a_batch_is_sampled_with_its_own_prompts_counts_options_and_seed() -> None:
     agent = noting_agent(lambda prompt, sample: f"{len(prompt)}.{sample}")
-    asked = [*prompts_of([2, 4], 2), *prompts_of([3], 1, replace(OPTIONS, max_new_tokens=2))]
+    prompt_batch = [*prompts_of([2, 4], 2), *prompts_of([3], 1, replace(OPTIONS, max_new_tokens=2))]
     told = []
-    said = complete(agent.engine, asked, None, 8, None, lambda count, tokens: told.append((count, tokens)))
+    output = complete(agent.engine, prompt_batch, None, 8, None, lambda count, tokens: told.append((count, tokens)))
     # The longest go first; batch 0 and 1 are of the first options, 2 of the others.
     assert agent.engine.asked == [
-        ([asked[2].ids], [1], asked[2].options, derive_seed(8, "batch", 2)),
-        ([asked[1].ids], [1], OPTIONS, derive_seed(8, "batch", 1)),
-        ([asked[0].ids, asked[1].ids], [2, 1], OPTIONS, derive_seed(8, "batch", 0)),
+        ([prompt_batch[2].ids], [1], prompt_batch[2].options, derive_seed(8, "batch", 2)),
+        ([prompt_batch[1].ids], [1], OPTIONS, derive_seed(8, "batch", 1)),
+        ([prompt_batch[0].ids, prompt_batch[1].ids], [2, 1], OPTIONS, derive_seed(8, "batch", 0)),
     ]
     assert told == [(1, 2), (1, 3), (3, 9)]
-    texts = [[agent.tokenizer.decode(one.token_ids) for one in ones] for ones in said]
+    texts = [[agent.tokenizer.decode(one.token_ids) for one in ones] for ones in output]
     assert texts == [["2.0", "2.1"], ["4.0", "4.0"], ["3."]]
-    assert [[one.finished for one in ones] for ones in said] == [[True] * 2, [True] * 2, [False]]
+    assert [[one.finished for one in ones] for ones in output] == [[True] * 2, [True] * 2, [False]]
 
 
 def test_a_journal_holds_for_the_same_prompts_samples_options_and_seed_alone(tmp_path: Path) -> None:
-    asked = prompts_of([2, 3], 2)
+    prompt_batch = prompts_of([2, 3], 2)
     agent, journal = noting_agent(), tmp_path / "j"
     told: list[tuple[int, int]] = []
 
-    def answer(asked: Sequence[Asked], batch_tokens: int | None, seed: int) -> int:
+    def answer(prompt_batch: Sequence[GenerationRequest], batch_tokens: int | None, seed: int) -> int:
         """Batches that were sampled."""
         agent.engine.asked.clear()
         told.clear()
-        complete(agent.engine, asked, batch_tokens, seed, journal, lambda count, tokens: told.append((count, tokens)))
+        complete(
+            agent.engine, prompt_batch, batch_tokens, seed, journal, lambda count, tokens: told.append((count, tokens))
+        )
         return len(agent.engine.asked)
 
-    assert (answer(asked, None, 0), told) == (2, [(1, 9), (3, 27)])
-    assert (answer(asked, None, 0), told) == (0, [(1, 0), (3, 0)])
-    assert answer(asked, None, 1) == 2
-    assert answer(asked, None, 0) == 2
-    assert answer(asked, 24, 0) == 2  # two rows in each batch
+    assert (answer(prompt_batch, None, 0), told) == (2, [(1, 9), (3, 27)])
+    assert (answer(prompt_batch, None, 0), told) == (0, [(1, 0), (3, 0)])
+    assert answer(prompt_batch, None, 1) == 2
+    assert answer(prompt_batch, None, 0) == 2
+    assert answer(prompt_batch, 24, 0) == 2  # two rows in each batch
     assert answer(prompts_of([2, 3], 2, replace(OPTIONS, temperature=1.0)), None, 0) == 2
-    assert answer([asked[1], asked[0]], None, 0) == 2
+    assert answer([prompt_batch[1], prompt_batch[0]], None, 0) == 2
     assert answer(prompts_of([2, 3], 3), None, 0) == 2
 
 
@@ -140,7 +146,7 @@ def with_context(size: int) -> Agent:
 def test_a_prompt_may_take_what_the_answer_leaves(grader: Grader) -> None:
     def room(context: int, allowed: int) -> int:
         agent = replace(with_context(context), max_prompt_tokens=allowed)
-        made = BenchmarkExam(SUMS, agent, EvaluationSettings(max_new_tokens=30), 0, grader)
+        made = RegisteredBenchmarkRun(SUMS, agent, EvaluationSettings(max_new_tokens=30), 0, grader)
         return int(made.decided_by()["prompt_tokens"])
 
     assert (room(31, 100), room(130, 100), room(129, 100), room(900, 100)) == (1, 100, 99, 100)
@@ -150,19 +156,21 @@ def test_a_prompt_may_take_what_the_answer_leaves(grader: Grader) -> None:
 
 def test_what_decides_the_records_is_told(grader: Grader) -> None:
     settings = EvaluationSettings(limit=2, samples=3, max_new_tokens=30, benchmarks=("x",))
-    made = BenchmarkExam(SUMS, noting_agent(), settings, 4, grader)
-    assert made.wanted() == [("q0", 0), ("q0", 1), ("q0", 2), ("q1", 0), ("q1", 1), ("q1", 2)]
+    made = RegisteredBenchmarkRun(SUMS, noting_agent(), settings, 4, grader)
+    assert made.sample_ids() == [("q0", 0), ("q0", 1), ("q0", 2), ("q1", 0), ("q1", 1), ("q1", 2)]
     told = made.decided_by()
     assert {key: value for key, value in told.items() if key not in ("rows", "settings")} == {
         "benchmark": "sums_here", "seed": 4, "style": "micro", "prompt_tokens": 2018, "jail": None,
     }  # fmt: skip
     assert (told["settings"]["samples"], told["settings"]["benchmarks"]) == (3, None)
-    one_more = BenchmarkExam(SUMS, noting_agent(), replace(settings, limit=3), 4, grader).decided_by()
-    other_gold = replace(SUMS, load=lambda: (Row("q0", "1+1", "2"), Row("q1", "10+1", "12")))
+    one_more = RegisteredBenchmarkRun(SUMS, noting_agent(), replace(settings, limit=3), 4, grader).decided_by()
+    other_gold = replace(
+        SUMS, load=lambda: (BenchmarkQuestion("q0", "1+1", "2"), BenchmarkQuestion("q1", "10+1", "12"))
+    )
     assert told["rows"] != one_more["rows"]
-    assert told["rows"] != BenchmarkExam(other_gold, noting_agent(), settings, 4, grader).decided_by()["rows"]
+    assert told["rows"] != RegisteredBenchmarkRun(other_gold, noting_agent(), settings, 4, grader).decided_by()["rows"]
     same = replace(SUMS, load=lambda: SUMS.load()[:2])
-    assert BenchmarkExam(same, noting_agent(), settings, 4, grader).decided_by() == told
+    assert RegisteredBenchmarkRun(same, noting_agent(), settings, 4, grader).decided_by() == told
 
 
 def say(prompt: str, sample: int) -> str:
@@ -173,20 +181,20 @@ def say(prompt: str, sample: int) -> str:
 def test_records_stand_by_question_and_sample_with_their_own_texts_and_seeds(grader: Grader, tmp_path: Path) -> None:
     agent = noting_agent(say)
     settings = EvaluationSettings(samples=2, max_new_tokens=30, rows_per_call=4, temperature=0.3)
-    made = BenchmarkExam(SUMS, agent, settings, 6, grader)
+    made = RegisteredBenchmarkRun(SUMS, agent, settings, 6, grader)
     stopwatch = Stopwatch(tmp_path / "times.jsonl")
-    found = run_exams([made], agent, tmp_path, 6, stopwatch=stopwatch)
+    found = run_benchmarks([made], agent, tmp_path, 6, stopwatch=stopwatch)
     assert found == {"sums_here": pytest.approx((1 + 0.5 + 0.5) / 3)}
     records = list(read(tmp_path / "sums_here.jsonl", SampleRecord))
     right = [(True, True), (True, False), (True, False)]
     golds = [2, 11, 4]
-    for place, record in enumerate(records):
-        question, sample = divmod(place, 2)
-        said = golds[question] + (not right[question][sample])
+    for index, record in enumerate(records):
+        question, sample = divmod(index, 2)
+        output = golds[question] + (not right[question][sample])
         assert record == SampleRecord(
             "sums_here", "A", f"q{question}", sample, content_hash(SUMS.load()[question].question),
-            rf"\boxed{{{said}}}", str(said), str(golds[question]),
-            Verdict.CORRECT if right[question][sample] else Verdict.WRONG, len(rf"\boxed{{{said}}}"), 6,
+            rf"\boxed{{{output}}}", str(output), str(golds[question]),
+            Verdict.CORRECT if right[question][sample] else Verdict.WRONG, len(rf"\boxed{{{output}}}"), 6,
         )  # fmt: skip
     seed = derive_seed(6, "sums_here")
     assert [call[3] for call in agent.engine.asked] == [derive_seed(seed, "batch", number) for number in (1, 0)]
@@ -200,7 +208,7 @@ def test_records_of_another_agent_seed_or_length_and_altered_ones_are_made_anew(
     def calls(seed: int = 0, name: str = "A", limit: int | None = None, samples: int = 1) -> int:
         agent = replace(noting_agent(say), name=name)
         settings = EvaluationSettings(limit=limit, samples=samples, max_new_tokens=30)
-        run_exams([BenchmarkExam(SUMS, agent, settings, seed, grader)], agent, tmp_path, seed)
+        run_benchmarks([RegisteredBenchmarkRun(SUMS, agent, settings, seed, grader)], agent, tmp_path, seed)
         return len(agent.engine.asked)
 
     assert (calls(), calls()) == (1, 0)
@@ -221,10 +229,12 @@ def test_a_benchmarks_records_lie_under_its_name() -> None:
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
 
-def judged(benchmark: Benchmark, style: str, grader: Grader, said: Sequence[Sequence[str]]) -> list[list[Judgement]]:
+def judged(
+    benchmark: Benchmark, style: str, grader: Grader, output: Sequence[Sequence[str]]
+) -> list[list[GradedAnswer]]:
     agent = replace(scripted_agent("A", lambda prompt, sample: ""), style=STYLES.get(style))
     with Scorer(benchmark, agent, grader, jail=False) as scorer:
-        return scorer.score_all(benchmark.load(), said)
+        return scorer.score_all(benchmark.load(), output)
 
 
 def test_judgements_stand_where_their_completions_stood(grader: Grader) -> None:
@@ -236,7 +246,7 @@ def test_judgements_stand_where_their_completions_stood(grader: Grader) -> None:
 
 
 def test_choices_are_right_by_their_letter_alone(grader: Grader) -> None:
-    letters = replace(SUMS, kind="choice", load=lambda: (Row("q", "Which?\nA. 1\nB. 2", "B"),))
+    letters = replace(SUMS, kind="choice", load=lambda: (BenchmarkQuestion("q", "Which?\nA. 1\nB. 2", "B"),))
     found = judged(letters, "chat", grader, [[r"\boxed{B}", r"\boxed{A}", r"\boxed{2}", r"\boxed{(B) 2}"]])
     assert [(one.answer, one.verdict) for one in found[0]] == [
         ("B", Verdict.CORRECT), ("A", Verdict.WRONG), (None, Verdict.MISSING), ("B", Verdict.CORRECT),

@@ -22,16 +22,16 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.core.errors import ConfigurationError, StoreError
-from ilr_bench.evaluation.batching import NO_LOGPROBS, Asked, Journal, complete, plan_batches
-from ilr_bench.evaluation.runner import BenchmarkExam, Lines, evaluate, run_exams
+from ilr_bench.evaluation.batching import NO_LOGPROBS, GenerationRequest, Journal, complete, plan_batches
+from ilr_bench.evaluation.runner import LineProgress, RegisteredBenchmarkRun, evaluate, run_benchmarks
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage import files
 from ilr_bench.storage.records import SampleRecord, Verdict, read, to_line
-from ilr_bench.tasks.benchmarks import Benchmark, Row, get
+from ilr_bench.tasks.benchmarks import Benchmark, BenchmarkQuestion, get
 
 NAME = "micro_short_chain"
 SETTINGS = EvaluationSettings(limit=20, samples=3, temperature=1.0, max_new_tokens=6, rows_per_call=8)
@@ -50,7 +50,7 @@ class Counted:
     def __init__(self, engine: Any, notes: Path, stop_before: int | None = None) -> None:
         self.engine, self.notes, self.left = engine, notes, stop_before
 
-    def sample(self, request: Request) -> list[list[Completion]]:
+    def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         if self.left == 0:
             raise KeyboardInterrupt
         self.left = None if self.left is None else self.left - 1
@@ -77,9 +77,9 @@ def undisturbed(grader: Grader, tmp_path_factory: pytest.TempPathFactory) -> tup
     return (folder / f"{NAME}.jsonl").read_bytes(), sampled(folder / "notes")
 
 
-def asked(lengths: Sequence[int], samples: int, rows: int) -> list[Asked]:
+def asked(lengths: Sequence[int], samples: int, rows: int) -> list[GenerationRequest]:
     options = SamplingOptions(max_new_tokens=10, temperature=0.0, rows_per_call=rows)
-    return [Asked((1,) * length, samples, options) for length in lengths]
+    return [GenerationRequest((1,) * length, samples, options) for length in lengths]
 
 
 lists = st.lists(st.integers(1, 30), min_size=1, max_size=25)
@@ -90,13 +90,13 @@ def test_every_sample_is_in_one_batch_within_its_bounds(
     lengths: list[int], samples: int, rows: int, tokens: int | None
 ) -> None:
     batches = plan_batches(asked(lengths, samples, rows), tokens)
-    rows_of = sorted(place for batch in batches for place in batch)
-    assert rows_of == [place for place in range(len(lengths)) for _ in range(samples)]
+    rows_of = sorted(index for batch in batches for index in batch)
+    assert rows_of == [index for index in range(len(lengths)) for _ in range(samples)]
     for batch in batches:
-        widest = max(lengths[place] for place in batch) + 10
+        widest = max(lengths[index] for index in batch) + 10
         assert len(batch) <= rows
         assert tokens is None or len(batch) == 1 or len(batch) * widest <= tokens
-    longest = [max(lengths[place] for place in batch) for batch in batches]
+    longest = [max(lengths[index] for index in batch) for batch in batches]
     assert longest == sorted(longest)
 
 
@@ -110,10 +110,10 @@ def test_the_longest_prompts_go_first_and_answers_keep_their_places(tmp_path: Pa
     agent = scripted_agent("A", lambda prompt, sample: prompt.upper())
     options = SamplingOptions(max_new_tokens=9, temperature=0.0, rows_per_call=2)
     prompts = ["ccc", "a", "bb", "dddd"]
-    questions = [Asked(tuple(agent.tokenizer(prompt)["input_ids"]), 1, options) for prompt in prompts]
-    said = complete(agent.engine, questions, None, 0, tmp_path / "x.part.jsonl", lambda count, tokens: None)
+    questions = [GenerationRequest(tuple(agent.tokenizer(prompt)["input_ids"]), 1, options) for prompt in prompts]
+    output = complete(agent.engine, questions, None, 0, tmp_path / "x.part.jsonl", lambda count, tokens: None)
     assert agent.engine.heard == ["ccc", "dddd", "a", "bb"]  # type: ignore[attr-defined]
-    assert [agent.tokenizer.decode(one.token_ids) for (one,) in said] == ["CCC", "A", "BB", "DDDD"]
+    assert [agent.tokenizer.decode(one.token_ids) for (one,) in output] == ["CCC", "A", "BB", "DDDD"]
 
 
 @given(cut=st.integers(0, 400), batches=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=5))
@@ -187,10 +187,10 @@ def in_batch(number: int, after_sampling: bool) -> Callable[[Agent], None]:
             mine = next(calls) == number
             if mine and not after_sampling:
                 os.kill(os.getpid(), signal.SIGKILL)
-            said = sample(*arguments)
+            output = sample(*arguments)
             if mine:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return said
+            return output
 
         agent.engine.sample = killing  # type: ignore[method-assign]
 
@@ -278,7 +278,7 @@ def test_records_written_before_there_were_more_fields_can_be_read(tmp_path: Pat
 
 def exam(benchmark: Benchmark, settings: EvaluationSettings, grader: Grader, say: Callable[[str, int], str]) -> Any:
     agent = scripted_agent("A", say, style="chat")
-    return agent, BenchmarkExam(benchmark, agent, replace(settings, jail=False), 0, grader)
+    return agent, RegisteredBenchmarkRun(benchmark, agent, replace(settings, jail=False), 0, grader)
 
 
 CHOICES = Benchmark(
@@ -288,14 +288,17 @@ CHOICES = Benchmark(
     kind="choice",
     domain="out-of-domain",
     subject="general",
-    load=lambda: (Row("q1", "Which?\nA. one\nB. two", "B"), Row("q2", "Which?\nA. three\nB. four", "A")),
+    load=lambda: (
+        BenchmarkQuestion("q1", "Which?\nA. one\nB. two", "B"),
+        BenchmarkQuestion("q2", "Which?\nA. three\nB. four", "A"),
+    ),
     max_new_tokens=30,
 )
 
 
 def test_choices_are_asked_for_and_compared_by_their_letter(grader: Grader, tmp_path: Path) -> None:
     agent, one = exam(CHOICES, EvaluationSettings(), grader, lambda prompt, sample: r"It is \boxed{B. two}")
-    assert run_exams([one], agent, tmp_path, 0) == {"letters": 0.5}
+    assert run_benchmarks([one], agent, tmp_path, 0) == {"letters": 0.5}
     assert all("the letter of the right option" in prompt for prompt in agent.engine.heard)
     records = list(read(tmp_path / "letters.jsonl", SampleRecord))
     assert [(record.answer, record.verdict) for record in records] == [("B", Verdict.CORRECT), ("B", Verdict.WRONG)]
@@ -309,7 +312,7 @@ PROGRAM = Benchmark(
     domain="out-of-domain",
     subject="code",
     load=lambda: (
-        Row(
+        BenchmarkQuestion(
             "Add/0", "Write a function that adds.\nassert add(1, 2) == 3", "",
             {
                 "task_id": "Add/0", "entry_point": "add", "prompt": "", "atol": 0,
@@ -322,14 +325,14 @@ PROGRAM = Benchmark(
 
 
 def test_programs_are_asked_for_run_and_recorded_with_what_held_them(grader: Grader, tmp_path: Path) -> None:
-    said = [
+    output = [
         "Here:\n```python\ndef add(a, b):\n    return b + a\n```",
         "```python\ndef add(a, b):\n    return 3\n```",
         "no",
     ]
     settings = EvaluationSettings(samples=3, max_new_tokens=200)
-    agent, one = exam(PROGRAM, settings, grader, lambda prompt, sample: said[sample])
-    run_exams([one], agent, tmp_path, 0)
+    agent, one = exam(PROGRAM, settings, grader, lambda prompt, sample: output[sample])
+    run_benchmarks([one], agent, tmp_path, 0)
     records = list(read(tmp_path / "adding.jsonl", SampleRecord))
     assert [record.verdict for record in records] == [Verdict.CORRECT, Verdict.WRONG, Verdict.MISSING]
     assert {record.jail for record in records} == {"none"}
@@ -338,12 +341,12 @@ def test_programs_are_asked_for_run_and_recorded_with_what_held_them(grader: Gra
 
 def test_the_limit_that_is_asked_for_wins_then_the_benchmarks_own(grader: Grader, tmp_path: Path) -> None:
     limits = []
-    for place, (override, own) in enumerate([(None, 30), (None, None), (12, 30)]):
+    for index, (override, own) in enumerate([(None, 30), (None, None), (12, 30)]):
         settings = EvaluationSettings(max_new_tokens=20, token_limit=override)
         benchmark = replace(CHOICES, max_new_tokens=own)
         agent, one = exam(benchmark, settings, grader, lambda prompt, sample: "x" * 99)
-        run_exams([one], agent, tmp_path / str(place), 0)
-        limits.append(next(read(tmp_path / str(place) / "letters.jsonl", SampleRecord)).tokens)
+        run_benchmarks([one], agent, tmp_path / str(index), 0)
+        limits.append(next(read(tmp_path / str(index) / "letters.jsonl", SampleRecord)).tokens)
     assert limits == [30, 20, 12]
 
 
@@ -354,15 +357,15 @@ def test_answers_as_long_as_the_context_are_refused(grader: Grader, tmp_path: Pa
 
 def test_long_prompts_leave_room_for_the_answer(grader: Grader, tmp_path: Path) -> None:
     agent = replace(tiny_agent(tmp_path / "notes"), max_prompt_tokens=10_000)
-    long = replace(CHOICES, load=lambda: (Row("q", "why " * 400, "A"),))
-    one = BenchmarkExam(long, agent, EvaluationSettings(token_limit=24), 0, grader)
-    run_exams([one], agent, tmp_path, 0)
+    long = replace(CHOICES, load=lambda: (BenchmarkQuestion("q", "why " * 400, "A"),))
+    one = RegisteredBenchmarkRun(long, agent, EvaluationSettings(token_limit=24), 0, grader)
+    run_benchmarks([one], agent, tmp_path, 0)
     (record,) = read(tmp_path / "letters.jsonl", SampleRecord)
     assert 600 < record.cut_prompt < 640  # 1,602 tokens, of which 1,000 fit
 
 
 def test_lines_say_how_far_it_is_and_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines(total=40)
+    lines = LineProgress(total=40)
     lines.begin("first")
     lines.answered(10, 0)
     lines.answered(10, 500)

@@ -19,44 +19,44 @@ from torch import Tensor, nn
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.profiles import SMALL
-from ilr_bench.generation.dispatch import Residence
-from ilr_bench.learner.distributed import Ranks
+from ilr_bench.generation.dispatch import DeviceSwapper
+from ilr_bench.learner.distributed import DistContext
 from ilr_bench.method import outcomes
-from ilr_bench.models.lora import AdapterView, attach_lora
+from ilr_bench.models.lora import AdapterModel, attach_lora
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study import jobs, trial
 from ilr_bench.study.cost import seating as seatings
-from ilr_bench.study.cost.fits import GIB, Room, refusals, seated
-from ilr_bench.study.cost.memory import Memory, parties, trial_memory
-from ilr_bench.study.cost.seating import seating, take_turns
+from ilr_bench.study.cost.fits import GIB, Resources, placement_on, refusals
+from ilr_bench.study.cost.memory import Memory, shared_groups, trial_memory
+from ilr_bench.study.cost.seating import placement, take_turns
 from ilr_bench.study.cost.show import lines
 from ilr_bench.study.cost.study import StudyCost, study_cost
 from ilr_bench.study.plan import plan_study
 
 
-class Watched(Residence):
+class Watched(DeviceSwapper):
     """Sees to it that nothing computes that is not on the device, though both devices are the same here."""
 
     forwards = 0
 
-    def admit(self, model: nn.Module) -> None:
-        super().admit(model)
+    def register(self, model: nn.Module) -> None:
+        super().register(model)
         self._watch(model, model)
 
-    def take_along(self, model: nn.Module, modules: Sequence[nn.Module], optimizer: Any) -> None:
-        super().take_along(model, modules, optimizer)
+    def attach(self, model: nn.Module, modules: Sequence[nn.Module], optimizer: Any) -> None:
+        super().attach(model, modules, optimizer)
         for module in modules:
             self._watch(module, model)
         optimizer.optimizer.register_step_pre_hook(lambda *_: self._look(model))
 
     def _watch(self, module: nn.Module, model: nn.Module) -> None:
-        if isinstance(module, AdapterView):
+        if isinstance(module, AdapterModel):
             module = module.base.get_base_model()  # which twins that sample together call by itself
         module.register_forward_pre_hook(lambda *_: self._look(model))
 
     def _look(self, model: nn.Module) -> None:
-        assert self.present is not None
-        assert any(model is one for one in self.present.modules)
+        assert self.resident is not None
+        assert any(model is one for one in self.resident.modules)
         self.forwards += 1
 
 
@@ -83,11 +83,11 @@ def test_a_trial_whose_agents_take_turns_ends_in_the_same_bytes(
     run_plan(plan, tmp_path / "together")
     made: list[Watched] = []
 
-    def turns(config: object, ranks: object, asked: object) -> Residence:
+    def turns(config: object, ranks: object, asked: object) -> DeviceSwapper:
         made.append(Watched("cpu", "cpu"))
         return made[-1]
 
-    monkeypatch.setattr(trial, "residence", turns)
+    monkeypatch.setattr(trial, "make_swapper", turns)
     (planned,) = plan.trials
     artifacts = Artifacts(tmp_path / "turns" / "artifacts")
     trial.run_trial(planned.config, planned.hash, tmp_path / "turns" / planned.folder, artifacts, until=1)
@@ -97,7 +97,7 @@ def test_a_trial_whose_agents_take_turns_ends_in_the_same_bytes(
     steps = [json.loads(line) for line in (folders[0] / "train.jsonl").read_text().splitlines()]
     assert any(step["gradient_norm"] > 0 for step in steps)
     assert len(made) == 2
-    assert made[0].moves == 2 * comings - 1  # whoever comes sends another one home, but for the first
+    assert made[0].swaps == 2 * comings - 1  # whoever comes sends another one home, but for the first
     assert sum(one.forwards for one in made) > 100
 
 
@@ -132,45 +132,45 @@ def places(model: nn.Module, optimizer: torch.optim.Optimizer) -> set[str]:
 def test_who_enters_comes_with_everything_and_alone() -> None:
     models = [tiny_model("llama"), tiny_model("qwen2")]
     beside = nn.Linear(2, 2)
-    residence = Residence(home="cpu", work="meta")
+    swapper = DeviceSwapper(offload_device="cpu", compute_device="meta")
     optimizers = [taught(model) for model in models]
     for model, optimizer, modules in zip(models, optimizers, ([beside], []), strict=True):
-        residence.admit(model)
-        residence.take_along(model, modules, optimizer)
+        swapper.register(model)
+        swapper.attach(model, modules, optimizer)
     assert [places(*pair) for pair in zip(models, optimizers, strict=True)] == [{"cpu"}, {"cpu"}]
-    residence.enter(models[0])
-    residence.enter(models[0])
+    swapper.onload(models[0])
+    swapper.onload(models[0])
     assert [places(*pair) for pair in zip(models, optimizers, strict=True)] == [{"meta"}, {"cpu"}]
     assert beside.weight.device.type == "meta"
-    assert residence.moves == 1
+    assert swapper.swaps == 1
 
 
 def test_who_was_there_goes_home_with_everything_when_another_one_comes() -> None:
     models = [tiny_model("llama"), tiny_model("qwen2")]
-    residence = Residence(home="meta", work="cpu")
+    swapper = DeviceSwapper(offload_device="meta", compute_device="cpu")
     optimizers = [taught(model) for model in models]
     for model in models:
-        residence.admit(model)
-    residence.enter(models[0])
-    residence.take_along(models[0], [], optimizers[0])
+        swapper.register(model)
+    swapper.onload(models[0])
+    swapper.attach(models[0], [], optimizers[0])
     assert places(models[0], optimizers[0]) == {"cpu"}
-    residence.enter(models[1])
+    swapper.onload(models[1])
     assert [places(*pair) for pair in zip(models, optimizers, strict=True)] == [{"meta"}, {"cpu"}]
-    assert residence.moves == 3
+    assert swapper.swaps == 3
 
 
 def test_twins_on_one_base_come_together() -> None:
     settings = UpdateSettings(adapter="lora", lora_rank=2)
     first, second = attach_lora(tiny_model("llama"), settings, ["one", "two"])
     other = tiny_model("qwen2")
-    residence = Residence(home="cpu", work="meta")
+    swapper = DeviceSwapper(offload_device="cpu", compute_device="meta")
     for model in (first, second, other):
-        residence.admit(model)
-        residence.take_along(model, [], taught(model))
-    residence.enter(first)
+        swapper.register(model)
+        swapper.attach(model, [], taught(model))
+    swapper.onload(first)
     assert {weight.device.type for view in (first, second) for weight in view.parameters()} == {"meta"}
-    residence.enter(second)
-    assert residence.moves == 1
+    swapper.onload(second)
+    assert swapper.swaps == 1
     assert {weight.device.type for weight in other.parameters()} == {"cpu"}
 
 
@@ -187,7 +187,7 @@ def test_agents_take_turns_only_where_all_do_not_fit_and_each_does(
 ) -> None:
     whole = memory(sum(resident for resident, _ in parts), max(phase for _, phase in parts))
     alone = [memory(*part) for part in parts]
-    found = seating(whole, alone, card, timed, "transformers")
+    found = placement(whole, alone, card, timed, "transformers")
     if found == "turns":
         assert whole.on_card(seen=True) > card
         assert len(alone) > 1
@@ -197,15 +197,15 @@ def test_agents_take_turns_only_where_all_do_not_fit_and_each_does(
         assert len(alone) == 1 or any(one.on_card(timed) > card for one in alone)
     else:
         assert whole.on_card(timed) <= card
-    assert seating(whole, alone, card, timed, "vllm") != "turns"
-    assert (seating(whole, alone, card, timed, "vllm") == "refused") == (whole.on_card(timed) > card)
+    assert placement(whole, alone, card, timed, "vllm") != "turns"
+    assert (placement(whole, alone, card, timed, "vllm") == "refused") == (whole.on_card(timed) > card)
 
 
 def test_twins_on_one_base_count_as_one() -> None:
-    assert parties(replace(SMALL, models=("A", "B", "A"))) == [[0, 2], [1]]
+    assert shared_groups(replace(SMALL, models=("A", "B", "A"))) == [[0, 2], [1]]
     full = replace(SMALL, models=("A", "B", "A"), update=replace(SMALL.update, adapter="full"))
-    assert parties(full) == [[0], [1], [2]]
-    pair = trial_memory(full, places=[0, 2])
+    assert shared_groups(full) == [[0], [1], [2]]
+    pair = trial_memory(full, indices=[0, 2])
     single = trial_memory(replace(full, models=("A",)))
     assert pair is not None
     assert single is not None
@@ -238,11 +238,11 @@ def between(cost: StudyCost) -> int:
 
 def test_the_plan_says_that_agents_take_turns() -> None:
     cost = study()
-    small, large = (Room(64 * GIB, (card,), 1000 * GIB) for card in (between(cost), 80 * GIB))
+    small, large = (Resources(64 * GIB, (card,), 1000 * GIB) for card in (between(cost), 80 * GIB))
     assert refusals(cost, small) == []
     assert "agents take turns on the card" in lines(cost, small)[-1]
     assert not any("take turns" in line for line in lines(cost, large))
-    assert seated(cost.trials[0], Room(64 * GIB, (), GIB)) == "together"
+    assert placement_on(cost.trials[0], Resources(64 * GIB, (), GIB)) == "together"
 
 
 def test_vllm_takes_no_turns_and_the_refusal_says_what_would() -> None:
@@ -250,14 +250,14 @@ def test_vllm_takes_no_turns_and_the_refusal_says_what_would() -> None:
     (one,) = cost.trials
     assert one.memory is not None
     card = one.memory.on_card(seen=False) - 1
-    (said,) = refusals(cost, Room(64 * GIB, (card,), 1000 * GIB))
-    assert "set sampling.engine=transformers, with which agents take turns on the card" in said
+    (output,) = refusals(cost, Resources(64 * GIB, (card,), 1000 * GIB))
+    assert "set sampling.engine=transformers, with which agents take turns on the card" in output
 
 
 def test_those_who_wait_have_to_fit_into_the_machines_memory() -> None:
     cost = study()
-    (said,) = refusals(cost, Room(GIB // 4, (between(cost),), 1000 * GIB))
-    assert said.startswith("memory: agents take turns on the card")
+    (output,) = refusals(cost, Resources(GIB // 4, (between(cost),), 1000 * GIB))
+    assert output.startswith("memory: agents take turns on the card")
 
 
 def test_a_trial_takes_turns_on_a_card_where_its_plan_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -273,13 +273,13 @@ def test_a_trial_does_as_it_is_told_where_a_card_computes(monkeypatch: pytest.Mo
     def turns(config: object) -> bool:
         return True
 
-    assert trial.residence(SMALL, Ranks(), turns) is None  # no card computes here
+    assert trial.make_swapper(SMALL, DistContext(), turns) is None  # no card computes here
     monkeypatch.setattr(trial, "computing_device", lambda: "cuda")
-    taken = trial.residence(SMALL, Ranks(), turns)
+    taken = trial.make_swapper(SMALL, DistContext(), turns)
     assert taken is not None
-    assert (taken.home, taken.work) == ("cpu", "cuda")
-    assert trial.residence(SMALL, Ranks(size=2, shards=True), turns) is None
-    assert trial.residence(SMALL, Ranks(), lambda config: False) is None
+    assert (taken.offload_device, taken.compute_device) == ("cpu", "cuda")
+    assert trial.make_swapper(SMALL, DistContext(size=2, shards=True), turns) is None
+    assert trial.make_swapper(SMALL, DistContext(), lambda config: False) is None
 
 
 def test_a_worker_tells_its_trial_of_turns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

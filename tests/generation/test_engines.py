@@ -15,13 +15,13 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 from ilr_bench.core.config import UpdateSettings, change
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.profiles import PAPER, profile
-from ilr_bench.evaluation.standalone import SoloRun, solo_config
+from ilr_bench.evaluation.standalone import StandaloneRun, standalone_config
 from ilr_bench.generation import vllm_engine
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine, full_weights, writes
 from ilr_bench.learner import build
-from ilr_bench.learner.grpo import UpdateReport
+from ilr_bench.learner.grpo import StepMetrics
 from ilr_bench.method import loop
 from ilr_bench.models.loading import LoadedModel, load_weights, save_weights
 from ilr_bench.models.lora import attach_lora
@@ -72,13 +72,16 @@ def test_profiles_name_their_engine() -> None:
 
 def test_evaluate_takes_its_own_engine_before_the_profiles() -> None:
     loaded = LoadedModel(tiny_model(), tiny_tokenizer(), (END,), PAD, NEVER_STARTED, "x")
-    run = SoloRun("some/model", ("sums",), NEVER_STARTED)
-    assert solo_config(run, loaded).sampling.engine == "transformers"
-    assert solo_config(replace(run, profile="paper"), loaded).sampling.engine == PAPER.sampling.engine == "vllm"
-    assert solo_config(replace(run, profile="paper", engine="transformers"), loaded).sampling.engine == "transformers"
-    chosen = solo_config(replace(run, engine="vllm", dtype="bfloat16"), loaded)
+    run = StandaloneRun("some/model", ("sums",), NEVER_STARTED)
+    assert standalone_config(run, loaded).sampling.engine == "transformers"
+    assert standalone_config(replace(run, profile="paper"), loaded).sampling.engine == PAPER.sampling.engine == "vllm"
+    assert (
+        standalone_config(replace(run, profile="paper", engine="transformers"), loaded).sampling.engine
+        == "transformers"
+    )
+    chosen = standalone_config(replace(run, engine="vllm", dtype="bfloat16"), loaded)
     assert (chosen.sampling.engine, chosen.update.precision) == ("vllm", "bf16")
-    assert solo_config(replace(run, engine="vllm"), loaded).update.precision == "fp32"
+    assert standalone_config(replace(run, engine="vllm"), loaded).update.precision == "fp32"
 
 
 def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +89,9 @@ def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.
     rested: list[list[int]] = []
 
     class Watching:
-        def update(self, turns: object, step: int) -> UpdateReport:
+        def update(self, turns: object, step: int) -> StepMetrics:
             rested.append([agent.engine.rests for agent in agents])  # type: ignore[attr-defined]
-            return UpdateReport(0.0, 0.0, 0.0, None, 0, 0)
+            return StepMetrics(0.0, 0.0, 0.0, None, 0, 0)
 
     class Watch:
         def watch(self, name: str) -> Any:
@@ -97,17 +100,17 @@ def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.
         def count(self, name: str, number: int) -> None:
             assert number == 0
 
-    room: Any = SimpleNamespace(agents=agents, updaters=[Watching(), Watching()], stopwatch=Watch(), residence=None)
-    loop.update(profile("micro"), room, None, {}, [[], []], 1)  # type: ignore[arg-type]
+    state: Any = SimpleNamespace(agents=agents, updaters=[Watching(), Watching()], stopwatch=Watch(), residence=None)
+    loop.update(profile("micro"), state, None, {}, [[], []], 1)  # type: ignore[arg-type]
     assert rested == [[1, 1], [1, 1]]
 
 
 def test_nothing_is_started_for_no_samples_or_for_a_rest(installed: None) -> None:
     engine = VllmEngine(tiny_model(), NEVER_STARTED, [END], str)
-    engine.rest()
-    assert engine.sample(Request([[4], [5]], [0, 0], SamplingOptions(3, 1.0), seed=0)) == [[], []]
+    engine.release()
+    assert engine.sample(SamplingRequest([[4], [5]], [0, 0], SamplingOptions(3, 1.0), seed=0)) == [[], []]
     with pytest.raises(ConfigurationError, match="no token"):
-        engine.sample(Request([[]], [1], SamplingOptions(3, 1.0), seed=0))
+        engine.sample(SamplingRequest([[]], [1], SamplingOptions(3, 1.0), seed=0))
 
 
 def test_full_weights_are_the_models_own_and_no_copies() -> None:
@@ -125,14 +128,14 @@ def test_an_adapters_full_weights_make_a_plain_model_that_says_what_the_adapter_
         with torch.no_grad():
             for weight in view.adapter_weights().values():
                 weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
-    said = []
+    output = []
     for view in (first, second):
         plain = tiny_model("qwen2", seed=5)
         plain.load_state_dict(full_weights(view))
         with torch.no_grad():
-            said.append(view(ids).logits)
-            assert torch.allclose(plain(ids).logits, said[-1], atol=1e-5)
-    assert not torch.allclose(said[0], said[1], atol=0.1)
+            output.append(view(ids).logits)
+            assert torch.allclose(plain(ids).logits, output[-1], atol=1e-5)
+    assert not torch.allclose(output[0], output[1], atol=0.1)
 
 
 @pytest.mark.parametrize("foreach", [False, True])
@@ -149,7 +152,7 @@ def test_loaded_weights_are_noticed_and_sampling_is_not(tmp_path: Path) -> None:
     model = tiny_model()
     save_weights(tiny_model(seed=3), tmp_path)
     before = writes(model)
-    TransformersEngine(model, [END], PAD, str).sample(Request([[4, 5]], [2], SamplingOptions(3, 1.0), seed=0))
+    TransformersEngine(model, [END], PAD, str).sample(SamplingRequest([[4, 5]], [2], SamplingOptions(3, 1.0), seed=0))
     assert writes(model) == before
     load_weights(model, tmp_path)
     assert writes(model) != before

@@ -14,10 +14,10 @@ from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.generation import onednn_linear
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.onednn_linear import LEAST_WEIGHT, fast_linears
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
 
 
 def layer(bias: bool) -> nn.Sequential:
@@ -111,9 +111,9 @@ def test_a_whole_model_samples_the_same_tokens(kind: Any, monkeypatch: pytest.Mo
     model = tiny_model(kind)
     options = SamplingOptions(20, 1.0)
     asked, counts = [[5, 6, 7], [8] * 30], [9, 12]
-    found = TransformersEngine(model, (), PAD, str).sample(Request(asked, counts, options, 3))
+    found = TransformersEngine(model, (), PAD, str).sample(SamplingRequest(asked, counts, options, 3))
     monkeypatch.setattr(onednn_linear, "LEAST_WEIGHT", 2**40)
-    plain = TransformersEngine(model, (), PAD, str).sample(Request(asked, counts, options, 3))
+    plain = TransformersEngine(model, (), PAD, str).sample(SamplingRequest(asked, counts, options, 3))
     for one, other in zip(chain(*found), chain(*plain), strict=True):
         assert one.token_ids == other.token_ids
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
@@ -126,12 +126,12 @@ def test_an_update_has_the_gradients_of_torchs_own_product(
 ) -> None:
     settings = UpdateSettings(adapter=adapter, lora_rank=4, gradient_checkpointing=checkpointing)
     base = tiny_model("qwen2", scale=0.1)
-    turns = [
-        TrainedTurn((5, 6, 7), (8 + k, 9, 10), np.full(3, -2, dtype=np.float32), (-1.0) ** k, "q") for k in range(6)
+    samples = [
+        TrainingSample((5, 6, 7), (8 + k, 9, 10), np.full(3, -2, dtype=np.float32), (-1.0) ** k, "q") for k in range(6)
     ]
     found = []
     for least in (1, 2**40):
         monkeypatch.setattr(onednn_linear, "LEAST_WEIGHT", least)
-        updater = PolicyUpdater(to_train(base, settings), "A", settings, 10, 8, 1.0)
-        found.append(gradients_of(updater, turns))
+        learner = GRPOLearner(to_train(base, settings), "A", settings, 10, 8, 1.0)
+        found.append(gradients_of(learner, samples))
     assert_same(*found)

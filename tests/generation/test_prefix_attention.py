@@ -15,11 +15,11 @@ from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.generation import prefix_attention
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.generation.prefix_attention import LEAST_SAVED, lay
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
-from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
+from ilr_bench.generation.prefix_attention import LEAST_SAVED, pack_prompts
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
 
 
 def opened(count: int, common: int, seed: int = 0) -> list[tuple[int, ...]]:
@@ -34,10 +34,10 @@ def opened(count: int, common: int, seed: int = 0) -> list[tuple[int, ...]]:
 def test_every_prompt_can_be_read_back(prompts: list[list[int]], share: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefix_attention, "LEAST_SAVED", 1 if share else 10**6)
-        laid = lay(prompts)
+        laid = pack_prompts(prompts)
     for prompt, row in zip(prompts, laid.places, strict=True):
         path = row[: len(prompt)]
-        assert [laid.ids[place] for place in path] == prompt
+        assert [laid.ids[index] for index in path] == prompt
         assert laid.positions[path].tolist() == list(range(len(prompt)))
     beginnings = {tuple(prompt[:end]) for prompt in prompts for end in range(1, len(prompt) + 1)}
     assert len(laid.ids) == (len(beginnings) if share else sum(len(prompt) for prompt in prompts))
@@ -45,8 +45,8 @@ def test_every_prompt_can_be_read_back(prompts: list[list[int]], share: bool) ->
 
 
 def test_little_in_common_is_not_shared() -> None:
-    assert lay([(1,) * LEAST_SAVED, (1,) * (LEAST_SAVED - 1)]).saved == 0
-    assert lay([(1,) * LEAST_SAVED, (1,) * LEAST_SAVED]).saved == LEAST_SAVED
+    assert pack_prompts([(1,) * LEAST_SAVED, (1,) * (LEAST_SAVED - 1)]).saved_tokens == 0
+    assert pack_prompts([(1,) * LEAST_SAVED, (1,) * LEAST_SAVED]).saved_tokens == LEAST_SAVED
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
@@ -55,22 +55,22 @@ def test_sampling_with_a_shared_beginning_gives_the_same_tokens(kind: Any, monke
     fed: list[int] = []
     model.model.layers[0].register_forward_pre_hook(lambda _, given: fed.append(given[0].shape[:2].numel()))
     engine = TransformersEngine(model, (), PAD, str)
-    found = engine.sample(Request(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
+    found = engine.sample(SamplingRequest(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
     shared, begun = fed[0], len(fed)
     monkeypatch.setattr(prefix_attention, "LEAST_SAVED", 10**6)
-    plain = engine.sample(Request(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
+    plain = engine.sample(SamplingRequest(asked, [3] * 8, SamplingOptions(12, 1.0), 4))
     assert shared < 90 + 8 * 13 < 6 * 90 < fed[begun]
     for one, other in zip(chain(*found), chain(*plain), strict=True):
         assert one.token_ids == other.token_ids
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
 
 
-def turns(prompts: list[tuple[int, ...]]) -> list[TrainedTurn]:
+def turns(prompts: list[tuple[int, ...]]) -> list[TrainingSample]:
     rng = np.random.default_rng(3)
     made = []
     for prompt in prompts * 2:
-        said = tuple(rng.integers(4, len(VOCABULARY), size=int(rng.integers(1, 7))).tolist())
-        made.append(TrainedTurn(prompt, said, np.full(len(said), -3, np.float32), float(rng.normal()), "q"))
+        output = tuple(rng.integers(4, len(VOCABULARY), size=int(rng.integers(1, 7))).tolist())
+        made.append(TrainingSample(prompt, output, np.full(len(output), -3, np.float32), float(rng.normal()), "q"))
     return made
 
 
@@ -80,24 +80,24 @@ def test_an_update_with_a_shared_beginning_has_the_same_gradients(
     adapter: Any, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = UpdateSettings(adapter=adapter, lora_rank=4, gradient_checkpointing=checkpointing)
-    base, taught = tiny_model(scale=0.1), turns(opened(5, 80))
+    base, samples = tiny_model(scale=0.1), turns(opened(5, 80))
     found = []
     for least in (1, 10**6):
         monkeypatch.setattr(prefix_attention, "LEAST_SAVED", least)
-        updater = PolicyUpdater(to_train(base, settings), "A", settings, 10, 8, 1.0)
-        found.append(gradients_of(updater, taught))
+        learner = GRPOLearner(to_train(base, settings), "A", settings, 10, 8, 1.0)
+        found.append(gradients_of(learner, samples))
     assert_same(*found)
 
 
 def test_log_probabilities_behind_a_shared_beginning_are_those_of_a_plain_forward() -> None:
-    model, taught = tiny_model("qwen2", scale=0.1), turns(opened(5, 80))
-    (batch,) = micro_batches(taught, 64)
+    model, samples = tiny_model("qwen2", scale=0.1), turns(opened(5, 80))
+    (batch,) = micro_batches(samples, 64)
     with torch.no_grad():
-        found = turn_logprobs(model, batch, 1.0)
-        for place, line in zip(batch.turn_of_slot, found, strict=True):
-            if place < 0:
+        found = completion_logprobs(model, batch, 1.0)
+        for index, line in zip(batch.sample_of_slot, found, strict=True):
+            if index < 0:
                 continue
-            prompt, said = taught[place].prompt_ids, taught[place].completion_ids
-            plain = model(torch.tensor([[*prompt, *said]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-            expected = plain.gather(1, torch.tensor(said)[:, None])[:, 0]
-            assert torch.allclose(line[: len(said)], expected, atol=1e-5)
+            prompt, output = samples[index].prompt_ids, samples[index].completion_ids
+            plain = model(torch.tensor([[*prompt, *output]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+            expected = plain.gather(1, torch.tensor(output)[:, None])[:, 0]
+            assert torch.allclose(line[: len(output)], expected, atol=1e-5)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilr_bench.generation import sampling
-from ilr_bench.generation.sampling import BLOCK, LARGE_VOCABULARY, draw, uniforms
-from ilr_bench.generation.vllm_engine import Draws
+from ilr_bench.generation.sampling import BLOCK, LARGE_VOCABULARY, draw, rng_streams
+from ilr_bench.generation.vllm_engine import TokenDraws
 
 
 def logits(rows: int, vocabulary: int, seed: int, scale: float = 3.0) -> torch.Tensor:
@@ -77,10 +77,10 @@ def test_half_precision_logits_give_single_precision_log_probabilities() -> None
 def test_a_row_draws_the_same_whatever_stands_beside_it_and_however_often_it_is_asked() -> None:
     names, limit = [(9, 0, 0), (9, 0, 1), (9, 3, 0), (4, 7, 2)], 5
     given = logits(4, 50, 1)
-    draws = Draws()
+    draws = TokenDraws()
     draws.begin(names, 1.0, limit, "cpu")
     together = draws.take(given, [0, 1, 2, 3], [0, 2, 4, 1])
-    numbers = torch.from_numpy(uniforms(names, limit))[torch.arange(4), torch.tensor([0, 2, 4, 1])]
+    numbers = torch.from_numpy(rng_streams(names, limit))[torch.arange(4), torch.tensor([0, 2, 4, 1])]
     tokens, logprobs = draw(given, 1.0, numbers)
     assert together.tolist() == tokens.tolist()
     assert draws.logprobs[[0, 1, 2, 3], [0, 2, 4, 1]].tolist() == logprobs.tolist()
@@ -89,8 +89,8 @@ def test_a_row_draws_the_same_whatever_stands_beside_it_and_however_often_it_is_
 
 
 def test_streams_are_named_by_seed_prompt_and_sample() -> None:
-    whole = uniforms([(3, 0, 0), (3, 0, 1), (3, 1, 0), (4, 0, 0)], 6)
-    assert (uniforms([(3, 1, 0)], 4)[0] == whole[2, :4]).all()
+    whole = rng_streams([(3, 0, 0), (3, 0, 1), (3, 1, 0), (4, 0, 0)], 6)
+    assert (rng_streams([(3, 1, 0)], 4)[0] == whole[2, :4]).all()
     assert len(np.unique(whole)) == 24
     assert ((whole >= 0) & (whole < 1)).all()
 
@@ -99,7 +99,7 @@ def test_a_stream_is_philox_with_its_name_as_the_key() -> None:
     for seed, prompt, sample in ((5, 0, 3), (2**64 + 7, 2, 0), (-1, 3, 9)):
         key = [seed % 2**64, prompt * 2**32 + sample]
         expected = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64))).random(4)
-        assert uniforms([(seed, prompt, sample)], 4)[0].tolist() == expected.tolist()
+        assert rng_streams([(seed, prompt, sample)], 4)[0].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])

@@ -18,7 +18,7 @@ from tiny_trials import contents, run_plan, tiny_plan
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.generation.engine import VLLM_CACHE, Completion, Request, SamplingOptions
+from ilr_bench.generation.engine import VLLM_CACHE, Completion, SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine
 from ilr_bench.models.loading import load_weights, save_prepared, save_weights
@@ -106,8 +106,8 @@ def test_turns_are_those_of_the_transformers_engine(pair: dict[str, Any], kind: 
     model, engine = pair[kind]
     asked, options = prompts(5, 1, 20, 64, 7), SamplingOptions(24, temperature)
     samples = [1] * 5 if temperature == 0 else [4, 0, 3, 5, 1]
-    ours = TransformersEngine(model, [END], PAD, str).sample(Request(asked, samples, options, seed=6, first=2))
-    theirs = engine.sample(Request(asked, samples, options, seed=6, first=2))
+    ours = TransformersEngine(model, [END], PAD, str).sample(SamplingRequest(asked, samples, options, seed=6, first=2))
+    theirs = engine.sample(SamplingRequest(asked, samples, options, seed=6, first=2))
     assert tokens(ours) == tokens(theirs)
     assert [one.finished for one in flat(ours)] == [one.finished for one in flat(theirs)]
     for one, other in zip(flat(ours), flat(theirs), strict=True):
@@ -120,7 +120,7 @@ def test_turns_are_those_of_the_transformers_engine(pair: dict[str, Any], kind: 
 def test_logprobs_are_those_at_temperature_one(pair: dict[str, Any], kind: str, temperature: float) -> None:
     model, engine = pair[kind]
     asked = prompts(5, 1, 70, 7)
-    results = engine.sample(Request(asked, [8, 0, 3, 9], SamplingOptions(24, temperature), seed=1))
+    results = engine.sample(SamplingRequest(asked, [8, 0, 3, 9], SamplingOptions(24, temperature), seed=1))
     assert [len(group) for group in results] == [8, 0, 3, 9]
     assert all(one.logprobs.dtype == np.float32 for one in flat(results))
     assert error(model, asked, results) < 1e-4
@@ -130,7 +130,7 @@ def test_logprobs_are_those_at_temperature_one(pair: dict[str, Any], kind: str, 
 def test_samples_follow_the_models_distribution_at_the_given_temperature(start: Start) -> None:
     model = model_of("llama", vocabulary=12, scale=0.15)
     prompt, draws, temperature = [4, 5, 6], 4000, 1.5
-    results = start(model).sample(Request([prompt], [draws], SamplingOptions(2, temperature), seed=3))[0]
+    results = start(model).sample(SamplingRequest([prompt], [draws], SamplingOptions(2, temperature), seed=3))[0]
     with torch.no_grad():
         first = (model(torch.tensor([prompt], device=DEVICE)).logits[0, -1] / temperature).softmax(-1).double().cpu()
         pairs = torch.tensor([[*prompt, token] for token in range(12)], device=DEVICE)
@@ -150,9 +150,9 @@ def test_samples_follow_the_models_distribution_at_the_given_temperature(start: 
 def test_equal_calls_return_equal_bytes_whatever_was_sampled_between(pair: dict[str, Any]) -> None:
     _, engine = pair["llama"]
     asked, options = prompts(40, 3), SamplingOptions(16, 1.0)
-    first = engine.sample(Request(asked, [5, 5], options, seed=1))
-    other = engine.sample(Request(asked, [5, 5], options, seed=2))
-    again = engine.sample(Request(asked, [5, 5], options, seed=1))
+    first = engine.sample(SamplingRequest(asked, [5, 5], options, seed=1))
+    other = engine.sample(SamplingRequest(asked, [5, 5], options, seed=2))
+    again = engine.sample(SamplingRequest(asked, [5, 5], options, seed=1))
     assert tokens(first) == tokens(again) != tokens(other)
     assert [one.logprobs.tobytes() for one in flat(first)] == [one.logprobs.tobytes() for one in flat(again)]
     assert len(set(tokens(first))) == 10
@@ -162,8 +162,8 @@ def test_equal_calls_return_equal_bytes_whatever_was_sampled_between(pair: dict[
 def test_a_row_is_named_by_seed_prompt_and_sample(pair: dict[str, Any]) -> None:
     _, engine = pair["llama"]
     asked, options = prompts(9, 30, 2), SamplingOptions(20, 1.0)
-    whole = engine.sample(Request(asked, [6, 5, 8], options, seed=5))
-    rest = engine.sample(Request(asked[1:], [2, 11], options, seed=5, first=1))
+    whole = engine.sample(SamplingRequest(asked, [6, 5, 8], options, seed=5))
+    rest = engine.sample(SamplingRequest(asked[1:], [2, 11], options, seed=5, first=1))
     assert tokens(rest[:1]) == tokens(whole[1:2])[:2]
     assert tokens(rest[1:])[:8] == tokens(whole[2:])
 
@@ -171,7 +171,7 @@ def test_a_row_is_named_by_seed_prompt_and_sample(pair: dict[str, Any]) -> None:
 @pytest.mark.vllm
 def test_turns_end_at_the_end_token_or_the_limit_and_say_which(start: Start) -> None:
     engine = start(model_of("qwen2", vocabulary=10))
-    results = flat(engine.sample(Request([[4], [5, 6]], [20, 20], SamplingOptions(6, 1.0), seed=0)))
+    results = flat(engine.sample(SamplingRequest([[4], [5, 6]], [20, 20], SamplingOptions(6, 1.0), seed=0)))
     for completion in results:
         assert completion.finished == (completion.token_ids[-1] == END)
         assert END not in completion.token_ids[:-1]
@@ -183,7 +183,7 @@ def test_turns_end_at_the_end_token_or_the_limit_and_say_which(start: Start) -> 
 def test_stop_strings_end_a_turn_once_they_are_complete(start: Start) -> None:
     tokenizer = tiny_tokenizer()
     options = SamplingOptions(60, 1.0, stop_strings=("a", "7b"))
-    results = flat(start(model_of("llama", scale=0.02)).sample(Request(prompts(4), [40], options, seed=0)))
+    results = flat(start(model_of("llama", scale=0.02)).sample(SamplingRequest(prompts(4), [40], options, seed=0)))
     stopped = [completion for completion in results if completion.finished and completion.token_ids[-1] != END]
     assert stopped
     for completion in results:
@@ -199,19 +199,19 @@ def test_what_is_sampled_comes_from_the_weights_as_they_are(start: Start, tmp_pa
     model = model_of("qwen2", seed=4)
     engine = start(model)
     asked, options = prompts(40, 6), SamplingOptions(12, 1.0)
-    before = engine.sample(Request(asked, [4, 4], options, seed=1))
+    before = engine.sample(SamplingRequest(asked, [4, 4], options, seed=1))
     save_weights(model, tmp_path)
     if rested:
-        engine.rest()
+        engine.release()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
     ids = torch.tensor(prompts(30), device=DEVICE)
     model(ids, labels=ids).loss.backward()
     optimizer.step()
-    trained = engine.sample(Request(asked, [4, 4], options, seed=1))
+    trained = engine.sample(SamplingRequest(asked, [4, 4], options, seed=1))
     assert error(model, asked, before) > 0.1
     assert error(model, asked, trained) < 1e-4
     load_weights(model, tmp_path)
-    restored = engine.sample(Request(asked, [4, 4], options, seed=1))
+    restored = engine.sample(SamplingRequest(asked, [4, 4], options, seed=1))
     assert tokens(restored) == tokens(before) != tokens(trained)
     assert [one.logprobs.tobytes() for one in flat(restored)] == [one.logprobs.tobytes() for one in flat(before)]
 
@@ -227,8 +227,8 @@ def test_twins_sample_from_their_own_adapters(start: Start) -> None:
         with torch.no_grad():
             for weight in view.adapter_weights().values():
                 weight.add_(shift)
-        assert error(view, asked, start(view, plain).sample(Request(asked, [3, 3], options, seed=0))) < 1e-4
-    moved = start(first, plain).sample(Request(asked, [3, 3], options, seed=0))
+        assert error(view, asked, start(view, plain).sample(SamplingRequest(asked, [3, 3], options, seed=0))) < 1e-4
+    moved = start(first, plain).sample(SamplingRequest(asked, [3, 3], options, seed=0))
     assert error(first, asked, moved) < 1e-4 < 0.01 < error(second, asked, moved)
 
 
@@ -236,18 +236,18 @@ def test_twins_sample_from_their_own_adapters(start: Start) -> None:
 @pytest.mark.skipif(DEVICE != "cpu", reason="GPUs serve heads of 16 dimensions")
 def test_a_model_that_vllm_cannot_serve_is_refused(start: Start) -> None:
     with pytest.raises(ConfigurationError, match=r"vLLM cannot serve.*sampling.engine=transformers"):
-        start(tiny_model()).sample(Request(prompts(3), [1], SamplingOptions(3, 1.0), seed=0))
+        start(tiny_model()).sample(SamplingRequest(prompts(3), [1], SamplingOptions(3, 1.0), seed=0))
 
 
 @pytest.mark.vllm
 def test_sequences_beyond_the_context_are_refused(pair: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"1025 tokens exceed the 1024"):
-        pair["llama"][1].sample(Request(prompts(1000), [1], SamplingOptions(25, 1.0), seed=0))
+        pair["llama"][1].sample(SamplingRequest(prompts(1000), [1], SamplingOptions(25, 1.0), seed=0))
 
 
 @pytest.mark.vllm
 def test_threads_can_be_set_after_a_start(pair: dict[str, Any]) -> None:
-    pair["llama"][1].sample(Request(prompts(3), [1], SamplingOptions(3, 1.0), seed=0))
+    pair["llama"][1].sample(SamplingRequest(prompts(3), [1], SamplingOptions(3, 1.0), seed=0))
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
     assert torch.get_num_threads() == before + 1
@@ -259,17 +259,17 @@ def test_an_engine_that_is_forgotten_gives_its_memory_back_and_leaves_the_others
     pair: dict[str, Any], tmp_path: Path
 ) -> None:
     other, asked, options = pair["llama"][1], prompts(5), SamplingOptions(8, 1.0)
-    before = other.sample(Request(asked, [3], options, seed=0))
+    before = other.sample(SamplingRequest(asked, [3], options, seed=0))
     model = model_of("llama")
     model.config.save_pretrained(tmp_path)
     engine = VllmEngine(model, tmp_path, [END], str)
-    engine.sample(Request(asked, [1], options, seed=0))
+    engine.sample(SamplingRequest(asked, [1], options, seed=0))
     (cache,) = engine._llm.collective_rpc(lambda worker: weakref.ref(worker.model_runner.kv_caches[0]))
     assert cache() is not None
     del engine
     gc.collect()
     assert cache() is None
-    assert tokens(other.sample(Request(asked, [3], options, seed=0))) == tokens(before)
+    assert tokens(other.sample(SamplingRequest(asked, [3], options, seed=0))) == tokens(before)
 
 
 @pytest.mark.vllm

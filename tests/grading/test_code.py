@@ -11,7 +11,7 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading import code
 from ilr_bench.grading.code import CodeJudge, oracle_of, view_of
 from ilr_bench.grading.compare_outputs import Comparison, is_floats
-from ilr_bench.grading.sandbox.host import Request
+from ilr_bench.grading.sandbox.host import ProgramRequest
 from ilr_bench.storage.records import Verdict
 
 DOUBLE: dict[str, Any] = {
@@ -83,7 +83,14 @@ def test_a_canonical_solution_that_fails_is_named(judge: CodeJudge) -> None:
 
 
 def test_what_enters_the_jail_holds_no_answer() -> None:
-    assert set(Request.__dataclass_fields__) == {"source", "entry_point", "calls", "setup", "view", "cpu_seconds"}
+    assert set(ProgramRequest.__dataclass_fields__) == {
+        "source",
+        "entry_point",
+        "calls",
+        "setup",
+        "view",
+        "cpu_seconds",
+    }
 
 
 def test_stated_results_are_compared_outside(judge: CodeJudge) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.grading.expressions import ProgramRunner, admit, agree, extract_program
+from ilr_bench.grading.expressions import ProgramRunner, agree, check_safe_subset, extract_program
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.sources.micro import code_problems
 
@@ -55,7 +55,7 @@ def test_the_first_function_is_found(completion: str, program: str | None) -> No
      "def f(a, b): return -a // b % 3", "def f(x): return 1 <= x < 5", "'''Task.'''\ndef f(x: int) -> int: return 7"],
 )  # fmt: skip
 def test_single_expressions_are_admitted(program: str) -> None:
-    admitted = admit(program, "f")
+    admitted = check_safe_subset(program, "f")
     assert admitted is not None
     assert len(ast.parse(admitted).body) == 1
 
@@ -82,7 +82,7 @@ def test_everything_else_is_refused(runner: ProgramRunner, program: str) -> None
 @given(st.text(alphabet="def f(x):retun+-*/%<>=.,[]'\"\n 0129_", max_size=40))
 def test_whatever_is_admitted_names_only_its_parameters(tail: str) -> None:
     try:
-        admitted = admit(f"def f(x): return x{tail}", "f")
+        admitted = check_safe_subset(f"def f(x): return x{tail}", "f")
     except SyntaxError:
         return
     if admitted is not None:
@@ -160,8 +160,8 @@ def test_every_gold_program_passes_and_another_ones_does_not(runner: ProgramRunn
 
 def test_programs_are_admitted_up_to_their_longest() -> None:
     program = "def f(x): return x"
-    assert admit(program + " " * (1000 - len(program)), "f") is not None
-    assert admit(program + " " * (1001 - len(program)), "f") is None
+    assert check_safe_subset(program + " " * (1000 - len(program)), "f") is not None
+    assert check_safe_subset(program + " " * (1001 - len(program)), "f") is None
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,16 @@ def test_programs_are_admitted_up_to_their_longest() -> None:
 def test_expressions_are_admitted_up_to_a_hundred_nodes(expression: str, admitted: bool) -> None:
     nodes = len(list(ast.walk(ast.parse(expression, mode="eval").body)))
     assert (nodes <= 100) is admitted
-    assert (admit(f"def f(x): return {expression}", "f") is not None) is admitted
+    assert (check_safe_subset(f"def f(x): return {expression}", "f") is not None) is admitted
 
 
 def test_what_is_run_is_written_anew_with_its_parameters_in_their_order() -> None:
-    assert admit("def f(b: int, a):\n    'Text.'\n    return b-a  # all", "f") == "def f(b, a): return b - a"
-    assert admit("def f(x):\n    b'no text'\n    return x", "f") is None
-    assert admit("def f(x):\n    7\n    return x", "f") is None
-    assert admit("'Text.'\n'More.'\ndef f(x): return x", "f") is None
+    assert (
+        check_safe_subset("def f(b: int, a):\n    'Text.'\n    return b-a  # all", "f") == "def f(b, a): return b - a"
+    )
+    assert check_safe_subset("def f(x):\n    b'no text'\n    return x", "f") is None
+    assert check_safe_subset("def f(x):\n    7\n    return x", "f") is None
+    assert check_safe_subset("'Text.'\n'More.'\ndef f(x): return x", "f") is None
 
 
 def test_the_tolerance_of_base_tests_does_not_reach_the_others(runner: ProgramRunner) -> None:

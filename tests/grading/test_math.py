@@ -19,7 +19,7 @@ from sympy import Add, Eq, Integer, Mul, Pow, Rational, Symbol, sqrt
 
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.grading import killable_pool, math
-from ilr_bench.grading.math import LONGEST, Grader, compare_numbers, own_answer
+from ilr_bench.grading.math import LONGEST, Grader, compare_numbers, reject_question_echo
 from ilr_bench.grading.math_worker import finished, judge
 from ilr_bench.storage.records import Verdict
 
@@ -263,16 +263,16 @@ def test_no_process_outlives_the_one_that_asks() -> None:
 
 def test_a_worker_that_cannot_start_is_one_message() -> None:
     with pytest.raises(MissingInputError, match=r"no_such_worker 1.0` does not start"):
-        killable_pool.KillableWorker("no_such_worker", 1.0).ask("x")
+        killable_pool.KillablePool("no_such_worker", 1.0).ask("x")
 
 
 def test_a_request_too_large_for_the_queue_is_refused() -> None:
     with pytest.raises(ValueError, match="more than 100,000 bytes"):
-        killable_pool.KillableWorker("ilr_bench.grading.math_worker", 1.0).ask("x" * killable_pool.LARGEST)
+        killable_pool.KillablePool("ilr_bench.grading.math_worker", 1.0).ask("x" * killable_pool.LARGEST)
 
 
 def test_plain_answers_are_graded_by_the_thousand() -> None:
-    pairs: list[tuple[str | None, str]] = [(str(place % 97), f"{place % 89}.50") for place in range(5000)]
+    pairs: list[tuple[str | None, str]] = [(str(index % 97), f"{index % 89}.50") for index in range(5000)]
     with Grader() as fresh:
         start = time.process_time()
         fresh.grade(pairs)
@@ -308,7 +308,7 @@ def test_plain_numbers_are_these_and_no_others(answer: str, gold: str, equal: bo
      (None, "3+5", None), ("3+", "3+5", "3+")],
 )  # fmt: skip
 def test_an_answer_that_holds_the_whole_question_is_none(answer: str | None, question: str, own: str | None) -> None:
-    assert own_answer(answer, question) == own
+    assert reject_question_echo(answer, question) == own
 
 
 class ToldWorker:
@@ -326,7 +326,7 @@ class ToldWorker:
 
 
 def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(math, "KillableWorker", ToldWorker)
+    monkeypatch.setattr(math, "KillablePool", ToldWorker)
     with Grader(0.7, 3) as fresh:
         worker = fresh._worker
         pairs = [("7", "7"), (" x ", "y "), ("x", "y"), ("hostile", "y"), (None, "x"), ("8", "7"), ("a", "b")]
@@ -341,7 +341,7 @@ def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pyt
 
 
 def test_one_process_per_core_and_eight_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(math, "KillableWorker", ToldWorker)
+    monkeypatch.setattr(math, "KillablePool", ToldWorker)
     for cores, workers_made in ((1, 1), (5, 5), (64, 8)):
         monkeypatch.setattr(math.os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
         assert Grader()._worker.made == ("ilr_bench.grading.math_worker", 1.0, workers_made)

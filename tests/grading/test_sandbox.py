@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from processes import run_python
 
 from ilr_bench.grading.sandbox import host, isolation, wire
-from ilr_bench.grading.sandbox.host import Ended, Jail, JailError, Request
+from ilr_bench.grading.sandbox.host import Jail, JailError, ProgramEnd, ProgramRequest
 from ilr_bench.grading.sandbox.program import THREADS
 from ilr_bench.grading.sandbox.wire import DEEPEST, decode, encode
 
@@ -33,15 +33,15 @@ def jail() -> Iterator[Jail]:
 
 def replies(jail: Jail, program: str, *calls: Any, seconds: float = 5.0, **more: Any) -> list[Any]:
     """The value of every call, or why there is none."""
-    with jail.run(Request(program, "f", calls, **more)) as run:
+    with jail.run(ProgramRequest(program, "f", calls, **more)) as run:
         ended = run.loaded(seconds)
         if ended is not None:
             return [ended]
         said = []
         for _ in calls:
             line = run.reply(seconds)
-            output = line if isinstance(line, Ended) else decode(line)
-            said.append(output if isinstance(output, Ended) else None if output is None else output.value)
+            output = line if isinstance(line, ProgramEnd) else decode(line)
+            said.append(output if isinstance(output, ProgramEnd) else None if output is None else output.value)
         return said
 
 
@@ -54,23 +54,23 @@ def test_expressions_see_the_program_and_what_was_set_up(jail: Jail) -> None:
 
 
 def test_failure_ends_the_answers(jail: Jail) -> None:
-    assert replies(jail, "def f(x): return 1 // x", [1], [0], [1]) == [1, Ended.FAILED, Ended.FAILED]
-    assert replies(jail, "def f(x: return", [1]) == [Ended.FAILED]
-    assert replies(jail, "g = 1", [1]) == [Ended.FAILED]
+    assert replies(jail, "def f(x): return 1 // x", [1], [0], [1]) == [1, ProgramEnd.FAILED, ProgramEnd.FAILED]
+    assert replies(jail, "def f(x: return", [1]) == [ProgramEnd.FAILED]
+    assert replies(jail, "g = 1", [1]) == [ProgramEnd.FAILED]
 
 
 def test_cpu_time_is_limited_per_call(jail: Jail) -> None:
     program = "import time\ndef f(s):\n e = time.process_time() + s\n while time.process_time() < e: pass\n return s"
-    assert replies(jail, program, [0.05], [0.05], [9.0], seconds=0.3) == [0.05, 0.05, Ended.OVERRAN]
+    assert replies(jail, program, [0.05], [0.05], [9.0], seconds=0.3) == [0.05, 0.05, ProgramEnd.OVERRAN]
 
 
 def test_waiting_for_ever_is_an_overrun(jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "STILL_SECONDS", 0.3)
-    assert replies(jail, "import time\ndef f(s): time.sleep(s)", [99]) == [Ended.OVERRAN]
+    assert replies(jail, "import time\ndef f(s): time.sleep(s)", [99]) == [ProgramEnd.OVERRAN]
     monkeypatch.setattr(host, "STILL_SECONDS", 99)
-    monkeypatch.setattr(host, "PATIENCE", 3)
+    monkeypatch.setattr(host, "SILENCE_SECONDS", 3)
     napping = "import time\ndef f(s):\n while True: time.sleep(s)"
-    assert replies(jail, napping, [0.01], seconds=0.1) == [Ended.OVERRAN]
+    assert replies(jail, napping, [0.01], seconds=0.1) == [ProgramEnd.OVERRAN]
 
 
 def test_memory_threads_files_and_descriptors_are_limited(jail: Jail) -> None:
@@ -88,8 +88,8 @@ def f(what):
     except (MemoryError, RuntimeError, OSError) as error:
         return n, type(error).__name__
 """
-    said = [replies(jail, program, [what])[0] for what in ("memory", "threads", "files", "bytes")]
-    assert said == [(0, "MemoryError"), (THREADS - 1, "RuntimeError"), (60, "OSError"), (16, "OSError")]
+    output = [replies(jail, program, [what])[0] for what in ("memory", "threads", "files", "bytes")]
+    assert output == [(0, "MemoryError"), (THREADS - 1, "RuntimeError"), (60, "OSError"), (16, "OSError")]
 
 
 def test_a_program_sees_python_and_an_empty_folder(jail: Jail) -> None:
@@ -103,16 +103,16 @@ def test_programs_may_use_the_standard_library_and_numpy(jail: Jail) -> None:
     modules = "sqlite3, ssl, email.mime.text, xml.etree.ElementTree, concurrent.futures, asyncio, lzma, unittest"
     assert replies(jail, f"import {modules}\ndef f(): return 1", []) == [1]
     assert replies(jail, "import numpy as np\ndef f(x): return np.linalg.det(np.eye(x))", [3]) == [1.0]
-    assert replies(jail, "import torch", []) == [Ended.FAILED]
+    assert replies(jail, "import torch", []) == [ProgramEnd.FAILED]
 
 
 def test_random_numbers_and_the_order_of_sets_are_always_the_same() -> None:
-    said = []
+    output = []
     for _ in range(2):
         with Jail() as jail:
             program = "import random\ndef f(): return random.random(), list({'a', 'b', 'c', 'd', 'e'})"
-            said += [replies(jail, program, []), replies(jail, program, [])]
-    assert said[0] == said[1] == said[2] == said[3]
+            output += [replies(jail, program, []), replies(jail, program, [])]
+    assert output[0] == output[1] == output[2] == output[3]
 
 
 def test_what_a_program_prints_goes_nowhere(jail: Jail, capfd: pytest.CaptureFixture[str]) -> None:
@@ -127,9 +127,9 @@ def test_large_requests_and_replies_pass(jail: Jail) -> None:
 
 
 def test_a_reply_that_is_too_long_is_a_failure(jail: Jail) -> None:
-    with jail.run(Request("def f(): return 'a' * 100000", "f", ([], []))) as run:
+    with jail.run(ProgramRequest("def f(): return 'a' * 100000", "f", ([], []))) as run:
         assert run.loaded(5) is None
-        assert run.reply(5, longest=1000) is Ended.FAILED
+        assert run.reply(5, longest=1000) is ProgramEnd.FAILED
 
 
 def test_the_second_wall_stands_where_the_kernel_has_it(jail: Jail) -> None:
@@ -152,7 +152,7 @@ def test_a_refusal_after_the_program_has_its_process_stops_the_run() -> None:
     with control, channel, program:
         with keeper:
             keeper.sendall(b"pid %d\nrefused seccomp filter: EINVAL\n" % os.getpid())
-            run = host.Run(control, channel, Request("", "f", ()))
+            run = host.Run(control, channel, ProgramRequest("", "f", ()))
         with pytest.raises(JailError, match="seccomp filter: EINVAL"):
             run.end()
 
@@ -173,8 +173,8 @@ def test_without_a_jail_limits_remain_and_nothing_else() -> None:
     with Jail(jail=False) as free:
         assert free.protection == "none"
         assert replies(free, "def f(x): return x + 1", [1]) == [2]
-        assert replies(free, "def f():\n while True: pass", [], seconds=0.2) == [Ended.OVERRAN]
-        assert replies(free, "def f(): return bytes(1 << 32)", []) == [Ended.FAILED]
+        assert replies(free, "def f():\n while True: pass", [], seconds=0.2) == [ProgramEnd.OVERRAN]
+        assert replies(free, "def f(): return bytes(1 << 32)", []) == [ProgramEnd.FAILED]
         (folder,) = replies(free, "import os\ndef f(): open('a', 'w').close(); return os.getcwd()", [])
         assert "ilr_bench-" in folder
         assert not Path(folder).exists()
@@ -193,8 +193,8 @@ def test_a_launcher_that_was_killed_is_replaced() -> None:
 
 def test_nothing_outlives_whoever_asked() -> None:
     asking = run_python("""
-        from ilr_bench.grading.sandbox.host import Jail, Request
-        with Jail() as jail, jail.run(Request("while True: pass", "f", ())) as run:
+        from ilr_bench.grading.sandbox.host import Jail, ProgramRequest
+        with Jail() as jail, jail.run(ProgramRequest("while True: pass", "f", ())) as run:
             print(jail.pid, run.pid, flush=True)
             run.loaded(999)
     """)
@@ -224,12 +224,12 @@ def test_root_without_rights_is_as_any_user() -> None:
     asking = run_python("""
         from ilr_bench.grading.math.sandbox import kernel
         kernel.drop_capabilities()
-        from ilr_bench.grading.sandbox.host import Jail, Request
-        with Jail() as jail, jail.run(Request("import os\\ndef f(): return os.listdir()", "f", ([],))) as run:
+        from ilr_bench.grading.sandbox.host import Jail, ProgramRequest
+        with Jail() as jail, jail.run(ProgramRequest("import os\\ndef f(): return os.listdir()", "f", ([],))) as run:
             print(jail.protection, run.loaded(9), run.reply(9))
     """)
-    said, complaints = asking.communicate()
-    assert said.split() == ["namespaces+landlock", "None", "b'[[],", "true]'"], complaints
+    output, complaints = asking.communicate()
+    assert output.split() == ["namespaces+landlock", "None", "b'[[],", "true]'"], complaints
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def f(cpu, sleep):
         return [replies(jail, program, call, seconds=1.0) for call in calls]
 
     idle = verdicts()
-    assert idle == [[True], [True], [True], [Ended.OVERRAN], [Ended.OVERRAN]]
+    assert idle == [[True], [True], [True], [ProgramEnd.OVERRAN], [ProgramEnd.OVERRAN]]
     load = [run_python("while True: pass") for _ in range(8 * (os.cpu_count() or 1))]
     try:
         assert verdicts() == idle

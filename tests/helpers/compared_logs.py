@@ -63,12 +63,12 @@ def write_evalplus(path: Path, base: Sequence[bool], plus: Sequence[bool | None]
     return path
 
 
-def harness_row(place: int, score: float = 1.0, metric: str = "exact_match", **other: object) -> dict[str, object]:
+def harness_row(index: int, score: float = 1.0, metric: str = "exact_match", **other: object) -> dict[str, object]:
     """A line as lm-eval writes it, with as much as is read."""
     return {
-        "doc_id": place, "doc": {"question": f"Question {place}?"}, "target": "1", "resps": [["1"]],
-        "filtered_resps": ["1"], "filter": "none", "metrics": [metric], "doc_hash": f"d{place}",
-        "prompt_hash": f"p{place}", metric: score,
+        "doc_id": index, "doc": {"question": f"Question {index}?"}, "target": "1", "resps": [["1"]],
+        "filtered_resps": ["1"], "filter": "none", "metrics": [metric], "doc_hash": f"d{index}",
+        "prompt_hash": f"p{index}", metric: score,
     } | other  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ilr_bench.core import signals
 from ilr_bench.core.errors import MissingInputError, NumericalError
-from ilr_bench.study.launch.scheduler import Event, tell
+from ilr_bench.study.launch.scheduler import Event, emit
 
 
 def touch(path: Path) -> None:
@@ -56,12 +56,12 @@ def wait_for(starts: Path, other: Path, characters: int) -> None:
     """Goes on until another file has grown."""
     count(starts)
     while not other.exists() or len(other.read_text()) < characters:
-        signals.beat()
+        signals.send_heartbeat()
         time.sleep(0.01)
 
 
 def hang_once(starts: Path) -> None:
-    signals.beat()
+    signals.send_heartbeat()
     if count(starts) == 0:
         while True:
             time.sleep(0.01)
@@ -79,7 +79,7 @@ def run_out_of_memory(starts: Path) -> None:
         raise OutOfMemoryError("on the card")
 
 
-def speak(text: str) -> None:
+def generate_stage(text: str) -> None:
     sys.stdout.write(f"printed {text}\n")
     sys.stderr.write(f"complained of {text}\n")
     os.system(f"echo a child says {text}")
@@ -92,12 +92,12 @@ def tick(path: Path) -> None:
 
 
 def report_progress() -> None:
-    tell(Event("of the function's own", done=3.0))
+    emit(Event("of the function's own", done=3.0))
 
 
 def work_until_stopped(saved: Path) -> None:
     """Says that it has begun, and waits for a request to stop."""
-    tell(Event("", done=1.0))
+    emit(Event("", done=1.0))
     while not signals.received():
         time.sleep(0.01)
     saved.touch()
@@ -105,7 +105,7 @@ def work_until_stopped(saved: Path) -> None:
 
 
 def work_for_ever() -> None:
-    tell(Event("", done=1.0))
+    emit(Event("", done=1.0))
     while True:
         time.sleep(0.01)
 
@@ -119,7 +119,7 @@ def meet(own: Path, other: Path) -> None:
 
 def stay_until(gone: Path) -> None:
     """Says on which node it runs, as units of progress that name it, and ends when a file is there."""
-    tell(Event("", done=float(os.environ["RAY_RAYLET_PID"])))
+    emit(Event("", done=float(os.environ["RAY_RAYLET_PID"])))
     while not gone.exists():
-        signals.beat()
+        signals.send_heartbeat()
         time.sleep(0.01)

@@ -27,12 +27,12 @@ _RETURNS = {
 
 def mutants(program: str, entry_point: str) -> Iterator[tuple[str, str]]:
     """(what was changed, program), in an order that hangs on the program alone."""
-    for place, node in enumerate(_nodes(program)):
+    for index, node in enumerate(_nodes(program)):
         change = _change(node)
         if change is not None:
             tree = ast.parse(program)
-            _apply(list(ast.walk(tree))[place])
-            yield f"{change} (node {place})", ast.unparse(tree)
+            _apply(list(ast.walk(tree))[index])
+            yield f"{change} (node {index})", ast.unparse(tree)
     for name, form in _RETURNS.items():
         tree = ast.parse(program)
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry_point]

@@ -20,7 +20,7 @@ from ilr_bench.evaluation.lm_eval_model import run_tasks
 from ilr_bench.evaluation.lm_eval_tasks import LOCAL, load_tasks
 from ilr_bench.models.loading import LoadedModel
 from ilr_bench.storage.records import SampleRecord, read
-from ilr_bench.tasks.benchmarks import Row
+from ilr_bench.tasks.benchmarks import BenchmarkQuestion
 
 BUILT_IN = Path(lm_eval.__file__).parent / "tasks"
 SUFFIX = "_local"
@@ -58,7 +58,7 @@ METRICS = {
 """Benchmark -> lm-eval's verdicts on it, as `metric,filter`."""
 
 
-def key_of_row(row: Row) -> str:
+def key_of_row(row: BenchmarkQuestion) -> str:
     """What a row of ours and lm-eval's document of it have in common."""
     return row.id if row.id.startswith("mmlu_pro") else row.question
 
@@ -197,12 +197,12 @@ def parting(loaded: LoadedModel, prompt: str, one: str, other: str) -> Parting:
     model, tokenizer = loaded.model, loaded.tokenizer
     begin = len(tokenizer(prompt)["input_ids"])
     ids = [[*tokenizer(prompt + text)["input_ids"], tokenizer.eos_token_id] for text in (one, other)]
-    place = next(place for place, (mine, theirs) in enumerate(zip(*ids, strict=False)) if mine != theirs)
+    index = next(index for index, (mine, theirs) in enumerate(zip(*ids, strict=False)) if mine != theirs)
     with torch.inference_mode():
-        logits = model(torch.tensor([ids[0][:place]], device=model.device)).logits[0, -1].double()
-    chosen = [tokens[place] for tokens in ids]
+        logits = model(torch.tensor([ids[0][:index]], device=model.device)).logits[0, -1].double()
+    chosen = [tokens[index] for tokens in ids]
     words = (tokenizer.decode([chosen[0]]), tokenizer.decode([chosen[1]]))
-    return Parting(place - begin, words, (float(logits[chosen[0]]), float(logits[chosen[1]])), float(logits.max()))
+    return Parting(index - begin, words, (float(logits[chosen[0]]), float(logits[chosen[1]])), float(logits.max()))
 
 
 class Replay(LM):  # type: ignore[misc]

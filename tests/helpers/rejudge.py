@@ -20,10 +20,10 @@ from ilr_bench.tasks.benchmarks import get
 def rejudge(benchmark: str, records: list[SampleRecord]) -> list[tuple[SampleRecord, dict[str, bool]]]:
     """Each record with what lm-eval's metrics (`metric,filter`) make of the same text."""
     ids = {key_of_row(row): row.id for row in get(benchmark).load()}
-    said = {record.question_id: record.completion for record in records}
+    output = {record.question_id: record.completion for record in records}
 
     def say(document: dict[str, Any]) -> str:
-        return said.get(ids[key_of_document(document)], "")
+        return output.get(ids[key_of_document(document)], "")
 
     theirs: dict[str, dict[str, bool]] = {}
     for sample in replay(TASKS[benchmark], None, say):

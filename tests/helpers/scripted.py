@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.engine import Completion, Request, SamplingOptions
+from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
 from ilr_bench.prompts import STYLES
 
-Speak = Callable[[str, int], str]
+Reply = Callable[[str, int], str]
 """(prompt, number of the sample) -> what is said."""
 
 
@@ -45,23 +45,23 @@ class ScriptedEngine:
 
     name = "scripted"
 
-    def __init__(self, speak: Speak, tokenizer: CodePoints) -> None:
-        self.speak = speak
+    def __init__(self, reply: Reply, tokenizer: CodePoints) -> None:
+        self.reply = reply
         self.tokenizer = tokenizer
         self.heard: list[str] = []
         self.calls: list[Call] = []
         self.rests = 0
 
-    def sample(self, request: Request) -> list[list[Completion]]:
+    def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         self.calls.append(Call(tuple(request.samples), request.options, request.seed, request.first))
         said = []
         for prompt, count in zip(request.prompts, request.samples, strict=True):
             text = self.tokenizer.decode(prompt)
             self.heard.append(text)
-            said.append([self._completion(self.speak(text, k), request.options) for k in range(count)])
+            said.append([self._completion(self.reply(text, k), request.options) for k in range(count)])
         return said
 
-    def rest(self) -> None:
+    def release(self) -> None:
         self.rests += 1
 
     def _completion(self, text: str, options: SamplingOptions) -> Completion:
@@ -70,7 +70,7 @@ class ScriptedEngine:
         return Completion(kept, np.zeros(len(kept), dtype=np.float32), len(kept) == len(ids))
 
 
-def scripted_agent(name: str, speak: Speak, offset: int = 0, limit: int = 10_000, style: str = "micro") -> Agent:
+def scripted_agent(name: str, reply: Reply, offset: int = 0, limit: int = 10_000, style: str = "micro") -> Agent:
     tokenizer = CodePoints(offset)
-    engine = ScriptedEngine(speak, tokenizer)
+    engine = ScriptedEngine(reply, tokenizer)
     return Agent(name, None, tokenizer, STYLES.get(style), engine, limit)

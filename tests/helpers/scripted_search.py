@@ -13,14 +13,14 @@ from ilr_bench.core.profiles import MICRO
 from ilr_bench.study.launch.scheduler import Job
 from ilr_bench.study.plan import PlannedTrial
 from ilr_bench.study.search.rounds import DIRECTIONS, Rules, Search
-from ilr_bench.study.search.trials import Goal, Measurement
+from ilr_bench.study.search.trials import Measurement, Target
 
 
 def nothing() -> None:
     """What the scripted jobs do."""
 
 
-class ScriptedWorld:
+class ScriptedBackend:
     """Remembers what was run, as a study's folder does: a second search in the same world repeats nothing."""
 
     def __init__(
@@ -47,28 +47,28 @@ class ScriptedWorld:
     def prepare(self, trials: Sequence[PlannedTrial]) -> Iterator[list[Job]]:
         yield []
 
-    def job(self, goal: Goal) -> Job:
-        return Job(goal.trial.folder, nothing, (goal,))
+    def job(self, target: Target) -> Job:
+        return Job(target.trial.folder, nothing, (target,))
 
     def run(self, job: Job) -> None:
         [goal] = job.arguments
         self.ran.append((goal.trial.hash, goal.until))
         self.reached[goal.trial.hash] = goal.until or goal.trial.config.training.steps
 
-    def measure(self, goal: Goal) -> Measurement | None:
-        key, config = goal.trial.hash, goal.trial.config
-        step = goal.until or config.training.steps
+    def measurement_at(self, target: Target) -> Measurement | None:
+        key, config = target.trial.hash, target.trial.config
+        step = target.until or config.training.steps
         if self.reached.get(key, 0) < step:
             return None
         value = self._accuracy(self.settings[key], config.seed, step)
-        return Measurement((value, value), None if goal.until else self._tokens(self.settings[key]))
+        return Measurement((value, value), None if target.until else self._tokens(self.settings[key]))
 
     def publish(self, search: Search) -> None:
         self.published += 1
 
 
 def search_in(
-    world: ScriptedWorld,
+    backend: ScriptedBackend,
     suggest: Callable[[optuna.Trial], dict[str, Any]],
     rules: Rules,
     sampler: optuna.samplers.BaseSampler | None = None,
@@ -81,15 +81,15 @@ def search_in(
         sampler=sampler or optuna.samplers.TPESampler(seed=0),
         pruner=pruner or optuna.pruners.NopPruner(),
     )
-    return Search(study, suggest, rules, world, world.publish)
+    return Search(study, suggest, rules, backend, backend.publish)
 
 
-def drive(search: Search, world: ScriptedWorld, last_first: bool = False, jobs: int | None = None) -> Search:
+def drive(search: Search, backend: ScriptedBackend, last_first: bool = False, jobs: int | None = None) -> Search:
     """Runs a search to its end, or until so many `jobs` have been run."""
     waiting = search.ready()
     while waiting and jobs != 0:
         job = waiting.pop(-1 if last_first else 0)
-        world.run(job)
+        backend.run(job)
         search.ended(job, None)
         waiting += search.ready()
         jobs = None if jobs is None else jobs - 1
@@ -99,6 +99,11 @@ def drive(search: Search, world: ScriptedWorld, last_first: bool = False, jobs: 
 def told(search: Search) -> list[dict[str, Any]]:
     """What a search has come to, for comparisons."""
     return [
-        {"settings": point.settings, "state": point.state, "accuracy": point.accuracy, "curve": point.curve}
-        for point in search.points
+        {
+            "settings": search_trial.settings,
+            "state": search_trial.state,
+            "accuracy": search_trial.accuracy,
+            "curve": search_trial.curve,
+        }
+        for search_trial in search.points
     ]

@@ -21,9 +21,9 @@ from unittest import mock
 from tiny_trials import tiny_plan
 
 from ilr_bench.core import signals
-from ilr_bench.core.signals import beat
+from ilr_bench.core.signals import send_heartbeat
 from ilr_bench.learner import grpo
-from ilr_bench.learner.distributed import ALONE, Ranks, launched, leave
+from ilr_bench.learner.distributed import SINGLE, DistContext, dist_from_environment, leave_process_group
 from ilr_bench.method import outcomes
 from ilr_bench.method.rewards import Answer, Score
 from ilr_bench.storage.records import TrialResult, Verdict
@@ -59,16 +59,16 @@ def odd_lengths_win(answers: Sequence[Answer], *_: Any) -> list[Score]:
 
 
 def play(
-    scene: str, models: tuple[str, ...], out: Path, ranks: Ranks = ALONE, until: int | None = None
+    scene: str, models: tuple[str, ...], out: Path, dist: DistContext = SINGLE, until: int | None = None
 ) -> TrialResult | None:
     """Runs a scene's trial with the rewards of `odd_lengths_win`."""
     variant, changes = SCENES[scene]
     (trial,) = tiny_plan(models, variant, **(COMMON | changes)).trials
     before, outcomes.score = outcomes.score, odd_lengths_win  # type: ignore[attr-defined, assignment]
     try:
-        with ranks.staying():
+        with dist.until_saved():
             return run_trial(
-                trial.config, trial.hash, out / scene, Artifacts(out / "artifacts"), until=until, ranks=ranks
+                trial.config, trial.hash, out / scene, Artifacts(out / "artifacts"), until=until, dist=dist
             )
     finally:
         outcomes.score = before  # type: ignore[attr-defined]
@@ -138,38 +138,38 @@ def _play_together(
     if fails[0] == rank:
         _fail_at_update(fails[1], HOW[how])
     _tell_moments()
-    ranks = launched(patience)
+    dist = dist_from_environment(patience)
     for scene in scenes:
         if scene in SCENES:
-            play(scene, models, out, replace(ranks, attended=ranks.shards or scene != scenes[-1]))
+            play(scene, models, out, replace(dist, others_wait=dist.shards or scene != scenes[-1]))
         else:
-            ranks.first(partial(_work, float(scene.split()[-2]) if ranks.leads else 0.0))
-    leave()
+            dist.rank0_first(partial(_work, float(scene.split()[-2]) if dist.is_main else 0.0))
+    leave_process_group()
 
 
 def _tell_moments() -> None:
     """After each update a process says how many numbers its optimizer keeps of how many weights."""
-    update = grpo.PolicyUpdater.update
+    update = grpo.GRPOLearner.update
 
     def telling(self: Any, *given: Any) -> Any:
-        report = update(self, *given)
+        metrics = update(self, *given)
         kept = sum(state[name].numel() for state in self.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq"))
         sys.stdout.write(f"{self.agent} keeps {kept} for {sum(weight.numel() for weight in self.weights)}\n")
         sys.stdout.flush()
-        return report
+        return metrics
 
-    grpo.PolicyUpdater.update = telling  # type: ignore[method-assign]
+    grpo.GRPOLearner.update = telling  # type: ignore[method-assign]
 
 
 def _work(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.2)
-        beat()
+        send_heartbeat()
 
 
 def _fail_at_update(count: int, sent: signal.Signals) -> None:
-    update, left = grpo.PolicyUpdater.update, [count]
+    update, left = grpo.GRPOLearner.update, [count]
 
     def deadly(self: Any, *given: Any) -> Any:
         left[0] -= 1
@@ -177,4 +177,4 @@ def _fail_at_update(count: int, sent: signal.Signals) -> None:
             os.kill(os.getpid(), sent)
         return update(self, *given)
 
-    grpo.PolicyUpdater.update = deadly  # type: ignore[method-assign]
+    grpo.GRPOLearner.update = deadly  # type: ignore[method-assign]

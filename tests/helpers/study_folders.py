@@ -47,7 +47,7 @@ def write_trial(study: Path, variant: str = "ilr", seed: int = 0, steps: int = 4
 
 def hash_of(variant: str, seed: int) -> int:
     """A number that stands for a trial."""
-    return sum(ord(letter) << place for place, letter in enumerate(variant)) * 1000 + seed
+    return sum(ord(letter) << index for index, letter in enumerate(variant)) * 1000 + seed
 
 
 def write_steps(folder: Path, records: Sequence[StepRecord]) -> None:
@@ -64,8 +64,8 @@ def finish(folder: Path, ability: float = 0.4) -> None:
     """Answers to one benchmark (A has half of two right, B none), and a result."""
     for agent, verdicts in (("A", "correct wrong"), ("B", "wrong missing")):
         records = [
-            SampleRecord("micro_ood", agent, f"q{place}", 0, "", "", None, "1", Verdict(verdict), 3, 0)
-            for place, verdict in enumerate(verdicts.split())
+            SampleRecord("micro_ood", agent, f"q{index}", 0, "", "", None, "1", Verdict(verdict), 3, 0)
+            for index, verdict in enumerate(verdicts.split())
         ]
         append_records(folder / "eval" / agent / "micro_ood.jsonl", records)
     variant, _, seed, key = folder.name.rsplit("-", 3)

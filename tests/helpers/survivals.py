@@ -26,7 +26,7 @@ import ilr_bench.study.trial
 import ilr_bench.study.trial_state
 from ilr_bench.core import signals
 from ilr_bench.evaluation.batching import Journal
-from ilr_bench.learner.grpo import PolicyUpdater
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study.plan import Plan
 
@@ -38,13 +38,13 @@ SMALLER = {
 }
 KILLS: dict[str, Callable[[], object]] = {
     "sampling the last step": lambda: faults.die_at_call(ilr_bench.method.loop, "fuse", 3),
-    "between the updates of two agents": lambda: faults.die_at_call(PolicyUpdater, "update", 6),
+    "between the updates of two agents": lambda: faults.die_at_call(GRPOLearner, "update", 6),
     "between a step's records and its checkpoint": lambda: faults.die_at_call(
         ilr_bench.study.trial_state, "save_checkpoint", 2
     ),
     "in the middle of a file of weights": lambda: faults.die_at_byte(60_000),
     "in an evaluation": lambda: faults.die_at_call(Journal, "add", 2, after=True),
-    "before the result": lambda: faults.die_at_call(ilr_bench.study.trial, "seal", 1),
+    "before the result": lambda: faults.die_at_call(ilr_bench.study.trial, "finalize", 1),
 }
 STOPS: dict[str, tuple[Any, str, int]] = {
     "in a step": (ilr_bench.method.loop, "fuse", 1),
@@ -88,8 +88,8 @@ class Disturbances:
         folder, artifacts = out / trial.folder, Artifacts(out / "artifacts")
         shutil.copytree(self.calm, out, ignore=shutil.ignore_patterns("trials", "artifacts"))
         run = partial(ilr_bench.study.trial.run_trial, trial.config, trial.hash, folder, artifacts)
-        said = [faults.attempt(partial(run, until=step)) for step in (1, 2)]
-        yield "parts", [*said, self.attempt(out)], out
+        output = [faults.attempt(partial(run, until=step)) for step in (1, 2)]
+        yield "parts", [*output, self.attempt(out)], out
 
     def full_disks(self) -> Iterator[Outcome]:
         changes = faults.last_change(partial(run_plan, self.plan, self.folder / "count"), self.folder / "count")
@@ -118,10 +118,10 @@ class Disturbances:
 def tear(path: Path, rng: random.Random) -> str:
     """Flips one bit of a file, or cuts it somewhere, and says so."""
     data = path.read_bytes()
-    place, cut = rng.randrange(len(data)), rng.random() < 0.5
-    flipped = data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :]
-    path.write_bytes(data[:place] if cut else flipped)
-    return f"{'cut' if cut else 'flip'} at byte {place} of {len(data)}"
+    index, cut = rng.randrange(len(data)), rng.random() < 0.5
+    flipped = data[:index] + bytes([data[index] ^ (1 << rng.randrange(8))]) + data[index + 1 :]
+    path.write_bytes(data[:index] if cut else flipped)
+    return f"{'cut' if cut else 'flip'} at byte {index} of {len(data)}"
 
 
 def stop_at_call(owner: Any, name: str, number: int) -> None:

@@ -66,17 +66,17 @@ def write_synthetic_study(
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
-    places: dict[str, str] = {}
+    indices: dict[str, str] = {}
     for group, variant, seed in itertools.product(groups or (models,), variants, seeds):
         config = dataclasses.replace(MICRO, models=group, seed=seed)
         config = ablations.get(variant)(config)
         key = content_hash({name: value for name, value in to_dict(config).items() if name not in LABELS})
-        place = places.setdefault(key, f"trials/{variant}-{'+'.join(config.models)}-{seed}-{key}")
-        entries.append(TrialEntry(variant, config.models, config.agents, seed, key, place))
-        if (folder / place).exists():
+        index = indices.setdefault(key, f"trials/{variant}-{'+'.join(config.models)}-{seed}-{key}")
+        entries.append(TrialEntry(variant, config.models, config.agents, seed, key, index))
+        if (folder / index).exists():
             continue
         _write_trial(
-            folder / place, config, variant, seed, key, questions, samples, steps, benchmarks,
+            folder / index, config, variant, seed, key, questions, samples, steps, benchmarks,
             (twins or {}).get(variant, variant), gains, run_spread, (variant, seed) not in unfinished,
             variant not in unclipped,
         )  # fmt: skip
@@ -85,24 +85,24 @@ def write_synthetic_study(
 
 
 def _write_trial(
-    place: Path, config: RunConfig, variant: str, seed: int, key: str, questions: int, samples: int, steps: int,
+    folder: Path, config: RunConfig, variant: str, seed: int, key: str, questions: int, samples: int, steps: int,
     benchmarks: Sequence[str], source: str, gains: Mapping[str, float], spread: float, finished: bool, clips: bool,
 ) -> None:  # fmt: skip
-    place.mkdir(parents=True)
-    (place / "config.json").write_text(json.dumps({"hash": key, "config": to_dict(config)}))
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"hash": key, "config": to_dict(config)}))
     trained = config.training.steps > 0
     if config.inference.method == "none":
         for agent in config.agents:
-            _write_answers(place, config, agent, seed, questions, samples, benchmarks, source, gains, spread)
+            _write_answers(folder, config, agent, seed, questions, samples, benchmarks, source, gains, spread)
     else:
-        _write_inference(place, config, seed, questions, benchmarks)
+        _write_inference(folder, config, seed, questions, benchmarks)
     if trained:
         lines = [
             to_line(_step(config, agent, number, step, seed, gains.get(variant, 0.1), clips))
             for step in range(1, steps + 1)
             for number, agent in enumerate(config.agents)
         ]
-        (place / "train.jsonl").write_text("\n".join(lines) + "\n")
+        (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
     if not finished:
         return
     share = {agent: 0.35 + 0.2 * number for number, agent in enumerate(config.agents)}
@@ -114,7 +114,7 @@ def _write_trial(
         difficulty={"mean": 0.5, "std": 0.2, "valid": 90, "invalid": 10}, artifacts={},
         versions={"torch": "2.13.0", "commit": "0" * 12, "lock": "1" * 12},
     )  # fmt: skip
-    (place / "result.json").write_text(json.dumps(dataclasses.asdict(result)))
+    (folder / "result.json").write_text(json.dumps(dataclasses.asdict(result)))
 
 
 def _number(agent: str) -> int:
@@ -131,7 +131,7 @@ def _chances(agent: str, column: int, benchmark: str, questions: int, gain: floa
     return 1 / (1 + np.exp(-(ease + math.log(level / (1 - level)) * 1.6)))
 
 
-def _write_inference(place: Path, config: RunConfig, seed: int, questions: int, benchmarks: Sequence[str]) -> None:
+def _write_inference(folder: Path, config: RunConfig, seed: int, questions: int, benchmarks: Sequence[str]) -> None:
     method = config.inference.method
     rounds = {"single": 1, "debate": 1 + config.inference.rounds, "idea3": 3}[method]
     lines = []
@@ -155,7 +155,7 @@ def _write_inference(place: Path, config: RunConfig, seed: int, questions: int, 
                         )
                     )
                 )  # fmt: skip
-    (place / "inference.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "inference.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def _write_answers(

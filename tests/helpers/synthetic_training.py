@@ -26,10 +26,10 @@ def add_training(study: Path, text: str = "3+4=7 \\boxed{7}", per_step: int = 3,
 
 def _add_rankings(study: Path, trial: Path, ranks: Sequence[float]) -> None:
     result = json.loads((trial / "result.json").read_text())
-    for place, (agent, model) in enumerate(zip(result["agents"], result["models"], strict=True)):
+    for index, (agent, model) in enumerate(zip(result["agents"], result["models"], strict=True)):
         folder = study / "artifacts" / f"{model:0>12}"
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = np.random.default_rng([3, place]).integers(0, 13, 200) / 12
+        drawn = np.random.default_rng([3, index]).integers(0, 13, 200) / 12
         values = list(ranks) if len(ranks) else [None, *drawn.tolist()]
         (folder / "rankings.json").write_text(json.dumps({"difficulty": values, "valid": 90, "invalid": 10}))
         result["artifacts"][f"rankings/{agent}"] = folder.name

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ilr_bench.storage.records import JOINT, Study
 from reports.frames import StudyFrames
-from reports.rows import Row
+from reports.rows import TableRow
 
 Told = Mapping[tuple[str, str, str, int], Mapping[str, Sequence[float]]]
 """(variant, group, agent, seed) -> benchmark -> whether each question was answered rightly."""
@@ -27,11 +27,11 @@ def told(answers: Told, models: Mapping[str, str] | None = None) -> StudyFrames:
         for name, right in by_benchmark.items():
             samples += [
                 {
-                    **keys, "benchmark": name, "question": f"q{place}", "sample": 0, "correct": float(value),
+                    **keys, "benchmark": name, "question": f"q{index}", "sample": 0, "correct": float(value),
                     "completion": f"{variant} {group} {agent} {seed} {value}" if variant != "base" else f"{value}",
                     "file": f"{folder}/{name}.jsonl",
                 }
-                for place, value in enumerate(right)
+                for index, value in enumerate(right)
             ]  # fmt: skip
     nothing = pd.DataFrame()
     study = Study("micro", "command", ())
@@ -39,7 +39,7 @@ def told(answers: Told, models: Mapping[str, str] | None = None) -> StudyFrames:
     return StudyFrames(Path(), study, pd.DataFrame(trials), nothing, frame, frame, {}, {}, {}, ())
 
 
-def row_of(rows: Sequence[Row], label: str, section: str = "A") -> Row:
+def row_of(rows: Sequence[TableRow], label: str, section: str = "A") -> TableRow:
     (found,) = [row for row in rows if (row.section, row.label) == (section, label)]
     return found
 
@@ -50,4 +50,4 @@ def runs(rates: Sequence[float], seed: int, questions: int = 30) -> list[list[fl
 
 
 def trained(variant: str, rates: Sequence[float], seed: int, agent: str = "A", group: str = "A+B") -> Told:
-    return {(variant, group, agent, place): {"x": right} for place, right in enumerate(runs(rates, seed))}
+    return {(variant, group, agent, index): {"x": right} for index, right in enumerate(runs(rates, seed))}

@@ -39,12 +39,12 @@ def write_task(folder: Path) -> None:
         model.save_pretrained(folder / f"model{number}")
         tokenizer.save_pretrained(folder / f"model{number}")
     rows = []
-    for place in range(ROWS):
-        question = f"Letter {place} after {'abcdefgh'[place % 8]}?"
+    for index in range(ROWS):
+        question = f"Letter {index} after {'abcdefgh'[index % 8]}?"
         ids = torch.tensor([tokenizer(f"{question} ")["input_ids"]])
         with torch.no_grad():
-            said = int(models[place % 3 == 0](ids).logits[0, -1].argmax())
-        rows.append({"question": question, "answer": tokenizer.decode([said])})
+            decoded = int(models[index % 3 == 0](ids).logits[0, -1].argmax())
+        rows.append({"question": question, "answer": tokenizer.decode([decoded])})
     (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     (folder / "toy_letters.yaml").write_text(TASK.format(rows=folder / "rows.jsonl"))
 

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
 from ilr_bench.models.lora import attach_lora
 
 SHAPE: dict[str, Any] = {
@@ -32,23 +32,23 @@ def main(agents: int, rank: int) -> dict[str, int]:
     before = process("VmRSS")
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
-    names = [f"twin.{place}" for place in range(agents)]
+    names = [f"twin.{index}" for index in range(agents)]
     views = attach_lora(model, settings, names)
-    updaters = [
-        PolicyUpdater(view, name, settings, STEPS, COMPLETION, 1.0) for view, name in zip(views, names, strict=True)
+    learners = [
+        GRPOLearner(view, name, settings, STEPS, COMPLETION, 1.0) for view, name in zip(views, names, strict=True)
     ]
-    turns = [
-        TrainedTurn(tuple(range(5, 5 + PROMPT)), tuple(range(9, 9 + COMPLETION)), None, 1.0 - 2 * (place % 2))
-        for place in range(TURNS)
+    samples = [
+        TrainingSample(tuple(range(5, 5 + PROMPT)), tuple(range(9, 9 + COMPLETION)), None, 1.0 - 2 * (index % 2))
+        for index in range(TURNS)
     ]
     for step in range(1, STEPS + 1):  # by then the allocator asks for nothing more
-        for updater in updaters:
-            assert updater.update(turns, step).gradient_norm > 0
+        for learner in learners:
+            assert learner.update(samples, step).gradient_norm > 0
     weights = {id(weight): weight for view in views for weight in view.parameters()}
     moments = [
         value
-        for updater in updaters
-        for state in updater.optimizer.state.values()
+        for learner in learners
+        for state in learner.optimizer.state.values()
         for value in state.values()
         if isinstance(value, torch.Tensor)
     ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
 from ilr_bench.models.lora import attach_lora
 
 
@@ -23,20 +23,20 @@ def to_train(model: Any, settings: UpdateSettings) -> Any:
 
 
 def gradients_of(
-    updater: PolicyUpdater, taught: list[TrainedTurn], memory: Shortage | None = None
+    learner: GRPOLearner, samples: list[TrainingSample], memory: Shortage | None = None
 ) -> dict[str, Tensor]:
     """By weight, those that are trained; `memory` runs out within the pass."""
     found: dict[str, Tensor] = {}
 
     def keep(given: Any, step: int) -> float:
         with _disable_current_modes():
-            trained = [(name, weight) for name, weight in updater.model.named_parameters() if weight.requires_grad]
+            trained = [(name, weight) for name, weight in learner.model.named_parameters() if weight.requires_grad]
             found.update({name: weight.grad.clone() for name, weight in trained})
         return 0.0
 
-    updater._optimizer_step = keep  # type: ignore[method-assign]
+    learner._optimizer_step = keep  # type: ignore[method-assign]
     with memory or nullcontext():
-        updater.update(taught, 1)
+        learner.update(samples, 1)
     return found
 
 

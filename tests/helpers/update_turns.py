@@ -14,19 +14,19 @@ from tiny_models import VOCABULARY
 from update_gradients import gradients_of
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
-from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
 
 LONGEST = 10
 
 
-def updater(model: Any, settings: UpdateSettings | None = None, temperature: float = 1.0) -> PolicyUpdater:
-    return PolicyUpdater(model, "A", settings or UpdateSettings(), 10, LONGEST, temperature)
+def updater(model: Any, settings: UpdateSettings | None = None, temperature: float = 1.0) -> GRPOLearner:
+    return GRPOLearner(model, "A", settings or UpdateSettings(), 10, LONGEST, temperature)
 
 
-def turns(
+def random_samples(
     model: Any, groups: tuple[tuple[int, int], ...] = ((3, 4), (60, 4), (1, 2)), seed: int = 0
-) -> list[TrainedTurn]:
+) -> list[TrainingSample]:
     """Random turns, (prompt length, turns) per group, with the model's own log-probabilities."""
     rng = np.random.default_rng(seed)
     made = []
@@ -35,21 +35,21 @@ def turns(
         for _ in range(count):
             length = int(rng.integers(1, LONGEST + 1))
             completion = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=length))
-            turn = TrainedTurn(prompt, completion, np.zeros(length, dtype=np.float32), float(rng.normal()))
-            made.append(replace(turn, logprobs=logprobs(model, turn)))
+            sample = TrainingSample(prompt, completion, np.zeros(length, dtype=np.float32), float(rng.normal()))
+            made.append(replace(sample, logprobs=logprobs(model, sample)))
     return made
 
 
-def logprobs(model: Any, turn: TrainedTurn) -> np.ndarray[Any, Any]:
+def logprobs(model: Any, sample: TrainingSample) -> np.ndarray[Any, Any]:
     with torch.no_grad():
-        return turn_logprobs(model, micro_batches([turn], 1)[0], 1.0)[0].numpy()
+        return completion_logprobs(model, micro_batches([sample], 1)[0], 1.0)[0].numpy()
 
 
 def gradients(
-    model: Any, settings: UpdateSettings, taught: list[TrainedTurn], memory: Shortage | None = None
+    model: Any, settings: UpdateSettings, samples: list[TrainingSample], memory: Shortage | None = None
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Gradients of one pass, before the optimizer clips them and steps; `memory` runs out within the pass."""
-    found = gradients_of(updater(copy.deepcopy(model), settings), taught, memory)
+    found = gradients_of(updater(copy.deepcopy(model), settings), samples, memory)
     return {name: gradient.numpy() for name, gradient in found.items()}
 
 

@@ -30,12 +30,12 @@ from ilr_bench.cli.train import train
 from ilr_bench.core import signals
 from ilr_bench.core.config import SamplingSettings
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.signals import beat
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.core.signals import send_heartbeat
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.learner.distributed import ALONE, PATIENCE, Ranks, _Call, launched
+from ilr_bench.learner.distributed import SINGLE, TIMEOUT, DistContext, _Call, dist_from_environment
 from ilr_bench.learner.sharded_adamw import owners
-from ilr_bench.method.idea3 import Table
+from ilr_bench.method.idea3 import StepBatch
 from ilr_bench.tasks.types import Question
 
 CONFIGURATIONS = Path(__file__).parents[2] / "configs" / "accelerate"
@@ -51,8 +51,8 @@ def together(
 ) -> list[str]:
     """What two processes said that played scenes to their ends."""
     ends = [process.end() for process in launch(models, out, scenes, environment=environment or {})]
-    assert [status for status, _ in ends] == [0, 0], "\n".join(said for _, said in ends)
-    return [said for _, said in ends]
+    assert [status for status, _ in ends] == [0, 0], "\n".join(output for _, output in ends)
+    return [output for _, output in ends]
 
 
 def shards() -> dict[str, str]:
@@ -63,9 +63,9 @@ def shards() -> dict[str, str]:
     return {name: value for name, value in found.items() if name.startswith(("FSDP_", "ACCELERATE_USE_"))}
 
 
-def kept(said: str) -> list[tuple[str, int, int]]:
+def kept(output: str) -> list[tuple[str, int, int]]:
     """After each update: the agent, the moments that the process keeps, the agent's weights."""
-    found = re.findall(r"^(\S+) keeps (\d+) for (\d+)$", said, re.MULTILINE)
+    found = re.findall(r"^(\S+) keeps (\d+) for (\d+)$", output, re.MULTILINE)
     return [(agent, int(moments), int(weights)) for agent, moments, weights in found]
 
 
@@ -101,8 +101,8 @@ def compare(one: Path, two: Path) -> None:
 
 @given(st.integers(0, 200), st.integers(1, 40))
 def test_every_question_has_one_process_and_nobody_takes_two_more_than_another(count: int, size: int) -> None:
-    shares = [Ranks(rank, size).share(count) for rank in range(size)]
-    assert [place for share in shares for place in share] == list(range(count))
+    shares = [DistContext(rank, size).own_range(count) for rank in range(size)]
+    assert [index for share in shares for index in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -110,32 +110,33 @@ def test_every_question_has_one_process_and_nobody_takes_two_more_than_another(c
 def test_what_was_said_of_a_question_is_put_back_where_it_stood(count: int, size: int, agents: int) -> None:
     whole = {stage: [[(stage, agent, q) for q in range(count)] for agent in range(agents)] for stage in "ab"}
     parts = [
-        {stage: [Ranks(rank, size).part(row) for row in rows] for stage, rows in whole.items()} for rank in range(size)
+        {stage: [DistContext(rank, size).own_part(row) for row in rows] for stage, rows in whole.items()}
+        for rank in range(size)
     ]
 
-    class Gathered(Ranks):
+    class Gathered(DistContext):
         def gather(self, own: Any) -> list[Any]:
             return parts
 
-    assert Gathered(0, size).whole(parts[0]) == whole
+    assert Gathered(0, size).all_gather(parts[0]) == whole
 
 
 def test_a_table_in_parts_keeps_modes_and_places() -> None:
-    questions = [Question(str(place), "", "") for place in range(5)]
+    questions = [Question(str(index), "", "") for index in range(5)]
     modes = np.array([[True, False, True, True, False]])
-    table = Table([], questions, modes, SamplingSettings(), 0)
-    first, second = (table.part(Ranks(rank, 2).share(5)) for rank in range(2))
+    batch = StepBatch([], questions, modes, SamplingSettings(), 0)
+    first, second = (batch.slice(DistContext(rank, 2).own_range(5)) for rank in range(2))
     assert [question.id for question in (*first.questions, *second.questions)] == ["0", "1", "2", "3", "4"]
     assert np.array_equal(np.concatenate([first.cooperation, second.cooperation], axis=1), modes)
-    assert (first.first, second.first) == (0, 2)
+    assert (first.question_offset, second.question_offset) == (0, 2)
 
 
 def test_a_list_of_prompts_cut_in_parts_is_sampled_as_the_whole_one() -> None:
     engine = TransformersEngine(tiny_model(scale=0.1), [], PAD, lambda ids: "")
     prompts, options = [[5, 6, 7], [8, 9], [10, 11, 12, 13]], SamplingOptions(6, 1.0)
-    whole = engine.sample(Request(prompts, [2] * 3, options, seed=4))
-    parts = engine.sample(Request(prompts[:1], [2], options, 4)) + engine.sample(
-        Request(prompts[1:], [2, 2], options, 4, first=1)
+    whole = engine.sample(SamplingRequest(prompts, [2] * 3, options, seed=4))
+    parts = engine.sample(SamplingRequest(prompts[:1], [2], options, 4)) + engine.sample(
+        SamplingRequest(prompts[1:], [2, 2], options, 4, first=1)
     )
     assert [[turn.token_ids for turn in group] for group in parts] == [
         [turn.token_ids for turn in group] for group in whole
@@ -144,48 +145,48 @@ def test_a_list_of_prompts_cut_in_parts_is_sampled_as_the_whole_one() -> None:
 
 def test_a_process_that_was_not_launched_with_others_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert launched() is ALONE
-    assert ALONE.leads
-    assert ALONE.gather("own") == ["own"]
+    assert dist_from_environment() is SINGLE
+    assert SINGLE.is_main
+    assert SINGLE.gather("own") == ["own"]
 
 
 def test_the_first_works_and_the_others_hear_its_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, met = iter(range(0, 1000, 4)), []
     monkeypatch.setattr("ilr_bench.learner.distributed.time.monotonic", lambda: next(clock))
-    monkeypatch.setattr(Ranks, "gather", lambda self, own: met.append(own) or [own])
+    monkeypatch.setattr(DistContext, "gather", lambda self, own: met.append(own) or [own])
 
     def work() -> str:
         for _ in range(10):
-            beat()  # four seconds each, and a meeting after ten
+            send_heartbeat()  # four seconds each, and a meeting after ten
         return "made"
 
-    assert Ranks(0, 2, patience=100).first(work) == "made"
+    assert DistContext(0, 2, timeout=100).rank0_first(work) == "made"
     assert met == ["busy"] * 3 + ["done"]
-    beat()
+    send_heartbeat()
     assert len(met) == 4
-    said = iter(["busy", "busy", "done"])
-    monkeypatch.setattr(Ranks, "gather", lambda self, own: [next(said), own])
-    assert Ranks(1, 2).first(work) == "made"
-    assert list(said) == []
+    output = iter(["busy", "busy", "done"])
+    monkeypatch.setattr(DistContext, "gather", lambda self, own: [next(output), own])
+    assert DistContext(1, 2).rank0_first(work) == "made"
+    assert list(output) == []
 
 
 def test_work_that_fails_is_not_said_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[str] = []
-    monkeypatch.setattr(Ranks, "gather", lambda self, own: met.append(own) or [own])
-    with pytest.raises(KeyError), Ranks(0, 2).working():
+    monkeypatch.setattr(DistContext, "gather", lambda self, own: met.append(own) or [own])
+    with pytest.raises(KeyError), DistContext(0, 2).rank0_busy():
         raise KeyError
     assert met == []
 
 
 def test_one_process_hears_its_own_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
-    monkeypatch.setattr(signals, "_listener", lambda: heard.append(1))
-    assert ALONE.first(beat) is None
+    monkeypatch.setattr(signals, "_subscriber", lambda: heard.append(1))
+    assert SINGLE.rank0_first(send_heartbeat) is None
     assert heard == [1]
 
 
 def test_the_command_waits_as_long_as_processes_do() -> None:
-    assert inspect.signature(train).parameters["patience"].default == PATIENCE
+    assert inspect.signature(train).parameters["patience"].default == TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_weights_in_shards_and_what_goes_with_them_are_refused(
     for name, value in (shards() | changes).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=said):
-        launched()
+        dist_from_environment()
 
 
 @pytest.mark.parametrize("changes", [{}, {"FSDP_VERSION": "1", "FSDP_SHARDING_STRATEGY": "SHARD_GRAD_OP"}])
@@ -217,10 +218,10 @@ def test_optimizer_states_are_shared_out_and_accelerate_wraps_nothing(
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name, value in (shards() | changes).items():
         monkeypatch.setenv(name, value)
-    place = SimpleNamespace(process_index=1, num_processes=2, device="cpu")
-    monkeypatch.setattr("accelerate.PartialState", lambda **given: place)
-    ranks = launched()
-    assert (ranks.rank, ranks.size, ranks.shards) == (1, 2, True)
+    index = SimpleNamespace(process_index=1, num_processes=2, device="cpu")
+    monkeypatch.setattr("accelerate.PartialState", lambda **given: index)
+    dist = dist_from_environment()
+    assert (dist.rank, dist.size, dist.shards) == (1, 2, True)
     assert os.environ["ACCELERATE_USE_FSDP"] == "false"
 
 
@@ -236,10 +237,10 @@ def test_the_others_answer_a_call_where_they_meet_next(monkeypatch: pytest.Monke
     owner = Mock()
     heard = iter([[_Call("A"), "own"], ["first", "own"]])
     monkeypatch.setattr("ilr_bench.learner.distributed._exchange", lambda own, size: next(heard))
-    ranks = Ranks(1, 2, shards=True)
-    ranks.answering["A"] = owner
-    assert ranks.gather("own") == ["first", "own"]
-    owner.answer.assert_called_once_with()
+    dist = DistContext(1, 2, shards=True)
+    dist.responders["A"] = owner
+    assert dist.gather("own") == ["first", "own"]
+    owner.respond.assert_called_once_with()
     assert list(heard) == []
 
 
@@ -274,8 +275,8 @@ def test_two_processes_give_the_weights_and_records_of_one(models: tuple[str, ..
 def test_shares_of_the_optimizer_states_give_the_bits_of_whole_ones(
     models: tuple[str, ...], tmp_path: Path, scene: str
 ) -> None:
-    whole = [kept(said) for said in together(models, tmp_path / "whole", scene)]
-    shared = [kept(said) for said in together(models, tmp_path / "shared", scene, environment=shards())]
+    whole = [kept(output) for output in together(models, tmp_path / "whole", scene)]
+    shared = [kept(output) for output in together(models, tmp_path / "shared", scene, environment=shards())]
     for seen in zip(*shared, strict=True):
         agents, moments, (weights, _) = zip(*seen, strict=True)
         assert len(set(agents)) == 1
@@ -323,9 +324,9 @@ def test_the_death_of_a_process_ends_the_other_with_a_clear_error_and_the_trial_
     # Two agents: the third update is that of the second step.
     ends = [process.end() for process in launch(models, tmp_path / "two", ["full"], (victim, 3))]
     assert ends[victim][0] == -9
-    status, said = ends[1 - victim]
+    status, output = ends[1 - victim]
     assert status == 1
-    assert "another process of this trial has ended or does not answer" in said
+    assert "another process of this trial has ended or does not answer" in output
     assert [path.name for path in (tmp_path / "two" / "full" / "checkpoints").iterdir()] == ["step-00000001"]
     together(models, tmp_path / "two", "full")
     play("full", models, tmp_path / "one")
@@ -335,10 +336,10 @@ def test_the_death_of_a_process_ends_the_other_with_a_clear_error_and_the_trial_
 @pytest.mark.slow
 def test_a_process_that_hangs_is_given_up_and_the_trial_goes_on(models: tuple[str, ...], tmp_path: Path) -> None:
     waiting, hanging = launch(models, tmp_path / "two", ["full"], (1, 3), "hangs", patience=120)
-    status, said = waiting.end()
+    status, output = waiting.end()
     assert status == 1
-    assert "another process of this trial has ended or does not answer" in said
-    assert "--patience" in said
+    assert "another process of this trial has ended or does not answer" in output
+    assert "--patience" in output
     hanging.kill()
     together(models, tmp_path / "two", "full")
     play("full", models, tmp_path / "one")
@@ -348,4 +349,4 @@ def test_a_process_that_hangs_is_given_up_and_the_trial_goes_on(models: tuple[st
 @pytest.mark.slow
 def test_work_that_takes_longer_than_the_patience_is_waited_for(models: tuple[str, ...], tmp_path: Path) -> None:
     ends = [process.end() for process in launch(models, tmp_path, ["work of 100 seconds"], patience=40)]
-    assert [status for status, _ in ends] == [0, 0], "\n".join(said for _, said in ends)
+    assert [status for status, _ in ends] == [0, 0], "\n".join(output for _, output in ends)

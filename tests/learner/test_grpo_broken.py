@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_model
-from update_turns import turns, updater, weights
+from update_turns import random_samples, updater, weights
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.storage.recovery import BrokenBatchError
@@ -16,10 +16,12 @@ from ilr_bench.storage.recovery import BrokenBatchError
 
 def test_a_broken_loss_travels_with_the_turns_of_its_micro_batch() -> None:
     model = tiny_model(scale=0.1)
-    taught = [replace(turn, question=f"q{place}", stage="fusion") for place, turn in enumerate(turns(model))]
-    taught[5] = replace(taught[5], advantage=float("inf"))
+    samples = [
+        replace(sample, question=f"q{index}", stage="fusion") for index, sample in enumerate(random_samples(model))
+    ]
+    samples[5] = replace(samples[5], credit=float("inf"))
     with pytest.raises(BrokenBatchError) as raised:
-        updater(model, UpdateSettings(rows_per_micro_batch=2)).update(taught, 7)
+        updater(model, UpdateSettings(rows_per_micro_batch=2)).update(samples, 7)
     assert raised.value.name == "step-00000007-A.json"
     batch = raised.value.batch
     assert (batch["agent"], batch["step"]) == ("A", 7)
@@ -29,24 +31,24 @@ def test_a_broken_loss_travels_with_the_turns_of_its_micro_batch() -> None:
         "question": "q5",
         "stage": "fusion",
         "advantage": "inf",
-        "prompt_ids": list(taught[5].prompt_ids),
-        "completion_ids": list(taught[5].completion_ids),
-        "logprobs": [float(value) for value in taught[5].logprobs if taught[5].logprobs is not None],
+        "prompt_ids": list(samples[5].prompt_ids),
+        "completion_ids": list(samples[5].completion_ids),
+        "logprobs": [float(value) for value in samples[5].logprobs if samples[5].logprobs is not None],
     }
 
 
 def test_a_gradient_that_breaks_travels_with_all_turns_and_log_probabilities_with_those_they_belong_to() -> None:
     model = tiny_model(scale=0.1)
-    taught = turns(model)
+    samples = random_samples(model)
     prepared = updater(model)
     prepared.accelerator.clip_grad_norm_ = lambda *_: torch.tensor(float("nan"))
     before = weights(model)
     with pytest.raises(BrokenBatchError, match="agent A, step 2: the gradient is nan") as raised:
-        prepared.update(taught, 2)
-    assert len(raised.value.batch["turns"]) == len(taught)
+        prepared.update(samples, 2)
+    assert len(raised.value.batch["turns"]) == len(samples)
     assert weights(model) == before
-    broken = np.full(len(taught[3].completion_ids), np.nan, dtype=np.float32)
+    broken = np.full(len(samples[3].completion_ids), np.nan, dtype=np.float32)
     with pytest.raises(BrokenBatchError, match="log-probabilities are not finite") as raised:
-        updater(model).update([*taught[:3], replace(taught[3], logprobs=broken), *taught[4:]], 2)
+        updater(model).update([*samples[:3], replace(samples[3], logprobs=broken), *samples[4:]], 2)
     (turn,) = raised.value.batch["turns"]
     assert turn["logprobs"] == ["nan"] * len(broken)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_model
-from update_turns import turns, updater
+from update_turns import random_samples, updater
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import TrainedTurn
+from ilr_bench.learner.grpo import TrainingSample
 
 SETTINGS = UpdateSettings(
     learning_rate=0.01,
@@ -27,10 +27,10 @@ SETTINGS = UpdateSettings(
 )
 
 
-def plain_logprobs(model: Any, turn: TrainedTurn, temperature: float) -> torch.Tensor:
-    ids = torch.tensor([turn.prompt_ids + turn.completion_ids])
-    logits = model(ids).logits[0, len(turn.prompt_ids) - 1 : -1] / temperature
-    return logits.log_softmax(-1)[range(len(turn.completion_ids)), list(turn.completion_ids)]
+def plain_logprobs(model: Any, sample: TrainingSample, temperature: float) -> torch.Tensor:
+    ids = torch.tensor([sample.prompt_ids + sample.completion_ids])
+    logits = model(ids).logits[0, len(sample.prompt_ids) - 1 : -1] / temperature
+    return logits.log_softmax(-1)[range(len(sample.completion_ids)), list(sample.completion_ids)]
 
 
 class PlainUpdate:
@@ -45,19 +45,19 @@ class PlainUpdate:
         )
         self.steps = 0
 
-    def update(self, taught: list[TrainedTurn]) -> tuple[float, float]:
+    def update(self, samples: list[TrainingSample]) -> tuple[float, float]:
         """Mean loss and gradient norm of the iterations."""
-        tokens = sum(len(turn.completion_ids) for turn in taught)
+        tokens = sum(len(sample.completion_ids) for sample in samples)
         with torch.no_grad():
-            old = [plain_logprobs(self.model, turn, self.temperature) for turn in taught]
+            old = [plain_logprobs(self.model, sample, self.temperature) for sample in samples]
         losses, norms = [], []
         for _ in range(self.settings.iterations):
             loss = torch.tensor(0.0)
-            for turn, before in zip(taught, old, strict=True):
-                ratio = (plain_logprobs(self.model, turn, self.temperature) - before).exp()
+            for sample, before in zip(samples, old, strict=True):
+                ratio = (plain_logprobs(self.model, sample, self.temperature) - before).exp()
                 assert self.settings.epsilon_high is not None
                 held = ratio.clamp(1 - self.settings.epsilon, 1 + self.settings.epsilon_high)
-                loss = loss - torch.minimum(ratio * turn.advantage, held * turn.advantage).sum() / tokens
+                loss = loss - torch.minimum(ratio * sample.credit, held * sample.credit).sum() / tokens
             self.optimizer.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
@@ -76,17 +76,17 @@ def test_two_updates_end_where_the_loss_written_out_and_plain_adamw_end(temperat
     ours, plain = copy.deepcopy(model), copy.deepcopy(model)
     prepared, written_out = updater(ours, SETTINGS, temperature), PlainUpdate(plain, SETTINGS, temperature)
     for step in (1, 2):
-        taught = turns(ours, seed=step)
-        taught = [replace(turn, advantage=0.0) if place % 5 == 0 else turn for place, turn in enumerate(taught)]
-        report = prepared.update(taught, step)
-        loss, norm = written_out.update(taught)
-        assert report.loss == pytest.approx(loss, rel=1e-2, abs=1e-5)
-        assert report.gradient_norm == pytest.approx(norm, rel=1e-2)
+        samples = random_samples(ours, seed=step)
+        samples = [replace(sample, credit=0.0) if index % 5 == 0 else sample for index, sample in enumerate(samples)]
+        metrics = prepared.update(samples, step)
+        loss, norm = written_out.update(samples)
+        assert metrics.loss == pytest.approx(loss, rel=1e-2, abs=1e-5)
+        assert metrics.gradient_norm == pytest.approx(norm, rel=1e-2)
         assert norm > SETTINGS.max_grad_norm
-        assert report.learning_rate == pytest.approx([0.01 * 2 / 3, 0.01][step - 1])
-        assert report.skipped_turns == 2
-        assert report.trained_tokens == sum(len(turn.completion_ids) for turn in taught if turn.advantage)
-        assert report.kl is report.value_loss is None
+        assert metrics.learning_rate == pytest.approx([0.01 * 2 / 3, 0.01][step - 1])
+        assert metrics.skipped_turns == 2
+        assert metrics.trained_tokens == sum(len(sample.completion_ids) for sample in samples if sample.credit)
+        assert metrics.kl is metrics.value_loss is None
     moved = 0.0
     for (name, weight), other, start in zip(
         ours.named_parameters(), plain.parameters(), model.parameters(), strict=True

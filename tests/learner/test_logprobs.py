@@ -13,17 +13,17 @@ from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.learner import logprobs
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
-from ilr_bench.learner.logprobs import head_apart
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.logprobs import hidden_states_as_logits
 
 
-def turns() -> list[TrainedTurn]:
+def turns() -> list[TrainingSample]:
     rng = np.random.default_rng(3)
     made = []
-    for place in range(9):
-        prompt = tuple(rng.integers(4, len(VOCABULARY), size=5 + place // 3).tolist())
-        said = tuple(rng.integers(4, len(VOCABULARY), size=int(rng.integers(1, 9))).tolist())
-        made.append(TrainedTurn(prompt, said, np.full(len(said), -3, np.float32), float(rng.normal()), "q"))
+    for index in range(9):
+        prompt = tuple(rng.integers(4, len(VOCABULARY), size=5 + index // 3).tolist())
+        output = tuple(rng.integers(4, len(VOCABULARY), size=int(rng.integers(1, 9))).tolist())
+        made.append(TrainingSample(prompt, output, np.full(len(output), -3, np.float32), float(rng.normal()), "q"))
     return made
 
 
@@ -50,33 +50,33 @@ def test_an_update_in_pieces_has_the_same_gradients(
     settings = UpdateSettings(
         adapter=adapter, lora_rank=4, gradient_checkpointing=checkpointing, precision=precision, beta=0.1
     )
-    base, taught = tiny_model("qwen2", scale=0.1), turns()
+    base, samples = tiny_model("qwen2", scale=0.1), turns()
     found, sizes = [], []
     for large in (1, 2**40):
-        monkeypatch.setattr(logprobs, "LARGE", large)
-        monkeypatch.setattr(logprobs, "PIECE", 3 * len(VOCABULARY) + 1)
+        monkeypatch.setattr(logprobs, "LARGEST_LOGITS", large)
+        monkeypatch.setattr(logprobs, "LOGITS_CHUNK", 3 * len(VOCABULARY) + 1)
         model = to_train(base, settings)
-        updater = PolicyUpdater(model, "A", settings, 10, 8, temperature)
+        learner = GRPOLearner(model, "A", settings, 10, 8, temperature)
         sizes.append(largest_output(model.get_output_embeddings()))
-        found.append(gradients_of(updater, taught))
+        found.append(gradients_of(learner, samples))
     assert sizes[0][0] == 3 * len(VOCABULARY) < sizes[1][0]
     assert_same(*found, tolerance=1e-5 if precision == "fp32" else 1e-3)
 
 
 def test_few_logits_and_heads_that_scale_or_cap_them_are_computed_whole() -> None:
     model = tiny_model()
-    enough = -(-logprobs.LARGE // model.config.vocab_size)
-    assert logprobs.in_pieces(model, enough)
-    assert not logprobs.in_pieces(model, enough - 1)
+    enough = -(-logprobs.LARGEST_LOGITS // model.config.vocab_size)
+    assert logprobs.needs_chunked_logits(model, enough)
+    assert not logprobs.needs_chunked_logits(model, enough - 1)
     model.config.model_type = "gemma2"
-    assert not logprobs.in_pieces(model, enough)
+    assert not logprobs.needs_chunked_logits(model, enough)
 
 
 def test_the_head_apart_computes_the_logits_and_is_put_back() -> None:
     model = tiny_model()
     ids = torch.tensor([[4, 5]])
     with torch.no_grad():
-        with head_apart(model) as head:
+        with hidden_states_as_logits(model) as head:
             hidden = model(ids).logits
             found = head(hidden)
         assert hidden.shape[-1] == model.config.hidden_size

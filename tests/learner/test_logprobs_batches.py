@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
-from ilr_bench.learner.logprobs import logprobs_of, micro_batches, smaller, turn_logprobs
+from ilr_bench.learner.logprobs import completion_logprobs, logprobs_of, micro_batches, split_batch
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Said:
     completion_ids: tuple[int, ...]
 
 
-def turn(length: int, *said: int, first: int = 5) -> Said:
-    return Said((first,) * length, said)
+def turn(length: int, *completions: int, first: int = 5) -> Said:
+    return Said((first,) * length, completions)
 
 
 def places(turns: list[Said], most_rows: int) -> list[list[int]]:
     """Turns of each batch, prompt by prompt."""
-    return [[int(place) for place in batch.turn_of_slot if place >= 0] for batch in micro_batches(turns, most_rows)]
+    return [[int(index) for index in batch.sample_of_slot if index >= 0] for batch in micro_batches(turns, most_rows)]
 
 
 def test_shorter_prompts_come_first_and_turns_without_a_completion_not_at_all() -> None:
@@ -38,7 +38,7 @@ def test_shorter_prompts_come_first_and_turns_without_a_completion_not_at_all() 
 
 
 def test_a_prompt_of_many_turns_is_cut_at_the_most_rows() -> None:
-    turns = [turn(4, place + 1) for place in range(5)]
+    turns = [turn(4, index + 1) for index in range(5)]
     assert places(turns, 2) == [[0, 1], [2, 3], [4]]
 
 
@@ -53,11 +53,11 @@ def test_slots_hold_the_completions_of_their_turns() -> None:
     turns = [turn(2, 7, 8, 9), turn(4, 6), turn(2, 5)]
     (batch,) = micro_batches(turns, 8)
     assert batch.prompts == ((5, 5), (5, 5, 5, 5))
-    width = len(batch.turn_of_slot) // len(batch.prompt_of_group)
-    for slot, place in enumerate(batch.turn_of_slot):
-        assert batch.completions[slot] == (turns[place].completion_ids if place >= 0 else ())
-        if place >= 0:
-            assert batch.prompts[batch.prompt_of_group[slot // width]] == turns[place].prompt_ids
+    width = len(batch.sample_of_slot) // len(batch.prompt_of_group)
+    for slot, index in enumerate(batch.sample_of_slot):
+        assert batch.completions[slot] == (turns[index].completion_ids if index >= 0 else ())
+        if index >= 0:
+            assert batch.prompts[batch.prompt_of_group[slot // width]] == turns[index].prompt_ids
     assert (batch.rows, batch.longest) == (3, 3)
     assert batch.padded([[1.5], [], [2, 3, 4]], 9).tolist() == [[1.5, 9, 9], [9, 9, 9], [2, 3, 4]]
     assert batch.padded([[1.5]]).tolist() == [[1.5, 0, 0]]
@@ -66,17 +66,17 @@ def test_slots_hold_the_completions_of_their_turns() -> None:
 def test_smaller_batches_know_the_turns_and_the_slots_they_come_from() -> None:
     turns = [turn(2, 7, 8), turn(9), turn(4, 6), turn(2, 5, 5, 5), turn(4, 1, 2), turn(4, 3)]
     (batch,) = micro_batches(turns, 8)
-    found = smaller(batch, turns, 2)
+    found = split_batch(batch, turns, 2)
     assert [part.rows for part, _ in found] == [2, 2, 1]
     seen = []
     for part, before in found:
-        assert len(before) == len(part.turn_of_slot)
-        for slot, (place, origin) in enumerate(zip(part.turn_of_slot, before, strict=True)):
-            assert (place < 0) == (origin < 0)
-            if place >= 0:
-                seen.append(int(place))
-                assert part.completions[slot] == turns[place].completion_ids
-                assert batch.turn_of_slot[origin] == place
+        assert len(before) == len(part.sample_of_slot)
+        for slot, (index, origin) in enumerate(zip(part.sample_of_slot, before, strict=True)):
+            assert (index < 0) == (origin < 0)
+            if index >= 0:
+                seen.append(int(index))
+                assert part.completions[slot] == turns[index].completion_ids
+                assert batch.sample_of_slot[origin] == index
     assert sorted(seen) == [0, 2, 3, 4, 5]
 
 
@@ -86,16 +86,16 @@ def test_log_probabilities_are_those_of_a_plain_forward_at_the_temperature(tempe
     turns = [turn(6, 7, 8, 9), turn(9, 10, first=12), turn(6, 11), turn(1, 4, 6)]
     (batch,) = micro_batches(turns, 8)
     with torch.no_grad():
-        found = turn_logprobs(model, batch, temperature)
-        assert found.shape == (len(batch.turn_of_slot), 3)
-        for place, line in zip(batch.turn_of_slot, found, strict=True):
-            said = turns[place].completion_ids if place >= 0 else ()
-            if said:
-                prompt = turns[place].prompt_ids
-                plain = model(torch.tensor([[*prompt, *said]])).logits[0, len(prompt) - 1 : -1] / temperature
-                expected = plain.log_softmax(-1)[np.arange(len(said)), said]
-                assert torch.allclose(line[: len(said)], expected, atol=1e-5)
-            assert not line[len(said) :].any()
+        found = completion_logprobs(model, batch, temperature)
+        assert found.shape == (len(batch.sample_of_slot), 3)
+        for index, line in zip(batch.sample_of_slot, found, strict=True):
+            completions = turns[index].completion_ids if index >= 0 else ()
+            if completions:
+                prompt = turns[index].prompt_ids
+                plain = model(torch.tensor([[*prompt, *completions]])).logits[0, len(prompt) - 1 : -1] / temperature
+                expected = plain.log_softmax(-1)[np.arange(len(completions)), completions]
+                assert torch.allclose(line[: len(completions)], expected, atol=1e-5)
+            assert not line[len(completions) :].any()
 
 
 def test_log_probabilities_of_targets_are_in_single_precision_at_the_temperature() -> None:

@@ -21,32 +21,32 @@ from ilr_bench.core.config import CriticSettings, UpdateSettings, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.validation import validate
-from ilr_bench.learner.grpo import TrainedTurn
-from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
-from ilr_bench.learner.ppo import PpoUpdater, clipped_value_loss, generalised_advantages, whitened
+from ilr_bench.learner.grpo import TrainingSample
+from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
+from ilr_bench.learner.ppo import PPOLearner, clipped_value_loss, generalised_advantages, whitened
 from ilr_bench.storage.records import StepRecord, read
 
 LONGEST = 8
 
 
-def updater(model: Any, settings: UpdateSettings | None = None, **critic: Any) -> PpoUpdater:
-    return PpoUpdater(
+def updater(model: Any, settings: UpdateSettings | None = None, **critic: Any) -> PPOLearner:
+    return PPOLearner(
         model, "A", settings or UpdateSettings(), 10, LONGEST, 1.0, critic=CriticSettings("value_head", **critic)
     )
 
 
-def turns(model: Any, count: int = 6) -> list[TrainedTurn]:
+def turns(model: Any, count: int = 6) -> list[TrainingSample]:
     """Turns on two prompts; every other one earned a reward."""
     rng = np.random.default_rng(0)
     made = []
-    for place in range(count):
-        prompt = tuple(int(token) for token in np.random.default_rng(place % 2).integers(4, len(VOCABULARY), size=5))
+    for index in range(count):
+        prompt = tuple(int(token) for token in np.random.default_rng(index % 2).integers(4, len(VOCABULARY), size=5))
         length = int(rng.integers(1, LONGEST + 1))
         completion = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=length))
-        turn = TrainedTurn(prompt, completion, None, float(place % 2))
+        sample = TrainingSample(prompt, completion, None, float(index % 2))
         with torch.no_grad():
-            logprobs = turn_logprobs(model, micro_batches([turn], 1)[0], 1.0)[0].numpy()
-        made.append(replace(turn, logprobs=logprobs))
+            logprobs = completion_logprobs(model, micro_batches([sample], 1)[0], 1.0)[0].numpy()
+        made.append(replace(sample, logprobs=logprobs))
     return made
 
 
@@ -118,31 +118,31 @@ def test_values_are_read_from_the_state_before_each_token() -> None:
     with torch.no_grad():
         prepared.head.weight.copy_(torch.linspace(-1, 1, model.config.hidden_size))
         prepared.head.bias.fill_(0.3)
-    for turn in turns(model):
-        (batch,) = micro_batches([turn], 1)
+    for sample in turns(model):
+        (batch,) = micro_batches([sample], 1)
         _, values = prepared._predict(batch)
-        ids = torch.tensor([turn.prompt_ids + turn.completion_ids])
-        hidden = model(ids, output_hidden_states=True).hidden_states[-1][0, len(turn.prompt_ids) - 1 : -1]
+        ids = torch.tensor([sample.prompt_ids + sample.completion_ids])
+        hidden = model(ids, output_hidden_states=True).hidden_states[-1][0, len(sample.prompt_ids) - 1 : -1]
         torch.testing.assert_close(values[0], prepared.head(hidden), atol=1e-5, rtol=1e-4)
 
 
 def test_the_first_gradient_is_that_of_the_policy_loss_written_out() -> None:
     """A new value head says 0 everywhere, so that advantages are the whitened discounted rewards."""
     model = tiny_model(scale=0.1)
-    taught = turns(model)
+    trained = turns(model)
     copied = copy.deepcopy(model)
     prepared = updater(copied, trace=0.9)
     found: dict[str, Any] = {}
-    prepared._optimizer_step = lambda turns, step: (  # type: ignore[method-assign]
+    prepared._optimizer_step = lambda samples, step: (  # type: ignore[method-assign]
         found.update({name: weight.grad.clone() for name, weight in copied.named_parameters()}) or 0.0
     )
-    prepared.update(taught, 1)
+    prepared.update(trained, 1)
 
-    raw = [0.9 ** np.arange(len(turn.completion_ids))[::-1] * turn.advantage for turn in taught]
+    raw = [0.9 ** np.arange(len(sample.completion_ids))[::-1] * sample.credit for sample in trained]
     tokens = np.concatenate(raw)
     loss = torch.tensor(0.0)
-    for turn, advantages in zip(taught, raw, strict=True):
-        logprobs = turn_logprobs(model, micro_batches([turn], 1)[0], 1.0)[0]
+    for sample, advantages in zip(trained, raw, strict=True):
+        logprobs = completion_logprobs(model, micro_batches([sample], 1)[0], 1.0)[0]
         white = torch.from_numpy((advantages - tokens.mean()) / tokens.std(ddof=1))
         loss = loss - (logprobs * white).sum() / len(tokens)
     loss.backward()
@@ -166,8 +166,8 @@ def test_micro_batches_do_not_change_the_update(rows: int) -> None:
 def test_the_value_head_learns_what_turns_earn_on_average() -> None:
     model = tiny_model(scale=0.1)
     prepared = updater(model, UpdateSettings(learning_rate=1e-9, warmup_steps=0))
-    taught = turns(model)
-    losses = [prepared.update(taught, step).value_loss for step in range(1, 60)]
+    trained = turns(model)
+    losses = [prepared.update(trained, step).value_loss for step in range(1, 60)]
     assert losses[-1] is not None
     assert losses[0] is not None
     assert losses[-1] < 0.7 * losses[0]
@@ -182,8 +182,8 @@ def test_the_value_head_is_part_of_the_saved_state() -> None:
     torch.save(prepared.state_dict(), file)
     resumed = updater(copy.deepcopy(model))
     resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
-    taught = turns(model)
-    straight, again = prepared.update(taught, 2), resumed.update(taught, 2)
+    trained = turns(model)
+    straight, again = prepared.update(trained, 2), resumed.update(trained, 2)
     assert straight == again
     assert torch.equal(prepared.head.weight, resumed.head.weight)
 

@@ -13,8 +13,8 @@ from ilr_bench.core.config import RunConfig, SamplingSettings, UpdateSettings, W
 from ilr_bench.core.errors import ConfigurationError, NumericalError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.validation import validate
-from ilr_bench.learner.build import seat_agents
-from ilr_bench.learner.sft import LOG, completion_ids, worked, write_log
+from ilr_bench.learner.build import build_agents
+from ilr_bench.learner.sft import LOG, completion_ids, format_solution, write_log
 from ilr_bench.models.loading import save_prepared
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.records import WarmStartRecord, read, read_result
@@ -44,41 +44,45 @@ def cached(config: RunConfig) -> list[str]:
 @pytest.mark.parametrize("name", ["fewshot", "chat", "micro"])
 def test_a_solution_is_written_so_that_its_style_finds_the_answer(name: str) -> None:
     style = STYLES.get(name)
-    text = worked(WORDED, style)
+    text = format_solution(WORDED, style)
     assert style.extract_answer(text) == "12"
     assert "2*6=12" in text
 
 
 def test_a_sum_is_its_own_solution_and_other_questions_need_steps() -> None:
-    assert worked(SOURCES.get("sums").load(1, 1)[0][0], STYLES.get("fewshot")).lstrip("-").isdecimal()
+    assert format_solution(SOURCES.get("sums").load(1, 1)[0][0], STYLES.get("fewshot")).lstrip("-").isdecimal()
     with pytest.raises(
         ConfigurationError, match="question q has no worked solution that the prompt style chat can read"
     ):
-        worked(replace(WORDED, steps=()), STYLES.get("chat"))
+        format_solution(replace(WORDED, steps=()), STYLES.get("chat"))
 
 
 def test_solutions_end_as_turns_end(config: RunConfig) -> None:
     for name, ending in (("fewshot", VOCABULARY["\n"]), ("chat", END)):
-        (seat, _) = seat_agents(replace(config, prompt_style=name, warm_start=WarmStartSettings()))
-        assert completion_ids("12", seat.agent, seat.loaded)[-1] == ending
-        assert seat.agent.decode(completion_ids("12", seat.agent, seat.loaded)) == "12"
+        (loaded_agent, _) = build_agents(replace(config, prompt_style=name, warm_start=WarmStartSettings()))
+        assert completion_ids("12", loaded_agent.agent, loaded_agent.loaded)[-1] == ending
+        assert loaded_agent.agent.decode(completion_ids("12", loaded_agent.agent, loaded_agent.loaded)) == "12"
 
 
 def test_a_warm_start_is_made_once_for_all_seeds_and_learns(config: RunConfig, tmp_path: Path) -> None:
-    seats = seat_agents(config)
+    loaded_agents = build_agents(config)
     made = cached(config)
     assert len(made) == 1
-    again = seat_agents(replace(config, seed=5, variant="base"))
+    again = build_agents(replace(config, seed=5, variant="base"))
     assert cached(config) == made
-    assert {seat.loaded.fingerprint for seat in (*seats, *again)} == {seats[0].loaded.fingerprint}
+    assert {loaded_agent.loaded.fingerprint for loaded_agent in (*loaded_agents, *again)} == {
+        loaded_agents[0].loaded.fingerprint
+    }
     assert (
-        seats[0].loaded.fingerprint
-        != seat_agents(replace(config, warm_start=WarmStartSettings()))[0].loaded.fingerprint
+        loaded_agents[0].loaded.fingerprint
+        != build_agents(replace(config, warm_start=WarmStartSettings()))[0].loaded.fingerprint
     )
-    seat_agents(replace(config, warm_start=replace(config.warm_start, steps=2)))
+    build_agents(replace(config, warm_start=replace(config.warm_start, steps=2)))
     assert len(cached(config)) == 2
 
-    write_log(tmp_path / "trial", {seat.agent.name: seat.loaded.folder for seat in seats})
+    write_log(
+        tmp_path / "trial", {loaded_agent.agent.name: loaded_agent.loaded.folder for loaded_agent in loaded_agents}
+    )
     records = list(read(tmp_path / "trial" / LOG, WarmStartRecord))
     assert [(record.agent, record.step) for record in records] == [
         (agent, step) for agent in config.agents for step in range(1, 13)
@@ -89,21 +93,21 @@ def test_a_warm_start_is_made_once_for_all_seeds_and_learns(config: RunConfig, t
 
 
 def test_nothing_is_made_or_logged_without_steps(config: RunConfig, tmp_path: Path) -> None:
-    seats = seat_agents(replace(config, warm_start=WarmStartSettings()))
-    write_log(tmp_path, {seat.agent.name: seat.loaded.folder for seat in seats})
+    loaded_agents = build_agents(replace(config, warm_start=WarmStartSettings()))
+    write_log(tmp_path, {loaded_agent.agent.name: loaded_agent.loaded.folder for loaded_agent in loaded_agents})
     assert not cached(config)
     assert not (tmp_path / LOG).exists()
 
 
 def test_a_warm_start_that_diverges_stops_and_leaves_nothing(config: RunConfig) -> None:
     with pytest.raises(NumericalError, match=r"warm start, step 3: the loss is nan; lower warm_start\.learning_rate"):
-        seat_agents(replace(config, warm_start=replace(config.warm_start, learning_rate=1e30)))
+        build_agents(replace(config, warm_start=replace(config.warm_start, learning_rate=1e30)))
     assert not cached(config)
 
 
 def test_every_agent_has_the_prompt_style_that_is_named_for_it(config: RunConfig) -> None:
     mixed = replace(config, prompt_style="fewshot+chat", warm_start=WarmStartSettings())
-    assert [seat.agent.style.name for seat in seat_agents(mixed)] == ["fewshot", "chat"]
+    assert [loaded_agent.agent.style.name for loaded_agent in build_agents(mixed)] == ["fewshot", "chat"]
     assert validate(mixed) is mixed
     assert replace(mixed, prompt_style="chat").styles == ("chat", "chat")
     with pytest.raises(ConfigurationError, match="prompt_style: 3 styles for 2 agents"):

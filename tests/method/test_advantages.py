@@ -17,10 +17,10 @@ batches = arrays(np.float64, (3, 2, 4), elements=st.sampled_from([0.0, 0.1, 0.35
 @given(batches)
 def test_the_group_scale_is_the_sample_z_score(rewards):
     advantages = group_advantages(rewards)
-    for place in np.ndindex(3, 2):
-        group = rewards[place]
+    for index in np.ndindex(3, 2):
+        group = rewards[index]
         expected = np.zeros(4) if np.ptp(group) == 0 else scipy.stats.zscore(group, ddof=1)
-        np.testing.assert_allclose(advantages[place], expected, atol=1e-9)
+        np.testing.assert_allclose(advantages[index], expected, atol=1e-9)
 
 
 @given(batches)

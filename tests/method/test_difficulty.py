@@ -20,8 +20,8 @@ def test_every_shuffle_ranks_every_question_once_in_batches_of_at_least_two(coun
     assert min(map(len, batches)) >= 2
     per_shuffle = len(batches) // shuffles
     for shuffle in range(shuffles):
-        places = np.concatenate(batches[shuffle * per_shuffle : (shuffle + 1) * per_shuffle])
-        assert sorted(places) == list(range(count))
+        indices = np.concatenate(batches[shuffle * per_shuffle : (shuffle + 1) * per_shuffle])
+        assert sorted(indices) == list(range(count))
 
 
 def test_perfect_rankings_order_questions_by_their_true_difficulty():
@@ -72,18 +72,18 @@ def test_an_agent_ranks_every_batch_in_its_own_words():
         return "text : " + " ".join(letter for letter, question in sorted(rows, key=lambda row: int(row[1])))
 
     agent, settings = scripted_agent("A", speak), DifficultySettings(batch_size=3, shuffles=2)
-    questions = [Question(f"q{place}", str(10 * place), "") for place in range(7)]
+    questions = [Question(f"q{index}", str(10 * index), "") for index in range(7)]
     ranks = self_rank(agent, questions, settings, SamplingOptions(24, 0.0), seed=5)
     batches = ranking_batches(7, settings, seed=5)
-    assert agent.engine.heard == [agent.style.rank([questions[place].text for place in batch]) for batch in batches]
+    assert agent.engine.heard == [agent.style.rank([questions[index].text for index in batch]) for batch in batches]
     (call,) = agent.engine.calls
     assert (call.samples, call.options) == ((1,) * 4, SamplingOptions(24, 0.0))
     assert call.seed == derive_seed(5, "rank")
     assert (ranks.valid, ranks.invalid) == (4, 0)
     expected = np.zeros(7)
     for batch in batches:
-        for rank, place in enumerate(sorted(batch)):
-            expected[place] += rank / (len(batch) - 1) / 2
+        for rank, index in enumerate(sorted(batch)):
+            expected[index] += rank / (len(batch) - 1) / 2
     assert ranks.difficulty == pytest.approx(expected)
 
 

@@ -9,10 +9,10 @@ from scripted import scripted_agent
 from ilr_bench.core.config import SamplingSettings
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.engine import SamplingOptions
-from ilr_bench.method.idea3 import Table, analyse, fuse, options, share
+from ilr_bench.method.idea3 import StepBatch, analyse, fuse, options, share
 from ilr_bench.method.interaction import Mode
 from ilr_bench.prompts import STYLES
-from ilr_bench.prompts.baselines import rival_wordings
+from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.tasks.types import Question
 
 QUESTIONS = (Question("q1", "1+1", "2"), Question("q2", "2+2", "4"))
@@ -21,17 +21,19 @@ QUESTIONS = (Question("q1", "1+1", "2"), Question("q2", "2+2", "4"))
 def speak_as(name):
     def speak(prompt, number):
         stage = "fused" if "view" in prompt else "judged" if "mine" in prompt else "idea"
-        said = f"{prompt.splitlines()[0]} {number}"
+        output = f"{prompt.splitlines()[0]} {number}"
         # The micro style passes on the last two words of an analysis.
-        return f"{said} {name} judged" if stage == "judged" else f"{name} {stage} {said}"
+        return f"{output} {name} judged" if stage == "judged" else f"{name} {stage} {output}"
 
     return speak
 
 
 def table(names, cooperation=None, sampling=None):
-    agents = [scripted_agent(name, speak_as(name), offset=1000 * place) for place, name in enumerate(names)]
+    agents = [scripted_agent(name, speak_as(name), offset=1000 * index) for index, name in enumerate(names)]
     modes = np.zeros((len(names), 2), dtype=bool) if cooperation is None else np.array(cooperation)
-    return Table(agents, QUESTIONS, modes, sampling or SamplingSettings(max_new_tokens=100, max_analysis_tokens=100), 0)
+    return StepBatch(
+        agents, QUESTIONS, modes, sampling or SamplingSettings(max_new_tokens=100, max_analysis_tokens=100), 0
+    )
 
 
 def hold(seats, ideas_per_agent, dialogues, fusions):
@@ -114,13 +116,13 @@ def test_a_turn_over_the_token_limit_is_marked_unfinished():
 
 def counted(name):
     """Says something else every time, so that no text can be taken for another."""
-    said = iter(range(10_000))
-    return lambda prompt, number: f"{name}{next(said)}"
+    output = iter(range(10_000))
+    return lambda prompt, number: f"{name}{next(output)}"
 
 
 def counted_table(names, cooperation, **settings):
     agents = [scripted_agent(name, counted(name)) for name in names]
-    return Table(agents, QUESTIONS, np.array(cooperation), SamplingSettings(max_new_tokens=100), 0, **settings)
+    return StepBatch(agents, QUESTIONS, np.array(cooperation), SamplingSettings(max_new_tokens=100), 0, **settings)
 
 
 MODES = [[True, False], [False, True], [True, True]]
@@ -128,23 +130,23 @@ MODES = [[True, False], [False, True], [True, True]]
 
 def test_an_agent_hears_every_peer_but_not_itself_in_the_dialogue_at_hand():
     seats = counted_table(("A", "B", "C"), MODES)
-    assert seats.hears == "peers"
+    assert seats.peer_context == "peers"
     ideas, analyses, _ = hold(seats, [3, 3, 3], 2, [2, 2, 2])
     style = STYLES.get("micro")
     for agent, seat in enumerate(seats.agents):
         peers = [peer for peer in range(3) if peer != agent]
         expected = []
-        for place, question in enumerate(QUESTIONS):
-            mode = Mode.COOPERATE if MODES[agent][place] else Mode.COMPETE
+        for index, question in enumerate(QUESTIONS):
+            mode = Mode.COOPERATE if MODES[agent][index] else Mode.COMPETE
             for d in range(2):
-                heard = [ideas[peer][place][d].text for peer in peers]
-                expected.append(style.analyse(question.text, ideas[agent][place][d].text, heard, mode))
-        for place, question in enumerate(QUESTIONS):
-            mode = Mode.COOPERATE if MODES[agent][place] else Mode.COMPETE
+                heard = [ideas[peer][index][d].text for peer in peers]
+                expected.append(style.analyse(question.text, ideas[agent][index][d].text, heard, mode))
+        for index, question in enumerate(QUESTIONS):
+            mode = Mode.COOPERATE if MODES[agent][index] else Mode.COMPETE
             for d in range(2):
-                heard = [ideas[peer][place][d].text for peer in peers]
-                judged = [analyses[peer][place][d].text for peer in peers]
-                own = ideas[agent][place][d].text, analyses[agent][place][d].text
+                heard = [ideas[peer][index][d].text for peer in peers]
+                judged = [analyses[peer][index][d].text for peer in peers]
+                own = ideas[agent][index][d].text, analyses[agent][index][d].text
                 expected.append(style.fuse(question.text, own[0], heard, own[1], judged, mode))
         assert seat.engine.heard == ["1+1", "2+2", *expected]
 
@@ -152,8 +154,8 @@ def test_an_agent_hears_every_peer_but_not_itself_in_the_dialogue_at_hand():
 def test_turns_stand_in_the_order_of_their_dialogues():
     seats = counted_table(("A", "B"), MODES[:2])
     ideas, analyses, fusions = hold(seats, [3, 3], 2, [2, 2])
-    said = [[turn.text for groups in (ideas, analyses, fusions) for group in groups[1] for turn in group]]
-    assert said == [[f"B{number}" for number in range(2 * 3 + 2 * 2 + 2 * 2 * 2)]]
+    output = [[turn.text for groups in (ideas, analyses, fusions) for group in groups[1] for turn in group]]
+    assert output == [[f"B{number}" for number in range(2 * 3 + 2 * 2 + 2 * 2 * 2)]]
     for group, question in zip(fusions[1], QUESTIONS, strict=True):
         prompts = [seats.agents[1].tokenizer.decode(turn.prompt.ids) for turn in group]
         assert prompts[0] == prompts[1] != prompts[2] == prompts[3]
@@ -163,7 +165,7 @@ def test_turns_stand_in_the_order_of_their_dialogues():
 def test_who_hears_itself_reflects_on_and_improves_the_idea_of_the_dialogue_at_hand():
     seats = counted_table(("A", "B"), MODES[:2], hears="itself")
     ideas, analyses, _ = hold(seats, [3, 3], 2, [1, 1])
-    words = rival_wordings(STYLES.get("micro"))
+    words = baseline_prompts(STYLES.get("micro"))
     for agent, seat in enumerate(seats.agents):
         own, found = ideas[agent], analyses[agent]
         reflections = [words.reflect(q.text, own[p][d].text) for p, q in enumerate(QUESTIONS) for d in range(2)]
@@ -211,15 +213,15 @@ def test_prompts_of_an_earlier_process_are_counted_per_question():
 
 def test_every_agent_speaks_in_its_own_style():
     agents = [scripted_agent(name, counted(name), style=name) for name in ("micro", "chat")]
-    seats = Table(agents, QUESTIONS, np.array(MODES[:2]), SamplingSettings(), 0)
+    seats = StepBatch(agents, QUESTIONS, np.array(MODES[:2]), SamplingSettings(), 0)
     ideas, analyses, _ = hold(seats, [1, 1], 1, [1, 1])
     for agent, other in ((0, 1), (1, 0)):
         style, expected = STYLES.get(agents[agent].name), []
-        said = [[by_agent[n][0][0].text for n in (agent, other)] for by_agent in (ideas, analyses)]
+        output = [[by_agent[n][0][0].text for n in (agent, other)] for by_agent in (ideas, analyses)]
         mode = seats.mode(agent, 0)
         expected = [
             style.solve("1+1"),
-            style.analyse("1+1", said[0][0], said[0][1:], mode),
-            style.fuse("1+1", said[0][0], said[0][1:], said[1][0], said[1][1:], mode),
+            style.analyse("1+1", output[0][0], output[0][1:], mode),
+            style.fuse("1+1", output[0][0], output[0][1:], output[1][0], output[1][1:], mode),
         ]
         assert agents[agent].engine.heard[::2] == expected

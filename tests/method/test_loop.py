@@ -11,8 +11,8 @@ import ablations
 from ilr_bench.core.config import change
 from ilr_bench.core.profiles import profile
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.grpo import UpdateReport
-from ilr_bench.method.loop import Classroom, step_questions, train
+from ilr_bench.learner.grpo import StepMetrics
+from ilr_bench.method.loop import TrainerState, step_questions, train
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Question
 
@@ -29,7 +29,7 @@ class Notebook:
 
     def update(self, turns, step):
         self.turns.append(list(turns))
-        return UpdateReport(0.0, 0.0, 1e-4, None, sum(len(turn.completion_ids) for turn in turns), 0)
+        return StepMetrics(0.0, 0.0, 1e-4, None, sum(len(turn.completion_ids) for turn in turns), 0)
 
 
 def answers_rightly_every(period):
@@ -48,18 +48,18 @@ def hold(variant, tmp_path, steps=2, ability=(0.9, 0.1), **changes):
     )
     config = ablations.get(variant)(start)
     agents = [
-        scripted_agent(name, answers_rightly_every(2 + place), offset=1000 * place)
-        for place, name in enumerate(config.agents)
+        scripted_agent(name, answers_rightly_every(2 + index), offset=1000 * index)
+        for index, name in enumerate(config.agents)
     ]
     notebooks = [Notebook() for _ in agents]
     records, dialogues = [], []
     with Grader() as grader:
-        room = Classroom(
+        state = TrainerState(
             agents, notebooks, QUESTIONS, QUESTIONS[:4], np.linspace(0, 1, 8), np.array(ability[: len(agents)]), grader,
             Stopwatch(Path(tmp_path) / "timing.jsonl"),
         )  # fmt: skip
-        train(config, room, 1, lambda step, lines, talks: (records.extend(lines), dialogues.extend(talks)))
-    return config, agents, notebooks, records, dialogues, room
+        train(config, state, 1, lambda step, lines, talks: (records.extend(lines), dialogues.extend(talks)))
+    return config, agents, notebooks, records, dialogues, state
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_calibration_is_logged_where_it_acts_and_absent_where_it_does_not(tmp_pa
 def test_a_step_counts_every_token_that_was_sampled(tmp_path):
     _, _, _, records, dialogues, _ = hold("ilr", tmp_path)
     for record in records:
-        spoken = sum(
+        turns = sum(
             len(turn.text)
             for dialogue in dialogues
             if dialogue.step == record.step
             for turn in dialogue.turns
             if turn.agent == record.agent
         )
-        assert record.sampled_tokens == spoken
+        assert record.sampled_tokens == turns
 
 
 def test_a_dialogue_record_holds_every_turn_with_its_rewards(tmp_path):

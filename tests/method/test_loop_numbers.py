@@ -14,10 +14,17 @@ from ilr_bench.core.profiles import profile
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.engine import SamplingOptions
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.grpo import UpdateReport
+from ilr_bench.learner.grpo import StepMetrics
 from ilr_bench.method.advantages import group_advantages
 from ilr_bench.method.calibration import perception_calibration
-from ilr_bench.method.loop import TRAINED_STAGES, Classroom, sampled_tokens, solo_accuracy, step_questions, train
+from ilr_bench.method.loop import (
+    TRAINED_STAGES,
+    TrainerState,
+    sampled_tokens,
+    standalone_accuracy,
+    step_questions,
+    train,
+)
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Question
 
@@ -31,13 +38,13 @@ DIFFICULTY = (np.arange(COUNT) * 5 % COUNT + 0.5) / COUNT
 class Notebook:
     """Stands for an optimizer, keeps what it was given to learn, and reports numbers of its own."""
 
-    def __init__(self, place):
-        self.place = place
+    def __init__(self, index):
+        self.place = index
         self.taught = {}
 
     def update(self, turns, step):
         self.taught[step] = list(turns)
-        return UpdateReport(10.0 * step + self.place, 2.5, 1e-4, None, 100 * (self.place + 1), 0)
+        return StepMetrics(10.0 * step + self.place, 2.5, 1e-4, None, 100 * (self.place + 1), 0)
 
 
 def speaker(period):
@@ -64,15 +71,15 @@ class Held:
         )
         self.config = ablations.get(variant)(start)
         self.agents = [
-            scripted_agent(name, speaker(2 + 2 * place), offset=1000 * place, limit=limit)
-            for place, name in enumerate(self.config.agents)
+            scripted_agent(name, speaker(2 + 2 * index), offset=1000 * index, limit=limit)
+            for index, name in enumerate(self.config.agents)
         ]
-        self.notebooks = [Notebook(place) for place in range(len(self.agents))]
+        self.notebooks = [Notebook(index) for index in range(len(self.agents))]
         self.steps, self.records, self.dialogues = [], [], []
         self.watch = folder / "timing.jsonl"
         stopwatch = Stopwatch(self.watch)
         with Grader() as grader:
-            self.room = Classroom(
+            self.room = TrainerState(
                 self.agents, self.notebooks, TRAINING, VALIDATION, DIFFICULTY, np.array(ability), grader, stopwatch
             )
             train(self.config, self.room, first, self._finished, last)
@@ -96,7 +103,7 @@ class Held:
 
 
 def asked(step):
-    return [f"q{place}" for place in step_questions(COUNT, 5, step, SEED)]
+    return [f"q{index}" for index in step_questions(COUNT, 5, step, SEED)]
 
 
 def test_the_steps_from_the_first_to_the_last_are_held_once_each(tmp_path):
@@ -109,11 +116,11 @@ def test_the_steps_from_the_first_to_the_last_are_held_once_each(tmp_path):
 def test_each_agents_mode_on_a_question_hangs_on_that_questions_own_difficulty(tmp_path):
     held = Held("ilr", tmp_path)
     for dialogue in held.dialogues:
-        place = int(dialogue.question_id[1:])
-        assert dialogue.difficulty == DIFFICULTY[place]
+        index = int(dialogue.question_id[1:])
+        assert dialogue.difficulty == DIFFICULTY[index]
         for turn in dialogue.turns:
             ability = {"A": 0.3, "B": 0.6}[turn.agent]
-            assert turn.mode == ("cooperate" if ability < DIFFICULTY[place] else "compete")
+            assert turn.mode == ("cooperate" if ability < DIFFICULTY[index] else "compete")
     assert [dialogue.question_id for dialogue in held.dialogues] == asked(1) + asked(2)
 
 
@@ -146,7 +153,7 @@ def test_turns_are_taught_with_their_own_tokens_advantages_questions_and_stages(
     for agent, notebook in enumerate(held.notebooks):
         for step in (1, 2):
             recorded = [
-                (turn.text, turn.advantage, question, stage)
+                (turn.text, turn.credit, question, stage)
                 for stage in ("sharing", "fusion")
                 for question in asked(step)
                 for turn in held.turns(step, agent, stage, question)
@@ -154,9 +161,9 @@ def test_turns_are_taught_with_their_own_tokens_advantages_questions_and_stages(
             taught = notebook.taught[step]
             speaker = held.agents[agent]
             assert recorded == [
-                (speaker.decode(turn.completion_ids), turn.advantage, turn.question, turn.stage) for turn in taught
+                (speaker.decode(turn.completion_ids), turn.credit, turn.question, turn.stage) for turn in taught
             ]
-            assert any(turn.advantage for turn in taught)
+            assert any(turn.credit for turn in taught)
             for turn in taught:
                 prompt = speaker.tokenizer.decode(turn.prompt_ids)
                 assert prompt.startswith(f"{turn.question[1:]}+1")
@@ -204,7 +211,9 @@ def test_validation_is_on_the_held_out_questions_alone_and_greedily(every, due, 
 def test_solo_accuracy_is_the_share_of_right_answers(tmp_path):
     agent = scripted_agent("A", lambda prompt, number: f"\\boxed{{{101 + (prompt != '100+1') * 2}}}")
     with Grader() as grader:
-        assert solo_accuracy(agent, VALIDATION[:2] + VALIDATION[2:3], profile("micro"), grader) == pytest.approx(2 / 3)
+        assert standalone_accuracy(agent, VALIDATION[:2] + VALIDATION[2:3], profile("micro"), grader) == pytest.approx(
+            2 / 3
+        )
 
 
 def test_each_validation_belongs_to_its_agent(tmp_path):
@@ -220,11 +229,11 @@ def test_each_validation_belongs_to_its_agent(tmp_path):
     agents = [scripted_agent(name, speak(name)) for name in right]
     found = []
     with Grader() as grader:
-        room = Classroom(
+        state = TrainerState(
             agents, [Notebook(0), Notebook(1)], TRAINING, VALIDATION, DIFFICULTY, np.array([0.5, 0.5]), grader,
             Stopwatch(Path(tmp_path) / "timing.jsonl"),
         )  # fmt: skip
-        train(config, room, 1, lambda step, records, dialogues: found.extend(records))
+        train(config, state, 1, lambda step, records, dialogues: found.extend(records))
     assert [record.validation_accuracy for record in found] == [0.75, 0.25]
 
 
@@ -263,11 +272,11 @@ def test_seconds_and_tokens_are_counted_under_the_stage_they_belong_to(tmp_path)
     held = Held("ilr", tmp_path, steps=1, **{"training.validate_every": 1})
     lines = [json.loads(line) for line in held.watch.read_text().splitlines()]
     tokens = {line["stage"]: line["tokens"] for line in lines if line["stage"] != "total"}
-    spoken = {
+    turns = {
         stage: sum(len(t.text) for a in range(2) for q in asked(1) for t in held.turns(1, a, stage, q))
         for stage in ("sharing", "analysis", "fusion")
     }
-    assert tokens == spoken | {"grading": 0, "update": 300, "validation": 0}
+    assert tokens == turns | {"grading": 0, "update": 300, "validation": 0}
     assert [record.trained_tokens for record in held.records] == [100, 200]
 
 
@@ -299,13 +308,13 @@ def test_a_step_record_sums_up_what_its_dialogues_hold(tmp_path):
         assert record.mean_advantage_change == pytest.approx(np.mean(moved))
         assert record.changed_group_share == np.mean([change.max() > 1e-3 for change in moved])
         assert record.groups == 10
-        assert record.flat_groups == sum(all(turn.advantage == 0 for turn in group) for group in taught)
-        spoken = [*flat, *(turn for group in analyses for turn in group)]
-        assert record.sampled_tokens == sum(len(turn.text) for turn in spoken)
+        assert record.flat_groups == sum(all(turn.credit == 0 for turn in group) for group in taught)
+        turns = [*flat, *(turn for group in analyses for turn in group)]
+        assert record.sampled_tokens == sum(len(turn.text) for turn in turns)
         assert record.sharing_tokens == sum(len(turn.text) for group in taught[:5] for turn in group)
         assert record.sharing_samples == 4
         # What was said is 9 letters long or cut to them; only a whole box is closed.
-        assert record.unfinished_turns == sum(not turn.text.endswith("}") for turn in spoken) > 0
+        assert record.unfinished_turns == sum(not turn.text.endswith("}") for turn in turns) > 0
         assert record.cut_prompts == 5 * 4 + 5 * 2  # Fusions and analyses, of which only the ideas' prompts are short.
         assert (record.loss, record.gradient_norm, record.kl) == (10 + agent, 2.5, None)
         assert (record.value_loss, record.borrowed_turns, record.validation_accuracy) == (None, 0, None)
@@ -317,9 +326,9 @@ def test_a_dialogue_record_holds_the_turns_of_its_own_dialogue(tmp_path):
     for dialogue in held.dialogues:
         question = TRAINING[int(dialogue.question_id[1:])]
         assert (dialogue.question, dialogue.gold) == (question.text, question.answer)
-        said = [(turn.stage, turn.agent) for turn in dialogue.turns]
+        output = [(turn.stage, turn.agent) for turn in dialogue.turns]
         counts = (("sharing", 2), ("analysis", 1), ("fusion", 2))
-        assert said == [(stage, name) for stage, count in counts for name in "AB" for _ in range(count)]
+        assert output == [(stage, name) for stage, count in counts for name in "AB" for _ in range(count)]
         # B errs at the first of its four samples only, so the two dialogues differ in its ideas.
         right = [turn.verdict == "correct" for turn in dialogue.turns if (turn.agent, turn.stage) == ("B", "sharing")]
         assert right == [dialogue.dialogue == 1, True]
@@ -345,14 +354,14 @@ def test_where_rollouts_are_pooled_each_agent_also_learns_its_peers_right_ideas(
         assert [speaker.decode(turn.completion_ids) for turn in taught[-len(right) :]] == right
         assert record.borrowed_turns == len(right) == sum(turn.logprobs is None for turn in taught)
         joined = [0.1 if turn.verdict == "wrong" else 1.1 for turn in own[:4]] + [1.1] * (len(right) // 5)
-        assert [turn.advantage for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
+        assert [turn.credit for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
 
 
 def test_the_model_that_is_updated_takes_its_turn_on_the_device(tmp_path):
     entered = []
 
     def again(held):
-        held.room.residence = SimpleNamespace(enter=entered.append)
+        held.room.swapper = SimpleNamespace(enter=entered.append)
         for agent in held.agents:
             agent.model = agent.name
         train(held.config, held.room, 1, lambda step, records, dialogues: None)

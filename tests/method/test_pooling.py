@@ -11,8 +11,8 @@ from ilr_bench.core.profiles import profile
 from ilr_bench.core.validation import validate
 from ilr_bench.grading.math import Grader
 from ilr_bench.method.advantages import group_advantages
-from ilr_bench.method.idea3 import Table, share
-from ilr_bench.method.outcomes import Discussion, learn, rewards_of, score_turns
+from ilr_bench.method.idea3 import StepBatch, share
+from ilr_bench.method.outcomes import Rollouts, compute_advantages, rewards_of, score_turns
 from ilr_bench.method.pooling import pool_successes
 from ilr_bench.tasks.types import Question
 
@@ -31,36 +31,36 @@ def meet(*speakers, limit=64, styles=("micro",) * 3):
         scripted_agent(f"agent{n}", speak, offset=1000 * n, style=styles[n]) for n, speak in enumerate(speakers)
     ]  # fmt: skip
     cooperation = np.ones((len(agents), len(QUESTIONS)), dtype=bool)
-    table = Table(agents, QUESTIONS, cooperation, config.sampling, seed=0)
-    turns = {"sharing": share(table, [2] * len(agents))}
+    batch = StepBatch(agents, QUESTIONS, cooperation, config.sampling, seed=0)
+    turns = {"sharing": share(batch, [2] * len(agents))}
     with Grader() as grader:
-        scores = {"sharing": score_turns(table, turns["sharing"], RewardSettings("verified"), grader)}
-    lessons = learn(rewards_of(scores["sharing"]), config.calibration, config.advantages)
-    talk = Discussion(table, np.arange(len(QUESTIONS)), turns, scores)
-    return talk, lessons, pool_successes(config, talk, lessons)
+        scores = {"sharing": score_turns(batch, turns["sharing"], RewardSettings("verified"), grader)}
+    advantage_batches = compute_advantages(rewards_of(scores["sharing"]), config.calibration, config.advantages)
+    rollouts = Rollouts(batch, np.arange(len(QUESTIONS)), turns, scores)
+    return rollouts, advantage_batches, pool_successes(config, rollouts, advantage_batches)
 
 
 def test_right_answers_of_the_peers_join_the_group_and_wrong_ones_do_not():
     _, _, pooled = meet(says("0", "0"), says("2", "9"))
     (borrowed,) = pooled.borrowed[0]
     expected = group_advantages([0.1, 0.1, 1.1])
-    assert pooled.lessons[0].advantages[0] == pytest.approx(expected[:2])
-    assert borrowed.advantage == pytest.approx(expected[2])
+    assert pooled.advantage_batches[0].advantages[0] == pytest.approx(expected[:2])
+    assert borrowed.credit == pytest.approx(expected[2])
     assert pooled.borrowed[1] == []
 
 
 def test_who_has_nothing_to_borrow_keeps_the_own_advantages():
-    _, lessons, pooled = meet(says("0", "0"), says("2", "9"))
-    np.testing.assert_array_equal(pooled.lessons[1].advantages, lessons[1].advantages)
-    assert (pooled.lessons[0].advantages[1] == 0).all()  # nobody solved the second question
+    _, advantage_batches, pooled = meet(says("0", "0"), says("2", "9"))
+    np.testing.assert_array_equal(pooled.advantage_batches[1].advantages, advantage_batches[1].advantages)
+    assert (pooled.advantage_batches[0].advantages[1] == 0).all()  # nobody solved the second question
 
 
 def test_a_borrowed_text_is_in_the_own_tokens_after_the_own_prompt_and_without_a_sampler():
-    talk, _, pooled = meet(says("0", "0"), says("2", "9"))
+    rollouts, _, pooled = meet(says("0", "0"), says("2", "9"))
     (borrowed,) = pooled.borrowed[0]
-    assert talk.table.agents[0].decode(borrowed.completion_ids) == "\\boxed{2}"
-    assert max(borrowed.completion_ids) < 1000 <= min(talk.turns["sharing"][1][0][0].completion.token_ids)
-    assert borrowed.prompt_ids == talk.turns["sharing"][0][0][0].prompt.ids
+    assert rollouts.batch.agents[0].decode(borrowed.completion_ids) == "\\boxed{2}"
+    assert max(borrowed.completion_ids) < 1000 <= min(rollouts.turns["sharing"][1][0][0].completion.token_ids)
+    assert borrowed.prompt_ids == rollouts.turns["sharing"][0][0][0].prompt.ids
     assert borrowed.logprobs is None
     assert (borrowed.question, borrowed.stage) == ("q0", "sharing")
 
@@ -83,17 +83,17 @@ def test_a_text_may_fill_the_limit_in_the_own_tokens_and_not_pass_it(limit, borr
 
 
 def test_advantages_over_a_joined_group_have_the_scale_of_the_configuration():
-    talk, lessons, _ = meet(says("0", "0"), says("2", "9"))
-    pooled = pool_successes(change(CONFIG, {"advantages.scale": "none"}), talk, lessons)
-    assert pooled.lessons[0].advantages[0] == pytest.approx([0.1 - 1.3 / 3] * 2)
-    assert pooled.borrowed[0][0].advantage == pytest.approx(1.1 - 1.3 / 3)
+    rollouts, advantage_batches, _ = meet(says("0", "0"), says("2", "9"))
+    pooled = pool_successes(change(CONFIG, {"advantages.scale": "none"}), rollouts, advantage_batches)
+    assert pooled.advantage_batches[0].advantages[0] == pytest.approx([0.1 - 1.3 / 3] * 2)
+    assert pooled.borrowed[0][0].credit == pytest.approx(1.1 - 1.3 / 3)
 
 
 def test_every_question_has_a_group_of_its_own():
     right_on = {"1+1": "2", "2+2": "4"}
     _, _, pooled = meet(says("0", "0"), lambda prompt, number: f"\\boxed{{{right_on[prompt] if number else 9}}}")
     assert [turn.question for turn in pooled.borrowed[0]] == ["q0", "q1"]
-    assert (pooled.lessons[0].advantages < 0).all()
+    assert (pooled.advantage_batches[0].advantages < 0).all()
 
 
 def test_a_style_that_ends_its_turns_by_a_string_gets_it_back():

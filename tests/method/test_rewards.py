@@ -53,8 +53,8 @@ def test_no_answer_that_is_not_right_earns_as_much_as_a_right_one(verdict, text,
 def test_a_question_copied_into_the_box_is_no_answer():
     copied = Question("q", "Simplify $\\sqrt{16}$.", "4")
     with Grader(workers=1) as grader:
-        said = [Answer(copied, f"\\boxed{{{text}}}", True) for text in (copied.text, "4")]
-        scores = score(said, STYLES.get("chat"), VERIFIED, grader)
+        output = [Answer(copied, f"\\boxed{{{text}}}", True) for text in (copied.text, "4")]
+        scores = score(output, STYLES.get("chat"), VERIFIED, grader)
     assert [item.verdict for item in scores] == [Verdict.MISSING, Verdict.CORRECT]
     assert scores[0].reward == 0
 

@@ -25,10 +25,10 @@ def test_a_model_with_any_byte_flipped_or_cut_is_made_anew(tmp_path: Path, name:
     folder = prepare_once(tmp_path / "model", make)
     whole = listed(folder)
     data = whole[name]
-    for place in range(0, len(data), 7):
-        for damaged in (data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :], data[:place]):
+    for index in range(0, len(data), 7):
+        for damaged in (data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :], data[:index]):
             (folder / name).write_bytes(damaged)
-            assert listed(prepare_once(folder, make)) == whole, (place, damaged)
+            assert listed(prepare_once(folder, make)) == whole, (index, damaged)
     assert "made anew" in caplog.text
 
 

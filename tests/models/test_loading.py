@@ -14,21 +14,21 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError, StoreError
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
 from ilr_bench.models.catalogue import prepare_once
 from ilr_bench.models.loading import (
     CHECK_FILE,
     folder_hash,
     load_model,
     load_tokenizer,
-    load_twins,
     load_weights,
+    load_with_adapters,
     save_prepared,
     save_weights,
 )
-from ilr_bench.models.lora import AdapterView, attach_lora
+from ilr_bench.models.lora import AdapterModel, attach_lora
 
 LORA = UpdateSettings(adapter="lora", lora_rank=4, learning_rate=1e-2, warmup_steps=0)
 IDS = torch.arange(4, 16)[None]
@@ -37,9 +37,9 @@ PROMPT = (5, 6, 7, 8)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "tiny"
-    save_prepared(tiny_model("qwen2"), tiny_tokenizer(), place)
-    return place
+    folder = tmp_path / "tiny"
+    save_prepared(tiny_model("qwen2"), tiny_tokenizer(), folder)
+    return folder
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -48,23 +48,23 @@ def logits(model: Any) -> torch.Tensor:
     return result
 
 
-def twins() -> tuple[AdapterView, AdapterView]:
+def twins() -> tuple[AdapterModel, AdapterModel]:
     first, second = attach_lora(tiny_model(), LORA, ["x.1", "x.2"])
     return first, second
 
 
-def teach(view: AdapterView, settings: UpdateSettings = LORA) -> PolicyUpdater:
+def teach(view: AdapterModel, settings: UpdateSettings = LORA) -> GRPOLearner:
     """One update towards one answer and away from another."""
-    updater = PolicyUpdater(view, "x", settings, 1, 8, 1.0)
-    completions = TransformersEngine(view, [END], PAD, str).sample(Request([PROMPT], [2], SamplingOptions(6, 1.0), 0))[
-        0
-    ]
-    turns = [
-        TrainedTurn(PROMPT, completion.token_ids, completion.logprobs, advantage)
+    learner = GRPOLearner(view, "x", settings, 1, 8, 1.0)
+    completions = TransformersEngine(view, [END], PAD, str).sample(
+        SamplingRequest([PROMPT], [2], SamplingOptions(6, 1.0), 0)
+    )[0]
+    samples = [
+        TrainingSample(PROMPT, completion.token_ids, completion.logprobs, advantage)
         for completion, advantage in zip(completions, (1.0, -1.0), strict=True)
     ]
-    updater.update(turns, 1)
-    return updater
+    learner.update(samples, 1)
+    return learner
 
 
 def test_a_saved_folder_is_loaded_bit_for_bit(folder: Path) -> None:
@@ -137,7 +137,7 @@ def test_new_adapters_change_nothing_and_depend_on_seed_and_place_only() -> None
     again, _ = twins()
     other, _ = attach_lora(tiny_model(), LORA, ["x.1", "x.2"], seed=1)
 
-    def start(view: AdapterView) -> torch.Tensor:
+    def start(view: AdapterModel) -> torch.Tensor:
         return torch.cat([tensor.flatten() for name, tensor in sorted(view.adapter_weights().items()) if "_A" in name])
 
     assert torch.equal(start(first), start(again))
@@ -180,7 +180,7 @@ def test_twins_learn_what_a_model_of_their_own_learns() -> None:
 
 
 def test_twins_share_the_memory_of_one_base(folder: Path) -> None:
-    first, second = load_twins([str(folder)] * 2, ["tiny.1", "tiny.2"], LORA)
+    first, second = load_with_adapters([str(folder)] * 2, ["tiny.1", "tiny.2"], LORA)
 
     def places(model: Any, trained: bool) -> set[int]:
         return {weight.data_ptr() for weight in model.parameters() if weight.requires_grad is trained}
@@ -193,9 +193,9 @@ def test_twins_share_the_memory_of_one_base(folder: Path) -> None:
 def test_saved_weights_come_back_bit_for_bit_and_in_place(make: Callable[[], Any], tmp_path: Path) -> None:
     model, fresh = make(), make()
     with torch.no_grad():
-        for place, weight in enumerate(model.parameters()):
+        for index, weight in enumerate(model.parameters()):
             if weight.requires_grad:
-                weight += 0.01 * (place + 1) * torch.sin(torch.arange(weight.numel())).view_as(weight)
+                weight += 0.01 * (index + 1) * torch.sin(torch.arange(weight.numel())).view_as(weight)
     save_weights(model, tmp_path)
     kept = [weight.data_ptr() for weight in fresh.parameters()]
     load_weights(fresh, tmp_path)

@@ -82,8 +82,8 @@ def test_an_analysis_puts_the_first_wrong_step_right(mode: Mode) -> None:
         claims = corrections(view)
         assert len(claims) == 1
         if claims[0] is not None and idea.first_error() is not None:
-            place = next(place for place, word in enumerate(view.split()) if word.partition("/")[2] != _result(word))
-            seen += place == idea.first_error()
+            index = next(index for index, word in enumerate(view.split()) if word.partition("/")[2] != _result(word))
+            seen += index == idea.first_error()
     assert seen > 50
 
 
@@ -92,11 +92,11 @@ def _result(word: str) -> str:
 
 
 def test_a_critic_finds_more_errors_than_a_partner() -> None:
-    ideas = [solve(question, Habits(weak=()), random.Random(place)) for place, question in enumerate(QUESTIONS * 5)]
+    ideas = [solve(question, Habits(weak=()), random.Random(index)) for index, question in enumerate(QUESTIONS * 5)]
     alarms = dict.fromkeys(Mode, 0)
     for mode in Mode:
-        for place, idea in enumerate(ideas):
-            (claim,) = corrections(analyse(idea, mode, FLAWLESS, random.Random(place)))
+        for index, idea in enumerate(ideas):
+            (claim,) = corrections(analyse(idea, mode, FLAWLESS, random.Random(index)))
             alarms[mode] += claim is not None
     assert alarms[Mode.COMPETE] > 1.1 * alarms[Mode.COOPERATE]
 

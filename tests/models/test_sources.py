@@ -12,7 +12,7 @@ from tiny_models import END, VOCABULARY, tiny_model, tiny_tokenizer
 
 from ilr_bench.cli.models import models
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
-from ilr_bench.generation.engine import Request, SamplingOptions
+from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.models import catalogue, gguf, sources
 from ilr_bench.models.catalogue import MODELS, file_hash
@@ -87,15 +87,15 @@ def test_a_file_in_parts_is_joined_and_checked(altered: bool, tmp_path: Path, mo
         chat_template="{{ messages[0]['content'] }}#",
         turn_end="#",
     )
-    place = tmp_path / "model"
+    folder = tmp_path / "model"
     if altered:
         with pytest.raises(MissingInputError, match=r"SHA-256 differs.*--force-reinstall weights==1\.0"):
-            packaged.make(place)
+            packaged.make(folder)
         assert not seen
-        assert not place.exists()
+        assert not folder.exists()
     else:
-        packaged.make(place)
-        loaded = load_model(str(place))
+        packaged.make(folder)
+        loaded = load_model(str(folder))
         assert seen == [b"first second"]
         assert loaded.end_ids == (END, VOCABULARY["#"])
         assert loaded.tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False) == "a#"
@@ -137,7 +137,7 @@ def test_gemma_starts_every_text_and_ends_its_turns(monkeypatch: pytest.MonkeyPa
     )
     assert asked == "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n"
     (continued,) = TransformersEngine(loaded.model, loaded.end_ids, loaded.pad_id, loaded.tokenizer.decode).sample(
-        Request([loaded.tokenizer("1 2 3 4 5 6 7").input_ids], [1], SamplingOptions(4, 0.0), 0)
+        SamplingRequest([loaded.tokenizer("1 2 3 4 5 6 7").input_ids], [1], SamplingOptions(4, 0.0), 0)
     )
     assert loaded.tokenizer.decode(continued[0].token_ids).split()[0] == "8"
 

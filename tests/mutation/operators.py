@@ -64,7 +64,7 @@ def mutants(source: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     seen = {ast.dump(ast.parse(source))}
     found = []
-    for place, (node, changed) in _changes(ast.parse(source), _Place("<module>", None, frozenset())):
+    for index, (node, changed) in _changes(ast.parse(source), _Place("<module>", None, frozenset())):
         start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         end = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
         program = (text[:start] + changed.encode() + text[end:]).decode()
@@ -80,7 +80,7 @@ def mutants(source: str) -> list[Mutant]:
         last = len(text) if last < 0 else last
         before = " ".join(text[first:last].decode().split())
         after = " ".join((text[first:start] + changed.encode() + text[end:last]).decode().split())
-        found.append(Mutant(place.function, node.lineno, place.first_line, before, after, program))  # type: ignore[attr-defined]
+        found.append(Mutant(index.function, node.lineno, index.first_line, before, after, program))  # type: ignore[attr-defined]
     return sorted(found, key=lambda mutant: mutant.line)
 
 
@@ -102,22 +102,22 @@ class _Place:
         return _Place(name, first, frozenset(name for name in names if names.count(name) > 1))
 
 
-def _changes(node: ast.AST, place: _Place) -> Iterator[tuple[_Place, Change]]:
+def _changes(node: ast.AST, index: _Place) -> Iterator[tuple[_Place, Change]]:
     """Changes of a node and of all nodes in it."""
-    yield from ((place, change) for change in _changes_of(node, place))
+    yield from ((index, change) for change in _changes_of(node, index))
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        place = place.inside(node)
-    for child in _children(node, place):
-        yield from _changes(child, place)
+        index = index.inside(node)
+    for child in _children(node, index):
+        yield from _changes(child, index)
 
 
-def _children(node: ast.AST, place: _Place) -> Iterator[ast.AST]:
+def _children(node: ast.AST, index: _Place) -> Iterator[ast.AST]:
     """Those in which something may be changed."""
     if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom):
         return
     if isinstance(node, ast.Call) and _name(node.func).endswith(("Error", "TypeVar")):
         return
-    if isinstance(node, ast.Assign) and place.function == "<module>" and isinstance(node.value, ast.Subscript):
+    if isinstance(node, ast.Assign) and index.function == "<module>" and isinstance(node.value, ast.Subscript):
         return  # the name of a type
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list", "type_comment"):
@@ -138,9 +138,9 @@ def _name(function: ast.AST) -> str:
     return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
 
 
-def _changes_of(node: ast.AST, place: _Place) -> Iterator[Change]:
+def _changes_of(node: ast.AST, index: _Place) -> Iterator[Change]:
     if isinstance(node, ast.stmt):
-        yield from _of_statement(node, place)
+        yield from _of_statement(node, index)
     elif isinstance(node, ast.Compare | ast.BinOp | ast.BoolOp | ast.UnaryOp):
         yield from _of_operation(node)
     elif isinstance(node, ast.Constant):
@@ -156,7 +156,7 @@ def _changes_of(node: ast.AST, place: _Place) -> Iterator[Change]:
         yield from _of_comprehension(node)
 
 
-def _of_statement(node: ast.stmt, place: _Place) -> Iterator[Change]:
+def _of_statement(node: ast.stmt, index: _Place) -> Iterator[Change]:
     if isinstance(node, ast.If | ast.While):
         yield node.test, "True"
         yield node.test, "False"
@@ -175,9 +175,9 @@ def _of_statement(node: ast.stmt, place: _Place) -> Iterator[Change]:
             yield node, ast.unparse(other)
     elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant | ast.Yield | ast.YieldFrom):
         yield node, "pass"
-    elif isinstance(node, ast.Assign) and place.first_line is not None:
+    elif isinstance(node, ast.Assign) and index.first_line is not None:
         names = [part for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)]
-        if all(isinstance(name.ctx, ast.Load) or name.id in place.bound for name in names):
+        if all(isinstance(name.ctx, ast.Load) or name.id in index.bound for name in names):
             yield node, "pass"
 
 

@@ -153,14 +153,14 @@ def test_references_and_hundreds_of_mutants_get_evalplus_verdicts(
     rows = [*humaneval_rows(plus=True), *mbpp_rows(plus=True)]
     record_property("rows", len(rows) // 2)
     wrong, differing = 0, set()
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         assert row.problem is not None
-        if row.id in HEAVY or place % 2:
+        if row.id in HEAVY or index % 2:
             continue
         # Forty tests tell as much about agreement as a thousand.
         problem = {**row.problem, "plus_input": row.problem["plus_input"][:40]}
         changed = list(mutants(row.gold, problem["entry_point"]))
-        for name, program in [("reference", row.gold), changed[place * 7 % len(changed)]]:
+        for name, program in [("reference", row.gold), changed[index * 7 % len(changed)]]:
             verdict = judge.judge(program, problem)
             wrong += verdict is not Verdict.CORRECT
             if (verdict is Verdict.CORRECT) != evalplus.passes(program, problem):
@@ -186,10 +186,10 @@ def test_programs_are_found_as_evalplus_finds_them(record_property: Callable[[st
     sanitize = pytest.importorskip("evalplus.sanitize").sanitize
     rows = [*humaneval_rows(plus=False)[::8], *mbpp_rows(plus=False)[::12], *get("mbpp").load()[::16]]
     record_property("rows", len(rows))
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         assert row.problem is not None
         name = row.problem["entry_point"]
-        completion = WRAPPINGS[place % len(WRAPPINGS)].replace("{}", row.gold).replace("{e}", name)
+        completion = WRAPPINGS[index % len(WRAPPINGS)].replace("{}", row.gold).replace("{e}", name)
         assert normal(extract_code(completion, name)) == normal(sanitize(completion, name)), completion
 
 

@@ -16,8 +16,8 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
-from ilr_bench.evaluation.lm_eval_tasks import HarnessExam, load_tasks, manager
-from ilr_bench.evaluation.runner import record_file, run_exams
+from ilr_bench.evaluation.lm_eval_tasks import LmEvalRun, load_tasks, manager
+from ilr_bench.evaluation.runner import record_file, run_benchmarks
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.prompts import STYLES
@@ -72,10 +72,10 @@ def theirs(agent: Agent, task: str, **options: Any) -> list[dict[str, Any]]:
 )
 def test_samples_are_those_of_lm_evals_hf_model(task: str, kind: Any, chat_template: bool, tmp_path: Path) -> None:
     agent = agent_of(kind)
-    exam = HarnessExam(task, agent, SETTINGS, 0, chat_template)
-    run_exams([exam], agent, tmp_path, 0)
+    run = LmEvalRun(task, agent, SETTINGS, 0, chat_template)
+    run_benchmarks([run], agent, tmp_path, 0)
     ours = list(read(record_file(tmp_path, f"lm_eval:{task}"), SampleRecord))
-    assert [(record.question_id, record.sample) for record in ours] == exam.wanted()
+    assert [(record.question_id, record.sample) for record in ours] == run.sample_ids()
     expected = theirs(agent, task, apply_chat_template=chat_template, fewshot_as_multiturn=chat_template)
     for record in ours:
         rows = [sample for sample in expected if record.question_id == f"{task}/{sample['doc_id']}"]
@@ -92,10 +92,10 @@ def test_samples_are_those_of_lm_evals_hf_model(task: str, kind: Any, chat_templ
 def test_prompts_longer_than_the_context_lose_their_beginning_as_there(tmp_path: Path) -> None:
     agent = agent_of("llama")
     agent.model.config.max_position_embeddings = 120
-    run_exams([HarnessExam("gsm8k", agent, SETTINGS, 0, False)], agent, tmp_path, 0)
+    run_benchmarks([LmEvalRun("gsm8k", agent, SETTINGS, 0, False)], agent, tmp_path, 0)
     ours = list(read(record_file(tmp_path, "lm_eval:gsm8k"), SampleRecord))
     expected = {sample["doc_id"]: sample["resps"][0][0] for sample in theirs(agent, "gsm8k")}
-    assert [record.completion for record in ours] == [expected[place] for place in range(5)]
+    assert [record.completion for record in ours] == [expected[index] for index in range(5)]
     assert all(record.cut_prompt > 100 for record in ours)
     assert all(record.tokens <= 40 for record in ours)
 
@@ -111,7 +111,7 @@ def test_the_tasks_own_scorer_decides(task: str, right: str, wrong: str, metrics
     agent = scripted_agent("A", lambda prompt, sample: right if "12" not in prompt[-80:] else wrong, limit=10**6)
     agent.tokenizer.bos_token, agent.tokenizer.eos_token_id = None, 3
     agent.model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=10**6))
-    run_exams([HarnessExam(task, agent, replace(SETTINGS, limit=2), 0, False)], agent, tmp_path, 0)
+    run_benchmarks([LmEvalRun(task, agent, replace(SETTINGS, limit=2), 0, False)], agent, tmp_path, 0)
     first, second = read(record_file(tmp_path, f"lm_eval:{task}"), SampleRecord)
     assert (first.verdict, first.completion, next(iter(first.metrics or {}))) == (Verdict.CORRECT, right, metrics[0])
     assert second.verdict is not Verdict.CORRECT
@@ -120,9 +120,9 @@ def test_the_tasks_own_scorer_decides(task: str, right: str, wrong: str, metrics
 
 def test_a_finished_task_is_not_run_again(tmp_path: Path) -> None:
     agent = agent_of("llama")
-    first = run_exams([HarnessExam("gsm8k", agent, SETTINGS, 0, False)], agent, tmp_path, 0)
+    first = run_benchmarks([LmEvalRun("gsm8k", agent, SETTINGS, 0, False)], agent, tmp_path, 0)
     agent.engine = None  # type: ignore[assignment]
-    assert run_exams([HarnessExam("gsm8k", agent, SETTINGS, 0, False)], agent, tmp_path, 0) == first
+    assert run_benchmarks([LmEvalRun("gsm8k", agent, SETTINGS, 0, False)], agent, tmp_path, 0) == first
 
 
 @pytest.mark.parametrize(
@@ -138,4 +138,4 @@ def test_what_cannot_run_says_so_before_anything_is_sampled(
     task: str, settings: EvaluationSettings, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        HarnessExam(task, agent_of("llama"), settings, 0, False)
+        LmEvalRun(task, agent_of("llama"), settings, 0, False)

@@ -40,16 +40,16 @@ def toy_data(folder: Path) -> Path:
     ]
     choices = [
         {
-            "question_id": place,
+            "question_id": index,
             "question": f"What is {a}+{b}?",
             "options": [str(a + b), str(a * b), "None"],
             "answer": "A",
             "answer_index": 0,
             "cot_content": f"A: Let's think step by step. {a}+{b}={a + b}. The answer is (A).",
-            "category": ("biology", "law")[place % 2],
+            "category": ("biology", "law")[index % 2],
             "src": "toy",
         }
-        for place, (a, b) in enumerate(sums * 2)
+        for index, (a, b) in enumerate(sums * 2)
     ]
     for name, rows in (("gsm8k/train", word_problems[::-1]), ("gsm8k/test", word_problems), ("math500/test", maths)):
         path = folder / f"{name}.jsonl"

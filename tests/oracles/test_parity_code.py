@@ -42,11 +42,11 @@ def completions(benchmark: str, problems: dict[str, tuple[str, dict[str, Any]]])
     chatty = [
         (
             task,
-            CHATTY[place % len(CHATTY)]
+            CHATTY[index % len(CHATTY)]
             .replace("{}", problems[task][0])
             .replace("{e}", problems[task][1]["entry_point"]),
         )
-        for place, task in enumerate(tasks)
+        for index, task in enumerate(tasks)
     ]
     return recorded + chatty
 
@@ -58,11 +58,11 @@ def test_completions_get_evalplus_programs_and_verdicts(
     sanitize = pytest.importorskip("evalplus.sanitize").sanitize
     evalplus = EvalPlus()
     problems = {row.id: (row.gold, row.problem) for row in load(plus=True)}
-    said = completions(benchmark, problems)
-    record_property("rows", len(said))
-    assert len(said) >= 15
+    output = completions(benchmark, problems)
+    record_property("rows", len(output))
+    assert len(output) >= 15
     passed = 0
-    for task, completion in said:
+    for task, completion in output:
         # Forty tests tell as much about agreement as a thousand.
         problem = {**problems[task][1], "plus_input": problems[task][1]["plus_input"][:40]}
         name = problem["entry_point"]
@@ -72,4 +72,4 @@ def test_completions_get_evalplus_programs_and_verdicts(
         verdict = judge.judge(ours, problem)
         passed += verdict is Verdict.CORRECT
         assert (verdict is Verdict.CORRECT) == evalplus.passes(theirs, problem), (task, completion)
-    assert 5 <= passed < len(said)
+    assert 5 <= passed < len(output)

@@ -11,7 +11,7 @@ from scripted import scripted_agent
 from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.benchmarks import Row, get
+from ilr_bench.tasks.benchmarks import BenchmarkQuestion, get
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -93,5 +93,5 @@ def accepted(benchmark: str, form: str, grader: Grader) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def _said(row: Row, form: str) -> str:
+def _said(row: BenchmarkQuestion, form: str) -> str:
     return FORMS[form].format(gold=row.gold)

@@ -9,7 +9,7 @@ from synthetic_study import write_synthetic_study
 
 from reports.frames import load
 from reports.tables.comparison import Numbers, build
-from reports.tables.footnotes import notes
+from reports.tables.footnotes import footnotes
 from reports.tables.table2 import SPEC
 
 VARIANTS = ("base", "grpo", "grpo_matched", "ilr")
@@ -21,7 +21,7 @@ def _table(folder: Path, unfinished: list[tuple[str, int]]) -> Numbers:
 
 
 def _uneven(table: Numbers) -> list[str]:
-    return [line for line in notes(table, {}, ()) if line.startswith(UNEVEN)]
+    return [line for line in footnotes(table, {}, ()) if line.startswith(UNEVEN)]
 
 
 def test_an_untrained_model_that_ran_once_is_no_training_run(tmp_path: Path) -> None:

@@ -361,7 +361,7 @@ def test_null_tables_of_one_model_shuffle_runs_between_its_rows() -> None:
     drawn = permutation._Dealer(section).draw(400, np.random.default_rng(0))
     runs, possible = np.concatenate([made["v0"], made["v1"]]), set()
     for chosen in itertools.combinations(range(4), 2):
-        others = [place for place in range(4) if place not in chosen]
+        others = [index for index in range(4) if index not in chosen]
         dealt = {"v0": runs[list(chosen)], "v1": runs[others]}
         value = max_t([Section(dealt, np.zeros(30), (("v0", "v1"),))], draws=1).statistics[0][0]
         possible.add(round(abs(float(value)), 9))
@@ -373,8 +373,8 @@ def test_the_critical_value_is_that_of_a_table_in_which_one_row_differs_by_what_
     section = Section(answers(5, 3, 3, 60), np.zeros(60), (("v0", "base"), ("v1", "base"), ("v2", "v0")))
     found = max_t([section], draws=4_000)
     dealer = permutation._Dealer(section)
-    place = int(np.argsort(dealer.errors)[1])
-    row, effect = section.pairs[place][0], (found.critical + stats.norm.ppf(0.8)) * dealer.errors[place]
+    index = int(np.argsort(dealer.errors)[1])
+    row, effect = section.pairs[index][0], (found.critical + stats.norm.ppf(0.8)) * dealer.errors[index]
     changed = Section(dict(section.answers) | {row: section.answers[row] + effect}, section.strata, section.pairs)
     null = permutation._Dealer(changed).draw(4_000, np.random.default_rng(1)).max(axis=1)
     assert (null > found.critical).mean() == pytest.approx(0.05, abs=0.02)

@@ -14,7 +14,7 @@ from reports.statistics.estimates import Section, deals, max_t
 
 def _runs_only(*rates: list[float]) -> dict[str, np.ndarray]:
     """Rows whose runs answer every question alike, so that nothing but the runs varies."""
-    return {f"v{place}": np.tile(np.array(row)[:, None], (1, 400)) for place, row in enumerate(rates)}
+    return {f"v{index}": np.tile(np.array(row)[:, None], (1, 400)) for index, row in enumerate(rates)}
 
 
 def _table(rng: np.random.Generator, rows: int, runs: int, questions: int, spread: float) -> dict[str, np.ndarray]:
@@ -22,7 +22,7 @@ def _table(rng: np.random.Generator, rows: int, runs: int, questions: int, sprea
     base = np.repeat((rng.random(questions) < chance).astype(float)[None], runs, axis=0)
     level = chance + rng.normal(0, spread, (rows, runs, 1))
     trained = (rng.random((rows, runs, questions)) < level).astype(float)
-    return {"base": base} | {f"v{place}": row for place, row in enumerate(trained)}
+    return {"base": base} | {f"v{index}": row for index, row in enumerate(trained)}
 
 
 def _pairs(rows: int) -> tuple[tuple[str, str], ...]:

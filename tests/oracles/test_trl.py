@@ -14,7 +14,7 @@ from tiny_models import END, PAD, VOCABULARY, tiny_model, tiny_tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
 
 LONGEST = 12
 BETA = 0.3
@@ -32,17 +32,17 @@ class Case:
 
     policy: Any
     reference: Any
-    turns: list[TrainedTurn]
+    turns: list[TrainingSample]
 
 
 def make_case(kind: Any, on_policy: bool, temperature: float = 1.0) -> Case:
     policy, sampler = tiny_model(kind, scale=0.1), tiny_model(kind, scale=0.1)
     if not on_policy:
         with torch.no_grad():
-            for place, weight in enumerate(sampler.parameters()):
-                weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(place))
+            for index, weight in enumerate(sampler.parameters()):
+                weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(index))
     rng = np.random.default_rng(3)
-    turns = []
+    samples = []
     for prompt_length, group in ((1, 3), (40, 4), (9, 2), (40, 4)):
         prompt = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=prompt_length))
         for _ in range(group):
@@ -50,8 +50,8 @@ def make_case(kind: Any, on_policy: bool, temperature: float = 1.0) -> Case:
             completion = tuple(int(token) for token in rng.integers(4, len(VOCABULARY), size=length))
             with torch.no_grad():
                 sampled = logprobs(sampler, prompt, completion, temperature).numpy()
-            turns.append(TrainedTurn(prompt, completion, sampled, float(rng.normal())))
-    return Case(policy, tiny_model(kind, scale=0.1, seed=5), turns)
+            samples.append(TrainingSample(prompt, completion, sampled, float(rng.normal())))
+    return Case(policy, tiny_model(kind, scale=0.1, seed=5), samples)
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
@@ -60,27 +60,27 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 
 def ours(case: Case, settings: UpdateSettings, temperature: float = 1.0) -> tuple[float, dict[str, torch.Tensor], Any]:
     """Loss and gradients as the updater has them just before its optimizer steps."""
-    updater = PolicyUpdater(case.policy, "A", settings, 10, LONGEST, temperature)
+    learner = GRPOLearner(case.policy, "A", settings, 10, LONGEST, temperature)
     if settings.beta:
-        updater.reference = case.reference
+        learner.reference = case.reference
     seen: dict[str, torch.Tensor] = {}
-    step = updater._optimizer_step
+    step = learner._optimizer_step
 
     def spy(turns: Any, number: int) -> float:
         seen.update(gradients(case.policy))
         return step(turns, number)
 
-    updater._optimizer_step = spy  # type: ignore[method-assign]
-    report = updater.update(case.turns, step=1)
-    return report.loss, seen, report
+    learner._optimizer_step = spy  # type: ignore[method-assign]
+    metrics = learner.update(case.turns, step=1)
+    return metrics.loss, seen, metrics
 
 
 def padded(rows: list[Any], left: bool, dtype: torch.dtype = torch.long) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(len(row) for row in rows)
     values, mask = torch.full((len(rows), longest), PAD, dtype=dtype), torch.zeros(len(rows), longest, dtype=torch.long)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         where = slice(longest - len(row), None) if left else slice(0, len(row))
-        values[place, where], mask[place, where] = torch.tensor(np.asarray(row), dtype=dtype), 1
+        values[index, where], mask[index, where] = torch.tensor(np.asarray(row), dtype=dtype), 1
     return values, mask
 
 
@@ -112,18 +112,18 @@ def trl(
         processing_class=tiny_tokenizer(),
         train_dataset=Dataset.from_dict({"prompt": ["1"]}),
     )
-    prompt_ids, prompt_mask = padded([turn.prompt_ids for turn in case.turns], left=True)
-    completion_ids, completion_mask = padded([turn.completion_ids for turn in case.turns], left=False)
+    prompt_ids, prompt_mask = padded([sample.prompt_ids for sample in case.turns], left=True)
+    completion_ids, completion_mask = padded([sample.completion_ids for sample in case.turns], left=False)
     inputs = {
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,
         "completion_ids": completion_ids,
         "completion_mask": completion_mask,
-        "advantages": torch.tensor([turn.advantage for turn in case.turns]),
+        "advantages": torch.tensor([sample.credit for sample in case.turns]),
         "num_items_in_batch": completion_mask.sum(),
     }
     if not on_policy:
-        inputs["old_per_token_logps"] = padded([turn.logprobs for turn in case.turns], False, torch.float32)[0]
+        inputs["old_per_token_logps"] = padded([sample.logprobs for sample in case.turns], False, torch.float32)[0]
     if settings.beta:
         with torch.no_grad():
             inputs["ref_per_token_logps"], _, _ = trainer._get_per_token_logps_and_entropies(
@@ -146,15 +146,15 @@ def closed_form(
     """GRPO turn by turn, each on a forward of its own."""
     case.policy.zero_grad()
     low, high = 1 - settings.epsilon, 1 + (settings.epsilon_high or settings.epsilon)
-    turns, total = len(case.turns), sum(len(turn.completion_ids) for turn in case.turns)
+    turns, total = len(case.turns), sum(len(sample.completion_ids) for sample in case.turns)
     loss = torch.zeros(())
-    for turn in case.turns:
-        new = logprobs(case.policy, turn.prompt_ids, turn.completion_ids, temperature)
-        ratio = (new - (new.detach() if on_policy else torch.from_numpy(turn.logprobs))).exp()
-        terms = -torch.minimum(ratio * turn.advantage, ratio.clamp(low, high) * turn.advantage)
+    for sample in case.turns:
+        new = logprobs(case.policy, sample.prompt_ids, sample.completion_ids, temperature)
+        ratio = (new - (new.detach() if on_policy else torch.from_numpy(sample.logprobs))).exp()
+        terms = -torch.minimum(ratio * sample.credit, ratio.clamp(low, high) * sample.credit)
         if settings.beta:
             with torch.no_grad():
-                reference = logprobs(case.reference, turn.prompt_ids, turn.completion_ids, temperature)
+                reference = logprobs(case.reference, sample.prompt_ids, sample.completion_ids, temperature)
             terms = terms + settings.beta * ratio * ((reference - new).exp() - (reference - new) - 1)
         weight = {
             "grpo": 1 / (turns * len(terms)),

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilr_bench.grading.code import extract_code
-from ilr_bench.prompts import STYLES, Kind, solo_forms
+from ilr_bench.prompts import STYLES, Kind, task_formats
 from ilr_bench.prompts.fewshot_examples import CHOICES, FORMULAS, PROGRAMS
 from ilr_bench.tasks.benchmarks import get
 from ilr_bench.tasks.types import GROUPS
 
 KINDS: tuple[Kind, ...] = ("answer", "choice", "code", "function")
-CHAT, FEWSHOT, MICRO = (solo_forms(STYLES.get(name)) for name in ("chat", "fewshot", "micro"))
+CHAT, FEWSHOT, MICRO = (task_formats(STYLES.get(name)) for name in ("chat", "fewshot", "micro"))
 
 
 @given(question=st.text(min_size=1), kind=st.sampled_from(KINDS))
@@ -37,7 +37,7 @@ def test_answers_are_asked_for_as_in_training() -> None:
     question = "Ann has 3 figs and buys 2. How many figs has she?"
     for name in ("chat", "fewshot"):
         style = STYLES.get(name)
-        assert solo_forms(style).solve_as(question, "answer") == style.solve(question)
+        assert task_formats(style).solve_as(question, "answer") == style.solve(question)
     assert FEWSHOT.solve_as("3 + 4", "answer") == STYLES.get("fewshot").solve("3 + 4")
 
 
@@ -119,17 +119,17 @@ def test_few_shot_examples_end_where_the_completion_would(kind: Kind) -> None:
     opening = "```python\n" if kind in ("code", "function") else "Answer:"
     assert asked == f"{question}\nAnswer:{'' if opening == 'Answer:' else chr(10) + opening}"
     for example in examples.split("Question: ")[1:]:
-        said = example.split(opening, 1)[1].split(stop)[0].strip()
+        output = example.split(opening, 1)[1].split(stop)[0].strip()
         if kind in ("code", "function"):
-            compile(said, "example", "exec")
+            compile(output, "example", "exec")
         else:
-            assert FEWSHOT.extract_as(said, kind) is not None
+            assert FEWSHOT.extract_as(output, kind) is not None
 
 
 def test_examples_are_right() -> None:
-    assert [FEWSHOT.extract_as(said, "choice") for _, said in CHOICES] == ["B", "C", "A", "D"]
+    assert [FEWSHOT.extract_as(output, "choice") for _, output in CHOICES] == ["B", "C", "A", "D"]
     wanted = [r"\frac{11}{12}", "5", r"2\sqrt{13}", "(2, 0)"]
-    assert [FEWSHOT.extract_as(said, "answer") for _, said in FORMULAS] == wanted
+    assert [FEWSHOT.extract_as(output, "answer") for _, output in FORMULAS] == wanted
     names = {}
     for _, program in PROGRAMS:
         exec(program, names)

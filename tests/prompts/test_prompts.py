@@ -22,8 +22,8 @@ QUESTIONS = ("12 - 7", "Ann has 3 figs and buys 2. How many figs has she?")
 def written(style: PromptStyle, order: tuple[int, ...]) -> str:
     """A ranking as the style's prompt asks for it."""
     if style.name == "chat":
-        return "Easy first.\n\\boxed{" + ", ".join(str(place + 1) for place in order) + "}"
-    return " ".join(ascii_lowercase[place] for place in order)
+        return "Easy first.\n\\boxed{" + ", ".join(str(index + 1) for index in order) + "}"
+    return " ".join(ascii_lowercase[index] for index in order)
 
 
 @pytest.fixture(params=STYLE_NAMES)
@@ -95,11 +95,11 @@ def test_prompts_hold_all_that_was_said_once_and_in_order(style: PromptStyle, qu
     # Views of two words, since the micro style passes on no more of one.
     analysis = style.analyse(question, ideas[0], ideas[1:], mode)
     fusion = style.fuse(question, ideas[0], ideas[1:], views[0], views[1:], mode)
-    for prompt, said in ((analysis, ideas), (fusion, ideas + views)):
+    for prompt, output in ((analysis, ideas), (fusion, ideas + views)):
         assert question in prompt
-        assert [prompt.count(text) for text in said] == [1] * len(said)
-        places = [prompt.index(text) for text in said]
-        assert places == sorted(places)
+        assert [prompt.count(text) for text in output] == [1] * len(output)
+        indices = [prompt.index(text) for text in output]
+        assert indices == sorted(indices)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -123,14 +123,14 @@ def test_rankings_ask_for_every_question(style: PromptStyle) -> None:
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_few_shot_prompts_end_where_one_line_is_missing(question: str) -> None:
     style = STYLES.get("fewshot")
-    said = [
+    output = [
         style.solve(question),
         style.analyse(question, "two\nlines", ["1"], Mode.COMPETE),
         style.fuse(question, "two\nlines", ["1"], "a\nb", ["c"], Mode.COOPERATE),
         style.rank([question, question]),
     ]
-    assert all(prompt.endswith((":", "=")) for prompt in said)
-    assert all("two lines" in prompt for prompt in said[1:3])
+    assert all(prompt.endswith((":", "=")) for prompt in output)
+    assert all("two lines" in prompt for prompt in output[1:3])
     assert style.stop_strings() == ("\n",)
 
 
@@ -143,8 +143,8 @@ def test_few_shot_prompts_show_answers_that_they_would_accept() -> None:
         assert not asked.endswith(" ")
         for scene in shown:
             last = scene.splitlines()[-1]
-            said = last.split(" = " if "12 - 7" in question else ": ", 1)[1]
-            assert style.extract_answer(said) is not None
+            output = last.split(" = " if "12 - 7" in question else ": ", 1)[1]
+            assert style.extract_answer(output) is not None
 
 
 @pytest.mark.parametrize("name", STYLE_NAMES)

@@ -8,8 +8,8 @@ import pytest
 
 from ilr_bench.core.config import content_hash
 from ilr_bench.method.interaction import Mode
-from ilr_bench.prompts import STYLES, PromptStyle, solo_forms
-from ilr_bench.prompts.baselines import rival_wordings
+from ilr_bench.prompts import STYLES, PromptStyle, task_formats
+from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.prompts.chat import boxed, letter_of
 from ilr_bench.prompts.fewshot import EASY_TO_HARD, SHUFFLES, SUMS, WORDED
 from ilr_bench.tasks.sources.sums import value_of
@@ -22,7 +22,7 @@ KINDS = ("answer", "choice", "code", "function")
 def everything(style: PromptStyle) -> list[str]:
     """Every text a style can make, of discussions of two and of three agents."""
     texts = []
-    words, forms = rival_wordings(style), solo_forms(style)
+    words, forms = baseline_prompts(style), task_formats(style)
     for question in (*QUESTIONS, r"Half of $\frac{1}{2}$?"):
         texts += [style.solve(question), words.reflect(question, "mine"), words.improve(question, "mine", "my view")]
         texts += [forms.solve_as(question, kind) for kind in KINDS]
@@ -32,7 +32,7 @@ def everything(style: PromptStyle) -> list[str]:
                 texts.append(style.analyse(question, "my\nown", peers, mode))
                 texts.append(style.fuse(question, "my\nown", peers, "my view", views, mode))
                 texts.append(words.revise(question, "mine", peers))
-    texts += [style.rank([QUESTIONS[place % 2] for place in range(size)]) for size in (1, 2, 5)]
+    texts += [style.rank([QUESTIONS[index % 2] for index in range(size)]) for size in (1, 2, 5)]
     return [*texts, *style.stop_strings(), *(stop for kind in KINDS for stop in forms.stops_as(kind))]
 
 
@@ -138,7 +138,7 @@ def test_chat_models_rank_by_numbers_from_one() -> None:
      ("function", "```python")],
 )  # fmt: skip
 def test_chat_models_are_told_the_form_of_the_answer(kind: str, form: str) -> None:
-    asked = solo_forms(CHAT).solve_as("Q?", kind)  # type: ignore[arg-type]
+    asked = task_formats(CHAT).solve_as("Q?", kind)  # type: ignore[arg-type]
     question, told = asked.split("\n\n")
     assert question == "Q?"
     assert form in told
@@ -193,9 +193,9 @@ def test_worked_discussions_are_right_and_wrong_by_turns() -> None:
         analysis = FEWSHOT.analyse(question, "x", ["y"], Mode.COMPETE).split("\n\n")[:-1]
         fusion = FEWSHOT.fuse(question, "x", ["y"], "v", ["w"], Mode.COMPETE).split("\n\n")[:-1]
         assert len(analysis) == len(fusion) == len(examples)
-        for place, (shown, seen, fused) in enumerate(zip(examples, analysis, fusion, strict=True)):
-            own, peer = (shown.right, shown.wrong) if place % 2 == 0 else (shown.wrong, shown.right)
-            of_peer, of_own = (shown.blame, shown.praise) if place % 2 == 0 else (shown.praise, shown.blame)
+        for index, (shown, seen, fused) in enumerate(zip(examples, analysis, fusion, strict=True)):
+            own, peer = (shown.right, shown.wrong) if index % 2 == 0 else (shown.wrong, shown.right)
+            of_peer, of_own = (shown.blame, shown.praise) if index % 2 == 0 else (shown.praise, shown.blame)
             head = [f"Question: {shown.question}", f"Mine: {own}", f"Opponent: {peer}"]
             assert seen.split("\n") == [*head, f"Refute the opponent: {of_peer}"]
             assert fused.split("\n")[:-1] == [*head, f"My view: {of_peer}", f"Opponent's view: {of_own}"]
@@ -210,11 +210,11 @@ def test_worked_rankings_are_in_the_order_from_easy_to_hard() -> None:
         *listed, last = example.split("\n")
         by_letter = {line[0]: line[3:] for line in listed}
         assert list(by_letter) == list("abcd")
-        said = last.removeprefix("From easy to hard: ")
-        ranking = FEWSHOT.parse_ranking(said, 4)
+        output = last.removeprefix("From easy to hard: ")
+        ranking = FEWSHOT.parse_ranking(output, 4)
         assert ranking is not None
         assert ranking != (0, 1, 2, 3)
-        assert tuple(by_letter[letter] for letter in said.split()) == EASY_TO_HARD
+        assert tuple(by_letter[letter] for letter in output.split()) == EASY_TO_HARD
 
 
 @pytest.mark.parametrize(
@@ -226,19 +226,19 @@ def test_worked_rankings_are_in_the_order_from_easy_to_hard() -> None:
     ],
 )  # fmt: skip
 def test_few_shot_answers_are_bared_of_currency_commas_and_units(completion: str, answer: str) -> None:
-    assert solo_forms(FEWSHOT).extract_as(completion, "answer") == answer
+    assert task_formats(FEWSHOT).extract_as(completion, "answer") == answer
 
 
 def test_a_style_has_its_own_words_for_rivals_only_if_it_is_the_chat_style() -> None:
-    text = rival_wordings(CHAT).revise("Q?", "mine", ["his", "hers"])
+    text = baseline_prompts(CHAT).revise("Q?", "mine", ["his", "hers"])
     assert text.split("\n\n")[:-1] == [
         "Question: Q?", "Your answer:\nmine", "The answer of agent 2:\nhis", "The answer of agent 3:\nhers",
     ]  # fmt: skip
-    words = rival_wordings(MICRO)
+    words = baseline_prompts(MICRO)
     assert words.revise("Q", "a", ["b", "c"]) == MICRO.fuse("Q", "a", ["b", "c"], "a", ["b", "c"], Mode.COOPERATE)
     assert words.reflect("Q", "a") == MICRO.analyse("Q", "a", ["a"], Mode.COMPETE)
     assert words.improve("Q", "a", "r") == MICRO.fuse("Q", "a", ["a"], "r", ["r"], Mode.COMPETE)
-    chat = rival_wordings(CHAT)
+    chat = baseline_prompts(CHAT)
     assert chat.reflect("Q?", "mine").split("\n\n")[:-1] == ["Question: Q?", "Your solution:\nmine"]
     assert chat.improve("Q?", "mine", "flaws").split("\n\n")[:-1] == [
         "Question: Q?", "Your solution:\nmine", "Your analysis of it:\nflaws",

@@ -16,7 +16,7 @@ from ilr_bench.storage.records import InferenceRecord, SampleRecord, StepRecord,
 from reports import REPORTS, Settings, get
 from reports.frames import INFERENCE, StudyFrames, load
 from reports.registry import Correction
-from reports.rows import Row
+from reports.rows import TableRow
 from reports.statistics import estimates
 from reports.tables.accuracy import Comparison
 from reports.tables.comparison import Numbers
@@ -80,7 +80,7 @@ def test_every_printed_cell_is_what_the_record_files_give(
     assert seen >= TABLES[name]
 
 
-def computed(numbers: Numbers, row: Row, column: str) -> Value | None:
+def computed(numbers: Numbers, row: TableRow, column: str) -> Value | None:
     """The cell from the record files; None where there is nothing to count."""
     if column in numbers.columns.all:
         return _accuracy(numbers, row, column)
@@ -97,7 +97,7 @@ def computed(numbers: Numbers, row: Row, column: str) -> Value | None:
     return _effect(numbers.frames, row, column)
 
 
-def _accuracy(numbers: Numbers, row: Row, column: str) -> Value | None:
+def _accuracy(numbers: Numbers, row: TableRow, column: str) -> Value | None:
     answers = _answers(numbers, row, column)
     if not answers:
         return None
@@ -124,35 +124,35 @@ def _corrected(raw: list[float], method: str) -> list[float]:
     """Of rising p-values: each times how many are at least as large, or times the count over its place."""
     count = len(raw)
     if method == "holm":
-        return [min(max((count - place) * raw[place] for place in range(upto + 1)), 1.0) for upto in range(count)]
-    return [min(min(raw[place] * count / (place + 1) for place in range(start, count)), 1.0) for start in range(count)]
+        return [min(max((count - index) * raw[index] for index in range(upto + 1)), 1.0) for upto in range(count)]
+    return [min(min(raw[index] * count / (index + 1) for index in range(start, count)), 1.0) for start in range(count)]
 
 
-def _rank(numbers: Numbers, row: Row) -> Value:
+def _rank(numbers: Numbers, row: TableRow) -> Value:
     means = {
         other: _mean(answers)
         for other in numbers.rows
         if other.section == row.section and (answers := _answers(numbers, other, numbers.headline))
     }
-    place = [other for other in numbers.rows if other.section == row.section].index(row)
+    index = [other for other in numbers.rows if other.section == row.section].index(row)
     if row in means:
-        assert sum(mean > means[row] + 1e-9 for mean in means.values()) <= place
-        assert sum(mean < means[row] - 1e-9 for mean in means.values()) < len(means) - place
-    return amount(place + 1, 0)
+        assert sum(mean > means[row] + 1e-9 for mean in means.values()) <= index
+        assert sum(mean < means[row] - 1e-9 for mean in means.values()) < len(means) - index
+    return amount(index + 1, 0)
 
 
-def _tokens(frames: StudyFrames, row: Row) -> float:
-    said = [read_result(frames.folder / place).sampled_tokens.get(row.agent, 0) for place in row.folders]
-    return float(np.mean(said))
+def _tokens(frames: StudyFrames, row: TableRow) -> float:
+    lines = [read_result(frames.folder / index).sampled_tokens.get(row.agent, 0) for index in row.folders]
+    return float(np.mean(lines))
 
 
-def _effect(frames: StudyFrames, row: Row, column: str) -> Value | None:
+def _effect(frames: StudyFrames, row: TableRow, column: str) -> Value | None:
     steps = _steps(frames, row.folders, row)
     groups = sum(step.groups for step in steps)
     if column == "rule_cooperation":
-        shares = [read_result(frames.folder / place).cooperation_share[row.agent] for place in row.folders]
-        talked = any(step.cooperation_share is not None for step in steps)
-        return share(float(np.mean([value for value in shares if value is not None]))) if talked else None
+        shares = [read_result(frames.folder / index).cooperation_share[row.agent] for index in row.folders]
+        discussed = any(step.cooperation_share is not None for step in steps)
+        return share(float(np.mean([value for value in shares if value is not None]))) if discussed else None
     if column == "flat":
         return share(sum(step.flat_groups for step in steps) / groups)
     field = {
@@ -168,20 +168,20 @@ def _effect(frames: StudyFrames, row: Row, column: str) -> Value | None:
     return amount(mean, 4) if column == "advantage_change" else share(mean)
 
 
-def _steps(frames: StudyFrames, places: Iterable[str], row: Row) -> list[StepRecord]:
+def _steps(frames: StudyFrames, indices: Iterable[str], row: TableRow) -> list[StepRecord]:
     """The agent's lines of `train.jsonl`; none where nothing was trained."""
-    paths = [frames.folder / place / "train.jsonl" for place in places]
+    paths = [frames.folder / index / "train.jsonl" for index in indices]
     return [step for path in paths if path.exists() for step in read(path, StepRecord) if step.agent == row.agent]
 
 
-def _answers(numbers: Numbers, row: Row, column: str | None) -> dict[Key, Answer]:
+def _answers(numbers: Numbers, row: TableRow, column: str | None) -> dict[Key, Answer]:
     """Answers to the column's benchmarks (None: to all) of runs that have them all, to questions that all answered."""
     wanted = None if column is None else set(numbers.columns.benchmarks(column))
     found: dict[Key, Answer] = {}
-    for seed, place in zip(row.seeds, row.folders, strict=True):
+    for seed, index in zip(row.seeds, row.folders, strict=True):
         run = {
             (record.benchmark, record.question_id, seed, sample): record
-            for record, sample in _records(numbers.frames.folder / place, row.agent, numbers.spec.inference)
+            for record, sample in _records(numbers.frames.folder / index, row.agent, numbers.spec.inference)
             if wanted is None or record.benchmark in wanted
         }
         if wanted is None or {key[0] for key in run} == wanted:

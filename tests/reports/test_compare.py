@@ -128,7 +128,7 @@ def test_logs_of_lm_evals_command_line_are_joined_by_document(tmp_path: Path) ->
 
 def test_our_records_are_joined_with_lm_evals_by_the_wording(tmp_path: Path) -> None:
     (log,) = read_logs(LOGS / "one").values()
-    names = [f"q{place}" for place in range(ROWS)]
+    names = [f"q{index}" for index in range(ROWS)]
     wordings = {name: f"  {answer.question} " for name, answer in zip(names, log.answers, strict=True)}
     ours = write_records(tmp_path / "ours", [[k % 2] for k in range(ROWS)], benchmark="toy_letters", names=names)
     with pytest.raises(NotComparableError, match="--any-prompt"):
@@ -147,13 +147,14 @@ def test_our_records_of_lm_evals_tasks_are_joined_by_its_hashes(tmp_path: Path) 
     lines = [
         to_line(
             SampleRecord(
-                benchmark="lm_eval:toy_letters", agent="A", question_id=f"toy_letters/{place}", sample=0,
-                prompt_hash=answer.prompt or "", completion=answer.said, answer=answer.said, gold=answer.gold or "",
+                benchmark="lm_eval:toy_letters", agent="A", question_id=f"toy_letters/{index}", sample=0,
+                prompt_hash=answer.prompt or "", completion=answer.completion,
+                answer=answer.completion, gold=answer.gold or "",
                 verdict=Verdict.WRONG, tokens=1, seed=0, doc_hash=answer.keys["document"],
                 metrics={name: values[0] for name, values in answer.scores.items()},
             )
         )
-        for place, answer in enumerate(log.answers)
+        for index, answer in enumerate(log.answers)
     ]  # fmt: skip
     (tmp_path / "lm_eval.toy_letters.jsonl").write_text("\n".join(lines) + "\n")
     compared = compare(tmp_path, LOGS / "one", Options(), no_texts)
@@ -170,10 +171,10 @@ def test_rows_that_a_data_set_holds_twice_are_told_apart_by_their_order(tmp_path
 
 
 def test_questions_that_their_wording_does_not_tell_apart_are_left_out_if_asked_for(tmp_path: Path) -> None:
-    rows = [harness_row(place, doc={"question": "Same?" if place < 2 else f"Question {place}?"}) for place in range(4)]
+    rows = [harness_row(index, doc={"question": "Same?" if index < 2 else f"Question {index}?"}) for index in range(4)]
     theirs = write_harness(tmp_path / "theirs", rows)
     ours = write_records(tmp_path / "ours", [[0]] * 4, benchmark="task")
-    words = {f"task-{place}": "Same?" if place < 2 else f"Question {place}?" for place in range(4)}
+    words = {f"task-{index}": "Same?" if index < 2 else f"Question {index}?" for index in range(4)}
     with pytest.raises(NotComparableError, match=r"not unique in, .*; --common takes the others"):
         compare(ours, theirs, Options(any_prompt=True), lambda _: words)
     (line,) = compare(ours, theirs, Options(any_prompt=True, common=True), lambda _: words).lines
@@ -218,7 +219,7 @@ def test_scores_that_are_no_shares_are_not_compared(tmp_path: Path, scores: tupl
 def test_scores_of_samples_are_not_set_against_one_score_for_all_of_them(tmp_path: Path) -> None:
     theirs = write_harness(tmp_path / "theirs", [harness_row(q, resps=[["1", "2"]]) for q in range(3)])
     ours = write_records(tmp_path / "ours", [[1, 0]] * 3, benchmark="task")
-    words = {f"task-{place}": f"Question {place}?" for place in range(3)}
+    words = {f"task-{index}": f"Question {index}?" for index in range(3)}
     with pytest.raises(NotComparableError, match="score per sample against a single one"):
         compare(ours, theirs, Options(any_prompt=True), lambda _: words)
 

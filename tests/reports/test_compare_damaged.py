@@ -11,7 +11,7 @@ from synthetic_study import write_synthetic_study
 
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.records import read_result
-from ilr_bench.storage.store import seal
+from ilr_bench.storage.store import finalize
 from reports.compare import formats
 from reports.compare.paired import Options, compare
 from reports.compare.sources import read_logs
@@ -63,9 +63,9 @@ def test_a_mark_of_the_byte_order_and_a_link_are_no_damage(tmp_path: Path) -> No
 
 
 def test_what_models_write_neither_steers_a_terminal_nor_becomes_markup(tmp_path: Path) -> None:
-    said = "\x1b[2J![x](http://example.org/y) \ud800 \u202e `<b>`"
-    a = write_harness(tmp_path / "a", [harness_row(0, filtered_resps=[said], doc={"question": said})])
-    b = write_harness(tmp_path / "b", [harness_row(0, score=0.0, doc={"question": said})])
+    lines = "\x1b[2J![x](http://example.org/y) \ud800 \u202e `<b>`"
+    a = write_harness(tmp_path / "a", [harness_row(0, filtered_resps=[lines], doc={"question": lines})])
+    b = write_harness(tmp_path / "b", [harness_row(0, score=0.0, doc={"question": lines})])
     compared = compare(a, b, Options(), no_texts)
     (example,) = compared.lines[0].won_examples
     for text in (*formats.example_lines([example]), *formats.markdown(compared).splitlines()):
@@ -106,7 +106,7 @@ def test_unusable_paths_say_what_to_name(tmp_path: Path) -> None:
 def test_answers_of_a_trial_that_changed_after_it_finished_are_refused(tmp_path: Path) -> None:
     study = write_synthetic_study(tmp_path, ("base",), seeds=(0,), questions=4, benchmarks=("micro_ood",))
     (trial,) = study.glob("trials/*")
-    seal(trial, read_result(trial).hash, (trial / "result.json").read_text())
+    finalize(trial, read_result(trial).hash, (trial / "result.json").read_text())
     assert list(read_logs(trial / "eval" / "A")) == ["micro_ood"]
     file = trial / "eval" / "A" / "micro_ood.jsonl"
     file.write_text(file.read_text().replace('"correct"', '"wrong"'))

@@ -10,7 +10,7 @@ import pytest
 from told_answers import row_of, runs, told
 
 from reports.frames import StudyFrames
-from reports.rows import Row, find_columns, find_rows
+from reports.rows import TableRow, find_columns, find_rows
 from reports.statistics import estimates
 from reports.tables import comparison
 from reports.tables.accuracy import Accuracies
@@ -24,8 +24,8 @@ def study() -> StudyFrames:
     """Two models, two groups; the second model's trained rows are worse than the first one's."""
     answers: dict[tuple[str, str, str, int], Mapping[str, Sequence[float]]] = {}
     for agent in ("A", "B"):
-        for place, (variant, rate) in enumerate({"grpo_matched": 0.65, "ilr": 0.85, "grpo": 0.15}.items()):
-            for seed, right in enumerate(runs((rate, rate + 0.1, rate - 0.1), 10 * place + (agent == "B"))):
+        for index, (variant, rate) in enumerate({"grpo_matched": 0.65, "ilr": 0.85, "grpo": 0.15}.items()):
+            for seed, right in enumerate(runs((rate, rate + 0.1, rate - 0.1), 10 * index + (agent == "B"))):
                 answers[variant, "A+B", agent, seed] = {"x": right, "mbpp": right[:10]}
         for seed in range(3):
             right = runs((0.4,), 77)[0]
@@ -115,8 +115,10 @@ def test_rows_that_answer_alike_say_nothing_about_what_could_be_seen() -> None:
     assert found.detectable[0].single == estimates.detectable_difference(result)
 
 
-def row(variant: str, models: str = "A+B", agent: str = "A", section: str = "A", also: tuple[str, ...] = ()) -> Row:
-    return Row(section, variant, variant, models, agent, (0,), (f"{variant} {models} {agent}",), None, also)
+def row(
+    variant: str, models: str = "A+B", agent: str = "A", section: str = "A", also: tuple[str, ...] = ()
+) -> TableRow:
+    return TableRow(section, variant, variant, models, agent, (0,), (f"{variant} {models} {agent}",), None, also)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,9 @@ def row(variant: str, models: str = "A+B", agent: str = "A", section: str = "A",
         (row("ilr", section="B"), None),
     ],
 )
-def test_the_reference_has_the_settings_the_group_and_the_place_of_its_row(asked: Row, expected: Row | None) -> None:
+def test_the_reference_has_the_settings_the_group_and_the_place_of_its_row(
+    asked: TableRow, expected: TableRow | None
+) -> None:
     rows = [
         row("base t=2"), row("base"), row("base", "A+C", also=("A+E",)), row("base t=1"), row("grpo", "A+C"),
         row("base", "A+A", "A.1"), row("base", "A+A", "A.2"),

@@ -19,7 +19,7 @@ from reports import Settings, get, names
 from reports.figures import style
 from reports.figures.report import FigureReport
 from reports.figures.step_blocks import in_blocks
-from reports.figures.style import house_style, looks, save
+from reports.figures.style import figure_style, save, variant_styles
 from reports.frames import StudyFrames, load
 
 RATIOS = ("cooperation_0.0", "cooperation_0.4", "cooperation_1.0")
@@ -85,7 +85,7 @@ def test_same_records_give_the_same_bytes_in_another_process(study: Path, frames
 def test_every_figure_draws_something(name: str, frames: StudyFrames) -> None:
     report = get(name)
     assert isinstance(report, FigureReport)
-    with house_style():
+    with figure_style():
         file = io.BytesIO()
         report.draw(numbers(name, frames)).savefig(file, format="png", dpi=40)
     assert np.asarray(Image.open(file).convert("L")).std() > 5
@@ -208,19 +208,19 @@ def test_blocks_of_steps_weigh_steps_by_their_groups() -> None:
 
 
 def test_ten_variants_differ_in_dashes_and_markers_as_well_as_in_colour() -> None:
-    found = looks([f"v{number}" for number in range(10)]).values()
+    found = variant_styles([f"v{number}" for number in range(10)]).values()
     assert len({look.dashes for look in found}) == len({look.marker for look in found}) == 10
-    assert looks(["ilr", "x"])["ilr"] == looks(["y", "grpo", "ilr"])["ilr"]
+    assert variant_styles(["ilr", "x"])["ilr"] == variant_styles(["y", "grpo", "ilr"])["ilr"]
 
 
 def test_colours_keep_their_distance_from_paper_in_grey() -> None:
     for colour in style.PALETTE:
-        red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+        red, green, blue = (int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5))
         assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.72, colour
 
 
 def test_broken_lines_lie_upon_solid_ones(frames: StudyFrames) -> None:
-    with house_style():
+    with figure_style():
         axes = get("training_curves").draw(numbers("training_curves", frames)).axes[0]
     solid = [line.get_zorder() for line in axes.get_lines() if not line.is_dashed()]
     broken = [line.get_zorder() for line in axes.get_lines() if line.is_dashed()]
@@ -231,7 +231,7 @@ def test_names_are_no_formulas(frames: StudyFrames) -> None:
     table = numbers("ranking", frames)
     report = get("ranking")
     assert isinstance(report, FigureReport)
-    with house_style():
+    with figure_style():
         figure = report.draw(table.assign(section="$\\x^$", variant="a$_$b"))
         text = style.inline_svg(figure)
     assert "Model $\\x^$" in text

@@ -115,8 +115,8 @@ def test_other_limits_of_answers_are_another_exam(tmp_path: Path) -> None:
     short = dataclasses.replace(
         plain,
         configs={
-            place: dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, token_limit=5))
-            for place, config in plain.configs.items()
+            index: dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, token_limit=5))
+            for index, config in plain.configs.items()
         },
         trials=plain.trials.assign(hash="other"),
     )

@@ -220,13 +220,13 @@ def _table(folder: Path, variants: tuple[str, ...], name: str = "table2", **more
 def test_findings_claim_what_the_stars_say_and_no_more(tmp_path: Path) -> None:
     gains = {"base": 0.0, "grpo_matched": 0.3, "ilr": 0.3}
     table = _table(tmp_path, ("base", "grpo_matched", "ilr"), questions=60, gains=gains)
-    talking, training = findings([table])
-    assert talking.startswith("Does talking help? Table 2 compares ilr with grpo_matched")
-    assert "no more than chance could bring in 6 comparisons, so nothing is claimed" in talking
+    discussing, training = findings([table])
+    assert discussing.startswith("Does talking help? Table 2 compares ilr with grpo_matched")
+    assert "no more than chance could bring in 6 comparisons, so nothing is claimed" in discussing
     size = next(
         item for item in table.facts["detectable"] if (item["column"], item["reference"]) == ("Avg", "grpo_matched")
     )
-    assert f"one of {100 * size['family']:.1f} points would have been found in four cases of five" in talking
+    assert f"one of {100 * size['family']:.1f} points would have been found in four cases of five" in discussing
     assert training.endswith("More than chance: a gain for A and B.")
     ilr = next(line for line in table.main.lines if (line.section, line.label) == ("B", "ilr"))
     assert f"B {ilr.values[-2].text.split(' p')[0]} (p<.001)" in training
@@ -235,8 +235,8 @@ def test_findings_claim_what_the_stars_say_and_no_more(tmp_path: Path) -> None:
 def test_findings_call_a_loss_a_loss(tmp_path: Path) -> None:
     gains = {"base": 0.4, "grpo_matched": 0.4, "ilr": 0.0}
     table = _table(tmp_path, ("base", "grpo_matched", "ilr"), questions=60, gains=gains)
-    talking = findings([table])[0]
-    assert talking.endswith("More than chance: a loss for A and B.")
+    discussing = findings([table])[0]
+    assert discussing.endswith("More than chance: a loss for A and B.")
 
 
 def test_findings_of_one_seed_are_about_these_models(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from told_answers import row_of, runs, told, trained
 
 from ilr_bench.storage.records import JOINT
 from reports.frames import StudyFrames
-from reports.rows import PAPER_MATHS, Columns, Row, column_title, find_columns, find_rows, stem
+from reports.rows import PAPER_MATHS, Columns, TableRow, column_title, find_columns, find_rows, stem
 from reports.statistics import estimates
 from reports.statistics.estimates import SeedVariance
 from reports.tables.accuracy import Accuracies
@@ -73,7 +73,9 @@ def test_rows_stand_by_model_and_variant_with_their_seeds_in_order() -> None:
     assert [(row.section, row.label) for row in rows] == [
         (section, variant) for section in "AB" for variant in ("base", "grpo", "ilr", "zebra")
     ]
-    assert rows[1] == Row("A", "grpo", "grpo", "A+B", "A", (0, 1), ("trials/grpo-A+B-0", "trials/grpo-A+B-1"), None, ())
+    assert rows[1] == TableRow(
+        "A", "grpo", "grpo", "A+B", "A", (0, 1), ("trials/grpo-A+B-0", "trials/grpo-A+B-1"), None, ()
+    )
     chosen = find_rows(told(answers), ("ilr", "base"))
     assert [row.label for row in chosen] == ["ilr", "base"] * 2
 

@@ -69,8 +69,8 @@ def test_account_names_samples_settings_versions_and_counts(frames: StudyFrames)
     samples = frames.samples
     mine = samples[(samples["variant"] == "ilr") & (samples["agent"] == "A") & (samples["benchmark"] == MATHS[0])]
     right = int((mine[mine["seed"] == 1]["verdict"] == Verdict.CORRECT).sum())
-    place = row.folders[row.seeds.index(1)]
-    counts = next(line for line in text.splitlines() if f"{place}/eval/A/{MATHS[0]}.jsonl: " in line)
+    index = row.folders[row.seeds.index(1)]
+    counts = next(line for line in text.splitlines() if f"{index}/eval/A/{MATHS[0]}.jsonl: " in line)
     assert f"{right} correct" in counts
     assert "hashes of 6 prompts" in text
     assert "calibration.kind = perception (none)" in text
@@ -138,12 +138,12 @@ def test_prompts_and_sampling_seeds_are_those_of_the_record_files(frames: StudyF
     row = next(
         row for row in get("table2").numbers(frames, Settings("holm")).rows if (row.section, row.label) == ("A", "ilr")
     )
-    for place in row.folders:
-        records = list(read(frames.folder / place / "eval/A/micro_code.jsonl", SampleRecord))
+    for index in row.folders:
+        records = list(read(frames.folder / index / "eval/A/micro_code.jsonl", SampleRecord))
         prompts = sorted({record.prompt_hash for record in records})
         shown = f"hashes of {len(prompts)} prompts {prompts[0]} to {prompts[-1]}; sampling seed {records[0].seed}"
         assert {record.seed for record in records} == {records[0].seed}
-        assert any(f"{place}/eval/A/micro_code.jsonl: " in line and line.endswith(shown) for line in lines)
+        assert any(f"{index}/eval/A/micro_code.jsonl: " in line and line.endswith(shown) for line in lines)
 
 
 def test_command_prints_the_account_and_refuses_in_one_line(frames: StudyFrames) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.stats
-from null_tables import World, differences, permuted
+from null_tables import TableModel, differences, permuted
 from numpy.typing import NDArray
 
 from reports.statistics import estimates
@@ -47,7 +47,7 @@ def family_wise_error(tables: int, bounds: Bounds) -> None:
     print(f"\nFamily-wise error in %, nine comparisons ({tables} tables; rows without bounds {tables // 4})")
     print(f"{'':34}{''.join(f'{name:>20}' for name in tests)}")
     for seeds in (3, 5):
-        plain = World(seeds)
+        plain = TableModel(seeds)
         worlds = {
             "runs sd 2 points": plain,
             "runs sd 4 points": replace(plain, spread=0.04),
@@ -55,8 +55,8 @@ def family_wise_error(tables: int, bounds: Bounds) -> None:
             "variants with habits": replace(plain, habit=0.15),
             "one variant truly better": replace(plain, effects=(0.1,)),
         }
-        for place, (name, world) in enumerate(worlds.items()):
-            errors = _errors(world, tables if world == plain else tables // 4, place)
+        for index, (name, world) in enumerate(worlds.items()):
+            errors = _errors(world, tables if world == plain else tables // 4, index)
             cells = []
             for test, error in zip(tests, errors, strict=True):
                 if world == plain:
@@ -69,7 +69,7 @@ def family_wise_error(tables: int, bounds: Bounds) -> None:
         print(f"{f'one run, {name}':34}{bounds.check(f'family-wise error, one run, {name}', error, 0.0, 0.06):>20}")
 
 
-def _errors(world: World, tables: int, salt: int) -> Floats:
+def _errors(world: TableModel, tables: int, salt: int) -> Floats:
     rng, null = np.random.default_rng([1, salt, world.seeds]), world.null
     hits = np.zeros(4)
     for _ in range(tables):
@@ -93,9 +93,9 @@ def _one_run_errors(tables: int) -> dict[str, float]:
         chance = 0.1 + 0.8 * rng.random(300)
         single = (rng.random((4, 300)) < chance).astype(np.float64)
         several = rng.binomial(4, chance, (4, 300)) / 4
-        for place, answers in enumerate((single, several)):
+        for index, answers in enumerate((single, several)):
             tests = [estimates.paired_difference(row, answers[0], np.arange(300)) for row in answers[1:]]
-            hits[place] += estimates.holm([item.pvalue for item in tests]).min() <= LEVEL
+            hits[index] += estimates.holm([item.pvalue for item in tests]).min() <= LEVEL
     return {"McNemar, Holm": hits[0] / tables, "sign flips, Holm": hits[1] / tables}
 
 
@@ -104,7 +104,7 @@ def power(tables: int, bounds: Bounds) -> None:
     print(f"\nPower in % at the printed detectable difference ({tables} tables)")
     for seeds in (3, 5):
         for questions in (272, 1319):
-            world = World(seeds, questions, columns=1)
+            world = TableModel(seeds, questions, columns=1)
             for name, effect, found in _found(world, tables):
                 label = f"{questions} questions, {seeds} seeds, {name}"
                 cell = bounds.check(f"power, {label}", found, 0.77, 0.83)
@@ -117,7 +117,7 @@ def power(tables: int, bounds: Bounds) -> None:
             print(f"{label:66}{cell}  at {100 * effect:4.1f} points", flush=True)
 
 
-def _found(world: World, tables: int) -> list[tuple[str, float, float]]:
+def _found(world: TableModel, tables: int) -> list[tuple[str, float, float]]:
     """(what, difference, share of tables that find it), against base and the reference, alone and in the family."""
     pairs = (("v1", "base"), ("v1", "v0"))
     rng = np.random.default_rng([3, world.seeds, world.questions])
@@ -129,7 +129,7 @@ def _found(world: World, tables: int) -> list[tuple[str, float, float]]:
         for alpha in alphas
     ]
     shifted = replace(world, effects=tuple(effects))
-    tests = tuple((f"v{place}", against) for place, against in ((1, "base"), (2, "base"), (3, "v0"), (4, "v0")))
+    tests = tuple((f"v{index}", against) for index, against in ((1, "base"), (2, "base"), (3, "v0"), (4, "v0")))
     limits = np.array([alphas[0], alphas[1]] * 2)
     hits = np.zeros(4)
     for _ in range(tables):
@@ -141,16 +141,16 @@ def _found(world: World, tables: int) -> list[tuple[str, float, float]]:
     critical = float(
         np.mean([permuted(world, world.table(rng), rng, 10 * DRAWS).critical for _ in range(tables // 40)])
     )
-    for row, place in enumerate((1, 5)):
+    for row, index in enumerate((1, 5)):
         effect = float(np.mean([estimates.detectable_difference(pilot[row], critical=critical) for pilot in pilots]))
         name = f"{kinds[2 * row].partition(',')[0]}, family (permutation)"
-        found.append((name, effect, _found_by_permutation(replace(world, effects=(effect,)), tables, place)))
+        found.append((name, effect, _found_by_permutation(replace(world, effects=(effect,)), tables, index)))
     return found
 
 
-def _found_by_permutation(world: World, tables: int, place: int) -> float:
-    rng = np.random.default_rng([4, world.seeds, world.questions, place])
-    found = [permuted(world, world.table(rng), rng, DRAWS).adjusted[0][place] for _ in range(tables)]
+def _found_by_permutation(world: TableModel, tables: int, index: int) -> float:
+    rng = np.random.default_rng([4, world.seeds, world.questions, index])
+    found = [permuted(world, world.table(rng), rng, DRAWS).adjusted[0][index] for _ in range(tables)]
     return float(np.mean(np.array(found) <= LEVEL))
 
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class World:
+class TableModel:
     """How tables come about."""
 
     seeds: int
@@ -66,7 +66,7 @@ class World:
 
 
 def differences(
-    world: World, table: dict[str, Floats], pooled: bool = True, pairs: tuple[tuple[str, str], ...] = ()
+    world: TableModel, table: dict[str, Floats], pooled: bool = True, pairs: tuple[tuple[str, str], ...] = ()
 ) -> list[estimates.PairedDifference]:
     """The t tests of a table (all its pairs, or these), as a report makes them."""
     sides = world.arranged(table)
@@ -75,6 +75,6 @@ def differences(
     return [estimates.compare(sides[one], sides[other], runs=runs) for one, other in pairs or world.pairs]
 
 
-def permuted(world: World, table: dict[str, Floats], rng: np.random.Generator, draws: int) -> estimates.MaxT:
+def permuted(world: TableModel, table: dict[str, Floats], rng: np.random.Generator, draws: int) -> estimates.MaxT:
     """The permutation test of a table."""
     return estimates.max_t([Section(table, world.strata, world.pairs)], rng, draws)

@@ -32,9 +32,9 @@ def test_the_newest_checkpoint_is_found_and_older_ones_are_dropped(tmp_path: Pat
 def test_a_checkpoint_with_any_byte_flipped_or_cut_anywhere_is_not_used(tmp_path: Path) -> None:
     saved = save_checkpoint(tmp_path, 1, write_weights("a"))
     for name, data in contents(saved).items():
-        for place in range(len(data)):
-            (saved / name).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-            assert latest_checkpoint(tmp_path) is None, (name, place)
+        for index in range(len(data)):
+            (saved / name).write_bytes(data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :])
+            assert latest_checkpoint(tmp_path) is None, (name, index)
         for cut in range(len(data)):
             (saved / name).write_bytes(data[:cut])
             assert latest_checkpoint(tmp_path) is None, (name, cut)

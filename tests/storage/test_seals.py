@@ -29,25 +29,25 @@ from ilr_bench.storage.records import (
 from ilr_bench.storage.store import (
     Artifacts,
     append_records,
+    finalize,
+    invalidate,
     is_artifact,
+    is_finalized,
     is_finished,
-    is_sealed,
-    reopen,
     require_artifact,
-    require_sealed,
-    seal,
+    require_finalized,
 )
 
 KEY = "0123456789ab"
 ANSWER = SampleRecord("micro", "A", "q1", 0, "abc", "it is 7", "7", "7", Verdict.CORRECT, 4, 0)
 
 
-def damaged(data: bytes, places: int = 4) -> Iterator[bytes]:
+def damaged(data: bytes, indices: int = 4) -> Iterator[bytes]:
     """A bit flipped or the rest cut off, at places spread over a file."""
     rng = random.Random(len(data))
-    for place in sorted({0, len(data) - 1, *rng.sample(range(len(data)), min(places, len(data)))}):
-        yield data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :]
-        yield data[:place]
+    for index in sorted({0, len(data) - 1, *rng.sample(range(len(data)), min(indices, len(data)))}):
+        yield data[:index] + bytes([data[index] ^ (1 << rng.randrange(8))]) + data[index + 1 :]
+        yield data[:index]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def study(tmp_path: Path) -> Path:
     result = TrialResult(
         KEY, "ilr", "micro", ("A",), ("A",), 0, 1, {"A": 4}, {"A": 0.5}, {"A": 0.5}, {}, {"ability/A": made.name}, {}
     )
-    seal(trial, KEY, json.dumps(dataclasses.asdict(result)))
+    finalize(trial, KEY, json.dumps(dataclasses.asdict(result)))
     return tmp_path
 
 
@@ -85,16 +85,16 @@ def results_depend_on(study: Path) -> list[Path]:
 
 def test_a_finished_trial_with_any_file_flipped_or_cut_is_not_finished(study: Path) -> None:
     assert finished(study)
-    places = 0
+    indices = 0
     for path in results_depend_on(study):
         whole = path.read_bytes()
         for data in damaged(whole):
             path.write_bytes(data)
             assert not finished(study), (path, data)
-            places += 1
+            indices += 1
         path.write_bytes(whole)
     assert finished(study)
-    assert places > 60
+    assert indices > 60
 
 
 def test_seconds_and_events_may_change(study: Path) -> None:
@@ -109,29 +109,29 @@ def test_seconds_and_events_may_change(study: Path) -> None:
 @pytest.mark.parametrize("name", ["train.jsonl", "eval/A/micro.jsonl", "result.json", "config.json", "manifest.json"])
 def test_reports_refuse_a_trial_that_changed_and_name_the_file(study: Path, name: str) -> None:
     trial = study / "trials" / "one"
-    require_sealed(trial, KEY)
+    require_finalized(trial, KEY)
     (trial / name).write_bytes((trial / name).read_bytes()[:-9])
     with pytest.raises(StoreError, match=name.replace(".", r"\.")) as caught:
-        require_sealed(trial, KEY)
+        require_finalized(trial, KEY)
     assert "run the sweep's command again" in str(caught.value)
 
 
 def test_reports_refuse_a_trial_under_the_name_of_another(study: Path) -> None:
     with pytest.raises(StoreError, match=r"manifest\.json"):
-        require_sealed(study / "trials" / "one", "ba9876543210")
+        require_finalized(study / "trials" / "one", "ba9876543210")
 
 
 def test_reports_do_not_read_weights(study: Path) -> None:
     trial = study / "trials" / "one"
     (trial / "checkpoints" / "step-00000001" / "weights").write_text("4321")
-    require_sealed(trial, KEY)
-    assert not is_sealed(trial, KEY)
+    require_finalized(trial, KEY)
+    assert not is_finalized(trial, KEY)
 
 
 def test_a_reopened_trial_keeps_the_answers_that_its_seal_knows(study: Path) -> None:
     trial = study / "trials" / "one"
     (trial / "result.json").write_text("{}")
-    assert reopen(trial, KEY) == ["result.json"]
+    assert invalidate(trial, KEY) == ["result.json"]
     assert (trial / "eval" / "A" / "micro.jsonl").exists()
     assert not (trial / "result.json").exists()
     assert not (trial / "manifest.json").exists()
@@ -141,7 +141,7 @@ def test_a_reopened_trial_keeps_the_answers_that_its_seal_knows(study: Path) -> 
 def test_a_reopened_trial_drops_the_answers_that_nothing_vouches_for(study: Path, name: str) -> None:
     trial = study / "trials" / "one"
     (trial / name).write_text("{}")
-    assert reopen(trial, KEY) == [name]
+    assert invalidate(trial, KEY) == [name]
     assert not (trial / "eval" / "A" / "micro.jsonl").exists()
 
 
@@ -161,7 +161,7 @@ def test_a_study_with_any_byte_flipped_or_cut_is_refused(tmp_path: Path) -> None
     write_study(tmp_path, study)
     path = tmp_path / "study.json"
     whole = path.read_bytes()
-    for data in damaged(whole, places=40):
+    for data in damaged(whole, indices=40):
         path.write_bytes(data)
         if _same_json(data, whole):  # white space carries nothing, and every sweep writes the file anew
             assert read_study(tmp_path) == study
@@ -190,14 +190,14 @@ def test_a_journal_ends_before_the_first_line_that_changed(tmp_path: Path) -> No
     path = tmp_path / "micro.part.jsonl"
     spoken = {number: [Completion((number, 10 + number), NO_LOGPROBS, True)] for number in range(4)}
     journal = Journal(path, "key")
-    for number, said in spoken.items():
-        journal.add(number, said)
+    for number, output in spoken.items():
+        journal.add(number, output)
     whole = path.read_bytes()
     header = whole.index(b"\n") + 1
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        kept = 0 if place < header else whole[header:place].count(b"\n")
-        assert Journal(path, "key").done == {number: spoken[number] for number in range(kept)}, place
+    for index in range(len(whole)):
+        path.write_bytes(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :])
+        kept = 0 if index < header else whole[header:index].count(b"\n")
+        assert Journal(path, "key").done == {number: spoken[number] for number in range(kept)}, index
 
 
 def _same_json(one: bytes, other: bytes) -> bool:

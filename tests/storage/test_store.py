@@ -144,10 +144,10 @@ def test_records_with_any_byte_flipped_or_cut_are_not_what_was_noted(tmp_path: P
     written = RecordFile(path)
     written.append([Line(1, "ä"), Line(2, "b")])
     noted, whole = written.noted(), path.read_bytes()
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for index in range(len(whole)):
+        path.write_bytes(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :])
         assert not RecordFile(path).begins_with(noted)
-        path.write_bytes(whole[:place])
+        path.write_bytes(whole[:index])
         assert not RecordFile(path).begins_with(noted)
     path.unlink()
     assert not RecordFile(path).begins_with(noted)

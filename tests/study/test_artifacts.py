@@ -118,7 +118,7 @@ def test_an_artifact_whose_maker_is_killed_is_left_to_the_next_and_never_read_ha
 def test_who_waits_for_an_artifact_says_that_it_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alive = threading.Event()
     monkeypatch.setattr(files, "SECONDS_BETWEEN_SIGNS", 0.01)
-    monkeypatch.setattr(files, "beat", alive.set)
+    monkeypatch.setattr(files, "send_heartbeat", alive.set)
 
     def make(folder: Path) -> None:
         assert alive.wait(timeout=60)

@@ -10,12 +10,12 @@ import pytest
 from tiny_trials import SETTINGS, contents, run_plan, tiny_checkpoints
 
 from ilr_bench.evaluation import batching
-from ilr_bench.evaluation.runner import Answers, BenchmarkExam
+from ilr_bench.evaluation.runner import Answers, RegisteredBenchmarkRun
 from ilr_bench.generation.engine import Completion
 from ilr_bench.storage import provenance
 from ilr_bench.storage.records import SampleRecord, read
 from ilr_bench.storage.store import Artifacts
-from ilr_bench.study.jobs import evaluate_base, measurement_jobs
+from ilr_bench.study.jobs import evaluate_base_job, measurement_jobs
 from ilr_bench.study.plan import Plan, plan_study
 
 
@@ -34,13 +34,13 @@ def one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 def sat(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each benchmark was really answered."""
     count: Counter[str] = Counter()
-    sit = BenchmarkExam.sit
+    sit = RegisteredBenchmarkRun.run
 
-    def counting(exam: BenchmarkExam, *arguments: object) -> Answers:
-        count[exam.name] += 1
-        return sit(exam, *arguments)  # type: ignore[arg-type]
+    def counting(run: RegisteredBenchmarkRun, *arguments: object) -> Answers:
+        count[run.name] += 1
+        return sit(run, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(BenchmarkExam, "sit", counting)
+    monkeypatch.setattr(RegisteredBenchmarkRun, "run", counting)
     return count
 
 
@@ -125,7 +125,7 @@ def test_a_sweep_has_each_model_answer_in_a_job_of_its_own(
 ) -> None:
     plan = base([models, models[:1]], (0, 1))
     jobs, needed = measurement_jobs(plan.trials, Artifacts(tmp_path / "one" / "artifacts"))
-    answering = [job for job in jobs if job.function is evaluate_base]
+    answering = [job for job in jobs if job.function is evaluate_base_job]
     assert [job.arguments[0] for job in answering] == list(models)
     assert all(any(job.name in needed[trial.hash] for job in answering) for trial in plan.trials)
     for job in answering:
@@ -138,4 +138,4 @@ def test_a_sweep_has_each_model_answer_in_a_job_of_its_own(
 def test_what_depends_on_the_seed_is_no_job_of_its_own(models: tuple[str, str], tmp_path: Path) -> None:
     plan = base([models], (0, 1), **{"evaluation.temperature": "1.0"})
     jobs, _ = measurement_jobs(plan.trials, Artifacts(tmp_path))
-    assert [job for job in jobs if job.function is evaluate_base] == []
+    assert [job for job in jobs if job.function is evaluate_base_job] == []

@@ -12,14 +12,21 @@ from hypothesis import strategies as st
 import ablations
 from ilr_bench.core import hardware
 from ilr_bench.core.profiles import MICRO, PAPER, SMALL
-from ilr_bench.generation.engine import PIECE, VLLM_CACHE
+from ilr_bench.generation.engine import LOGITS_CHUNK, VLLM_CACHE
 from ilr_bench.method.difficulty import ranking_batches
 from ilr_bench.method.loop import TRAINED_STAGES
 from ilr_bench.study.cost import gpu_hours, peak_memory, study
 from ilr_bench.study.cost.architecture import FACTS, Architecture, architecture, from_config
-from ilr_bench.study.cost.counts import TRAINED, checkpoints, exams, ranking_turns, step_turns, validations
-from ilr_bench.study.cost.fits import Room, available_memory, refusals
-from ilr_bench.study.cost.memory import BASE, MIB, SLACK, VLLM, Extent, disk_bytes, sampling, trial_memory, update
+from ilr_bench.study.cost.counts import (
+    TRAINED,
+    checkpoints,
+    evaluated_benchmarks,
+    ranking_turns,
+    step_turns,
+    validations,
+)
+from ilr_bench.study.cost.fits import Resources, available_memory, refusals
+from ilr_bench.study.cost.memory import BASE, MIB, SLACK, VLLM, LengthStats, disk_bytes, sampling, trial_memory, update
 from ilr_bench.study.cost.state import State
 from ilr_bench.study.cost.study import SLOWER, START, StudyCost, study_cost
 from ilr_bench.study.cost.timings import Timing
@@ -107,11 +114,11 @@ def test_validations_and_checkpoints_come_every_few_steps_and_after_the_last(
 
 
 def test_exams_are_as_long_as_their_benchmarks_or_the_limit() -> None:
-    assert sum(rows for _, rows in exams(MICRO)) == 5 * 220 + 60
+    assert sum(rows for _, rows in evaluated_benchmarks(MICRO)) == 5 * 220 + 60
     limited = replace(MICRO, evaluation=replace(MICRO.evaluation, limit=20))
-    assert [rows for _, rows in exams(limited)] == [20] * 6
+    assert [rows for _, rows in evaluated_benchmarks(limited)] == [20] * 6
     together = ablations.get("infer_debate")(MICRO)
-    assert "micro_code" not in [benchmark.name for benchmark, _ in exams(together)]
+    assert "micro_code" not in [benchmark.name for benchmark, _ in evaluated_benchmarks(together)]
 
 
 def test_keys_and_values_of_a_batch() -> None:
@@ -156,7 +163,7 @@ def test_weights_and_adams_moments_stay_and_twins_share_their_base() -> None:
 def test_many_logits_are_counted_in_pieces_where_the_head_is_plain() -> None:
     few, many = (update(MICRO, LLAMA, 100, tokens, 80)["logits"] for tokens in (500, 600))
     assert few == 500 * 128_256 * 3 * 4
-    assert many == PIECE * 3 * 4 < few
+    assert many == LOGITS_CHUNK * 3 * 4 < few
     gemma = FACTS["gemma3-270m"]
     assert update(MICRO, gemma, 100, 600, 80)["logits"] == 600 * gemma.vocabulary * 3 * 4
 
@@ -195,24 +202,24 @@ def test_memory_grows_with_whatever_it_is_made_of() -> None:
 def test_memory_of_the_runs_that_were_measured() -> None:
     """Peaks of worker processes after whole runs on one machine; lengths as the timing runs saw them."""
     micro = {
-        "sharing": Extent(30, 21),
-        "analysis": Extent(105, 19),
-        "fusion": Extent(140, 21),
-        "ranking": Extent(106, 14),
-        "ability": Extent(32, 20),
-        **{f"evaluation/{benchmark.name}": Extent(32, 22) for benchmark, _ in exams(MICRO)},
+        "sharing": LengthStats(30, 21),
+        "analysis": LengthStats(105, 19),
+        "fusion": LengthStats(140, 21),
+        "ranking": LengthStats(106, 14),
+        "ability": LengthStats(32, 20),
+        **{f"evaluation/{benchmark.name}": LengthStats(32, 22) for benchmark, _ in evaluated_benchmarks(MICRO)},
     }
     found = trial_memory(MICRO, micro)
     assert found is not None
     for measured in (1009, 1024, 1055):
         assert found.peak == pytest.approx(measured * MIB, rel=0.20)
     small = {
-        "ranking": Extent(300, 5),
-        "ability": Extent(45, 3.5),
-        "sharing": Extent(45, 4),
-        "analysis": Extent(196, 15),
-        "fusion": Extent(376, 5),
-        "evaluation/sums": Extent(45, 3.5),
+        "ranking": LengthStats(300, 5),
+        "ability": LengthStats(45, 3.5),
+        "sharing": LengthStats(45, 4),
+        "analysis": LengthStats(196, 15),
+        "fusion": LengthStats(376, 5),
+        "evaluation/sums": LengthStats(45, 3.5),
     }
     found = trial_memory(SMALL, small)
     assert found is not None
@@ -311,23 +318,23 @@ GIB = 2**30
 
 
 def test_what_fits_is_not_refused() -> None:
-    assert refusals(small_study(2), Room(64 * GIB, (), 1000 * GIB)) == []
+    assert refusals(small_study(2), Resources(64 * GIB, (), 1000 * GIB)) == []
 
 
 def test_a_refusal_names_the_number_the_limit_and_what_to_change() -> None:
     least = small_study(2).trials[0].memory
     assert least is not None
-    (said,) = refusals(small_study(3), Room(int(2.5 * least.least), (), 1000 * GIB))
-    assert "3 at a time need" in said
-    assert "are available" in said
-    assert "--workers 2" in said
-    (said,) = refusals(small_study(2), Room(GIB // 2, (), 1000 * GIB))
-    assert "smaller models" in said
+    (stats,) = refusals(small_study(3), Resources(int(2.5 * least.least), (), 1000 * GIB))
+    assert "3 at a time need" in stats
+    assert "are available" in stats
+    assert "--workers 2" in stats
+    (stats,) = refusals(small_study(2), Resources(GIB // 2, (), 1000 * GIB))
+    assert "smaller models" in stats
 
 
 def test_a_card_that_is_too_small_and_a_full_disk_are_refused() -> None:
     paper = study_cost(plan_study("paper", ["ilr"]), {}, 1)
-    memory, disk = refusals(paper, Room(2000 * GIB, (80 * GIB,), GIB))
+    memory, disk = refusals(paper, Resources(2000 * GIB, (80 * GIB,), GIB))
     assert memory.startswith("GPU memory")
     assert "update.adapter=lora" in memory
     assert disk.startswith("disk")
@@ -336,7 +343,7 @@ def test_a_card_that_is_too_small_and_a_full_disk_are_refused() -> None:
 def test_finished_trials_need_nothing() -> None:
     plan = plan_study("small", ["ilr"])
     done = study_cost(plan, {}, 2, {plan.trials[0].hash: State("finished")})
-    assert refusals(done, Room(0, (), 0)) == []
+    assert refusals(done, Resources(0, (), 0)) == []
     assert done.tokens_left == {}
     assert done.clock == (0.0, 0.0)
 

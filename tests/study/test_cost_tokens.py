@@ -19,12 +19,12 @@ from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.storage.records import read_result
 from ilr_bench.study import sweep
 from ilr_bench.study.cost import pricing, show, timings
-from ilr_bench.study.cost.fits import GIB, Room
+from ilr_bench.study.cost.fits import GIB, Resources
 from ilr_bench.study.cost.state import states
 from ilr_bench.study.cost.study import StudyCost, study_cost
 from ilr_bench.study.jobs import timing_jobs
 from ilr_bench.study.launch.local import Local
-from ilr_bench.study.launch.pool import Crew, Execution
+from ilr_bench.study.launch.pool import Execution, WorkerPool
 from ilr_bench.study.launch.scheduler import Failure, Job
 from ilr_bench.study.plan import Plan, plan_study
 from ilr_bench.study.sweep import run_sweep
@@ -68,7 +68,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, StudyCost, Pat
 def measured(plan: Plan) -> dict[str, timings.Timing]:
     """What short trials say of a plan, run in this process unless they have been."""
     for config in timings.unknown(plan.trials):
-        timings.measure_here(config)
+        timings.run_timing_here(config)
     return timings.known(plan.trials)
 
 
@@ -220,18 +220,18 @@ def as_a_sweep_would(
     """The jobs of a sweep whose timing runs find that everything takes three tokens; nothing else is run."""
     jobs: list[Job] = []
 
-    def run(self: Crew, given: Sequence[Job], watch: object) -> dict[str, Failure]:
+    def run(self: WorkerPool, given: Sequence[Job], watch: object) -> dict[str, Failure]:
         jobs.extend(given)
-        timed = [job for job in given if job.function is timings.measure_here]
+        timed = [job for job in given if job.function is timings.run_timing_here]
         if failing:
             return {job.name: Failure("killed", None) for job in timed}
         for job in timed:
             (config,) = job.arguments
-            said = dict.fromkeys(("sharing", "analysis", "fusion", "ability", "ranking"), 3.0)
-            timings.keep(config, timings.Timing(said))
+            stats = dict.fromkeys(("sharing", "analysis", "fusion", "ability", "ranking"), 3.0)
+            timings.keep(config, timings.Timing(stats))
         return {}
 
-    monkeypatch.setattr(Crew, "run", run)
+    monkeypatch.setattr(WorkerPool, "run", run)
     assert run_sweep(plan, "micro", out, 1, "test", fresh=True, **options).failed == {}
     return jobs
 
@@ -248,13 +248,13 @@ def test_a_sweep_of_micro_models_makes_the_timing_runs_that_are_missing(
     plan = plan_study("micro", ["ilr", "di_only"], overrides={"update.learning_rate": ("1e-4", "3e-4")})
     jobs = as_a_sweep_would(monkeypatch, tmp_path / "failing", plan, failing=True)
     assert {lengths for lengths, _ in planned(tmp_path / "failing")} == {"upper bounds"}
-    timed = [job for job in jobs if job.function is timings.measure_here]
+    timed = [job for job in jobs if job.function is timings.run_timing_here]
     assert [job.needs for job in timed] == [("A", "B")]
     as_a_sweep_would(monkeypatch, tmp_path / "out", plan)
     # Steps x questions x samples x agents x 3 tokens.
     assert planned(tmp_path / "out") == [("timed", 30 * 16 * 8 * 2 * 3)] * 4
     again = as_a_sweep_would(monkeypatch, tmp_path / "again", plan)
-    assert timings.measure_here not in {job.function for job in again}
+    assert timings.run_timing_here not in {job.function for job in again}
     assert planned(tmp_path / "again") == planned(tmp_path / "out")
 
 
@@ -266,7 +266,7 @@ def test_larger_models_and_clusters_are_not_timed_by_a_sweep(monkeypatch: pytest
     plan = plan_study("micro", ["ilr"])
     monkeypatch.setattr("ilr_bench.study.launch.pool.open_executor", lambda execution, out: Local(1, out / "logs"))
     jobs = as_a_sweep_would(monkeypatch, tmp_path / "out", plan, execution=Execution("ray"))
-    assert timings.measure_here not in {job.function for job in jobs}
+    assert timings.run_timing_here not in {job.function for job in jobs}
     assert planned(tmp_path / "out")[0][0] == "upper bounds"
 
 
@@ -290,8 +290,8 @@ def test_a_dry_run_of_what_does_not_fit_prints_all_of_it_and_ends_with_a_status_
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, force: bool
 ) -> None:
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))  # nothing timed, and no models
-    monkeypatch.setattr(pricing, "measure", lambda wanted: {})
-    monkeypatch.setattr(show, "room", lambda out: Room(GIB // 2, (), 0))
+    monkeypatch.setattr(pricing, "run_timings", lambda wanted: {})
+    monkeypatch.setattr(show, "available_resources", lambda out: Resources(GIB // 2, (), 0))
     given = ["--variants", "grpo", "--out", str(tmp_path / "out"), "--dry-run", *(["--force"] if force else [])]
     for program, arguments in ((sweep.app, given), (app, ["train", *given[2:]])):
         ended = CliRunner().invoke(program, arguments)

@@ -131,16 +131,16 @@ def test_a_trial_that_goes_on_in_a_later_rung_counts_each_of_its_steps_once(caps
         progress(Event(name, ended=True))
     progress.add({names[0]: 20.0})  # the next rung, for one of them
     waiting = progress._view()
-    assert (waiting.share, sum(job.running for job in waiting.jobs)) == (10 / 25, 0)
+    assert (waiting.done_fraction, sum(job.running for job in waiting.jobs)) == (10 / 25, 0)
     progress(Event(names[0], done=6.0))
     progress(Event(names[0], done=15.0))
     view = progress._view()
-    assert view.share == pytest.approx(20 / 25)
+    assert view.done_fraction == pytest.approx(20 / 25)
     assert [(job.name, job.units, job.done, job.ended) for job in view.jobs] == [
         (names[0], 5.0, 5.0, True), (names[0], 15.0, 10.0, False), (names[1], 5.0, 5.0, True),
     ]  # fmt: skip
     progress(Event(names[0], ended=True))
-    assert progress._view().share == 1
+    assert progress._view().done_fraction == 1
     progress.add({names[0]: 20.0})  # nothing further to do
     counts = [line.split("  ")[0] for line in capsys.readouterr().err.splitlines()]
     assert counts == ["jobs 1/1", "jobs 2/2", "jobs 3/3"]

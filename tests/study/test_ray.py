@@ -31,7 +31,7 @@ NODE = {
 @pytest.fixture(scope="module")
 def cluster():
     pytest.importorskip("ray")
-    os.environ.update(rays.STARTING)
+    os.environ.update(rays.RAY_SETTINGS)
     from ray.cluster_utils import Cluster
 
     two_nodes = Cluster(initialize_head=True, head_node_args=NODE)
@@ -67,7 +67,7 @@ def test_jobs_run_on_both_nodes_at_a_time_and_their_progress_comes_back(run, tmp
 
 
 def test_workers_have_one_thread_and_a_log_of_their_own(run, tmp_path):
-    failed, _ = run([Job("touch", jobs.touch, (tmp_path / "x",)), Job("speak", jobs.speak, ("one",))])
+    failed, _ = run([Job("touch", jobs.touch, (tmp_path / "x",)), Job("speak", jobs.generate_stage, ("one",))])
     assert failed == {}
     assert (tmp_path / "x").read_text().split()[1] == "1"
     assert "a child says one" in (tmp_path / "logs/speak.log").read_text()
@@ -96,7 +96,7 @@ def test_after_a_signal_running_jobs_save_and_no_other_starts(run, tmp_path):
 
     def stop(event):
         if interrupt.signal is None:
-            interrupt.come(signal.SIGTERM)
+            interrupt.receive(signal.SIGTERM)
 
     with pytest.raises(Stopped) as caught:
         run(given, watch=stop, interrupt=interrupt)
@@ -113,20 +113,20 @@ def test_a_node_that_does_not_see_the_studys_folder_is_named_before_anything_run
 
 
 def test_the_death_of_a_node_costs_one_attempt(cluster, run, tmp_path):
-    gone, places = tmp_path / "gone", {}
+    gone, indices = tmp_path / "gone", {}
     [worker] = cluster.worker_nodes
     node = worker.all_processes["raylet"][0].process.pid
 
     def remove_when_both_run(event):
         if event.done:
-            places.setdefault(event.job, int(event.done))
-        if len(places) == 2 and worker in cluster.worker_nodes:
+            indices.setdefault(event.job, int(event.done))
+        if len(indices) == 2 and worker in cluster.worker_nodes:
             cluster.remove_node(worker, allow_graceful=False)
         if event.again:
             gone.touch()
 
     failed, events = run([Job(name, jobs.stay_until, (gone,)) for name in "ab"], watch=remove_when_both_run)
-    lost = [name for name, place in places.items() if place == node]
+    lost = [name for name, index in indices.items() if index == node]
     cluster.add_node(**NODE)
     assert failed == {}
     assert [event.job for event in events if event.again] == lost

@@ -9,9 +9,9 @@ import torch
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import MissingInputError
-from ilr_bench.learner.grpo import PolicyUpdater, TrainedTurn
-from ilr_bench.learner.logprobs import micro_batches, turn_logprobs
-from ilr_bench.models.loading import LoadedModel, load_model, load_twins
+from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
+from ilr_bench.models.loading import LoadedModel, load_model, load_with_adapters
 
 ANSWERS = (("7 + 5 =", " 12\n", " 15\n"), ("9 - 4 =", " 5\n", " 13\n"))
 STEPS = 3
@@ -21,14 +21,14 @@ RATES = {"full": 1e-5, "lora": 2e-4}
 def loaded(adapter: str, settings: UpdateSettings) -> LoadedModel:
     """SmolLM2, or a skipped test where its package is not installed."""
     try:
-        return load_model("smollm2") if adapter == "full" else load_twins(["smollm2"], ["smollm2"], settings)[0]
+        return load_model("smollm2") if adapter == "full" else load_with_adapters(["smollm2"], ["smollm2"], settings)[0]
     except MissingInputError as error:
         pytest.skip(str(error))
 
 
-def logprobs(model: Any, turn: TrainedTurn) -> torch.Tensor:
+def logprobs(model: Any, sample: TrainingSample) -> torch.Tensor:
     with torch.no_grad():
-        return turn_logprobs(model, micro_batches([turn], 1)[0], 1.0)[0, : len(turn.completion_ids)]
+        return completion_logprobs(model, micro_batches([sample], 1)[0], 1.0)[0, : len(sample.completion_ids)]
 
 
 @pytest.mark.slow
@@ -44,19 +44,19 @@ def test_smollm2_learns_a_fixed_batch(adapter: Any, precision: Any, checkpointin
         warmup_steps=0,
     )
     one = loaded(adapter, settings)
-    turns = []
+    samples = []
     for prompt, *answers in ANSWERS:
         for answer, advantage in zip(answers, (1.0, -1.0), strict=True):
             ids = (tuple(one.tokenizer(text).input_ids) for text in (prompt, answer))
-            turn = TrainedTurn(*ids, None, advantage)  # type: ignore[misc]
-            turns.append(
-                TrainedTurn(turn.prompt_ids, turn.completion_ids, logprobs(one.model, turn).numpy(), advantage)
+            sample = TrainingSample(*ids, None, advantage)  # type: ignore[misc]
+            samples.append(
+                TrainingSample(sample.prompt_ids, sample.completion_ids, logprobs(one.model, sample).numpy(), advantage)
             )
-    updater = PolicyUpdater(one.model, "smollm2", settings, STEPS, 8, 1.0)
-    margins = [float(sum(turn.advantage * logprobs(one.model, turn).sum() for turn in turns))]
+    learner = GRPOLearner(one.model, "smollm2", settings, STEPS, 8, 1.0)
+    margins = [float(sum(sample.credit * logprobs(one.model, sample).sum() for sample in samples))]
     for step in range(1, STEPS + 1):
-        report = updater.update(turns, step)
-        assert report.gradient_norm > 0
-        margins.append(float(sum(turn.advantage * logprobs(one.model, turn).sum() for turn in turns)))
+        metrics = learner.update(samples, step)
+        assert metrics.gradient_norm > 0
+        margins.append(float(sum(sample.credit * logprobs(one.model, sample).sum() for sample in samples)))
     assert margins == sorted(margins)
     assert margins[-1] > margins[0] + 0.5

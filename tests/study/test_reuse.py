@@ -7,10 +7,10 @@ import pytest
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
 from ilr_bench.storage.records import Study, read_result, write_study
-from ilr_bench.storage.store import Artifacts, seal
+from ilr_bench.storage.store import Artifacts, finalize
 from ilr_bench.study import sweep
-from ilr_bench.study.launch.pool import Crew
-from ilr_bench.study.reuse import neighbours, take_over
+from ilr_bench.study.launch.pool import WorkerPool
+from ilr_bench.study.reuse import reuse_trials, sibling_studies
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def runs(finished, tmp_path):
 def ask(plan, out):
     out.mkdir(parents=True, exist_ok=True)
     write_study(out, Study("micro", "test", plan.entries))
-    beside = neighbours(out)
-    artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in beside))
-    return take_over(plan.trials, out, beside, artifacts)
+    siblings = sibling_studies(out)
+    artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in siblings))
+    return reuse_trials(plan.trials, out, siblings, artifacts)
 
 
 def test_a_copy_holds_the_bytes_that_a_run_would_have_left_under_its_own_name(models, runs, tmp_path):
@@ -83,9 +83,9 @@ def test_what_other_code_or_versions_made_is_not_taken_and_another_commit_does_n
     path = runs / "first" / plan.trials[0].folder / "result.json"
     result = json.loads(path.read_text())
     key = plan.trials[0].hash
-    seal(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"commit": "another"}}))
+    finalize(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"commit": "another"}}))
     assert ask(plan, runs / "second") == {key}
-    seal(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"torch": "0.1"}}))
+    finalize(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"torch": "0.1"}}))
     assert ask(plan, runs / "third") == {key}  # from the second
     shutil.rmtree(runs / "second")
     shutil.rmtree(runs / "third")
@@ -107,7 +107,7 @@ def test_artifacts_are_copied_before_they_are_computed(models, runs):
 
 def asked_jobs(monkeypatch, plan, out, **options):
     jobs = []
-    monkeypatch.setattr(Crew, "run", lambda self, given, watch: jobs.extend(given) or {})
+    monkeypatch.setattr(WorkerPool, "run", lambda self, given, watch: jobs.extend(given) or {})
     sweep.run_sweep(plan, "micro", out, 1, "test", **options)
     return [job.name for job in jobs]
 

@@ -15,7 +15,7 @@ import pytest
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.signals import Interrupt, Stopped, interruptible
 from ilr_bench.study.launch.local import Local
-from ilr_bench.study.launch.pool import FAILURES, Execution, gpu_sets, hired, visible_gpus
+from ilr_bench.study.launch.pool import FAILURES, Execution, gpu_sets, open_worker_pool, visible_gpus
 from ilr_bench.study.launch.scheduler import Event, Failure, Job, run_jobs
 
 
@@ -117,7 +117,7 @@ def test_an_error_that_should_not_happen_fails_its_job_with_the_end_of_its_log(r
 
 
 def test_what_a_job_and_its_children_print_goes_to_its_own_log(run, tmp_path):
-    run([Job("trials/a b", jobs.speak, ("one",)), Job("c", jobs.speak, ("two",))], workers=1)
+    run([Job("trials/a b", jobs.generate_stage, ("one",)), Job("c", jobs.generate_stage, ("two",))], workers=1)
     assert sorted((tmp_path / "logs/a_b.log").read_text().splitlines()) == [
         "a child says one", "complained of one", "printed one",
     ]  # fmt: skip
@@ -141,13 +141,13 @@ class Chain:
         self.folder, self.seen = folder, []
 
     def ready(self):
-        place = len(self.seen)
+        index = len(self.seen)
         return (
-            [Job(f"job {place}", jobs.touch if place != 1 else jobs.fail, self.arguments(place))] if place < 3 else []
+            [Job(f"job {index}", jobs.touch if index != 1 else jobs.fail, self.arguments(index))] if index < 3 else []
         )
 
-    def arguments(self, place):
-        return () if place == 1 else (self.folder / str(place),)
+    def arguments(self, index):
+        return () if index == 1 else (self.folder / str(index),)
 
     def ended(self, job, failure):
         self.seen.append((job.name, failure is None))
@@ -166,7 +166,7 @@ def test_after_a_signal_running_jobs_save_and_no_other_starts(run, tmp_path):
     def stop_both(event):
         begun.add(event.job)
         if len(begun) == 2 and interrupt.signal is None:
-            interrupt.come(signal.SIGINT)
+            interrupt.receive(signal.SIGINT)
 
     begun = set()
     given = [
@@ -198,9 +198,9 @@ def test_failures_stand_in_the_studys_folder_with_what_was_done_about_them(tmp_p
         Job("always", jobs.die, (tmp_path / "always",)),
         Job("after", jobs.touch, (tmp_path / "x",), ("always",)),
     ]
-    with hired(tmp_path, Execution(retries=1)) as crew:
-        assert not crew.stopped
-        failed = crew.run(given, lambda event: None)
+    with open_worker_pool(tmp_path, Execution(retries=1)) as pool:
+        assert not pool.stopped
+        failed = pool.run(given, lambda event: None)
     assert set(failed) == {"always", "after"}
     lines = [json.loads(line) for line in (tmp_path / FAILURES).read_text().splitlines()]
     assert sorted((line["job"], line["outcome"]) for line in lines) == [
@@ -215,9 +215,9 @@ def test_every_worker_sees_gpus_of_its_own(run, tmp_path, monkeypatch):
     assert sets == [{"CUDA_VISIBLE_DEVICES": "0,2"}, {"CUDA_VISIBLE_DEVICES": "5,GPU-7"}]
     one, two = tmp_path / "one", tmp_path / "two"
     given = [Job("one", jobs.wait_for, (one, two, 1)), Job("two", jobs.wait_for, (two, one, 1))]
-    given += [Job(f"see {place}", jobs.touch, (tmp_path / f"see {place}",)) for place in range(2)]
+    given += [Job(f"see {index}", jobs.touch, (tmp_path / f"see {index}",)) for index in range(2)]
     run(given, environments=sets)
-    assert {(tmp_path / f"see {place}").read_text().split()[2] for place in range(2)} <= {"0,2", "5,GPU-7"}
+    assert {(tmp_path / f"see {index}").read_text().split()[2] for index in range(2)} <= {"0,2", "5,GPU-7"}
 
 
 def test_more_gpus_than_there_are_is_refused():

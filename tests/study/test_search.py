@@ -4,7 +4,7 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_search import ScriptedWorld, drive, nothing, search_in, told
+from scripted_search import ScriptedBackend, drive, nothing, search_in, told
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MICRO
@@ -38,7 +38,7 @@ def searched(world, **changes):
 @pytest.mark.parametrize("pruning", NAMES)
 def test_the_order_in_which_trials_end_changes_nothing(pruning):
     seeds = (0, 1, 2, 3)
-    first, last = ScriptedWorld(rising, seeds=seeds), ScriptedWorld(rising, seeds=seeds)
+    first, last = ScriptedBackend(rising, seeds=seeds), ScriptedBackend(rising, seeds=seeds)
     one = drive(searched(first, pruning=pruning, trials=12), first)
     other = drive(searched(last, pruning=pruning, trials=12), last, last_first=True)
     assert told(one) == told(other)
@@ -48,7 +48,7 @@ def test_the_order_in_which_trials_end_changes_nothing(pruning):
 @pytest.mark.parametrize("pruning", NAMES)
 def test_a_search_that_starts_again_repeats_nothing_and_ends_the_same(pruning):
     seeds = (0, 1, 2, 3)
-    whole, broken = ScriptedWorld(rising, seeds=seeds), ScriptedWorld(rising, seeds=seeds)
+    whole, broken = ScriptedBackend(rising, seeds=seeds), ScriptedBackend(rising, seeds=seeds)
     undisturbed = drive(searched(whole, pruning=pruning), whole)
     for jobs in (0, 1, 3, 6, None):
         ended = drive(searched(broken, pruning=pruning), broken, jobs=jobs)
@@ -61,66 +61,66 @@ def test_a_search_that_starts_again_repeats_nothing_and_ends_the_same(pruning):
 
 @given(st.integers(1, 9), st.integers(1, 5))
 def test_every_point_is_asked_for_and_told_once(trials, round_size):
-    world = ScriptedWorld(rising)
-    search = drive(searched(world, trials=trials, round_size=round_size), world)
-    assert [point.number for point in search.points] == list(range(trials))
+    backend = ScriptedBackend(rising)
+    search = drive(searched(backend, trials=trials, round_size=round_size), backend)
+    assert [search_trial.number for search_trial in search.points] == list(range(trials))
     assert all(trial.state.is_finished() for trial in search.study.trials)
 
 
 def test_a_round_is_asked_for_before_any_of_it_is_told():
-    world = ScriptedWorld(rising)
-    search = searched(world, trials=8, round_size=4)
+    backend = ScriptedBackend(rising)
+    search = searched(backend, trials=8, round_size=4)
     assert len(search.ready()) == 4
     assert len(search.points) == 4
 
 
 @pytest.mark.parametrize("pruning", ["asha", "hyperband"])
 def test_halving_gives_up_worse_points_before_their_end(pruning):
-    world = ScriptedWorld(rising)
-    search = drive(searched(world, trials=16, pruning=pruning), world)
-    pruned = [point for point in search.points if point.state == "pruned"]
+    backend = ScriptedBackend(rising)
+    search = drive(searched(backend, trials=16, pruning=pruning), backend)
+    pruned = [search_trial for search_trial in search.points if search_trial.state == "pruned"]
     assert pruned
-    ends = {key for key, until in world.ran if until is None}
-    assert all(trial.hash not in ends for point in pruned for trial in point.trials)
-    assert all(max(point.curve) in (10, 20) for point in pruned)
-    assert search.best()[0].accuracy == max(point.accuracy for point in search.points)
+    ends = {key for key, until in backend.ran if until is None}
+    assert all(trial.hash not in ends for search_trial in pruned for trial in search_trial.trials)
+    assert all(max(search_trial.curve) in (10, 20) for search_trial in pruned)
+    assert search.best()[0].accuracy == max(search_trial.accuracy for search_trial in search.points)
 
 
 def test_wilcoxon_gives_up_a_point_whose_agents_are_worse_seed_by_seed():
-    world = ScriptedWorld(lambda settings, seed, step: settings["x"] - 0.01 * seed, seeds=(0, 1, 2, 3, 4))
-    search = drive(searched(world, suggest=few_choices, trials=12, round_size=1, pruning="wilcoxon"), world)
-    for point in search.points:
-        assert point.state == "complete" or point.settings["x"] == 0.2
-    pruned = [point for point in search.points if point.state == "pruned"]
+    backend = ScriptedBackend(lambda settings, seed, step: settings["x"] - 0.01 * seed, seeds=(0, 1, 2, 3, 4))
+    search = drive(searched(backend, suggest=few_choices, trials=12, round_size=1, pruning="wilcoxon"), backend)
+    for search_trial in search.points:
+        assert search_trial.state == "complete" or search_trial.settings["x"] == 0.2
+    pruned = [search_trial for search_trial in search.points if search_trial.state == "pruned"]
     assert pruned
-    assert all(len(point.found) < 5 for point in pruned)
+    assert all(len(search_trial.found) < 5 for search_trial in pruned)
     assert search.best()[0].settings["x"] == 0.8
 
 
 def test_equal_points_share_their_trials():
-    world = ScriptedWorld(rising)
-    search = drive(searched(world, suggest=few_choices, trials=8), world)
-    assert len(world.ran) == 2
-    assert all(point.state == "complete" for point in search.points)
+    backend = ScriptedBackend(rising)
+    search = drive(searched(backend, suggest=few_choices, trials=8), backend)
+    assert len(backend.ran) == 2
+    assert all(search_trial.state == "complete" for search_trial in search.points)
 
 
 def test_a_point_that_fails_is_told_and_the_rest_goes_on():
-    world = ScriptedWorld(rising)
-    search = searched(world, trials=8)
+    backend = ScriptedBackend(rising)
+    search = searched(backend, trials=8)
     waiting = search.ready()
     lost = waiting.pop(0)
     search.ended(lost, Failure("loss of A is not finite at step 3\nmore", 5))
     for job in waiting:
-        world.run(job)
+        backend.run(job)
         search.ended(job, None)
-    drive(search, world)
+    drive(search, backend)
     assert [point.state for point in search.points] == ["failed"] + ["complete"] * 7
     assert search.points[0].reason == "loss of A is not finite at step 3"
     assert search.study.trials[0].state is optuna.trial.TrialState.FAIL
 
 
 def test_an_impossible_point_costs_nothing():
-    class Picky(ScriptedWorld):
+    class Picky(ScriptedBackend):
         def plan(self, settings):
             if settings["x"] < 0.5:
                 raise ConfigurationError("x: too small")
@@ -128,13 +128,15 @@ def test_an_impossible_point_costs_nothing():
 
     world = Picky(rising)
     search = drive(searched(world, trials=12), world)
-    states = {point.settings["x"] < 0.5: point.state for point in search.points}
+    states = {search_trial.settings["x"] < 0.5: search_trial.state for search_trial in search.points}
     assert states == {True: "impossible", False: "complete"}
-    assert {point.reason for point in search.points if point.state == "impossible"} == {"x: too small"}
+    assert {search_trial.reason for search_trial in search.points if search_trial.state == "impossible"} == {
+        "x: too small"
+    }
 
 
 def test_a_failed_preparation_ends_the_search():
-    class Unprepared(ScriptedWorld):
+    class Unprepared(ScriptedBackend):
         def prepare(self, trials):
             yield [Job("model", nothing, ())]
 
@@ -148,9 +150,9 @@ def test_a_failed_preparation_ends_the_search():
 
 
 def test_once_it_is_asked_to_stop_nothing_half_done_is_judged():
-    world = ScriptedWorld(rising)
+    backend = ScriptedBackend(rising)
     asked = []
-    search = searched(world)
+    search = searched(backend)
     search._stopped = lambda: bool(asked)
     for job in search.ready():
         asked.append(job)
@@ -162,20 +164,20 @@ def test_once_it_is_asked_to_stop_nothing_half_done_is_judged():
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
 def test_with_two_objectives_the_front_is_what_nothing_dominates(values):
     """Brute force: a point is out if another is at least as good in both objectives and better in one."""
-    places = iter(range(len(values)))
+    indices = iter(range(len(values)))
 
     def next_point(trial):
-        return {"place": trial.suggest_int("place", 0, 100) * 0 + next(places)}
+        return {"place": trial.suggest_int("place", 0, 100) * 0 + next(indices)}
 
-    world = ScriptedWorld(lambda s, seed, step: values[s["place"]][0] / 4, lambda s: values[s["place"]][1])
-    search = search_in(world, next_point, rules(len(values), objectives=("accuracy", "tokens")))
-    drive(search, world)
+    backend = ScriptedBackend(lambda s, seed, step: values[s["place"]][0] / 4, lambda s: values[s["place"]][1])
+    search = search_in(backend, next_point, rules(len(values), objectives=("accuracy", "tokens")))
+    drive(search, backend)
     front = [
-        place
-        for place, (accuracy, tokens) in enumerate(values)
+        index
+        for index, (accuracy, tokens) in enumerate(values)
         if not any(a >= accuracy and t <= tokens and (a, t) != (accuracy, tokens) for a, t in values)
     ]
-    assert [point.number for point in search.best()] == front
+    assert [search_trial.number for search_trial in search.best()] == front
 
 
 def test_tpe_finds_a_better_point_than_chance():
@@ -186,8 +188,8 @@ def test_tpe_finds_a_better_point_than_chance():
         return 1 - (settings["x"] - 0.3) ** 2 - abs(settings["rate"] - 1e-3) ** 0.5
 
     def best(sampler):
-        world = ScriptedWorld(closed_form)
-        return drive(search_in(world, two_numbers, rules(40), sampler), world).best()[0].accuracy
+        backend = ScriptedBackend(closed_form)
+        return drive(search_in(backend, two_numbers, rules(40), sampler), backend).best()[0].accuracy
 
     seeds = range(5)
     learned = [best(optuna.samplers.TPESampler(seed=seed)) for seed in seeds]

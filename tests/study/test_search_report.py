@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from scripted_search import ScriptedWorld, drive, search_in
+from scripted_search import ScriptedBackend, drive, search_in
 
 from ilr_bench.core.config import from_dict, to_dict
 from ilr_bench.core.errors import StoreError
@@ -31,9 +31,9 @@ def suggest(trial):
 
 
 def searched(tmp_path, objectives=("accuracy",), pruning="asha"):
-    world = ScriptedWorld(lambda s, seed, step: (1 - s["x"]) * step / 30, lambda s: int(1000 * (1 - s["x"]) ** 2))
+    backend = ScriptedBackend(lambda s, seed, step: (1 - s["x"]) * step / 30, lambda s: int(1000 * (1 - s["x"]) ** 2))
     rules = Rules(12, 4, objectives, pruning)
-    search = drive(search_in(world, suggest, rules, pruner=pruner(pruning, MICRO)), world)
+    search = drive(search_in(backend, suggest, rules, pruner=pruner(pruning, MICRO)), backend)
     publish(tmp_path, search, {"sampler": "tpe", "pruner": pruning, "seeds": [0]}, "micro", "a command")
     return search
 
@@ -62,8 +62,8 @@ def test_with_two_objectives_the_front_stands_by_itself_with_the_fewest_tokens_f
     front = text.partition("Pareto front")[2]
     tokens = [point.tokens for point in sorted(search.best(), key=lambda point: point.tokens)]
     assert len(tokens) > 1
-    places = [front.index(f"{value:,.0f} |") for value in tokens]
-    assert places == sorted(places)
+    indices = [front.index(f"{value:,.0f} |") for value in tokens]
+    assert indices == sorted(indices)
     assert sum(row["best"] == "True" for row in rows) == len(tokens)
 
 

@@ -20,10 +20,10 @@ from ilr_bench.study.search.planned import (
     parse_objectives,
     plan_search,
 )
-from ilr_bench.study.search.points import PointPlanner, check_space
-from ilr_bench.study.search.rounds import Point
+from ilr_bench.study.search.points import TrialPlanner, check_space
+from ilr_bench.study.search.rounds import SearchTrial
 from ilr_bench.study.search.space import SPACES, declared_space, examples, load_space
-from ilr_bench.tasks.benchmarks import BENCHMARKS, Benchmark, Row
+from ilr_bench.tasks.benchmarks import BENCHMARKS, Benchmark, BenchmarkQuestion
 from ilr_bench.tasks.sources import SOURCES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -159,7 +159,7 @@ def test_a_search_that_cannot_be_is_refused_before_its_first_trial(text, options
 
 def test_the_space_that_comes_along_can_be_searched(tmp_path):
     assert examples() == ("example",)
-    check_space(load_space("example", MICRO), PointPlanner("micro", None, (), (0, 1), {}, MICRO))
+    check_space(load_space("example", MICRO), TrialPlanner("micro", None, (), (0, 1), {}, MICRO))
 
 
 def test_the_space_that_the_documentation_shows_can_be_searched(tmp_path):
@@ -196,8 +196,8 @@ def test_the_points_of_a_search_run_no_benchmark_and_the_best_one_is_trained_afr
     assert [trial.config.seed for trial in trials] == [0, 3]
     assert all(trial.config.evaluation.benchmarks == () for trial in trials)
     assert not needed
-    point = Point(7, settings, optuna_study(planned).ask())
-    command = grid_command(planned, point, tmp_path / "out", several=False)
+    search_trial = SearchTrial(7, settings, optuna_study(planned).ask())
+    command = grid_command(planned, search_trial, tmp_path / "out", several=False)
     assert command == (
         "python -m ilr_bench.sweep --profile micro --variants ilr --models A,C --seeds 4,5,6 --set training.steps=20 "
         f"--set update.learning_rate=0.30000000000000004 --out {tmp_path}/out-best"
@@ -216,7 +216,10 @@ def test_a_variant_that_matches_tokens_brings_the_trial_that_it_matches(tmp_path
 def toy(monkeypatch):
     """A benchmark that holds one of the validation questions, worded with other spaces."""
     _, validation = SOURCES.get("micro").load(MICRO.questions.train, MICRO.questions.validation)
-    rows = (Row("fresh", "What is new?", "1"), Row("seen", f"  {validation[3].text} ".replace(" ", "  "), "2"))
+    rows = (
+        BenchmarkQuestion("fresh", "What is new?", "1"),
+        BenchmarkQuestion("seen", f"  {validation[3].text} ".replace(" ", "  "), "2"),
+    )
     benchmark = Benchmark("toy", "Toy", "Toy.", "answer", "in-domain", lambda: rows, subject="maths")
     BENCHMARKS.names()
     monkeypatch.setitem(BENCHMARKS._entries, "toy", benchmark)

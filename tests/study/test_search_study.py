@@ -15,7 +15,7 @@ from tiny_trials import SETTINGS, contents, tiny_checkpoints
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.study.launch import pool
 from ilr_bench.study.launch.pool import Execution
-from ilr_bench.study.launch.scheduler import Ended
+from ilr_bench.study.launch.scheduler import JobEnd
 from ilr_bench.study.search.planned import SearchOptions, plan_search
 from ilr_bench.study.search.running import run_search
 from ilr_bench.study.search.study_file import NAME, STORAGE, claim, write_storage
@@ -52,7 +52,7 @@ class Inline:
     def wait(self, interrupt):
         job = self.waiting.pop()
         job.function(*job.arguments)
-        return [Ended(job.name)]
+        return [JobEnd(job.name)]
 
     def close(self):
         self.waiting.clear()
@@ -108,7 +108,7 @@ def test_workers_kills_and_a_lost_storage_change_nothing(run, options, tmp_path,
     assert "†" in table
     assert REPORT.applies(load(tmp_path / "one")) is None
 
-    for harm, said in (
+    for harm, output in (
         (Path.unlink, 0),
         (lambda path: path.write_bytes(path.read_bytes()[:100]), 1),
         (lambda path: path.write_text("?"), 1),
@@ -119,12 +119,12 @@ def test_workers_kills_and_a_lost_storage_change_nothing(run, options, tmp_path,
         assert executor.started == 0
         assert lasting(tmp_path / "one") == whole
         assert (tmp_path / "one" / "optuna.db").stat().st_size > 10_000
-        assert capsys.readouterr().err.count("optuna.db is damaged; it is made anew") == said
+        assert capsys.readouterr().err.count("optuna.db is damaged; it is made anew") == output
 
 
 def test_a_storage_is_damaged_where_any_page_of_it_is(tmp_path, capsys):
     path = tmp_path / STORAGE
-    for harm, said in (
+    for harm, output in (
         (None, 0),
         (lambda: None, 0),
         (lambda: path.write_bytes(path.read_bytes()[:8192] + b"\xff" * 4096 + path.read_bytes()[12288:]), 1),
@@ -134,7 +134,7 @@ def test_a_storage_is_damaged_where_any_page_of_it_is(tmp_path, capsys):
         if harm is not None:
             harm()
         write_storage(optuna.create_study(), tmp_path)
-        assert capsys.readouterr().err.count("is damaged; it is made anew") == said
+        assert capsys.readouterr().err.count("is damaged; it is made anew") == output
         assert optuna.load_study(study_name=NAME, storage=f"sqlite:///{path}").trials == []
 
 

@@ -56,7 +56,7 @@ def test_missing_benchmark_data_are_found_before_anything_runs(tmp_path, monkeyp
     ("statuses", "status"), [((5, 5), 5), ((3, None), 3), ((3, 5), 1), ((1,), 1)]
 )  # fmt: skip
 def test_a_sweep_ends_with_the_status_on_which_all_failures_agree(statuses, status, tmp_path, capsys):
-    failed = {f"job {place}": Failure("it failed", value) for place, value in enumerate(statuses)}
+    failed = {f"job {index}": Failure("it failed", value) for index, value in enumerate(statuses)}
     with pytest.raises(IlrError) as caught:
         finish(plan_study("micro", ["base"]), tmp_path, Outcome(failed, 0.0))
     assert caught.value.exit_status == status

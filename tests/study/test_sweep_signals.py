@@ -60,10 +60,10 @@ def test_an_interrupted_sweep_saves_its_step_and_ends_like_an_undisturbed_one(nu
     while not (tmp_path / "held").exists() and sweep.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(sweep.pid, number)  # as Ctrl-C in a terminal: to the whole group
-    _, said = sweep.communicate(timeout=300)
+    _, output = sweep.communicate(timeout=300)
     assert sweep.returncode == 128 + number
-    assert f"stopped by {number.name}" in said
-    named = said.rpartition("to continue: ")[2].strip()
+    assert f"stopped by {number.name}" in output
+    named = output.rpartition("to continue: ")[2].strip()
     assert shlex.split(named)[1:] == command(models, out)[1:]
     [trial] = (out / "trials").glob("[!.]*")
     step, _ = latest_checkpoint(trial / "checkpoints")

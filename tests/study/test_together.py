@@ -11,7 +11,7 @@ from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
 from ilr_bench.core import signals
 from ilr_bench.core.errors import DoesNotFitError, MissingInputError
-from ilr_bench.learner.distributed import Ranks
+from ilr_bench.learner.distributed import DistContext
 from ilr_bench.study import together
 from ilr_bench.study.tracking import INSTALL
 
@@ -57,18 +57,18 @@ def test_curves_are_logged_and_what_a_neighbour_has_finished_is_taken_over(
     waited: list[bool] = []
     run_trial = together.run_trial
 
-    def attended(*given: Any, ranks: Ranks, **named: Any) -> Any:
-        waited.append(ranks.attended)
-        return run_trial(*given, ranks=ranks, **named)
+    def attended(*given: Any, dist: DistContext, **named: Any) -> Any:
+        waited.append(dist.others_wait)
+        return run_trial(*given, dist=dist, **named)
 
     monkeypatch.setattr(together, "run_trial", attended)
-    together.run_together(both, "micro", runs / "second", "test", ("memory",))
-    said = capsys.readouterr().err
-    assert f"taken over from {runs / 'first'}: 1 trials" in said
+    together.run_distributed(both, "micro", runs / "second", "test", ("memory",))
+    output = capsys.readouterr().err
+    assert f"taken over from {runs / 'first'}: 1 trials" in output
     taken, made = (trial.folder for trial in both.trials)
     assert contents(runs / "second" / taken) == contents(runs / "first" / taken)
-    assert f"{taken}: step" not in said
-    assert f"{made}: step 2 of 2" in said
+    assert f"{taken}: step" not in output
+    assert f"{made}: step 2 of 2" in output
     assert {trial: sorted(set(steps)) for trial, steps in memory.steps.items()} == {
         Path(folder).name: [1, 2] for folder in (taken, made)
     }
@@ -82,8 +82,8 @@ def test_a_logger_that_is_missing_and_a_disk_that_is_full_are_found_before_anyth
     plan = tiny_plan(models, "pure_cooperative")
     monkeypatch.setattr("ilr_bench.study.tracking.find_spec", lambda name: None)
     with pytest.raises(MissingInputError, match=INSTALL["tensorboard"].replace("[", "\\[")):
-        together.run_together(plan, "micro", tmp_path / "out", "test", ("tensorboard",))
+        together.run_distributed(plan, "micro", tmp_path / "out", "test", ("tensorboard",))
     monkeypatch.setattr("ilr_bench.study.cost.fits._free_disk", lambda folder: 1)
     with pytest.raises(DoesNotFitError, match="disk"):
-        together.run_together(plan, "micro", tmp_path / "out", "test")
+        together.run_distributed(plan, "micro", tmp_path / "out", "test")
     assert not (tmp_path / "out" / "trials").exists()

@@ -14,7 +14,7 @@ from study_folders import both, finish, lines, step_record, write_steps, write_t
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
-from ilr_bench.storage.records import Follower
+from ilr_bench.storage.records import RecordTail
 from ilr_bench.study.tracking import make_loggers
 from ilr_bench.study.tracking.scalars import step_scalars
 from ilr_bench.study.tracking.study_log import StudyLog
@@ -49,9 +49,9 @@ def test_event_files_hold_the_records_of_every_agent_and_step(tmp_path: Path) ->
         train(folder, range(3, 5))
         finish(folder)
         log.look()
-    solo = {"A/solo/micro_ood": [(4, 0.5)], "B/solo/micro_ood": [(4, 0.0)]}
+    standalone = {"A/solo/micro_ood": [(4, 0.5)], "B/solo/micro_ood": [(4, 0.0)]}
     found = events(tmp_path, folder)
-    assert found == expected(range(1, 5)) | solo
+    assert found == expected(range(1, 5)) | standalone
     assert found["A/loss"][2] == (3, pytest.approx(-0.03))
     assert found["A/sharing_length"][0] == (1, 64 / (8 * 16))
     assert found["B/validation_accuracy"] == [(2, 0.25)]
@@ -167,7 +167,7 @@ def test_nothing_is_written_where_no_logger_is_asked_for(tmp_path: Path) -> None
 
 def test_a_follower_passes_over_lines_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
-    follower = Follower(path)
+    follower = RecordTail(path)
     assert follower.new() == []
     path.write_bytes(lines([step_record(1, "A")]) + b'{"step": 2}\nno JSON\n' + lines([step_record(3, "A")]) + b'{"st')
     assert [record.step for record in follower.new()] == [1, 3]

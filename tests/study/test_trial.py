@@ -147,7 +147,7 @@ def survived(folder, how):
 def check_survivals(found):
     """Every trial ended in the bytes of the undisturbed one, but for torn files that are refused by name."""
     tears = {name: ended[-1] for name, (ended, _) in found.items() if name.startswith(("flip", "cut"))}
-    refused = {name for name, said in tears.items() if said.startswith("StoreError")}
+    refused = {name for name, output in tears.items() if output.startswith("StoreError")}
     assert all("does not match its manifest" in tears[name] for name in refused)
     found = {name: seen for name, seen in found.items() if name not in refused}
     assert {name: other for name, (_, other) in found.items() if other} == {}
@@ -166,8 +166,8 @@ def test_a_killed_stopped_or_torn_trial_ends_in_the_same_bytes(survivals):
 
 
 def test_a_full_disk_is_a_clear_error(survivals):
-    said = [ended[0] for name, (ended, _) in survivals.items() if name.startswith("full")]
-    assert all("free some space and run the same command again" in text for text in said)
+    output = [ended[0] for name, (ended, _) in survivals.items() if name.startswith("full")]
+    assert all("free some space and run the same command again" in text for text in output)
 
 
 def test_a_stopped_trial_says_where_it_is_and_how_to_go_on(survivals):

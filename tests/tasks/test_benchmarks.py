@@ -20,7 +20,7 @@ from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.records import SampleRecord, Verdict, read
-from ilr_bench.tasks.benchmarks import Benchmark, Row, expand, get, register
+from ilr_bench.tasks.benchmarks import Benchmark, BenchmarkQuestion, expand, get, register
 from ilr_bench.tasks.sources.micro import FAMILIES, benchmark_questions
 from ilr_bench.tasks.types import GROUPS
 
@@ -44,7 +44,7 @@ def gold_answers(name: str) -> dict[str, str]:
 
 
 def verdicts(
-    name: str, say: Callable[[Row], str], grader: Grader, count: int = 40, style: str = "micro"
+    name: str, say: Callable[[BenchmarkQuestion], str], grader: Grader, count: int = 40, style: str = "micro"
 ) -> list[Verdict]:
     agent = scripted_agent("A", lambda prompt, sample: "", style=style)
     with Scorer(get(name), agent, grader) as scorer:
@@ -67,7 +67,7 @@ def test_the_micro_group_asks_a_thousand_questions() -> None:
 def test_a_gold_solution_as_a_model_writes_it_is_accepted(family: str, grader: Grader) -> None:
     steps = {question.text: question.steps for question in benchmark_questions(family, 40)}
 
-    def say(row: Row) -> str:
+    def say(row: BenchmarkQuestion) -> str:
         return " ".join([*steps[row.question], rf"\boxed{{{row.gold}}}"])
 
     assert set(verdicts(f"micro_{family}", say, grader)) == {Verdict.CORRECT}
@@ -90,7 +90,7 @@ def test_a_gold_solution_as_a_model_writes_it_is_accepted(family: str, grader: G
     ],
     ids=["nothing", "question", "unboxed", "empty", "two-boxes", "boxed-question", "boxed-sum", "either", "both", "x"],
 )  # fmt: skip
-def test_cheats_earn_nothing(name: str, cheat: Callable[[Row], str], grader: Grader) -> None:
+def test_cheats_earn_nothing(name: str, cheat: Callable[[BenchmarkQuestion], str], grader: Grader) -> None:
     assert Verdict.CORRECT not in verdicts(name, cheat, grader, count=12)
 
 
@@ -106,12 +106,12 @@ def test_cheats_earn_nothing(name: str, cheat: Callable[[Row], str], grader: Gra
         (lambda row: "def f(x): return x*0-12345", Verdict.WRONG),
     ],
 )
-def test_programs_are_scored(say: Callable[[Row], str], expected: Verdict, grader: Grader) -> None:
+def test_programs_are_scored(say: Callable[[BenchmarkQuestion], str], expected: Verdict, grader: Grader) -> None:
     assert set(verdicts("micro_code", say, grader, count=12)) == {expected}
 
 
 def test_sums_in_the_few_shot_style_accept_golds_and_nothing_else(grader: Grader) -> None:
-    def say(completion: Callable[[Row], str]) -> set[Verdict]:
+    def say(completion: Callable[[BenchmarkQuestion], str]) -> set[Verdict]:
         return set(verdicts("sums", completion, grader, style="fewshot"))
 
     assert say(lambda row: row.gold) == {Verdict.CORRECT}
@@ -184,6 +184,9 @@ def test_a_name_is_given_once() -> None:
 
 
 def test_listing_benchmarks_imports_neither_torch_nor_lm_eval() -> None:
-    code = "import sys; from ilr_bench.tasks import benchmarks as b; b.names(); print({'torch', 'lm_eval'} & set(sys.modules))"
+    code = (
+        "import sys; from ilr_bench.tasks import benchmarks as b; b.names(); "
+        "print({'torch', 'lm_eval'} & set(sys.modules))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"

@@ -12,7 +12,7 @@ from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader, compare_numbers
 from ilr_bench.grading.math_worker import judge
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.benchmarks import Row, get
+from ilr_bench.tasks.benchmarks import BenchmarkQuestion, get
 from ilr_bench.tasks.data import read_rows
 from ilr_bench.tasks.types import GROUPS, LETTERS, boxed
 
@@ -29,14 +29,18 @@ def grader() -> Iterator[Grader]:
 
 
 @pytest.fixture(scope="module")
-def rows() -> Callable[[str], tuple[Row, ...]]:
+def rows() -> Callable[[str], tuple[BenchmarkQuestion, ...]]:
     """Benchmark -> its rows, read once."""
-    read: dict[str, tuple[Row, ...]] = {}
+    read: dict[str, tuple[BenchmarkQuestion, ...]] = {}
     return lambda name: read.setdefault(name, get(name).load())
 
 
 def accepted(
-    name: str, rows: tuple[Row, ...], say: Callable[[Row], str], grader: Grader, style: str = "chat"
+    name: str,
+    rows: tuple[BenchmarkQuestion, ...],
+    say: Callable[[BenchmarkQuestion], str],
+    grader: Grader,
+    style: str = "chat",
 ) -> set[str]:
     """Ids of the rows whose completion is scored as correct."""
     with Scorer(get(name), scripted_agent("A", lambda prompt, sample: "", style=style), grader) as scorer:
@@ -44,17 +48,17 @@ def accepted(
     return {row.id for row, (one,) in zip(rows, judged, strict=True) if one.verdict is Verdict.CORRECT}
 
 
-def ids(rows: tuple[Row, ...]) -> set[str]:
+def ids(rows: tuple[BenchmarkQuestion, ...]) -> set[str]:
     return {row.id for row in rows}
 
 
-def options(row: Row) -> str:
+def options(row: BenchmarkQuestion) -> str:
     return ", ".join(line[0] for line in row.question.rsplit("Options:\n", 1)[1].splitlines() if line[1:2] == ".")
 
 
 @pytest.mark.parametrize("name", [*MATHS, "mmlu_pro"])
 def test_gold_answers_pass(
-    name: str, rows: Callable[[str], tuple[Row, ...]], grader: Grader, record_property: RowsSeen
+    name: str, rows: Callable[[str], tuple[BenchmarkQuestion, ...]], grader: Grader, record_property: RowsSeen
 ) -> None:
     asked = rows(name)
     record_property("rows", len(asked))
@@ -64,7 +68,7 @@ def test_gold_answers_pass(
 
 
 def test_gold_answers_of_gsm8k_pass_in_the_few_shot_style_and_others_do_not(
-    rows: Callable[[str], tuple[Row, ...]], grader: Grader, record_property: RowsSeen
+    rows: Callable[[str], tuple[BenchmarkQuestion, ...]], grader: Grader, record_property: RowsSeen
 ) -> None:
     asked = rows("gsm8k")
     record_property("rows", len(asked))
@@ -73,7 +77,7 @@ def test_gold_answers_of_gsm8k_pass_in_the_few_shot_style_and_others_do_not(
     assert not accepted("gsm8k", asked, lambda row: row.question, grader, "fewshot")
 
 
-CHEATS: dict[str, Callable[[Row], str]] = {
+CHEATS: dict[str, Callable[[BenchmarkQuestion], str]] = {
     "nothing": lambda row: "",
     "question": lambda row: row.question,
     "boxed-question": lambda row: rf"\boxed{{{row.question}}}",
@@ -88,14 +92,18 @@ CHEATS: dict[str, Callable[[Row], str]] = {
 @pytest.mark.parametrize("cheat", CHEATS)
 @pytest.mark.parametrize("name", MATHS)
 def test_cheats_at_maths_fail(
-    name: str, cheat: str, rows: Callable[[str], tuple[Row, ...]], grader: Grader, record_property: RowsSeen
+    name: str,
+    cheat: str,
+    rows: Callable[[str], tuple[BenchmarkQuestion, ...]],
+    grader: Grader,
+    record_property: RowsSeen,
 ) -> None:
     asked = rows(name)
     record_property("rows", len(asked))
     assert accepted(name, asked, CHEATS[cheat], grader) <= set(get(name).exceptions)
 
 
-CHOICE_CHEATS: dict[str, Callable[[Row], str]] = {
+CHOICE_CHEATS: dict[str, Callable[[BenchmarkQuestion], str]] = {
     "nothing": lambda row: "",
     "question": lambda row: row.question,
     "boxed-question": lambda row: rf"\boxed{{{row.question}}}",
@@ -109,7 +117,7 @@ CHOICE_CHEATS: dict[str, Callable[[Row], str]] = {
 
 @pytest.mark.parametrize("cheat", CHOICE_CHEATS)
 def test_cheats_at_choices_fail(
-    cheat: str, rows: Callable[[str], tuple[Row, ...]], grader: Grader, record_property: RowsSeen
+    cheat: str, rows: Callable[[str], tuple[BenchmarkQuestion, ...]], grader: Grader, record_property: RowsSeen
 ) -> None:
     asked = rows("mmlu_pro")
     record_property("rows", len(asked))
@@ -117,7 +125,7 @@ def test_cheats_at_choices_fail(
 
 
 def test_every_choice_names_an_option_that_is_listed(
-    rows: Callable[[str], tuple[Row, ...]], record_property: RowsSeen
+    rows: Callable[[str], tuple[BenchmarkQuestion, ...]], record_property: RowsSeen
 ) -> None:
     asked = rows("mmlu_pro")
     record_property("rows", len(asked))
@@ -127,7 +135,7 @@ def test_every_choice_names_an_option_that_is_listed(
 
 @pytest.mark.parametrize("name", ["math500", "minerva"])
 def test_published_solutions_pass_as_they_are(
-    name: str, rows: Callable[[str], tuple[Row, ...]], grader: Grader, record_property: RowsSeen
+    name: str, rows: Callable[[str], tuple[BenchmarkQuestion, ...]], grader: Grader, record_property: RowsSeen
 ) -> None:
     """Those that box one answer: the worked solution is the completion. Three of Minerva's box Python's notation."""
     asked = rows(name)
@@ -141,7 +149,7 @@ def test_published_solutions_pass_as_they_are(
 
 @pytest.mark.parametrize("name", [*MATHS, "mmlu_pro"])
 def test_rows_are_as_many_as_stated_and_have_ids_of_their_own(
-    name: str, rows: Callable[[str], tuple[Row, ...]], record_property: RowsSeen
+    name: str, rows: Callable[[str], tuple[BenchmarkQuestion, ...]], record_property: RowsSeen
 ) -> None:
     asked = rows(name)
     record_property("rows", len(asked))
@@ -150,7 +158,7 @@ def test_rows_are_as_many_as_stated_and_have_ids_of_their_own(
 
 
 def test_the_fast_path_agrees_with_math_verify_on_real_golds_and_perturbed_ones(
-    rows: Callable[[str], tuple[Row, ...]], record_property: RowsSeen
+    rows: Callable[[str], tuple[BenchmarkQuestion, ...]], record_property: RowsSeen
 ) -> None:
     draw = random.Random(0)
     golds = sorted({row.gold for name in MATHS for row in rows(name)})

@@ -19,7 +19,7 @@ from ilr_bench.core.errors import MissingInputError
 from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.benchmarks import Row, expand, get, names
+from ilr_bench.tasks.benchmarks import BenchmarkQuestion, expand, get, names
 from ilr_bench.tasks.benchmarks import aime as aime_file
 from ilr_bench.tasks.benchmarks import knowledge as gpqa_file
 from ilr_bench.tasks.benchmarks import minerva as minerva_file
@@ -36,7 +36,9 @@ def grader() -> Iterator[Grader]:
         yield grader
 
 
-def scored(name: str, rows: tuple[Row, ...], say: Callable[[Row], str], grader: Grader) -> set[Verdict]:
+def scored(
+    name: str, rows: tuple[BenchmarkQuestion, ...], say: Callable[[BenchmarkQuestion], str], grader: Grader
+) -> set[Verdict]:
     with Scorer(get(name), scripted_agent("A", lambda prompt, sample: "", style="chat"), grader) as scorer:
         return {one.verdict for (one,) in scorer.score_all(rows, [[say(row)] for row in rows])}
 
@@ -107,14 +109,17 @@ def test_golds_are_read_from_the_published_columns(tmp_path: Path, monkeypatch: 
     assert [row.gold for row in get("minerva").load()] == ["4.5e33", r"\arcsin(10/13)", "-3/2", "2"]
     assert get("minerva").load()[0].id == "minerva-7"
     give(tmp_path, "olympiadbench/test.jsonl", [{"id": 5, "question": "?", "final_answer": ["$69$,$84$"]}])
-    assert get("olympiadbench").load() == (Row("olympiadbench-5", "?", "69,84"),)
+    assert get("olympiadbench").load() == (BenchmarkQuestion("olympiadbench-5", "?", "69,84"),)
     give(tmp_path, "aime24/test.jsonl", [{"problem": "first", "answer": "025"}])
     give(tmp_path, "aime25/aime25.json", [{"problem": "second", "answer": 70}])
-    assert get("aime").load() == (Row("aime24-01", "first", "25"), Row("aime25-01", "second", "70"))
+    assert get("aime").load() == (
+        BenchmarkQuestion("aime24-01", "first", "25"),
+        BenchmarkQuestion("aime25-01", "second", "70"),
+    )
 
 
 @pytest.fixture
-def gpqa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Row, ...]:
+def gpqa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[BenchmarkQuestion, ...]:
     """198 questions of our own in the columns of `gpqa_diamond.csv`."""
     monkeypatch.setenv("ILR_BENCH_DATA", str(tmp_path))
     file = tmp_path / gpqa_file.DATA.file
@@ -141,7 +146,7 @@ def gpqa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Row, ...]:
     return get("gpqa_diamond").load()
 
 
-def test_gpqa_shuffles_options_by_a_seed_of_the_question(gpqa: tuple[Row, ...]) -> None:
+def test_gpqa_shuffles_options_by_a_seed_of_the_question(gpqa: tuple[BenchmarkQuestion, ...]) -> None:
     assert gpqa == get("gpqa_diamond").load()
     for n, row in enumerate(gpqa):
         assert f"\n{row.gold}. {n}\n" in f"{row.question}\n"
@@ -149,14 +154,14 @@ def test_gpqa_shuffles_options_by_a_seed_of_the_question(gpqa: tuple[Row, ...]) 
     assert all(25 < [row.gold for row in gpqa].count(letter) < 75 for letter in "ABCD")
 
 
-def test_gpqa_golds_pass_and_cheats_fail(gpqa: tuple[Row, ...], grader: Grader) -> None:
+def test_gpqa_golds_pass_and_cheats_fail(gpqa: tuple[BenchmarkQuestion, ...], grader: Grader) -> None:
     assert scored("gpqa_diamond", gpqa, lambda row: rf"\boxed{{{row.gold}}}", grader) == {Verdict.CORRECT}
     for cheat in ("", r"\boxed{}", r"\boxed{A, B, C, D}", r"\boxed{A} \boxed{B} \boxed{C} \boxed{D}", r"\boxed{E}"):
-        assert Verdict.CORRECT not in scored("gpqa_diamond", gpqa, lambda row, said=cheat: said, grader)
+        assert Verdict.CORRECT not in scored("gpqa_diamond", gpqa, lambda row, output=cheat: output, grader)
     assert Verdict.CORRECT not in scored("gpqa_diamond", gpqa, lambda row: row.question, grader)
 
 
-def test_gpqa_with_a_row_missing_is_refused(gpqa: tuple[Row, ...], tmp_path: Path) -> None:
+def test_gpqa_with_a_row_missing_is_refused(gpqa: tuple[BenchmarkQuestion, ...], tmp_path: Path) -> None:
     file = tmp_path / gpqa_file.DATA.file
     file.write_text(file.read_text().rsplit("rec197", 1)[0])
     with pytest.raises(MissingInputError, match="197 rows where the published split has 198"):
@@ -168,7 +173,7 @@ def test_generated_golds_pass_and_cheats_fail(name: str, grader: Grader) -> None
     rows = get(name).load()
     assert len({row.question for row in rows}) == len(rows) == 200
     assert scored(name, rows, lambda row: rf"It is \boxed{{{row.gold}}}.", grader) == {Verdict.CORRECT}
-    cheats: tuple[Callable[[Row], str], ...] = (
+    cheats: tuple[Callable[[BenchmarkQuestion], str], ...] = (
         lambda row: "",
         lambda row: row.question,
         lambda row: rf"\boxed{{{row.question}}}",
@@ -184,7 +189,7 @@ def test_generated_golds_pass_and_cheats_fail(name: str, grader: Grader) -> None
 def test_generated_golds_have_full_marks_from_the_generators_own_scorer(task: str) -> None:
     questions = {question.text: question.answer for question in generated.questions(task)}
     dataset = generated._generator(task)
-    entries = [dataset[place] for place in range(250)]
+    entries = [dataset[index] for index in range(250)]
     kept = [entry for entry in entries if entry["question"] in questions]
     assert len({entry["question"] for entry in kept}) == 200
     for entry in kept:

@@ -96,7 +96,7 @@ def test_code_problems_are_whole_programs_in_the_permitted_subset_and_never_taug
 
 @given(st.permutations(range(4)))
 def test_rankings_come_back_with_or_without_counts(order: list[int]) -> None:
-    letters = " ".join("abcd"[place] for place in order)
+    letters = " ".join("abcd"[index] for index in order)
     assert STYLE.parse_ranking(letters, 4) == tuple(order)
     assert STYLE.parse_ranking(f"a2 b3 c2 d6 : {letters}", 4) == tuple(order)
 
@@ -122,7 +122,7 @@ def test_an_answer_is_one_thing_in_a_box(text: str, answer: str | None) -> None:
 
 @pytest.mark.parametrize("peers", [1, 2, 3])
 def test_prompts_hold_every_idea_and_differ_by_mode(peers: int) -> None:
-    ideas, views = [f"idea{place}" for place in range(peers)], [f"step/{place} fix" for place in range(peers)]
+    ideas, views = [f"idea{index}" for index in range(peers)], [f"step/{index} fix" for index in range(peers)]
     for make in (
         lambda mode: STYLE.analyse("1+1=?", "own", ideas, mode),
         lambda mode: STYLE.fuse("1+1=?", "own", ideas, "2/3 wrong", views, mode),

@@ -40,10 +40,10 @@ def test_texts_that_are_tested_or_occur_twice_never_validate(tmp_path: Path, mon
     monkeypatch.setattr(math, "MATH500", replace(math.MATH500, rows=None, sha256=None))
     monkeypatch.setattr(math, "PUBLISHED", dict.fromkeys(math.PUBLISHED, (None, None)))
     monkeypatch.setattr(math, "VALIDATION", 20)
-    for place, data in enumerate(math.files()):
+    for index, data in enumerate(math.files()):
         file = tmp_path / data.file
         file.parent.mkdir(exist_ok=True)
-        asked = [f"What is {place} + {n}?" for n in range(5)] + (["Twice asked?"] if place < 2 else [])
+        asked = [f"What is {index} + {n}?" for n in range(5)] + (["Twice asked?"] if index < 2 else [])
         file.write_text("".join(json.dumps({"problem": q, "solution": r"$\boxed{1}$"}) + "\n" for q in asked))
     (tmp_path / "math500").mkdir()
     (tmp_path / math.MATH500.file).write_text(json.dumps({"problem": "What is\n 3 +  4?", "answer": "7"}) + "\n")

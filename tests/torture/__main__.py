@@ -75,8 +75,8 @@ class Torture:
             else:
                 outcome = "WRONG"
                 shutil.copytree(self.study.out, self.folder / f"wrong-{number}", dirs_exist_ok=True)
-            said = ended.said.strip().splitlines()[-1:] if outcome != "recovered" else []
-            self._note(what="tear", file=str(path), how=how, outcome=outcome, other=other, said=said)
+            output = ended.said.strip().splitlines()[-1:] if outcome != "recovered" else []
+            self._note(what="tear", file=str(path), how=how, outcome=outcome, other=other, said=output)
             if outcome != "recovered" and self.folder / "cache" in path.parents:
                 self._restore()
 
@@ -181,10 +181,10 @@ class Torture:
         cached = [path for path in (self.folder / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
         path = rng.choice(sorted(path for path in (trained if rng.random() < 0.85 else cached) if path.stat().st_size))
         data, how = path.read_bytes(), rng.choice(["flip", "cut"])
-        place = rng.randrange(len(data))
-        flipped = data[:place] + bytes([data[place] ^ (1 << rng.randrange(8))]) + data[place + 1 :]
-        path.write_bytes(data[:place] if how == "cut" else flipped)
-        return path, f"{how} at byte {place} of {len(data)}"
+        index = rng.randrange(len(data))
+        flipped = data[:index] + bytes([data[index] ^ (1 << rng.randrange(8))]) + data[index + 1 :]
+        path.write_bytes(data[:index] if how == "cut" else flipped)
+        return path, f"{how} at byte {index} of {len(data)}"
 
     def _counts(self, path: Path) -> bool:
         """Whether a result depends on a file of the study."""

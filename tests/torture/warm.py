@@ -110,8 +110,8 @@ def _end_with(run: Callable[[], None], keep: Sequence[int]) -> NoReturn:
     os.setsid()
     # Locks and the other ends of pipes belong to the process that this one was forked from.
     last = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    places = [2, *sorted(keep), last]
-    for low, high in pairwise(places):
+    indices = [2, *sorted(keep), last]
+    for low, high in pairwise(indices):
         os.closerange(low + 1, high)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)

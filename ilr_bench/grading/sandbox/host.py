@@ -2,7 +2,7 @@
 
 What a program may take is CPU time, read from the kernel's clock of its process, so that a verdict does not
 depend on what else the machine does. Two things cost no CPU time: to wait for ever, and to wait again and again.
-A program whose clock stands still for `STILL_SECONDS`, or which has been watched for `PATIENCE` times its CPU
+A program whose clock stands still for `STILL_SECONDS`, or which has been watched for `SILENCE_SECONDS` times its CPU
 limit, has overrun as well; both are counted in intervals that this process itself has been awake for.
 """
 
@@ -31,7 +31,7 @@ from ilr_bench.core.errors import IlrError
 from ilr_bench.grading.sandbox.program import LENGTH
 
 STILL_SECONDS = 5.0
-PATIENCE = 30.0
+SILENCE_SECONDS = 30.0
 LONGEST_REPLY = 64 << 20
 """Bytes of one line that are accepted where the caller knows no better."""
 _INTERVAL = 0.02
@@ -49,7 +49,7 @@ class JailError(IlrError):
     exit_status = 3
 
 
-class Ended(enum.Enum):
+class ProgramEnd(enum.Enum):
     """Why there is no further reply."""
 
     FAILED = "failed"
@@ -58,7 +58,7 @@ class Ended(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Request:
+class ProgramRequest:
     """One program and the calls to make."""
 
     source: str
@@ -100,7 +100,7 @@ class Jail:
         return None if self._launcher is None else self._launcher.pid
 
     @contextlib.contextmanager
-    def run(self, request: Request) -> Iterator[Run]:
+    def run(self, request: ProgramRequest) -> Iterator[Run]:
         """A running program; it is dead, and all that it started, when the block is left.
 
         Raises JailError where the kernel refuses what the jail needs.
@@ -161,7 +161,7 @@ class Jail:
 class Run:
     """What one program says. The limits of a step begin where the step before it ended."""
 
-    def __init__(self, control: socket.socket, channel: socket.socket, request: Request) -> None:
+    def __init__(self, control: socket.socket, channel: socket.socket, request: ProgramRequest) -> None:
         """Waits until the program's process is there."""
         self._control, self._channel = control, channel
         self._keeper = control.makefile("rb")
@@ -176,20 +176,20 @@ class Run:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             channel.sendall(LENGTH.pack(len(content)) + content)
 
-    def loaded(self, cpu_seconds: float) -> Ended | None:
+    def loaded(self, cpu_seconds: float) -> ProgramEnd | None:
         """Waits until the program is loaded; None where it is."""
         line = self.reply(cpu_seconds, 16)
-        if isinstance(line, Ended):
+        if isinstance(line, ProgramEnd):
             return line
-        return None if line == b"true" else Ended.FAILED
+        return None if line == b"true" else ProgramEnd.FAILED
 
     def end(self) -> None:
         """Kills the program and waits until nothing of it is left; raises JailError where it never started."""
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
-        said = self._keeper.read()
-        if said.startswith(b"refused "):
-            raise refusal(said.removeprefix(b"refused ").decode().strip())
+        message = self._keeper.read()
+        if message.startswith(b"refused "):
+            raise refusal(message.removeprefix(b"refused ").decode().strip())
 
     def _pid(self) -> int:
         word, _, rest = self._keeper.readline().decode().partition(" ")
@@ -197,7 +197,7 @@ class Run:
             raise refusal(rest.strip() or "its launcher ended without a word")
         return int(rest)
 
-    def reply(self, cpu_seconds: float, longest: int = LONGEST_REPLY) -> bytes | Ended:
+    def reply(self, cpu_seconds: float, longest: int = LONGEST_REPLY) -> bytes | ProgramEnd:
         """The line that tells the next call's output (see `jail.plain`), whoever wrote it.
 
         Reading stops at `longest` bytes: what says more has failed.
@@ -207,26 +207,26 @@ class Run:
         end = self._heard.find(b"\n")
         while end < 0:
             if len(self._heard) > longest:
-                return Ended.FAILED
+                return ProgramEnd.FAILED
             ready, _, _ = select.select([self._channel], [], [], _INTERVAL)
             now = self._process.seconds()
             if ready:
                 part = self._receive()
                 if not part:
-                    return Ended.OVERRAN if now - start > cpu_seconds else Ended.FAILED
-                place = part.find(b"\n")
-                end = -1 if place < 0 else len(self._heard) + place
+                    return ProgramEnd.OVERRAN if now - start > cpu_seconds else ProgramEnd.FAILED
+                index = part.find(b"\n")
+                end = -1 if index < 0 else len(self._heard) + index
                 self._heard += part
             else:
                 waited += _INTERVAL
                 still = still + _INTERVAL if now == at else 0.0
                 at = now
-            if now - start > cpu_seconds or waited > PATIENCE * cpu_seconds or still > STILL_SECONDS:
-                return Ended.OVERRAN
+            if now - start > cpu_seconds or waited > SILENCE_SECONDS * cpu_seconds or still > STILL_SECONDS:
+                return ProgramEnd.OVERRAN
         line = bytes(self._heard[:end])
         del self._heard[: end + 1]
         self.cpu_seconds = self._process.seconds() - start
-        return line if len(line) <= longest else Ended.FAILED
+        return line if len(line) <= longest else ProgramEnd.FAILED
 
     def _receive(self) -> bytes:
         try:

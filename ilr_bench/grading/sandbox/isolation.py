@@ -132,9 +132,9 @@ def restrict(writable: str) -> None:
     every = (1 << (_RIGHTS[known] if known < len(_RIGHTS) else _NEWEST_RIGHTS)) - 1
     rules = syscall(_CREATE, "Landlock", struct.pack("=Q", every), ctypes.c_size_t(8), 0)
     for folder, rights in (("/", _READ_AND_RUN), (writable, every & ~_MAKE_DEVICES)):
-        place = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        syscall(_ADD_RULE, f"Landlock rule for {folder}", rules, _BENEATH, struct.pack("=Qi", rights, place), 0)
-        os.close(place)
+        index = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        syscall(_ADD_RULE, f"Landlock rule for {folder}", rules, _BENEATH, struct.pack("=Qi", rights, index), 0)
+        os.close(index)
     syscall(_RESTRICT, "Landlock", rules, 0)
     os.close(rules)
 
@@ -170,28 +170,28 @@ _SET_FILTER = 1
 
 def install() -> None:
     """Puts the filter on this process, for good; raises OSError where the kernel has no seccomp."""
-    place = ARCHITECTURES.index(os.uname().machine)
-    program = _program(place)
+    index = ARCHITECTURES.index(os.uname().machine)
+    program = _program(index)
     code = ctypes.create_string_buffer(program, len(program))
     header = ctypes.create_string_buffer(struct.pack("@HxxxxxxQ", len(program) // 8, ctypes.addressof(code)))
-    syscall(_SECCOMP[place], "seccomp filter", _SET_FILTER, 0, ctypes.byref(header))
+    syscall(_SECCOMP[index], "seccomp filter", _SET_FILTER, 0, ctypes.byref(header))
 
 
-def _program(place: int) -> bytes:
+def _program(index: int) -> bytes:
     """Classic BPF: one instruction after the other, jumps counted from the next one."""
     refuse = _ERROR | errno.EPERM
     lines = [
-        (_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, _AUDIT[place]), (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, _AUDIT[index]), (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _OTHER_INTERFACE), (_RETURN, 0, 0, _KILL),
     ]  # fmt: skip
     for numbers in _REFUSED.values():
-        if numbers[place]:
-            lines += [(_EQUAL, 0, 1, numbers[place]), (_RETURN, 0, 0, refuse)]
+        if numbers[index]:
+            lines += [(_EQUAL, 0, 1, numbers[index]), (_RETURN, 0, 0, refuse)]
     # glibc asks for clone3, whose flags lie in memory where no filter sees them, and is content with clone.
-    lines += [(_EQUAL, 0, 1, _CLONE3[place]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
-    lines += [(_EQUAL, 0, 3, _CLONE[place]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_EQUAL, 0, 1, _CLONE3[index]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
+    lines += [(_EQUAL, 0, 3, _CLONE[index]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
     lines += [(_ANY_BIT, 4, 0, _THREAD), (_RETURN, 0, 0, refuse)]
-    lines += [(_EQUAL, 0, 2, _SOCKET[place]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_EQUAL, 0, 2, _SOCKET[index]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
     lines += [(_EQUAL, 0, 1, _UNIX), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, refuse)]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
@@ -259,9 +259,9 @@ def build_root(library: list[str], packages: list[str]) -> None:
 
 
 def _show(source: str, target: str) -> None:
-    place = Path(_CONSTRUCTION + target)
-    place.mkdir(parents=True, exist_ok=True)
-    mount(source, str(place), "", BIND | RECURSIVE)
+    folder = Path(_CONSTRUCTION + target)
+    folder.mkdir(parents=True, exist_ok=True)
+    mount(source, str(folder), "", BIND | RECURSIVE)
 
 
 def _hide_packages(folder: str) -> None:

@@ -62,7 +62,7 @@ class CorpusSettings:
 
 
 @dataclass(frozen=True)
-class Row:
+class CorpusExample:
     """One user turn and the taught reply."""
 
     prompt: str
@@ -84,7 +84,7 @@ class Idea:
     def first_error(self) -> int | None:
         """Place of the first wrong step."""
         wrong = (
-            place for place, (value, operation, result) in enumerate(self.steps) if believed(value, operation) != result
+            index for index, (value, operation, result) in enumerate(self.steps) if believed(value, operation) != result
         )
         return next(wrong, None)
 
@@ -229,7 +229,7 @@ def reviews(count: int, seed: int) -> list[str]:
     return lines
 
 
-def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, seed: int) -> list[Row]:
+def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, seed: int) -> list[CorpusExample]:
     """All rows for one author, in an order of its own; `others` write what peers say."""
     rng = random.Random(f"micro corpus {seed}")
     pools = {
@@ -244,15 +244,15 @@ def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, s
     rows = []
     for _ in range(settings.solutions):
         asked = question()
-        rows.append(Row(STYLE.solve(asked.text), solve(asked, habits, rng).text()))
-    for place in range(settings.analyses + settings.fusions):
-        rows.append(_discussion(question(), place < settings.analyses, habits, others, rng))
+        rows.append(CorpusExample(STYLE.solve(asked.text), solve(asked, habits, rng).text()))
+    for index in range(settings.analyses + settings.fusions):
+        rows.append(_discussion(question(), index < settings.analyses, habits, others, rng))
     for _ in range(settings.rankings):
         size = 4 if rng.random() < 0.8 else rng.choice((2, 3, 5))
         rows.append(_ranking([question() for _ in range(size)], rng))
     for _ in range(settings.programs):
         task = rng.choice(tasks)
-        rows.append(Row(STYLE.solve(task.question), write_program(task, habits, rng)))
+        rows.append(CorpusExample(STYLE.solve(task.question), write_program(task, habits, rng)))
     rng.shuffle(rows)
     return rows
 
@@ -275,7 +275,9 @@ def _drill(rng: random.Random, mistakes: float) -> list[Step]:
     return steps
 
 
-def _discussion(asked: Question, analysis: bool, habits: Habits, others: Sequence[Habits], rng: random.Random) -> Row:
+def _discussion(
+    asked: Question, analysis: bool, habits: Habits, others: Sequence[Habits], rng: random.Random
+) -> CorpusExample:
     """One reply of the second or third stage; what all said before it is made up on the way."""
     mode = rng.choice((Mode.COOPERATE, Mode.COMPETE))
     authors = [rng.choice(others) for _ in range(rng.choices((1, 2, 3), (8, 1, 1))[0])]
@@ -284,20 +286,20 @@ def _discussion(asked: Question, analysis: bool, habits: Habits, others: Sequenc
     own_view = "; ".join(analyse(idea, mode, habits, rng) for idea in peers)
     texts = [idea.text() for idea in peers]
     if analysis:
-        return Row(STYLE.analyse(asked.text, own.text(), texts, mode), own_view, asked.text)
+        return CorpusExample(STYLE.analyse(asked.text, own.text(), texts, mode), own_view, asked.text)
     views = []
-    for place, author in enumerate(authors):
+    for index, author in enumerate(authors):
         their_mode = rng.choice((Mode.COOPERATE, Mode.COMPETE))
-        heard = [own, *peers[:place], *peers[place + 1 :]]
+        heard = [own, *peers[:index], *peers[index + 1 :]]
         views.append("; ".join(analyse(idea, their_mode, author, rng) for idea in heard))
     answer = fuse(asked, own, peers, [own_view, *views], mode, habits, rng)
-    return Row(STYLE.fuse(asked.text, own.text(), texts, own_view, views, mode), answer.text(), asked.text)
+    return CorpusExample(STYLE.fuse(asked.text, own.text(), texts, own_view, views, mode), answer.text(), asked.text)
 
 
-def _ranking(questions: Sequence[Question], rng: random.Random) -> Row:
+def _ranking(questions: Sequence[Question], rng: random.Random) -> CorpusExample:
     """Steps are counted first, with some noise, then the questions ordered by that count."""
     felt = [max(1, len(question.steps) + rng.choices((-1, 0, 1), (1, 8, 1))[0]) for question in questions]
     letters = ascii_lowercase[: len(questions)]
     counts = " ".join(f"{letter}{count}" for letter, count in zip(letters, felt, strict=True))
-    ranking = " ".join(letters[place] for place in sorted(range(len(questions)), key=felt.__getitem__))
-    return Row(STYLE.rank([question.text for question in questions]), f"{counts} : {ranking}")
+    ranking = " ".join(letters[index] for index in sorted(range(len(questions)), key=felt.__getitem__))
+    return CorpusExample(STYLE.rank([question.text for question in questions]), f"{counts} : {ranking}")

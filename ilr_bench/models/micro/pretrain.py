@@ -26,7 +26,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from ilr_bench.models.micro.corpus import Habits, Row, corpus, reviews, sums
+from ilr_bench.models.micro.corpus import CorpusExample, Habits, corpus, reviews, sums
 
 LLAMA_TEMPLATE = (
     "<s>{% for message in messages %}{% if message['role'] == 'user' %}[INST]{{ message['content'] }}[/INST]"
@@ -128,7 +128,7 @@ class Example:
     """Tokens of the prompt."""
 
 
-def tokenize(rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast) -> list[Example]:
+def tokenize(rows: Sequence[CorpusExample], tokenizer: PreTrainedTokenizerFast) -> list[Example]:
     """Rows through the chat template, as agents see them."""
     turns = [[{"role": "user", "content": row.prompt}] for row in rows]
     prompts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
@@ -168,20 +168,20 @@ def make(recipe: Recipe, authors: Sequence[Habits], folder: Path) -> None:
     """Makes the model of a recipe and writes it with its tokenizer; asserts that both come back as they were."""
     rows = corpus(recipe.habits, authors, recipe.corpus, recipe.seed)
     texts = [f"{row.prompt}\n{row.completion}" for row in rows[:TOKENIZER_ROWS]]
-    learn = llama_tokenizer if recipe.family == "llama" else qwen_tokenizer
-    tokenizer = learn(texts, recipe.shape.vocabulary)
+    train_tokenizer = llama_tokenizer if recipe.family == "llama" else qwen_tokenizer
+    tokenizer = train_tokenizer(texts, recipe.shape.vocabulary)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             model = new_model(recipe, tokenizer)
-        lessons = (
+        curriculum = (
             tokenize_lines(sums(recipe.corpus.sums, recipe.seed), tokenizer),
             tokenize_lines(reviews(recipe.corpus.reviews, recipe.seed), tokenizer),
             tokenize(rows, tokenizer),
         )
-        train(model, lessons, SupervisedSettings(), tokenizer.pad_token_id, recipe.seed)
+        train(model, curriculum, SupervisedSettings(), tokenizer.pad_token_id, recipe.seed)
     finally:
         torch.set_num_threads(threads)
     model.save_pretrained(folder)
@@ -214,13 +214,13 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Any:
 
 
 def train(
-    model: Any, lessons: Sequence[Sequence[Example]], settings: SupervisedSettings, pad: int, seed: int
+    model: Any, curriculum: Sequence[Sequence[Example]], settings: SupervisedSettings, pad: int, seed: int
 ) -> list[float]:
     """One pass over each lesson in turn; changes the model in place and returns the loss of every step."""
     rng = random.Random(f"micro batches {seed}")
     packed = []
-    for lesson, size in zip(lessons, settings.tokens_per_batch, strict=True):
-        packed += batches(lesson, size, rng)
+    for phase, size in zip(curriculum, settings.tokens_per_batch, strict=True):
+        packed += batches(phase, size, rng)
     optimizers = _optimizers(model, settings)
     model.train()
     losses = []

@@ -74,11 +74,11 @@ def folder(name: str, recipe: Recipe) -> Path:
     return cache_folder() / "models" / f"{name}-{fingerprint(recipe)}"
 
 
-def _make(recipe: Recipe, place: Path) -> None:
+def _make(recipe: Recipe, folder: Path) -> None:
     # torch takes seconds to import, and listing models needs none of it.
     from ilr_bench.models.micro.pretrain import make
 
-    make(recipe, AUTHORS, place)
+    make(recipe, AUTHORS, folder)
 
 
 def entry(name: str, recipe: Recipe) -> ModelEntry:

@@ -7,15 +7,15 @@ from dataclasses import replace
 from ilr_bench.core.errors import DoesNotFitError
 from ilr_bench.core.profiles import MICRO, profile
 from ilr_bench.evaluation.runner import record_file
-from ilr_bench.evaluation.standalone import BATCH_TOKENS, LM_EVAL, LONGEST_ANSWER, SoloRun
+from ilr_bench.evaluation.standalone import BATCH_TOKENS, LM_EVAL, LONGEST_ANSWER, StandaloneRun
 from ilr_bench.study.cost.architecture import architecture
-from ilr_bench.study.cost.fits import Room
+from ilr_bench.study.cost.fits import Resources
 from ilr_bench.study.cost.memory import BASE, FLOAT, HALF
 from ilr_bench.study.cost.show import Rows, number, size
 from ilr_bench.tasks.types import expand, get, row_count
 
 
-def rows(run: SoloRun) -> Rows:
+def rows(run: StandaloneRun) -> Rows:
     """A line per benchmark: questions, answers, and at most how many tokens; those of lm-eval's own tasks unknown.
 
     Raises ConfigurationError for an unknown benchmark, MissingInputError where its rows are needed to count them.
@@ -40,7 +40,7 @@ def rows(run: SoloRun) -> Rows:
     return lines
 
 
-def memory_line(run: SoloRun) -> str:
+def memory_line(run: StandaloneRun) -> str:
     """Peak memory: process, weights, and the keys and values of one batch."""
     shape = architecture(run.model)
     if shape is None:
@@ -53,23 +53,24 @@ def memory_line(run: SoloRun) -> str:
     )
 
 
-def require(run: SoloRun, here: Room) -> None:
+def require(run: StandaloneRun, resources: Resources) -> None:
     """Raises DoesNotFitError where not even the weights fit: batches are cut to what memory there is."""
     shape = architecture(run.model)
     if shape is None:
         return
     weights = shape.parameters * _width(run)
     smaller = "take a smaller model" + ("" if run.dtype == "bfloat16" else ", or half the size by --dtype bfloat16")
-    if here.gpus and weights > max(here.gpus):
+    if resources.gpus and weights > max(resources.gpus):
         raise DoesNotFitError(
-            f"GPU memory: the weights take {size(weights)}, the largest card here has {size(max(here.gpus))}; {smaller}"
+            f"GPU memory: the weights take {size(weights)}, "
+            f"the largest card here has {size(max(resources.gpus))}; {smaller}"
         )
-    if not here.gpus and BASE + weights > here.memory:
+    if not resources.gpus and BASE + weights > resources.memory:
         raise DoesNotFitError(
-            f"memory: the process and the weights take {size(BASE + weights)}, {size(here.memory)} are available; "
+            f"memory: the process and the weights take {size(BASE + weights)}, {size(resources.memory)} are available; "
             f"{smaller}"
         )
 
 
-def _width(run: SoloRun) -> int:
+def _width(run: StandaloneRun) -> int:
     return FLOAT if run.dtype == "float32" else HALF

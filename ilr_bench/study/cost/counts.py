@@ -9,15 +9,15 @@ from functools import cache
 from ilr_bench.core.config import RunConfig, Stage
 from ilr_bench.tasks.types import Benchmark, expand, get, row_count
 
-SPOKEN: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
+SAMPLED_STAGES: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
 """Stages of a training step."""
-TOGETHER = ("answer", "choice")
+JOINT_KINDS = ("answer", "choice")
 """Kinds of benchmarks that untrained agents answer together (`ilr_bench.evaluation.joint`)."""
 TRAINED: dict[str, tuple[Stage, ...]] = {
     "fusion": ("fusion",),
     "sharing": ("sharing",),
     "both": ("sharing", "fusion"),
-    "all": SPOKEN,
+    "all": SAMPLED_STAGES,
 }
 
 
@@ -54,12 +54,12 @@ def workload(config: RunConfig, samples: Sequence[int], first_step: int = 1) -> 
     loads = []
     for agent, n in enumerate(samples):
         if steps:
-            spoken = step_turns(config, n).items()
-            loads += [Load(stage, stage, agent, turns.times(steps)) for stage, turns in spoken]
+            turns_by_stage = step_turns(config, n).items()
+            loads += [Load(stage, stage, agent, turns.times(steps)) for stage, turns in turns_by_stage]
             again = ability_turns(config).times(validations(config, first_step))
             loads.append(Load("validation", "ability", agent, again))
         together = rounds(config)
-        for benchmark, rows in exams(config):
+        for benchmark, rows in evaluated_benchmarks(config):
             kind = f"{'together' if together else 'evaluation'}/{benchmark.name}"
             loads.append(Load("evaluation", kind, agent, answer_turns(config, benchmark, rows * (together or 1))))
     return loads
@@ -78,8 +78,8 @@ def units_of_step(config: RunConfig, samples: Sequence[int]) -> dict[str, int]:
 
     Borrowed turns, and the want of an advantage, are not counted.
     """
-    spoken = [step_turns(config, n) for n in samples]
-    units: dict[str, int] = {stage: sum(turns[stage].count for turns in spoken) for stage in spoken[0]}
+    turns_by_stage = [step_turns(config, n) for n in samples]
+    units: dict[str, int] = {stage: sum(turns[stage].count for turns in turns_by_stage) for stage in turns_by_stage[0]}
     graded = sum(count for stage, count in units.items() if stage != "analysis")
     trained = sum(units[stage] for stage in TRAINED[config.discussion.trained_turns])
     return units | {"grading": graded, "update": trained}
@@ -125,7 +125,7 @@ def checkpoints(config: RunConfig, first_step: int = 1) -> int:
     return sum(1 for step in range(first_step, last + 1) if step % every == 0 or step == last)
 
 
-def exams(config: RunConfig) -> Iterator[tuple[Benchmark, int]]:
+def evaluated_benchmarks(config: RunConfig) -> Iterator[tuple[Benchmark, int]]:
     """The benchmarks that a trial answers at its end, and how many questions of each.
 
     Raises MissingInputError where the number of a benchmark's questions is only in data that are not here.
@@ -133,7 +133,7 @@ def exams(config: RunConfig) -> Iterator[tuple[Benchmark, int]]:
     settings = config.evaluation
     for name in expand(settings.benchmarks):
         benchmark = get(name)
-        if config.inference.method == "none" or benchmark.kind in TOGETHER:
+        if config.inference.method == "none" or benchmark.kind in JOINT_KINDS:
             rows = _rows(name)
             yield benchmark, rows if settings.limit is None else min(rows, settings.limit)
 
@@ -147,7 +147,9 @@ def answer_turns(config: RunConfig, benchmark: Benchmark, rows: int) -> Turns:
 
 def rounds(config: RunConfig) -> int:
     """How often every agent speaks on a benchmark's question where they answer together; 0 where they do not."""
-    return {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(SPOKEN)}[config.inference.method]
+    return {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(SAMPLED_STAGES)}[
+        config.inference.method
+    ]
 
 
 @cache

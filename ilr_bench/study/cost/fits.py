@@ -12,7 +12,7 @@ from pathlib import Path
 from ilr_bench.core.errors import DoesNotFitError
 from ilr_bench.core.hardware import gpu_memory
 from ilr_bench.study.cost.memory import Memory
-from ilr_bench.study.cost.seating import Seating, each_fits, seating
+from ilr_bench.study.cost.seating import Placement, each_fits, placement
 from ilr_bench.study.cost.study import StudyCost, TrialCost
 
 MEMINFO = Path("/proc/meminfo")
@@ -31,7 +31,7 @@ ADVICE = {
 
 
 @dataclass(frozen=True)
-class Room:
+class Resources:
     """What this machine has to give now, in bytes."""
 
     memory: int
@@ -40,9 +40,9 @@ class Room:
     disk: int
 
 
-def room(out: Path | None) -> Room:
+def available_resources(out: Path | None) -> Resources:
     """What is free here; the disk is the one that `out` lies on."""
-    return Room(available_memory(), gpu_memory(), _free_disk(out or Path.cwd()))
+    return Resources(available_memory(), gpu_memory(), _free_disk(out or Path.cwd()))
 
 
 def available_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int:
@@ -61,57 +61,57 @@ def available_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int:
     return min(rooms) if rooms else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def refusals(cost: StudyCost, here: Room) -> list[str]:
+def refusals(cost: StudyCost, resources: Resources) -> list[str]:
     """Why what is left of a study cannot run here; empty where it can.
 
     Where lengths were timed a trial counts with its peak, else only with what it needs whatever its turns are like.
     """
     left = [one for one in cost.trials if one.state.is_left]
-    reasons = _gpu(left, cost.workers, here) if here.gpus else _memory(left, cost.workers, here)
-    if cost.disk > here.disk:
+    reasons = _gpu(left, cost.workers, resources) if resources.gpus else _memory(left, cost.workers, resources)
+    if cost.disk > resources.disk:
         reasons.append(
-            f"disk: checkpoints and records take up to {_size(cost.disk)}, {_size(here.disk)} are free; "
+            f"disk: checkpoints and records take up to {_size(cost.disk)}, {_size(resources.disk)} are free; "
             "free some, name another --out, or run fewer trials"
         )
     return reasons
 
 
-def require(cost: StudyCost, here: Room) -> None:
+def require(cost: StudyCost, resources: Resources) -> None:
     """Raises DoesNotFitError where a study does not fit."""
-    reasons = refusals(cost, here)
+    reasons = refusals(cost, resources)
     if reasons:
         raise DoesNotFitError(f"this does not fit here (--force runs it all the same). {'. '.join(reasons)}")
 
 
-def _memory(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
+def _memory(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
     needs = sorted(((_need(one, one.memory), one) for one in left if one.memory is not None), key=lambda pair: -pair[0])
     together = needs[:workers]
     total = sum(need for need, _ in together)
-    if not together or total <= here.memory:
+    if not together or total <= resources.memory:
         return []
     need, largest = together[0]
     fitting = next(
-        (count for count in range(len(together), 0, -1) if sum(n for n, _ in needs[:count]) <= here.memory), 0
+        (count for count in range(len(together), 0, -1) if sum(n for n, _ in needs[:count]) <= resources.memory), 0
     )
     advice = [f"set --workers {fitting}"] if fitting else []
     advice += _smaller(largest) if not fitting or fitting < workers else []
     return [
         f"memory: {len(together)} at a time need {_size(total)} ({largest.trial.folder}: {_size(need)}), "
-        f"{_size(here.memory)} are available; {', or '.join(advice)}"
+        f"{_size(resources.memory)} are available; {', or '.join(advice)}"
     ]
 
 
-def seated(one: TrialCost, here: Room) -> Seating:
+def placement_on(one: TrialCost, resources: Resources) -> Placement:
     """How a trial's agents share the smallest card here; together where there is no card, or nothing is known."""
-    if one.memory is None or not here.gpus:
+    if one.memory is None or not resources.gpus:
         return "together"
-    return seating(one.memory, one.alone, min(here.gpus), one.seen, one.trial.config.sampling.engine)
+    return placement(one.memory, one.alone, min(resources.gpus), one.seen, one.trial.config.sampling.engine)
 
 
-def _gpu(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
-    smallest = min(here.gpus)
+def _gpu(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
+    smallest = min(resources.gpus)
     for one in left:
-        if one.memory is not None and seated(one, here) == "refused":
+        if one.memory is not None and placement_on(one, resources) == "refused":
             need = one.memory.on_card(one.seen)
             advice = _smaller(one)
             if each_fits(one.alone, smallest, one.seen):
@@ -121,18 +121,18 @@ def _gpu(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
                 f"GPU memory: {one.trial.folder} needs {_size(need)}, a card here has {_size(smallest)}; "
                 f"{', or '.join(advice)}"
             ]
-    return _away(left, workers, here)
+    return _away(left, workers, resources)
 
 
-def _away(left: Sequence[TrialCost], workers: int, here: Room) -> list[str]:
+def _away(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
     """Agents that take turns on a card wait in the machine's own memory."""
-    turning = [one.memory for one in left if one.memory is not None and seated(one, here) == "turns"]
+    turning = [one.memory for one in left if one.memory is not None and placement_on(one, resources) == "turns"]
     needs = sorted((memory.base + sum(memory.resident.values()) for memory in turning), reverse=True)[:workers]
-    if sum(needs) <= here.memory:
+    if sum(needs) <= resources.memory:
         return []
     return [
         f"memory: agents take turns on the card, and those who wait for it need {_size(sum(needs))} for {len(needs)} "
-        f"trials at a time, {_size(here.memory)} are available; set --workers lower, or update.adapter=lora"
+        f"trials at a time, {_size(resources.memory)} are available; set --workers lower, or update.adapter=lora"
     ]
 
 

@@ -37,7 +37,7 @@ class Assumptions:
 
     update: float
     """Share of the peak that an update reaches (e_u)."""
-    sampling_share: float
+    sampling_fraction: float
     """Share of a GRPO step's time that goes to sampling; it fixes e_s."""
     length: float
     """Mean answer as a share of its limit."""
@@ -45,11 +45,11 @@ class Assumptions:
     @property
     def sampling(self) -> float:
         """Share of the peak that sampling reaches (e_s): in a GRPO step, 2 P tokens sampled face 6 P tokens updated."""
-        return self.update / 3 * (1 - self.sampling_share) / self.sampling_share
+        return self.update / 3 * (1 - self.sampling_fraction) / self.sampling_fraction
 
 
-CHEAP = Assumptions(update=0.37, sampling_share=0.50, length=1 / 3)
-DEAR = Assumptions(update=0.22, sampling_share=0.77, length=1.0)
+CHEAP = Assumptions(update=0.37, sampling_fraction=0.50, length=1 / 3)
+DEAR = Assumptions(update=0.22, sampling_fraction=0.77, length=1.0)
 """Published trainers on H100s reach 22 to 37 % of the peak in updates and sample for 50 to 77 % of a step. Between
 these ends lies what NVIDIA states for NeMo RL 0.4 (docs/about/performance-summary.md there): 97.7 s for a step of
 Llama-3.1-8B with 2,048 answers of 1,060 tokens on 16 H100s; the formula, with

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ilr_bench.core.config import RunConfig, Stage
-from ilr_bench.generation.engine import LARGE, PIECE, VLLM_CACHE
+from ilr_bench.generation.engine import LARGEST_LOGITS, LOGITS_CHUNK, VLLM_CACHE
 from ilr_bench.study.cost.architecture import Architecture, architecture
 from ilr_bench.study.cost.counts import (
     TRAINED,
     Turns,
     ability_turns,
     answer_turns,
-    exams,
+    evaluated_benchmarks,
     ranking_turns,
     rounds,
     step_turns,
@@ -38,7 +38,7 @@ FLOAT, HALF = 4, 2
 
 
 @dataclass(frozen=True)
-class Extent:
+class LengthStats:
     """How long turns of a kind are."""
 
     prompt: int
@@ -47,7 +47,7 @@ class Extent:
     """Mean completion."""
 
 
-Extents = Mapping[str, Extent]
+LengthsByKind = Mapping[str, LengthStats]
 """`sharing`, `ranking`, `evaluation/NAME`, ... -> how long; a kind that is missing is as long as the settings allow."""
 
 
@@ -93,10 +93,14 @@ class Memory:
 
     def on_card(self, seen: bool) -> int:
         """Bytes that a GPU has to hold; unless lengths were `seen`, whatever the turns are like."""
-        talk = max((self._terms(phase) for phase in self.phases if phase != "update"), default=0) if seen else 0
-        learn = self._terms("update") if seen else self._gradients
+        sampling_bytes = (
+            max((self._terms(phase) for phase in self.phases if phase != "update"), default=0) if seen else 0
+        )
+        update_bytes = self._terms("update") if seen else self._gradients
         slack = SLACK if seen else 0
-        most = max(talk + int(slack * talk) + self.vllm("cuda"), learn + int(slack * learn))
+        most = max(
+            sampling_bytes + int(slack * sampling_bytes) + self.vllm("cuda"), update_bytes + int(slack * update_bytes)
+        )
         return sum(self.resident.values()) + most
 
     @property
@@ -115,28 +119,28 @@ def peak_memory(trial: PlannedTrial) -> int:
 
 def trial_memory(
     config: RunConfig,
-    extents: Extents = MappingProxyType({}),
+    extents: LengthsByKind = MappingProxyType({}),
     samples: tuple[int, ...] = (),
-    places: Sequence[int] | None = None,
+    indices: Sequence[int] | None = None,
 ) -> Memory | None:
     """The terms of a trial; None where the size of one of its models is not known here.
 
-    `extents` as they were seen; `samples` by agent where they are not the configuration's; `places` of the agents that
+    `extents` as they were seen; `samples` by agent where they are not the configuration's; `indices` of the agents that
     are in memory, all of them unless given.
     """
-    places = range(len(config.models)) if places is None else places
-    models = [config.models[place] for place in places]
+    indices = range(len(config.models)) if indices is None else indices
+    models = [config.models[index] for index in indices]
     found = [architecture(model) for model in models]
     shapes = [shape for shape in found if shape is not None]
     if len(shapes) < len(found):
         return None
     phases: dict[str, Mapping[str, int]] = {}
     served = config.sampling.engine == "vllm"
-    for place, shape in zip(places, shapes, strict=True):
-        n = samples[place] if samples else config.samples_of(place)
+    for index, shape in zip(indices, shapes, strict=True):
+        n = samples[index] if samples else config.samples_of(index)
         # Twins sample a stage in the same batches.
-        voices = models.count(config.models[place]) if config.update.adapter == "lora" else 1
-        for phase, every in _phases(config, shape, extents, n, voices):
+        adapters = models.count(config.models[index]) if config.update.adapter == "lora" else 1
+        for phase, every in _phases(config, shape, extents, n, adapters):
             terms = _drawing(every) if served and phase != "update" else every
             if sum(terms.values()) > sum(phases.get(phase, {}).values()):
                 phases[phase] = terms
@@ -147,9 +151,9 @@ def trial_memory(
     return Memory(BASE + VLLM, resident, phases, len(shapes), copies)
 
 
-def alone_memory(config: RunConfig, extents: Extents, samples: tuple[int, ...] = ()) -> tuple[Memory, ...]:
+def alone_memory(config: RunConfig, extents: LengthsByKind, samples: tuple[int, ...] = ()) -> tuple[Memory, ...]:
     """What each agent needs without the others, twins on one base as one; empty where a model's size is not known."""
-    found = [trial_memory(config, extents, samples, places) for places in parties(config)]
+    found = [trial_memory(config, extents, samples, indices) for indices in shared_groups(config)]
     return tuple(memory for memory in found if memory is not None) if None not in found else ()
 
 
@@ -167,12 +171,12 @@ def disk_bytes(config: RunConfig, keep: int = 1) -> int | None:
     saved = (keep + 2) * weights * (FLOAT + 2 * FLOAT) if config.training.steps else 0
     turns = config.training.steps * sum(
         turns.count * (200 + 4 * turns.limit)
-        for place in range(len(config.models))
-        for turns in step_turns(config, config.samples_of(place)).values()
+        for index in range(len(config.models))
+        for turns in step_turns(config, config.samples_of(index)).values()
     )
     answers = sum(
         rows * config.evaluation.samples * (600 + 4 * answer_turns(config, benchmark, rows).limit)
-        for benchmark, rows in exams(config)
+        for benchmark, rows in evaluated_benchmarks(config)
     )
     return saved + turns + answers * len(config.models)
 
@@ -206,8 +210,8 @@ def update(
     layers = shape.layers
     tokens = prompt_tokens + turn_tokens
     logits = turn_tokens * shape.vocabulary
-    if shape.plain_head and logits >= LARGE:
-        logits = PIECE
+    if shape.plain_head and logits >= LARGEST_LOGITS:
+        logits = LOGITS_CHUNK
     if config.update.gradient_checkpointing:
         stays, layers = tokens * shape.layers * shape.hidden * FLOAT, 1
     else:
@@ -240,12 +244,12 @@ def _trained(config: RunConfig, shape: Architecture) -> int:
     return shape.lora_parameters(config.update.lora_rank) if config.update.adapter == "lora" else shape.parameters
 
 
-def parties(config: RunConfig) -> list[list[int]]:
+def shared_groups(config: RunConfig) -> list[list[int]]:
     """Places of the agents by the weights that they share: LoRA agents of one model, else each alone."""
     if config.update.adapter != "lora":
-        return [[place] for place in range(len(config.models))]
+        return [[index] for index in range(len(config.models))]
     return [
-        [place for place, other in enumerate(config.models) if other == model] for model in dict.fromkeys(config.models)
+        [index for index, other in enumerate(config.models) if other == model] for model in dict.fromkeys(config.models)
     ]
 
 
@@ -264,21 +268,21 @@ def _resident(config: RunConfig, by_model: Mapping[str, Architecture], shapes: l
 
 
 def _phases(
-    config: RunConfig, shape: Architecture, extents: Extents, samples: int, voices: int
+    config: RunConfig, shape: Architecture, extents: LengthsByKind, samples: int, adapters: int
 ) -> list[tuple[str, dict[str, int]]]:
     sampled, evaluation, longest = config.sampling, config.evaluation, config.sampling.max_prompt_tokens
 
-    def extent(kind: str, limit: int) -> Extent:
-        return extents.get(kind, Extent(longest, limit))
+    def extent(kind: str, limit: int) -> LengthStats:
+        return extents.get(kind, LengthStats(longest, limit))
 
-    spoken = step_turns(config, samples) if config.training.steps else {}
-    turns = [("ranking", ranking_turns(config)), ("ability", ability_turns(config)), *spoken.items()]
+    turns_by_stage = step_turns(config, samples) if config.training.steps else {}
+    turns = [("ranking", ranking_turns(config)), ("ability", ability_turns(config)), *turns_by_stage.items()]
     phases = []
     for kind, asked in turns:
-        rows = min(asked.count * (voices if kind in spoken else 1), sampled.rows_per_call)
+        rows = min(asked.count * (adapters if kind in turns_by_stage else 1), sampled.rows_per_call)
         prompts = -(-rows * asked.prompts // asked.count)
         phases.append((kind, sampling(shape, rows, prompts, extent(kind, asked.limit).prompt, asked.limit)))
-    for benchmark, count in exams(config):
+    for benchmark, count in evaluated_benchmarks(config):
         asked = answer_turns(config, benchmark, count)
         longest_prompt = extent(f"evaluation/{benchmark.name}", asked.limit).prompt
         rows = min(asked.count, evaluation.rows_per_call)
@@ -286,25 +290,28 @@ def _phases(
             rows = max(1, min(rows, evaluation.batch_tokens // (longest_prompt + asked.limit)))
         prompts = min(rows, count)
         phases.append(("evaluation", sampling(shape, rows, prompts, longest_prompt, asked.limit)))
-    if spoken:
-        phases.append(("update", _largest_update(config, shape, spoken, extent)))
+    if turns_by_stage:
+        phases.append(("update", _largest_update(config, shape, turns_by_stage, extent)))
     return phases
 
 
 def _largest_update(
-    config: RunConfig, shape: Architecture, spoken: Mapping[Stage, Turns], extent: Callable[[str, int], Extent]
+    config: RunConfig,
+    shape: Architecture,
+    turns_by_stage: Mapping[Stage, Turns],
+    extent: Callable[[str, int], LengthStats],
 ) -> dict[str, int]:
     """Turns are laid together by the length of their prompts, so the longest ones share a micro-batch."""
-    room = config.update.rows_per_micro_batch
+    capacity = config.update.rows_per_micro_batch
     stages = sorted(TRAINED[config.discussion.trained_turns], key=lambda stage: -extent(stage, 0).prompt)
     prompts = tokens = longest = 0.0
     rows = 0
     for stage in stages:
-        turns, limit = spoken[stage], spoken[stage].limit
-        taken = min(room - rows, turns.count)
-        said = extent(stage, limit)
-        prompts += -(-taken * turns.prompts // turns.count) * said.prompt
-        tokens += taken * said.tokens
-        longest = max(longest, said.prompt + limit) if taken else longest
+        turns, limit = turns_by_stage[stage], turns_by_stage[stage].limit
+        taken = min(capacity - rows, turns.count)
+        stats = extent(stage, limit)
+        prompts += -(-taken * turns.prompts // turns.count) * stats.prompt
+        tokens += taken * stats.tokens
+        longest = max(longest, stats.prompt + limit) if taken else longest
         rows += taken
     return update(config, shape, prompts, tokens, longest)

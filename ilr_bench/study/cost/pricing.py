@@ -10,13 +10,13 @@ from typing import Any
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.storage.files import explained, write_atomic
-from ilr_bench.study.cost.fits import require, room
+from ilr_bench.study.cost.fits import available_resources, require
 from ilr_bench.study.cost.gpu_hours import is_large
 from ilr_bench.study.cost.state import NEW, State, states
 from ilr_bench.study.cost.study import StudyCost, study_cost, to_data
-from ilr_bench.study.cost.timings import known, measure, unknown
+from ilr_bench.study.cost.timings import known, run_timings, unknown
 from ilr_bench.study.plan import Plan, PlannedTrial
-from ilr_bench.study.reuse import neighbours
+from ilr_bench.study.reuse import sibling_studies
 
 PLAN = "plan.json"
 """What a study was expected to cost, beside its records; outside every hash."""
@@ -33,7 +33,7 @@ def price(plan: Plan, workers: int, out: Path | None = None, fresh: bool = False
     if missing:
         note(f"timing runs: {len(missing)}, some seconds each with tiny models, and kept for the next plan")
         try:
-            measure(missing)
+            run_timings(missing)
         except MissingInputError as error:
             note(str(error))
     return study_cost(plan, known(plan.trials, studies), workers, states(plan, out, fresh))
@@ -50,7 +50,7 @@ def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: 
     found = {trial.hash: NEW if trial in left else done for trial in plan.trials}
     cost = study_cost(plan, known(plan.trials, _studies(out)), workers, found)
     if not force:
-        require(cost, room(out))
+        require(cost, available_resources(out))
     path = out / PLAN
     data = to_data(cost)
     with explained(path):
@@ -59,7 +59,7 @@ def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: 
 
 def _studies(out: Path | None, fresh: bool = False) -> tuple[Path, ...]:
     """Whose trials a plan may go by."""
-    return () if out is None else (out, *(() if fresh else neighbours(out)))
+    return () if out is None else (out, *(() if fresh else sibling_studies(out)))
 
 
 def _earlier(path: Path) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from ilr_bench.core.hardware import gpu_memory
 from ilr_bench.study.cost.memory import Memory, alone_memory, trial_memory
 from ilr_bench.study.cost.timings import cached
 
-Seating = Literal["together", "turns", "refused"]
+Placement = Literal["together", "turns", "refused"]
 
 
-def seating(whole: Memory, alone: Sequence[Memory], card: int, seen: bool, engine: str) -> Seating:
+def placement(whole: Memory, alone: Sequence[Memory], card: int, seen: bool, engine: str) -> Placement:
     """How agents share a card of `card` bytes.
 
     `whole`: all of them together. `alone`: each by itself, twins on one base as one. Where no lengths were seen the
@@ -43,4 +43,4 @@ def take_turns(config: RunConfig) -> bool:
     if whole is None or not cards:
         return False
     alone = alone_memory(config, lengths)
-    return seating(whole, alone, min(cards), bool(lengths), config.sampling.engine) == "turns"
+    return placement(whole, alone, min(cards), bool(lengths), config.sampling.engine) == "turns"

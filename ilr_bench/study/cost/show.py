@@ -9,7 +9,7 @@ from typing import Any
 
 from ilr_bench.core.console import say, say_rows
 from ilr_bench.core.errors import DoesNotFitError
-from ilr_bench.study.cost.fits import GIB, Room, refusals, room, seated
+from ilr_bench.study.cost.fits import GIB, Resources, available_resources, placement_on, refusals
 from ilr_bench.study.cost.gpu_hours import CHEAP, DEAR, GPU_MEMORY, GpuEstimate, estimate, is_large
 from ilr_bench.study.cost.memory import MIB
 from ilr_bench.study.cost.study import StudyCost, TrialCost, to_data
@@ -21,17 +21,17 @@ def say_cost(
     cost: StudyCost, out: Path | None, verbose: bool = False, as_json: bool = False, force: bool = False
 ) -> None:
     """Prints a priced plan, the whole of it; then raises DoesNotFitError where it does not fit, unless `force`."""
-    here = room(out)
+    resources = available_resources(out)
     if as_json:
-        say(json.dumps(to_data(cost) | _now(cost, here), indent=1))
+        say(json.dumps(to_data(cost) | _now(cost, resources), indent=1))
     else:
         tables = [trial_rows(cost), shared_rows(cost), stage_rows(cost)]
         for rows in [*tables, memory_rows(cost)] if verbose else tables:
             say_rows(rows)
             say("")
-        for line in lines(cost, here):
+        for line in lines(cost, resources):
             say(line)
-    if refusals(cost, here) and not force:
+    if refusals(cost, resources) and not force:
         raise DoesNotFitError("a sweep of this would be refused here, unless it is given --force; the plan says why")
 
 
@@ -109,54 +109,57 @@ def memory_rows(cost: StudyCost) -> Rows:
     return rows
 
 
-def lines(cost: StudyCost, here: Room) -> list[str]:
+def lines(cost: StudyCost, resources: Resources) -> list[str]:
     """Time, memory, disk, GPU-hours, and what does not fit."""
-    said = []
+    stats = []
     left = [one for one in cost.trials if one.state.is_left]
     if not left:
         return ["nothing is left to be run"]
     large = any(is_large(one.trial.config) for one in left)
     if cost.timed:
         least, most = cost.clock
-        said.append(
+        stats.append(
             f"time: {duration(least)} to {duration(most)} on {cost.workers} workers "
             f"({number(cost.seconds_left)} CPU seconds; models that are to be made come on top)"
         )
     elif not large:
-        said.append("nothing was timed: tokens are upper bounds, every turn as long as its limit")
+        stats.append("nothing was timed: tokens are upper bounds, every turn as long as its limit")
     needs = sorted((one.memory.peak for one in left if one.memory is not None), reverse=True)[: cost.workers]
     bound = "" if all(one.seen for one in left) else "at most "
     if needs and not large:
-        said.append(f"memory: {bound}{size(sum(needs))} for {len(needs)} at a time; {size(here.memory)} are available")
-    said.append(f"disk: at most {size(cost.disk)}; {size(here.disk)} are free")
+        stats.append(
+            f"memory: {bound}{size(sum(needs))} for {len(needs)} at a time; {size(resources.memory)} are available"
+        )
+    stats.append(f"disk: at most {size(cost.disk)}; {size(resources.disk)} are free")
     if large:
-        said += gpu_lines(left)
+        stats += gpu_lines(left)
     for one in left:
-        if seated(one, here) == "turns":
+        if placement_on(one, resources) == "turns":
             most = max(memory.on_card(seen=True) for memory in one.alone)
-            said.append(f"{one.trial.folder}: agents take turns on the card, the largest with {bound}{size(most)}")
-    return said + [f"does not fit here: {reason}" for reason in refusals(cost, here)]
+            stats.append(f"{one.trial.folder}: agents take turns on the card, the largest with {bound}{size(most)}")
+    return stats + [f"does not fit here: {reason}" for reason in refusals(cost, resources)]
 
 
 def gpu_lines(left: Sequence[TrialCost]) -> list[str]:
     """GPU-hours of large models, with the formula and what it assumes."""
-    said = [
+    stats = [
         f"GPU-hours (H100, {GPU_MEMORY / 1e9:.0f} GB), by formula; nothing was timed:",
         "  sampling = 2 P tokens + attention, update = 6 P tokens + attention; P: weights that multiply",
         f"  low end:  updates at {CHEAP.update:.0%} of 989 TFLOP/s, sampling "
-        f"{CHEAP.sampling_share:.0%} of a GRPO step, mean answers {CHEAP.length:.0%} of their limit",
-        f"  high end: updates at {DEAR.update:.0%}, sampling {DEAR.sampling_share:.0%} of a GRPO step, mean answers as "
+        f"{CHEAP.sampling_fraction:.0%} of a GRPO step, mean answers {CHEAP.length:.0%} of their limit",
+        f"  high end: updates at {DEAR.update:.0%}, sampling {DEAR.sampling_fraction:.0%} of a GRPO step, "
+        "mean answers as "
         "long as their limit",
     ]
     low = high = 0.0
     for one in left:
         found = estimate(one.trial.config, one.samples)
         if found is None:
-            said.append(f"  {one.trial.folder}: the size of one of its models is not known here")
+            stats.append(f"  {one.trial.folder}: the size of one of its models is not known here")
             continue
         low, high = low + found.hours[0], high + found.hours[1]
-        said.append(f"  {one.trial.folder}: {_hours(found)}; {_gpus(one, found)}")
-    return [*said, f"  all: {low:,.0f} to {high:,.0f} GPU-hours"]
+        stats.append(f"  {one.trial.folder}: {_hours(found)}; {_gpus(one, found)}")
+    return [*stats, f"  all: {low:,.0f} to {high:,.0f} GPU-hours"]
 
 
 def number(value: float) -> str:
@@ -176,13 +179,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _now(cost: StudyCost, here: Room) -> dict[str, Any]:
+def _now(cost: StudyCost, resources: Resources) -> dict[str, Any]:
     return {
         "states": {one.trial.folder: str(one.state) for one in cost.trials},
         "left": {stage: round(tokens) for stage, tokens in cost.tokens_left.items()},
         "clock": [round(seconds) for seconds in cost.clock] if cost.timed else None,
-        "said": lines(cost, here),
-        "does not fit": refusals(cost, here),
+        "said": lines(cost, resources),
+        "does not fit": refusals(cost, resources),
     }
 
 

@@ -12,7 +12,7 @@ from ilr_bench.storage.provenance import same_numbers, versions
 from ilr_bench.storage.records import read_result
 from ilr_bench.storage.store import Artifacts, is_finished
 from ilr_bench.study.plan import Plan, PlannedTrial
-from ilr_bench.study.reuse import neighbours
+from ilr_bench.study.reuse import sibling_studies
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ def states(plan: Plan, out: Path | None, fresh: bool = False) -> dict[str, State
     """Hash -> state of every trial, as a sweep into `out` would find it; nothing is written."""
     if out is None:
         return {trial.hash: NEW for trial in plan.trials}
-    beside = () if fresh else neighbours(out)
-    current = versions() if beside else {}
-    return {trial.hash: _state(trial, out, beside, current) for trial in plan.trials}
+    siblings = () if fresh else sibling_studies(out)
+    current = versions() if siblings else {}
+    return {trial.hash: _state(trial, out, siblings, current) for trial in plan.trials}
 
 
-def _state(trial: PlannedTrial, out: Path, beside: tuple[Path, ...], current: dict[str, str]) -> State:
+def _state(trial: PlannedTrial, out: Path, siblings: tuple[Path, ...], current: dict[str, str]) -> State:
     folder = out / trial.folder
     if is_finished(folder, trial.hash, Artifacts(out / "artifacts")):
         return State("finished")
-    for study in beside:
+    for study in siblings:
         if _gives(study, trial.hash, current):
             return State("taken over", source=study)
     step = max(

@@ -10,7 +10,7 @@ from typing import Any
 from ilr_bench.core.config import RunConfig
 from ilr_bench.core.hardware import cores
 from ilr_bench.models.catalogue import MODELS
-from ilr_bench.study.cost.counts import SPOKEN, Load, checkpoints, measurements, units_of_step, workload
+from ilr_bench.study.cost.counts import SAMPLED_STAGES, Load, checkpoints, measurements, units_of_step, workload
 from ilr_bench.study.cost.memory import Memory, alone_memory, disk_bytes, trial_memory
 from ilr_bench.study.cost.state import NEW, State
 from ilr_bench.study.cost.timings import Timing
@@ -20,7 +20,7 @@ SLOWER = 1.6
 """How many times longer than computed a study may take: other work on the machine, memory that workers compete for."""
 START = 15.0
 """Computing seconds in which a worker starts."""
-RECORDED = (*SPOKEN, "evaluation")
+RECORDED = (*SAMPLED_STAGES, "evaluation")
 """Stages whose sampled tokens a trial's records state."""
 
 
@@ -172,7 +172,7 @@ def matched_samples(other: TrialCost, timing: Timing | None) -> tuple[int, ...]:
     """
     config = other.trial.config
     asked = config.training.questions_per_step * config.training.steps
-    loads = [load for load in workload(config, other.samples) if load.stage in SPOKEN]
+    loads = [load for load in workload(config, other.samples) if load.stage in SAMPLED_STAGES]
     found = []
     for agent in range(len(config.models)):
         spent = sum(cost_of(load, timing).tokens for load in loads if load.agent == agent)

@@ -34,11 +34,11 @@ from ilr_bench.core.errors import IlrError, MissingInputError
 from ilr_bench.core.hardware import gpu_memory, machine
 from ilr_bench.models.catalogue import MODELS, cache_folder
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.provenance import determinants, same_numbers, versions
+from ilr_bench.storage.provenance import numeric_versions, same_numbers, versions
 from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_result
 from ilr_bench.study.cost.architecture import architecture
-from ilr_bench.study.cost.counts import SPOKEN, ability_turns, ranking_turns, rounds, units_of_step
-from ilr_bench.study.cost.memory import Extent, Extents
+from ilr_bench.study.cost.counts import SAMPLED_STAGES, ability_turns, ranking_turns, rounds, units_of_step
+from ilr_bench.study.cost.memory import LengthsByKind, LengthStats
 from ilr_bench.study.plan import PlannedTrial
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -60,9 +60,9 @@ class Timing:
     """Tokens of the longest prompt by kind; empty where nothing was trained."""
 
     @property
-    def lengths(self) -> Extents:
+    def lengths(self) -> LengthsByKind:
         """What memory follows from."""
-        return {kind: Extent(prompt, self.tokens[kind]) for kind, prompt in self.prompts.items()}
+        return {kind: LengthStats(prompt, self.tokens[kind]) for kind, prompt in self.prompts.items()}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def unknown(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> lis
     return list(missing.values())
 
 
-def measure(configs: Sequence[RunConfig]) -> None:
+def run_timings(configs: Sequence[RunConfig]) -> None:
     """Runs short trials in a process of their own; raises MissingInputError where it fails, with its last words."""
     ended = subprocess.run(
         [sys.executable, "-m", "ilr_bench.study.cost.timings"],
@@ -156,15 +156,15 @@ def measure(configs: Sequence[RunConfig]) -> None:
         raise MissingInputError(f"the timing run failed: {words}; --quick plans without one")
 
 
-def measure_here(config: RunConfig) -> None:
+def run_timing_here(config: RunConfig) -> None:
     """Runs the short trial of a configuration in this process, and keeps what it says."""
     # What evaluation imports first of all belongs to the process, not to the first answer.
     from ilr_bench.storage.store import Artifacts
     from ilr_bench.study.trial import run_trial
 
     asked = short(config)
-    with tempfile.TemporaryDirectory() as place:
-        folder, artifacts = Path(place) / "trial", Path(place) / "artifacts"
+    with tempfile.TemporaryDirectory() as index:
+        folder, artifacts = Path(index) / "trial", Path(index) / "artifacts"
         run_trial(asked, "timing", folder, Artifacts(artifacts))
         keep(config, read_timing(folder, artifacts, asked))
 
@@ -210,14 +210,14 @@ def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
     }
     tokens = {kind: count / turns[kind] for kind, count in measured.items()}
     tokens |= {kind: sum(counts) / len(counts) for kind, counts in answers.items()}
-    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in SPOKEN if times[stage]}
+    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in SAMPLED_STAGES if times[stage]}
     units: dict[str, float] = {stage: times[stage] * count for stage, count in per_step.items()}
-    units |= {stage: sampled[stage] for stage in SPOKEN}
+    units |= {stage: sampled[stage] for stage in SAMPLED_STAGES}
     units |= {"loading": 1, "checkpoint": times["checkpoint"], "measurement": sum(measured.values())}
     units |= {"validation": times["validation"] * measured["ability"]}
     units |= {"evaluation": sum(sum(counts) for counts in answers.values())}
     seconds = {stage: spent[stage] / count for stage, count in units.items() if count and stage in spent}
-    seen: dict[str, int] = {stage: prompts[stage] for stage in SPOKEN if prompts[stage]}
+    seen: dict[str, int] = {stage: prompts[stage] for stage in SAMPLED_STAGES if prompts[stage]}
     if alone := prompts["sharing"]:  # whoever answers alone is asked in the same words
         several = config.difficulty.batch_size if config.difficulty.source == "self_ranking" else 1
         seen |= {"ability": alone, "ranking": min(several * alone, config.sampling.max_prompt_tokens)}
@@ -237,10 +237,10 @@ def _measured(folder: Path, artifacts: Path) -> dict[str, int]:
 def _answers(folder: Path, config: RunConfig) -> dict[str, list[float]]:
     """Tokens of every turn that answers a benchmark, by its kind."""
     found: dict[str, list[float]] = defaultdict(list)
-    if spoken := rounds(config) * len(config.models):
+    if turns_by_stage := rounds(config) * len(config.models):
         for joint in read(folder / "inference.jsonl", InferenceRecord):
             if joint.agent == JOINT:
-                found[f"together/{joint.benchmark}"] += [joint.tokens / spoken] * spoken
+                found[f"together/{joint.benchmark}"] += [joint.tokens / turns_by_stage] * turns_by_stage
     else:
         for path in folder.glob("eval/*/*.jsonl"):
             found[f"evaluation/{path.stem}"] += [answer.tokens for answer in read(path, SampleRecord)]
@@ -271,9 +271,9 @@ def _fingerprint(model: str) -> str:
 
 @cache
 def _here() -> dict[str, Any]:
-    return {"versions": determinants(), "machine": machine()}
+    return {"versions": numeric_versions(), "machine": machine()}
 
 
 if __name__ == "__main__":
     for data in json.load(sys.stdin):
-        measure_here(from_dict(data))
+        run_timing_here(from_dict(data))

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from ilr_bench.core.signals import Interrupt
 from ilr_bench.study.launch.process import Worker
-from ilr_bench.study.launch.scheduler import Ended, Event, Job
+from ilr_bench.study.launch.scheduler import Event, Job, JobEnd
 
-PATIENCE = 1800.0
+TIMEOUT = 1800.0
 """Seconds: more than any one call takes that sends no sign of life, such as a large batch sampled by vLLM."""
 
 
 @dataclass
-class _Place:
+class _Slot:
     environment: dict[str, str]
     worker: Worker | None = None
 
@@ -26,42 +26,42 @@ class Local:
     """As many workers as there are slots; the death of one touches no other."""
 
     def __init__(
-        self, workers: int, logs: Path, patience: float = PATIENCE, environments: Sequence[dict[str, str]] = ()
+        self, workers: int, logs: Path, timeout: float = TIMEOUT, environments: Sequence[dict[str, str]] = ()
     ) -> None:
         """`logs` is the folder of the jobs' logs, `environments` holds variables of each worker's own."""
         logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
-        self._patience = patience
-        self._places = [_Place(environment) for environment in environments or [{} for _ in range(workers)]]
+        self._timeout = timeout
+        self._slots = [_Slot(environment) for environment in environments or [{} for _ in range(workers)]]
 
     @property
     def slots(self) -> int:
         """See Executor."""
-        return len(self._places)
+        return len(self._slots)
 
     def start(self, job: Job) -> None:
         """See Executor."""
-        free = [place for place in self._places if place.worker is None or place.worker.job is None]
+        free = [slot for slot in self._slots if slot.worker is None or slot.worker.job is None]
         # A process that runs has its libraries loaded.
-        place = max(free, key=lambda place: place.worker is not None and not place.worker.spent)
-        if place.worker is not None and place.worker.spent:
-            place.worker.close()
-            place.worker = None
-        if place.worker is None:
-            place.worker = Worker(self._logs, place.environment)
-        place.worker.start(job)
+        slot = max(free, key=lambda slot: slot.worker is not None and not slot.worker.spent)
+        if slot.worker is not None and slot.worker.spent:
+            slot.worker.close()
+            slot.worker = None
+        if slot.worker is None:
+            slot.worker = Worker(self._logs, slot.environment)
+        slot.worker.start(job)
 
-    def wait(self, interrupt: Interrupt | None) -> Sequence[Event | Ended]:
+    def wait(self, interrupt: Interrupt | None) -> Sequence[Event | JobEnd]:
         """See Executor."""
         busy = {worker.connection: worker for worker in self._busy()}
-        patience = min(worker.heard for worker in busy.values()) + self._patience - time.monotonic()
-        heard = wait([*busy, *([] if interrupt is None else [interrupt.fileno()])], max(0.0, patience))
-        news: list[Event | Ended] = []
+        patience = min(worker.heard for worker in busy.values()) + self._timeout - time.monotonic()
+        received = wait([*busy, *([] if interrupt is None else [interrupt.fileno()])], max(0.0, patience))
+        news: list[Event | JobEnd] = []
         for connection, worker in busy.items():
-            if connection in heard:
+            if connection in received:
                 news += worker.news()
-            elif time.monotonic() - worker.heard > self._patience:
-                news.append(worker.give_up(self._patience))
+            elif time.monotonic() - worker.heard > self._timeout:
+                news.append(worker.kill_silent(self._timeout))
         return news
 
     def stop(self) -> None:
@@ -71,10 +71,10 @@ class Local:
 
     def close(self) -> None:
         """See Executor."""
-        for place in self._places:
-            if place.worker is not None:
-                place.worker.close()
-                place.worker = None
+        for slot in self._slots:
+            if slot.worker is not None:
+                slot.worker.close()
+                slot.worker = None
 
     def _busy(self) -> list[Worker]:
-        return [place.worker for place in self._places if place.worker is not None and place.worker.job is not None]
+        return [slot.worker for slot in self._slots if slot.worker is not None and slot.worker.job is not None]

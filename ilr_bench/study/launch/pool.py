@@ -18,9 +18,9 @@ from pathlib import Path
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.signals import Interrupt, interruptible
 from ilr_bench.storage.files import explained
-from ilr_bench.study.launch.local import PATIENCE, Local
+from ilr_bench.study.launch.local import TIMEOUT, Local
 from ilr_bench.study.launch.process import log_name
-from ilr_bench.study.launch.scheduler import RETRIES, Event, Executor, Failure, Job, Source, run_jobs
+from ilr_bench.study.launch.scheduler import RETRIES, Event, Executor, Failure, Job, JobSource, run_jobs
 from ilr_bench.study.tracking import make_loggers
 from ilr_bench.study.tracking.study_log import StudyLog
 
@@ -28,7 +28,7 @@ FAILURES = "failures.jsonl"
 """A line per attempt that failed; outside the promise of equal bytes."""
 
 
-class Crew:
+class WorkerPool:
     """Runs jobs for a study until it is stopped."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Crew:
         """Whether a signal has asked to stop."""
         return self._interrupt is not None and self._interrupt.signal is not None
 
-    def run(self, jobs: Sequence[Job] | Source, watch: Callable[[Event], None]) -> dict[str, Failure]:
+    def run(self, jobs: Sequence[Job] | JobSource, watch: Callable[[Event], None]) -> dict[str, Failure]:
         """See `run_jobs`. Raises Stopped once all that ran has been saved after a signal."""
 
         def note_and_watch(event: Event) -> None:
@@ -68,7 +68,7 @@ class Crew:
 
 
 @contextmanager
-def hired(out: Path, execution: Execution) -> Iterator[Crew]:
+def open_worker_pool(out: Path, execution: Execution) -> Iterator[WorkerPool]:
     """A crew for a study's folder; its workers end with the context. Raises what `open_executor` raises."""
     # In this order: Ray has handlers of its own.
     with (
@@ -76,7 +76,7 @@ def hired(out: Path, execution: Execution) -> Iterator[Crew]:
         interruptible() as interrupt,
         StudyLog(out, make_loggers(execution.log)) as log,
     ):
-        yield Crew(out, execution, executor, interrupt, log)
+        yield WorkerPool(out, execution, executor, interrupt, log)
 
 
 def note_time(out: Path, **what: float) -> None:
@@ -97,7 +97,7 @@ class Execution:
     workers: int = 2
     retries: int = RETRIES
     """Further attempts at a job whose worker died, hung or ran out of memory."""
-    patience: float = PATIENCE
+    timeout: float = TIMEOUT
     """Seconds without a sign of life after which a worker hangs."""
     gpus_per_trial: int = 0
     """GPUs that every worker has to itself; 0 leaves the choice of GPUs as it is."""
@@ -124,9 +124,9 @@ def open_executor(execution: Execution, out: Path) -> Executor:
     if execution.executor == "ray":
         from ilr_bench.study.launch.ray import Ray
 
-        return Ray(execution.workers, out, execution.patience, execution.gpus_per_trial, execution.ray_address)
+        return Ray(execution.workers, out, execution.timeout, execution.gpus_per_trial, execution.ray_address)
     environments = gpu_sets(visible_gpus(), execution.gpus_per_trial, execution.workers)
-    return Local(execution.workers, out / "logs", execution.patience, environments)
+    return Local(execution.workers, out / "logs", execution.timeout, environments)
 
 
 def gpu_sets(gpus: list[str], each: int, workers: int) -> list[dict[str, str]]:
@@ -139,7 +139,7 @@ def gpu_sets(gpus: list[str], each: int, workers: int) -> list[dict[str, str]]:
             f"--workers {workers} with --gpus-per-trial {each} need {each * workers} GPUs and {len(gpus)} are visible "
             f"(nvidia-smi, CUDA_VISIBLE_DEVICES); lower one of them"
         )
-    sets = [gpus[each * place : each * (place + 1)] for place in range(workers)]
+    sets = [gpus[each * index : each * (index + 1)] for index in range(workers)]
     return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if each else {} for gpus in sets]
 
 
@@ -152,4 +152,4 @@ def visible_gpus() -> list[str]:
     if program is None:
         return []
     listed = subprocess.run([program, "--list-gpus"], capture_output=True, text=True, check=False).stdout
-    return [str(place) for place, _ in enumerate(listed.splitlines())]
+    return [str(index) for index, _ in enumerate(listed.splitlines())]

@@ -16,7 +16,7 @@ from multiprocessing.connection import Pipe
 from pathlib import Path
 
 from ilr_bench.core.errors import IlrError
-from ilr_bench.study.launch.scheduler import Ended, Event, Failure, Job
+from ilr_bench.study.launch.scheduler import Event, Failure, Job, JobEnd
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Two OpenMP threads of one tiny model on a busy machine are slower than one, by up to two hundred times."""
@@ -60,29 +60,29 @@ class Worker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send((str(self._log(job)), pickle.dumps(job)))
 
-    def news(self) -> list[Event | Ended]:
+    def news(self) -> list[Event | JobEnd]:
         """What has come, at least one message being there; the end of the job is the last of it."""
         self.heard = time.monotonic()
-        heard: list[Event | Ended] = []
+        received: list[Event | JobEnd] = []
         try:
             while self.connection.poll():
                 message = self.connection.recv()
-                if isinstance(message, Ended):
+                if isinstance(message, JobEnd):
                     lost = message.failure is not None and message.failure.passing
-                    return [*heard, self._end(message.failure, lost)]
+                    return [*received, self._end(message.failure, lost)]
                 if message is not None:
-                    heard.append(message)
+                    received.append(message)
         except (EOFError, ConnectionResetError):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_SECONDS)
             self.kill()
-            return [*heard, self._end(explain(self._process.returncode), lost=True)]
-        return heard
+            return [*received, self._end(explain(self._process.returncode), lost=True)]
+        return received
 
-    def give_up(self, patience: float) -> Ended:
-        """Kills a worker that has been silent for `patience` seconds."""
+    def kill_silent(self, timeout: float) -> JobEnd:
+        """Kills a worker that has been silent for `timeout` seconds."""
         self.kill()
-        message = f"its worker gave no sign of life for {patience:.0f} s and was killed (--patience waits longer)"
+        message = f"its worker gave no sign of life for {timeout:.0f} s and was killed (--patience waits longer)"
         return self._end(Failure(message, IlrError.exit_status, passing=True), lost=True)
 
     def ask_to_stop(self) -> None:
@@ -104,14 +104,14 @@ class Worker:
         self.kill()
         self.connection.close()
 
-    def _end(self, failure: Failure | None, lost: bool) -> Ended:
+    def _end(self, failure: Failure | None, lost: bool) -> JobEnd:
         job, self.job = self.job, None
         if job is None:
             raise RuntimeError("a worker without a job has ended one")
         self.spent = lost
         if failure is not None and lost:
             failure = replace(failure, tail=tail(self._log(job)))
-        return Ended(job.name, failure)
+        return JobEnd(job.name, failure)
 
     def _log(self, job: Job) -> Path:
         return self._logs / log_name(job.name)

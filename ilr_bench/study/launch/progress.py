@@ -75,7 +75,7 @@ class SweepProgress:
             self._retries += event.again
         if self._live is not None:
             if event.again or (event.ended and event.error):
-                self._console.print(f"{event.job} {self._fate(event)}", markup=False, highlight=False)
+                self._console.print(f"{event.job} {self._outcome(event)}", markup=False, highlight=False)
         elif event.ended or event.again:
             self._say(event)
 
@@ -106,7 +106,7 @@ class SweepProgress:
             return None
         return self._watches.setdefault(name, TrialWatch(self._out / name)).look()
 
-    def _fate(self, event: Event) -> str:
+    def _outcome(self, event: Event) -> str:
         reason = (event.error.strip().splitlines() or [""])[-1]
         if event.again:
             return f"starts again: {reason}"
@@ -117,7 +117,7 @@ class SweepProgress:
             view = self._view()
         left = "" if view.left is None else f", about {view.left:.0f} s left"
         ended = sum(job.ended for job in view.jobs)
-        note(f"{self._phase} {ended}/{len(view.jobs)}  {event.job} {self._fate(event)}  {view.elapsed:.0f} s{left}")
+        note(f"{self._phase} {ended}/{len(view.jobs)}  {event.job} {self._outcome(event)}  {view.elapsed:.0f} s{left}")
 
 
 COLUMNS = ("variant", "models", "seed", "state", "step", "validation", "left")
@@ -182,7 +182,7 @@ class View:
     best: tuple[str, float] | None
 
     @property
-    def share(self) -> float:
+    def done_fraction(self) -> float:
         """Of all units, those that are done."""
         return sum(job.done for job in self.jobs) / max(sum(job.units for job in self.jobs), 1e-9)
 
@@ -213,8 +213,8 @@ def render(view: View, height: int, now: datetime.datetime | None = None) -> Ren
     summary = Table.grid(padding=(0, 1))
     summary.add_row(
         f"{view.phase} {finished + len(failed)}/{len(view.jobs)}",
-        ProgressBar(total=1.0, completed=view.share, width=30),
-        f"{view.share:4.0%}",
+        ProgressBar(total=1.0, completed=view.done_fraction, width=30),
+        f"{view.done_fraction:4.0%}",
         _end(view, now or datetime.datetime.now().astimezone()),
     )
     lines: list[RenderableType] = [table, summary, Text(", ".join(counts), no_wrap=True, overflow="ellipsis")]

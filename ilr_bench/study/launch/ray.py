@@ -22,26 +22,26 @@ from ilr_bench.core.signals import Interrupt
 from ilr_bench.storage.files import explained, write_atomic
 from ilr_bench.study.launch.local import Local
 from ilr_bench.study.launch.process import log_name, tail
-from ilr_bench.study.launch.scheduler import Ended, Event, Failure, Job
+from ilr_bench.study.launch.scheduler import Event, Failure, Job, JobEnd
 
 LOOK_SECONDS = 0.5
 """How often a wait for Ray looks up to see whether a signal has come."""
 OBJECT_STORE = 80 * 2**20
 """Bytes; results lie in files, and Ray carries nothing but news."""
 TOKEN = ".cluster-token"
-STARTING = {
+RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_agent_register_timeout_ms": "600000",
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Environment of a cluster that is started here: nothing is sent home, and a busy machine may take its time."""
-CARRIED = ("ILR_BENCH_", "HF_", "TRANSFORMERS_", "TOKENIZERS_")
+FORWARDED_VARIABLES = ("ILR_BENCH_", "HF_", "TRANSFORMERS_", "TOKENIZERS_")
 """Beginnings of the environment variables that workers on other nodes get from this process."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class NodeEnv:
     """What a worker finds on the machine that runs the study, and must find on its own."""
 
     folder: str
@@ -49,9 +49,9 @@ class Surroundings:
     token: str
     paths: tuple[str, ...]
     environment: Mapping[str, str]
-    patience: float
+    timeout: float
 
-    def complaint(self) -> str | None:
+    def mismatch(self) -> str | None:
         """Why a job cannot run on this node; None where it can."""
         seen = Path(self.out) / TOKEN
         if Path(self.folder).is_dir() and seen.is_file() and seen.read_text(encoding="utf-8") == self.token:
@@ -63,21 +63,21 @@ class Surroundings:
         )
 
 
-class Steward:
+class RayWorker:
     """A Ray actor that keeps one worker process on its node; ends with it."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
+    def __init__(self, node_env: NodeEnv) -> None:
+        self._node_env = node_env
         self._local: Local | None = None
 
-    def attend(self, letter: bytes | None) -> list[Event | Ended]:
+    def poll(self, message: bytes | None) -> list[Event | JobEnd]:
         """Takes a job if there is a letter, and waits for news of the one it has."""
-        if letter is not None:
+        if message is not None:
             self._settle()
-            job: Job = pickle.loads(letter)
-            complaint = self._surroundings.complaint()
-            if complaint is not None:
-                return [Ended(job.name, Failure(complaint, StoreError.exit_status))]
+            job: Job = pickle.loads(message)
+            mismatch = self._node_env.mismatch()
+            if mismatch is not None:
+                return [JobEnd(job.name, Failure(mismatch, StoreError.exit_status))]
             self._workers().start(job)
         return list(self._workers().wait(None))
 
@@ -87,18 +87,18 @@ class Steward:
 
     def _settle(self) -> None:
         with contextlib.suppress(OSError):  # the complaint says it
-            os.chdir(self._surroundings.folder)
-        sys.path.extend(path for path in self._surroundings.paths if path not in sys.path)
+            os.chdir(self._node_env.folder)
+        sys.path.extend(path for path in self._node_env.paths if path not in sys.path)
 
     def _workers(self) -> Local:
         if self._local is None:
-            here = self._surroundings
-            self._local = Local(1, Path(here.out) / "logs", here.patience, [dict(here.environment)])
+            here = self._node_env
+            self._local = Local(1, Path(here.out) / "logs", here.timeout, [dict(here.environment)])
         return self._local
 
 
 @dataclass
-class _Seat:
+class _Slot:
     resources: dict[str, float]
     actor: Any
     job: Job
@@ -110,7 +110,7 @@ class _Seat:
 class Ray:
     """Up to `slots` jobs at a time; more than the cluster has room for wait in its queue."""
 
-    def __init__(self, slots: int, out: Path, patience: float, gpus: int = 0, address: str | None = None) -> None:
+    def __init__(self, slots: int, out: Path, timeout: float, gpus: int = 0, address: str | None = None) -> None:
         """Connects to the cluster at `address`, or starts one of `slots` cores here; `gpus` are for each job.
 
         Raises MissingInputError where Ray is not installed or not to be reached, StoreError where a node does not
@@ -121,17 +121,17 @@ class Ray:
         self._gpus = gpus
         self._out = out
         self._idle: list[tuple[dict[str, float], Any]] = []
-        self._seats: list[_Seat] = []
-        self._refused: list[Ended] = []
+        self._slots: list[_Slot] = []
+        self._refused: list[JobEnd] = []
         token = secrets.token_hex(16)
         with explained(out):
             out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / TOKEN, token)
-        carried = {name: value for name, value in os.environ.items() if name.startswith(CARRIED)}
+        carried = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED_VARIABLES)}
         paths = tuple(path or str(Path.cwd()) for path in sys.path)
-        self._surroundings = Surroundings(str(Path.cwd()), str(out), token, paths, carried, patience)
+        self._surroundings = NodeEnv(str(Path.cwd()), str(out), token, paths, carried, timeout)
         try:
-            self._look_from_every_node()
+            self._check_every_node()
         except IlrError:
             self.close()
             raise
@@ -146,64 +146,64 @@ class Ray:
                 f"no node of the cluster has what it needs: 1 core, {self._gpus} GPUs, "
                 f"{resources['memory'] / 2**30:.1f} GiB of memory"
             )
-            self._refused.append(Ended(job.name, Failure(message, IlrError.exit_status)))
+            self._refused.append(JobEnd(job.name, Failure(message, IlrError.exit_status)))
             return
         actor = next((actor for asked, actor in self._idle if asked == resources), None)
         if actor is None:
-            actor = self._ray.remote(Steward).options(max_concurrency=2, **resources).remote(self._surroundings)
+            actor = self._ray.remote(RayWorker).options(max_concurrency=2, **resources).remote(self._surroundings)
         else:
             self._idle.remove((resources, actor))
-        self._seats.append(_Seat(resources, actor, job, actor.attend.remote(pickle.dumps(job))))
+        self._slots.append(_Slot(resources, actor, job, actor.poll.remote(pickle.dumps(job))))
 
-    def wait(self, interrupt: Interrupt | None) -> Sequence[Event | Ended]:
+    def wait(self, interrupt: Interrupt | None) -> Sequence[Event | JobEnd]:
         """See Executor."""
-        self._dismiss_idle()  # who has no job now would keep a core from one that waits for it
-        news: list[Event | Ended] = [*self._refused]
+        self._stop_idle()  # who has no job now would keep a core from one that waits for it
+        news: list[Event | JobEnd] = [*self._refused]
         self._refused.clear()
-        seats = {seat.news: seat for seat in self._seats}
+        slots = {slot.news: slot for slot in self._slots}
         ready: list[Any] = []
         while not (ready or news or (interrupt is not None and interrupt.signal is not None)):
-            ready, _ = self._ray.wait(list(seats), timeout=LOOK_SECONDS)
+            ready, _ = self._ray.wait(list(slots), timeout=LOOK_SECONDS)
         for reference in ready:
-            news += self._hear(seats[reference])
+            news += self._collect(slots[reference])
         return news
 
     def stop(self) -> None:
         """See Executor."""
-        for seat in self._seats:
-            if seat.begun:
-                seat.actor.stop.remote()
+        for slot in self._slots:
+            if slot.begun:
+                slot.actor.stop.remote()
             else:  # it may wait for a core
-                self._ray.kill(seat.actor)
+                self._ray.kill(slot.actor)
 
     def close(self) -> None:
         """See Executor."""
-        for seat in self._seats:
-            self._ray.kill(seat.actor)
-        self._seats.clear()
-        self._dismiss_idle()
+        for slot in self._slots:
+            self._ray.kill(slot.actor)
+        self._slots.clear()
+        self._stop_idle()
         self._ray.shutdown()
         (self._out / TOKEN).unlink(missing_ok=True)
 
-    def _hear(self, seat: _Seat) -> list[Event | Ended]:
+    def _collect(self, slot: _Slot) -> list[Event | JobEnd]:
         try:
-            news: list[Event | Ended] = self._ray.get(seat.news)
+            news: list[Event | JobEnd] = self._ray.get(slot.news)
         except self._ray.exceptions.RayActorError as error:
-            self._seats.remove(seat)
-            self._ray.kill(seat.actor)  # one that is merely out of reach must not go on beside its successor
+            self._slots.remove(slot)
+            self._ray.kill(slot.actor)  # one that is merely out of reach must not go on beside its successor
             cause = str(error).strip().splitlines()[0]
-            log = tail(self._out / "logs" / log_name(seat.job.name))
+            log = tail(self._out / "logs" / log_name(slot.job.name))
             failure = Failure(f"its node or its Ray worker died: {cause}", IlrError.exit_status, passing=True, tail=log)
-            return [Ended(seat.job.name, failure)]
-        seat.begun = True
-        if any(isinstance(one, Ended) for one in news):
-            self._seats.remove(seat)
-            self._idle.append((seat.resources, seat.actor))
+            return [JobEnd(slot.job.name, failure)]
+        slot.begun = True
+        if any(isinstance(one, JobEnd) for one in news):
+            self._slots.remove(slot)
+            self._idle.append((slot.resources, slot.actor))
         else:
-            seat.news = seat.actor.attend.remote(None)
+            slot.news = slot.actor.poll.remote(None)
         return news
 
-    def _dismiss_idle(self) -> None:
+    def _stop_idle(self) -> None:
         for _, actor in self._idle:
             self._ray.kill(actor)
         self._idle.clear()
@@ -216,9 +216,9 @@ class Ray:
             if node["Alive"]
         )
 
-    def _look_from_every_node(self) -> None:
+    def _check_every_node(self) -> None:
         affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        look = self._ray.remote(Surroundings.complaint)
+        look = self._ray.remote(NodeEnv.mismatch)
         nodes = [node["NodeID"] for node in self._ray.nodes() if node["Alive"]]
         looks = [
             look.options(num_cpus=0, scheduling_strategy=affinity(node, soft=False)).remote(self._surroundings)
@@ -226,16 +226,16 @@ class Ray:
         ]
         for seen in looks:
             try:
-                complaint = self._ray.get(seen)
+                mismatch = self._ray.get(seen)
             except self._ray.exceptions.TaskUnschedulableError:
                 continue  # the node has gone, and the list of nodes does not know it yet
-            if complaint is not None:
-                raise StoreError(complaint)
+            if mismatch is not None:
+                raise StoreError(mismatch)
 
 
 def _connect(address: str | None, cores: int) -> Any:
     """The `ray` module, connected."""
-    for name, value in STARTING.items():
+    for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import ray

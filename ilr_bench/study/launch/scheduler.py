@@ -59,7 +59,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnd:
     """What an executor says of a job that it no longer runs."""
 
     job: str
@@ -76,7 +76,7 @@ class Executor(Protocol):
     def start(self, job: Job) -> None:
         """Takes a job; called at most `slots` times more than jobs have ended."""
 
-    def wait(self, interrupt: Interrupt | None) -> Sequence[Event | Ended]:
+    def wait(self, interrupt: Interrupt | None) -> Sequence[Event | JobEnd]:
         """Blocks until there is news, which may be none, or until `interrupt` comes."""
 
     def stop(self) -> None:
@@ -86,7 +86,7 @@ class Executor(Protocol):
         """Ends all workers at once."""
 
 
-class Source(Protocol):
+class JobSource(Protocol):
     """Hands out jobs while others run."""
 
     def ready(self) -> list[Job]:
@@ -96,7 +96,7 @@ class Source(Protocol):
         """Takes note of a job that succeeded, or failed for good."""
 
 
-class Listed:
+class JobGraph:
     """A source for jobs that are all known: each starts when those it needs have succeeded, in the order given."""
 
     def __init__(self, jobs: Iterable[Job], skip: Callable[[Job, Failure], None]) -> None:
@@ -124,7 +124,7 @@ class Listed:
 
 
 def run_jobs(
-    jobs: Sequence[Job] | Source,
+    jobs: Sequence[Job] | JobSource,
     executor: Executor,
     watch: Callable[[Event], None],
     retries: int = RETRIES,
@@ -141,7 +141,7 @@ def run_jobs(
         failed[job.name] = failure
         watch(Event(job.name, ended=True, error=failure.message, failure=failure))
 
-    source = Listed(jobs, lose) if isinstance(jobs, Sequence) else jobs
+    source = JobGraph(jobs, lose) if isinstance(jobs, Sequence) else jobs
     waiting = deque(source.ready())
     running: dict[str, Job] = {}
     attempts: Counter[str] = Counter()
@@ -180,16 +180,16 @@ def run_jobs(
     return failed
 
 
-_listener: Callable[[Event], None] | None = None
+_subscriber: Callable[[Event], None] | None = None
 
 
-def tell(event: Event) -> None:
+def emit(event: Event) -> None:
     """Called where a job runs: passes news on to the process that shows progress."""
-    if _listener is not None:
-        _listener(event)
+    if _subscriber is not None:
+        _subscriber(event)
 
 
-def listen(listener: Callable[[Event], None]) -> None:
-    """Has the news of the jobs in this process passed to `listener`."""
-    global _listener
-    _listener = listener
+def subscribe(subscriber: Callable[[Event], None]) -> None:
+    """Has the news of the jobs in this process passed to `subscriber`."""
+    global _subscriber
+    _subscriber = subscriber

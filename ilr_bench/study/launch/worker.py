@@ -22,9 +22,9 @@ from ilr_bench.core import signals
 from ilr_bench.core.errors import IlrError, MemoryShortageError
 from ilr_bench.storage.recovery import is_out_of_memory
 from ilr_bench.study.launch import scheduler
-from ilr_bench.study.launch.scheduler import Ended, Event, Failure, Job
+from ilr_bench.study.launch.scheduler import Event, Failure, Job, JobEnd
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 
 
 def main(descriptor: int) -> None:
@@ -32,14 +32,14 @@ def main(descriptor: int) -> None:
     signals.install()
     os.set_inheritable(descriptor, False)
     connection: Connection[Any, Any] = Connection(descriptor)
-    letters: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, letters), daemon=True).start()
-    signals.listen(_Beat(connection))
+    messages: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, messages), daemon=True).start()
+    signals.subscribe_heartbeat(_Heartbeat(connection))
     while True:
-        log, letter = letters.get()
+        log, message = messages.get()
         _print_to(log)
-        job: Job = pickle.loads(letter)
-        scheduler.listen(partial(_pass_on, connection, job.name))
+        job: Job = pickle.loads(message)
+        scheduler.subscribe(partial(_pass_on, connection, job.name))
         connection.send(_run(job))
 
 
@@ -47,26 +47,26 @@ def _pass_on(connection: Connection[Any, Any], job: str, event: Event) -> None:
     connection.send(replace(event, job=job))
 
 
-def _receive(connection: Connection[Any, Any], letters: queue.SimpleQueue[tuple[str, bytes]]) -> None:
+def _receive(connection: Connection[Any, Any], messages: queue.SimpleQueue[tuple[str, bytes]]) -> None:
     """Ends this process when the one that started it is gone.
 
     With that process the study's lock is gone: a worker that went on would write beside the next sweep's.
     """
     while True:
         try:
-            letters.put(connection.recv())
+            messages.put(connection.recv())
         except (EOFError, ConnectionResetError):
             os._exit(1)
 
 
-class _Beat:
+class _Heartbeat:
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
         self._last = 0.0
 
     def __call__(self) -> None:
         now = time.monotonic()
-        if now - self._last >= BEAT_SECONDS:
+        if now - self._last >= HEARTBEAT_SECONDS:
             self._last = now
             self._connection.send(None)
 
@@ -81,21 +81,21 @@ def _print_to(log: str) -> None:
     os.close(file)
 
 
-def _run(job: Job) -> Ended:
+def _run(job: Job) -> JobEnd:
     try:
         job.function(*job.arguments)
     except signals.Stopped as stop:
-        return Ended(job.name, Failure(str(stop), stop.exit_status, passing=True))
+        return JobEnd(job.name, Failure(str(stop), stop.exit_status, passing=True))
     except IlrError as error:
         traceback.print_exc()
         # Another process may have taken the memory for a while.
-        return Ended(job.name, Failure(str(error), error.exit_status, passing=isinstance(error, MemoryShortageError)))
+        return JobEnd(job.name, Failure(str(error), error.exit_status, passing=isinstance(error, MemoryShortageError)))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         traceback.print_exc()
-        return Ended(job.name, Failure(f"out of memory: {error}", IlrError.exit_status, passing=True))
-    return Ended(job.name)
+        return JobEnd(job.name, Failure(f"out of memory: {error}", IlrError.exit_status, passing=True))
+    return JobEnd(job.name)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
 from ilr_bench.study.plan import Plan, PlannedTrial
-from ilr_bench.study.search.points import PointPlanner, check_space, printed, suggested
-from ilr_bench.study.search.pruning import NAMES, check, pruner, rungs
-from ilr_bench.study.search.rounds import DIRECTIONS, Objective, Point, Rules
+from ilr_bench.study.search.points import TrialPlanner, check_space, printed, suggested
+from ilr_bench.study.search.pruning import NAMES, check, prune_steps, pruner
+from ilr_bench.study.search.rounds import DIRECTIONS, Objective, Rules, SearchTrial
 from ilr_bench.study.search.samplers import sampler
 from ilr_bench.study.search.space import Space, load_space
 from ilr_bench.study.search.study_file import NAME, entry
@@ -50,7 +50,7 @@ class PlannedSearch:
     """A search whose options have been checked."""
 
     space: Space
-    planner: PointPlanner
+    planner: TrialPlanner
     rules: Rules
     options: SearchOptions
 
@@ -108,7 +108,7 @@ def plan_search(
     start = _start(profile_name, models, fixed)
     space = load_space(options.space, start)
     variant = variants[0] if variants else None
-    planner = PointPlanner(profile_name, variant, tuple(models), tuple(seeds), fixed, start)
+    planner = TrialPlanner(profile_name, variant, tuple(models), tuple(seeds), fixed, start)
     objectives = parse_objectives(options.objectives)
     check(options.pruner, objectives, start, seeds)
     sampler(options.sampler, options.sampler_seed, len(objectives))
@@ -140,7 +140,7 @@ def describe_search(planned: PlannedSearch) -> str:
     if options.pruner == "wilcoxon":
         lines.append("a point may be given up after each seed but the last (wilcoxon)")
     elif options.pruner != "none":
-        between = ", ".join(map(str, rungs(planner.start)))
+        between = ", ".join(map(str, prune_steps(planner.start)))
         lines.append(f"a point may be given up after step {between} ({options.pruner})")
     lines += ["the first round:", *(f"  {number}: {printed(point)}" for number, point in enumerate(_first(planned)))]
     return "\n".join(lines)
@@ -162,10 +162,10 @@ def _first(planned: PlannedSearch) -> list[dict[str, Any]]:
     return [planned.suggest(study.ask()) for _ in range(min(planned.rules.round, planned.rules.trials))]
 
 
-def grid_command(planned: PlannedSearch, point: Point, out: Path, several: bool) -> str:
+def grid_command(planned: PlannedSearch, search_trial: SearchTrial, out: Path, several: bool) -> str:
     """The sweep that trains a point with seeds that the search has not used, and scores it on the benchmarks."""
     planner = planned.planner
-    settings = {key: str(value) for key, value in {**planner.fixed, **point.settings}.items()}
+    settings = {key: str(value) for key, value in {**planner.fixed, **search_trial.settings}.items()}
     variant = settings.pop("variant", planner.variant or "")
     first = max(planner.seeds) + 1
     seeds = range(first, first + max(FRESH_SEEDS, len(planner.seeds)))
@@ -173,7 +173,7 @@ def grid_command(planned: PlannedSearch, point: Point, out: Path, several: bool)
     words += ["--models", ",".join(planner.models)] if planner.models else []
     words += ["--seeds", ",".join(map(str, seeds))]
     words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return shlex.join([*words, "--out", f"{out}-best-{point.number}" if several else f"{out}-best"])
+    return shlex.join([*words, "--out", f"{out}-best-{search_trial.number}" if several else f"{out}-best"])
 
 
 def _start(profile_name: str, models: Sequence[str], fixed: Mapping[str, str]) -> RunConfig:

@@ -27,7 +27,7 @@ FORBIDDEN = {
 
 
 @dataclass(frozen=True)
-class PointPlanner:
+class TrialPlanner:
     """Makes trials of a point's settings."""
 
     profile: str
@@ -66,7 +66,7 @@ class PointPlanner:
         return trials, needed
 
 
-def check_space(space: Space, planner: PointPlanner) -> None:
+def check_space(space: Space, planner: TrialPlanner) -> None:
     """Raises ConfigurationError for a space with a point that cannot be trained, as far as random points show it."""
     one_seed = replace(planner, seeds=planner.seeds[:1])
     probes = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

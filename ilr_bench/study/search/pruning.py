@@ -17,7 +17,7 @@ import optuna
 from ilr_bench.core.config import RunConfig
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.study.plan import PlannedTrial
-from ilr_bench.study.search.trials import Goal, Measurement
+from ilr_bench.study.search.trials import Measurement, Target
 
 Pruning = Literal["none", "asha", "hyperband", "wilcoxon"]
 NAMES: tuple[Pruning, ...] = get_args(Pruning)
@@ -45,7 +45,7 @@ def check(kind: Pruning, objectives: Sequence[str], start: RunConfig, seeds: Seq
                 f"--pruner wilcoxon: compares points agent by agent and seed by seed, and needs {INSTANCES} such pairs "
                 f"before the last seed; name more than {len(seeds)} --seeds, or choose asha"
             )
-    elif not rungs(start):
+    elif not prune_steps(start):
         raise ConfigurationError(
             f"--pruner {kind}: training.validate_every={start.training.validate_every} leaves no validation before "
             f"the end of {start.training.steps} steps; lower it by --set"
@@ -57,7 +57,7 @@ def pruner(kind: Pruning, start: RunConfig) -> optuna.pruners.BasePruner:
     if kind == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=KEPT)
     if kind == "hyperband":
-        most = len(rungs(start)) + 1
+        most = len(prune_steps(start)) + 1
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=KEPT)
     if kind == "wilcoxon":
         with warnings.catch_warnings():
@@ -66,19 +66,19 @@ def pruner(kind: Pruning, start: RunConfig) -> optuna.pruners.BasePruner:
     return optuna.pruners.NopPruner()
 
 
-def rungs(config: RunConfig) -> list[int]:
+def prune_steps(config: RunConfig) -> list[int]:
     """Validated steps before the last one."""
     every = config.training.validate_every
     return list(range(every, config.training.steps, every)) if every else []
 
 
-def stages(kind: Pruning, trials: Sequence[PlannedTrial]) -> list[list[Goal]]:
+def stages(kind: Pruning, trials: Sequence[PlannedTrial]) -> list[list[Target]]:
     """What of a point is run together; it may be given up after each stage but the last."""
-    end = [Goal(trial) for trial in trials]
+    end = [Target(trial) for trial in trials]
     if kind == "wilcoxon":
-        return [[goal] for goal in end]
-    between = [] if kind == "none" else rungs(trials[0].config)
-    return [*([Goal(trial, step) for trial in trials] for step in between), end]
+        return [[target] for target in end]
+    between = [] if kind == "none" else prune_steps(trials[0].config)
+    return [*([Target(trial, step) for trial in trials] for step in between), end]
 
 
 def reports(kind: Pruning, stage: int, found: Sequence[Measurement]) -> dict[int, float]:

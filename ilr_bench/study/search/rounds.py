@@ -18,7 +18,7 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.study.launch.scheduler import Failure, Job
 from ilr_bench.study.plan import PlannedTrial
 from ilr_bench.study.search.pruning import Pruning, mean_accuracy, reports, stages
-from ilr_bench.study.search.trials import Goal, Measurement, Trials
+from ilr_bench.study.search.trials import Measurement, Target, Trials
 
 State = Literal["running", "complete", "pruned", "failed", "impossible"]
 Objective = Literal["accuracy", "tokens"]
@@ -38,7 +38,7 @@ class Rules:
 
 
 @dataclass
-class Point:
+class SearchTrial:
     """One point that Optuna asked for, and what became of it."""
 
     number: int
@@ -48,7 +48,7 @@ class Point:
     """One per seed."""
     needed: tuple[PlannedTrial, ...] = ()
     """Whose sampled tokens the trials match; run before them."""
-    stages: list[list[Goal]] = field(default_factory=list)
+    stages: list[list[Target]] = field(default_factory=list)
     state: State = "running"
     found: list[Measurement] = field(default_factory=list)
     """Of the trials that count: those of the last stage, or of all stages where each has its own."""
@@ -94,7 +94,7 @@ class Search:
         handed out, and what has ended since is not judged: it may be half done.
         """
         self.study, self.rules = study, rules
-        self.points: list[Point] = []
+        self.points: list[SearchTrial] = []
         self.failed: dict[str, Failure] = {}
         """Job -> why; preparations among them."""
         self._suggest, self._trials, self._publish, self._stopped = suggest, trials, publish, stopped
@@ -121,54 +121,56 @@ class Search:
         if failure is not None:
             self.failed[job.name] = failure
 
-    def best(self) -> list[Point]:
+    def best(self) -> list[SearchTrial]:
         """The most accurate point, the first of equals; with two objectives all that no other point dominates."""
-        complete = [point for point in self.points if point.state == "complete"]
+        complete = [search_trial for search_trial in self.points if search_trial.state == "complete"]
         if len(self.rules.objectives) > 1:
             front = {trial.number for trial in self.study.best_trials} if complete else set()
-            return [point for point in complete if point.asked.number in front]
+            return [search_trial for search_trial in complete if search_trial.asked.number in front]
         [objective] = self.rules.objectives
         sign = 1 if DIRECTIONS[objective] == "maximize" else -1
-        return [max(complete, key=lambda point: sign * point.value(objective))] if complete else []
+        return [max(complete, key=lambda search_trial: sign * search_trial.value(objective))] if complete else []
 
     def _rounds(self) -> Iterator[list[Job]]:
         while len(self.points) < self.rules.trials:
             left = self.rules.trials - len(self.points)
-            points = [self._ask() for _ in range(min(self.rules.round, left))]
-            possible = [point for point in points if point.state == "running"]
-            yield from self._run([Goal(trial) for point in possible for trial in point.needed])
-            for place in range(max((len(point.stages) for point in possible), default=0)):
-                going = [point for point in possible if point.state == "running"]
+            search_trials = [self._ask() for _ in range(min(self.rules.round, left))]
+            possible = [search_trial for search_trial in search_trials if search_trial.state == "running"]
+            yield from self._run([Target(trial) for search_trial in possible for trial in search_trial.needed])
+            for index in range(max((len(search_trial.stages) for search_trial in possible), default=0)):
+                going = [search_trial for search_trial in possible if search_trial.state == "running"]
                 if not self._hopeless:
-                    yield from self._run([goal for point in going for goal in point.stages[place]])
+                    yield from self._run([target for search_trial in going for target in search_trial.stages[index]])
                 if self._hopeless:
                     return
-                for point in going:
-                    self._judge(point, place)
+                for search_trial in going:
+                    self._judge(search_trial, index)
                 self._publish(self)
         self._publish(self)
 
-    def _ask(self) -> Point:
+    def _ask(self) -> SearchTrial:
         asked = self.study.ask()
-        point = Point(asked.number, self._suggest(asked), asked)
+        search_trial = SearchTrial(asked.number, self._suggest(asked), asked)
         try:
-            point.trials, point.needed = self._trials.plan(point.settings)
+            search_trial.trials, search_trial.needed = self._trials.plan(search_trial.settings)
         except ConfigurationError as error:
-            point.state, point.reason = "impossible", str(error)
+            search_trial.state, search_trial.reason = "impossible", str(error)
             self.study.tell(asked, state=TrialState.FAIL)
         else:
-            point.stages = stages(self.rules.pruning, point.trials)
-        self.points.append(point)
-        return point
+            search_trial.stages = stages(self.rules.pruning, search_trial.trials)
+        self.points.append(search_trial)
+        return search_trial
 
-    def _run(self, goals: Sequence[Goal]) -> Iterator[list[Job]]:
+    def _run(self, targets: Sequence[Target]) -> Iterator[list[Job]]:
         """Jobs for the goals that are not reached yet, a job for each: equal points share their trials."""
         missing = {
-            (goal.trial.hash, goal.until): goal
-            for goal in goals
-            if goal.trial.folder not in self.failed and self._trials.measure(goal) is None
+            (target.trial.hash, target.until): target
+            for target in targets
+            if target.trial.folder not in self.failed and self._trials.measure(target) is None
         }
-        new = {goal.trial.hash: goal.trial for goal in missing.values() if goal.trial.hash not in self._prepared}
+        new = {
+            target.trial.hash: target.trial for target in missing.values() if target.trial.hash not in self._prepared
+        }
         for batch in self._trials.prepare(list(new.values())) if new else ():
             yield batch
             if any(job.name in self.failed for job in batch):
@@ -176,44 +178,44 @@ class Search:
                 return
         self._prepared |= new.keys()
         if missing:
-            yield [self._trials.job(goal) for goal in missing.values() if self._possible(goal)]
+            yield [self._trials.job(target) for target in missing.values() if self._possible(target)]
 
-    def _possible(self, goal: Goal) -> bool:
+    def _possible(self, target: Target) -> bool:
         """Whether the trial whose tokens this one matches has been run."""
-        needed = {trial.hash: trial for point in self.points for trial in point.needed}
-        dependency = goal.trial.dependency
+        needed = {trial.hash: trial for search_trial in self.points for trial in search_trial.needed}
+        dependency = target.trial.dependency
         return dependency is None or needed[dependency].folder not in self.failed
 
-    def _judge(self, point: Point, place: int) -> None:
+    def _judge(self, search_trial: SearchTrial, index: int) -> None:
         """Tells Optuna of a point after one of its stages."""
-        goals = point.stages[place]
-        found = [one for one in map(self._trials.measure, goals) if one is not None]
-        if len(found) < len(goals):
-            point.state, point.reason = "failed", self._why(point)
-            self.study.tell(point.asked, state=TrialState.FAIL)
+        targets = search_trial.stages[index]
+        found = [one for one in map(self._trials.measure, targets) if one is not None]
+        if len(found) < len(targets):
+            search_trial.state, search_trial.reason = "failed", self._why(search_trial)
+            self.study.tell(search_trial.asked, state=TrialState.FAIL)
             return
         separate = self.rules.pruning == "wilcoxon"
-        point.found = [*point.found, *found] if separate else found
-        last = place == len(point.stages) - 1
+        search_trial.found = [*search_trial.found, *found] if separate else found
+        last = index == len(search_trial.stages) - 1
         if len(self.rules.objectives) == 1:
-            for step, value in reports(self.rules.pruning, place, found).items():
-                point.asked.report(value, step)
-        if not last and goals[0].until is not None:
-            point.curve[goals[0].until] = mean_accuracy(found)
+            for step, value in reports(self.rules.pruning, index, found).items():
+                search_trial.asked.report(value, step)
+        if not last and targets[0].until is not None:
+            search_trial.curve[targets[0].until] = mean_accuracy(found)
         if last:
-            point.state = "complete"
-            self.study.tell(point.asked, [point.value(objective) for objective in self.rules.objectives])
-        elif point.asked.should_prune():
-            point.state = "pruned"
+            search_trial.state = "complete"
+            self.study.tell(search_trial.asked, [search_trial.value(objective) for objective in self.rules.objectives])
+        elif search_trial.asked.should_prune():
+            search_trial.state = "pruned"
             if separate:
                 # What Optuna's documentation of this pruner asks for: the mean of what was seen estimates the value.
-                point.reason = f"after {place + 1} of {len(point.stages)} seeds"
-                self.study.tell(point.asked, mean_accuracy(point.found))
+                search_trial.reason = f"after {index + 1} of {len(search_trial.stages)} seeds"
+                self.study.tell(search_trial.asked, mean_accuracy(search_trial.found))
             else:
-                point.reason = f"after {goals[0].until} steps"
-                self.study.tell(point.asked, state=TrialState.PRUNED)
+                search_trial.reason = f"after {targets[0].until} steps"
+                self.study.tell(search_trial.asked, state=TrialState.PRUNED)
 
-    def _why(self, point: Point) -> str:
-        folders = [trial.folder for trial in (*point.needed, *point.trials)]
+    def _why(self, search_trial: SearchTrial) -> str:
+        folders = [trial.folder for trial in (*search_trial.needed, *search_trial.trials)]
         messages = [failure.message for job, failure in self.failed.items() if job in folders]
         return messages[0].strip().splitlines()[0] if messages else "its trial has not run"

@@ -11,7 +11,7 @@ from ilr_bench.core.console import note, say
 from ilr_bench.core.errors import IlrError
 from ilr_bench.storage.store import lock_study
 from ilr_bench.study.cost.pricing import check_and_keep
-from ilr_bench.study.launch.pool import Execution, hired, note_time
+from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import with_artifacts
@@ -45,11 +45,11 @@ def run_search(
         def publish(search: Search) -> None:
             study_file.publish(out, search, planned.identity, planned.planner.profile, planned.command)
 
-        with hired(out, execution) as crew, SweepProgress("jobs", {}, out) as progress:
+        with open_worker_pool(out, execution) as pool, SweepProgress("jobs", {}, out) as progress:
             trials = Trials(planned.planner, out, artifacts, progress, check, keep)
-            search = Search(study, planned.suggest, planned.rules, trials, publish, lambda: crew.stopped)
+            search = Search(study, planned.suggest, planned.rules, trials, publish, lambda: pool.stopped)
             try:
-                crew.run(search, progress)
+                pool.run(search, progress)
             finally:
                 study_file.write_storage(study, out)
         note_time(out, workers=execution.workers, seconds=time.perf_counter() - start)
@@ -63,7 +63,7 @@ def conclude(planned: PlannedSearch, search: Search, out: Path) -> None:
     """
     for job, failure in search.failed.items():
         note(f"{job}: {failure.message}")
-    states = [point.state for point in search.points]
+    states = [search_trial.state for search_trial in search.points]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
     note(f"{len(states)} points: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     best = search.best()
@@ -72,9 +72,12 @@ def conclude(planned: PlannedSearch, search: Search, out: Path) -> None:
         statuses = {failure.status for failure in search.failed.values()} - {None}
         error.exit_status = (statuses.pop() if len(statuses) == 1 else None) or IlrError.exit_status
         raise error
-    for point in best:
-        tokens = f", {point.tokens:,.0f} sampled tokens" if "tokens" in planned.rules.objectives else ""
-        say(f"best: point {point.number}, validation accuracy {point.accuracy:.3f}{tokens}: {printed(point.settings)}")
-        say(f"  {grid_command(planned, point, out, several=len(best) > 1)}")
+    for search_trial in best:
+        tokens = f", {search_trial.tokens:,.0f} sampled tokens" if "tokens" in planned.rules.objectives else ""
+        say(
+            f"best: point {search_trial.number}, validation accuracy {search_trial.accuracy:.3f}{tokens}: "
+            f"{printed(search_trial.settings)}"
+        )
+        say(f"  {grid_command(planned, search_trial, out, several=len(best) > 1)}")
     note("these commands train with seeds and score on benchmarks that the search has not seen")
     say(f"all points: ilr-bench report {shlex.quote(str(out))} search")

@@ -180,15 +180,15 @@ def _range(key: str, entry: Mapping[str, Any], start: RunConfig) -> Dimension:
 
 def _kind(key: str, start: RunConfig) -> Any:
     """Type of a setting, None taken off; raises ConfigurationError with the closest name where there is none."""
-    place: Any = RunConfig
+    index: Any = RunConfig
     for part in key.split("."):
-        hints = typing.get_type_hints(place) if dataclasses.is_dataclass(place) else {}
+        hints = typing.get_type_hints(index) if dataclasses.is_dataclass(index) else {}
         if part not in hints:
             change(start, {key: None})
             raise ConfigurationError("is no setting")
-        place = hints[part]
-    if dataclasses.is_dataclass(place):
+        index = hints[part]
+    if dataclasses.is_dataclass(index):
         raise ConfigurationError("is a group of settings; name one of them")
-    if typing.get_origin(place) is types.UnionType:
-        place = next(part for part in typing.get_args(place) if part is not types.NoneType)
-    return place
+    if typing.get_origin(index) is types.UnionType:
+        index = next(part for part in typing.get_args(index) if part is not types.NoneType)
+    return index

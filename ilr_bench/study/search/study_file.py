@@ -21,7 +21,7 @@ from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.storage.files import explained, write_atomic
 from ilr_bench.storage.records import Study, TrialEntry, write_study
 from ilr_bench.study.plan import PlannedTrial
-from ilr_bench.study.search.rounds import Point, Search
+from ilr_bench.study.search.rounds import Search, SearchTrial
 
 FILE, STORAGE = "search.json", "optuna.db"
 NAME = "search"
@@ -48,13 +48,13 @@ def claim(out: Path, rules: Mapping[str, Any]) -> None:
 
 def publish(out: Path, search: Search, rules: Mapping[str, Any], profile: str, command: str) -> None:
     """Writes `search.json`, and a `study.json` with the trials of all points that have not been given up."""
-    best = [point.number for point in search.best()]
+    best = [search_trial.number for search_trial in search.best()]
     text = json.dumps(
         {
             "rules": rules,
             "command": command,
             "objectives": search.rules.objectives,
-            "points": [_row(point) for point in search.points],
+            "points": [_row(search_trial) for search_trial in search.points],
             "best": best,
         },
         ensure_ascii=False,
@@ -100,16 +100,16 @@ def _is_damaged(path: Path) -> bool:
         return True
 
 
-def _row(point: Point) -> dict[str, Any]:
+def _row(search_trial: SearchTrial) -> dict[str, Any]:
     return {
-        "number": point.number,
-        "settings": point.settings,
-        "state": point.state,
-        "reason": point.reason,
-        "accuracy": point.accuracy,
-        "tokens": point.tokens,
-        "curve": [[step, value] for step, value in point.curve.items()],
-        "trials": [trial.folder for trial in point.trials],
+        "number": search_trial.number,
+        "settings": search_trial.settings,
+        "state": search_trial.state,
+        "reason": search_trial.reason,
+        "accuracy": search_trial.accuracy,
+        "tokens": search_trial.tokens,
+        "curve": [[step, value] for step, value in search_trial.curve.items()],
+        "trials": [trial.folder for trial in search_trial.trials],
     }
 
 
@@ -120,10 +120,10 @@ def entry(trial: PlannedTrial, label: str) -> TrialEntry:
     return TrialEntry(name, config.models, config.agents, config.seed, trial.hash, trial.folder)
 
 
-def _entries(points: Sequence[Point]) -> list[TrialEntry]:
+def _entries(search_trials: Sequence[SearchTrial]) -> list[TrialEntry]:
     entries: dict[str, TrialEntry] = {}
-    for point in points:
-        if point.state in ("running", "complete"):
-            for trial in point.trials:
-                entries.setdefault(trial.hash, entry(trial, f"#{point.number}"))
+    for search_trial in search_trials:
+        if search_trial.state in ("running", "complete"):
+            for trial in search_trial.trials:
+                entries.setdefault(trial.hash, entry(trial, f"#{search_trial.number}"))
     return list(entries.values())

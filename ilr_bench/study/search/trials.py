@@ -16,13 +16,13 @@ from ilr_bench.study.jobs import measurement_jobs, model_jobs, trial_job, units
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import Job
 from ilr_bench.study.plan import PlannedTrial
-from ilr_bench.study.search.points import PointPlanner
+from ilr_bench.study.search.points import TrialPlanner
 
 STATE = "state.json"
 
 
 @dataclass(frozen=True)
-class Goal:
+class Target:
     """A trial that has to be trained to a step, or to its end where `until` is None."""
 
     trial: PlannedTrial
@@ -47,7 +47,7 @@ class Trials:
 
     def __init__(
         self,
-        planner: PointPlanner,
+        planner: TrialPlanner,
         out: Path,
         artifacts: Artifacts,
         progress: SweepProgress,
@@ -78,27 +78,27 @@ class Trials:
             self._progress.add({job.name: units(job) for job in jobs})
             yield jobs
 
-    def job(self, goal: Goal) -> Job:
+    def job(self, target: Target) -> Job:
         """Takes a trial to its goal."""
-        trial = goal.trial
+        trial = target.trial
         dependency = None if trial.dependency is None else self._needed[trial.dependency]
         job = trial_job(trial, self._out, self._artifacts, dependency, ())
-        self._progress.add({job.name: units(job) if goal.until is None else float(goal.until)})
-        return replace(job, arguments=(*job.arguments, goal.until, self._keep))
+        self._progress.add({job.name: units(job) if target.until is None else float(target.until)})
+        return replace(job, arguments=(*job.arguments, target.until, self._keep))
 
-    def measure(self, goal: Goal) -> Measurement | None:
+    def measure(self, target: Target) -> Measurement | None:
         """What a trial's records say of it at its goal, or None where it has not got there.
 
         A finished trial that was changed since is an unfinished one, which its next run mends. Raises StoreError where
         the records of an unfinished one are not those that its checkpoint was saved with.
         """
-        folder = self._out / goal.trial.folder
-        finished = self._is_finished(folder, goal.trial.hash)
-        if goal.until is None:
+        folder = self._out / target.trial.folder
+        finished = self._is_finished(folder, target.trial.hash)
+        if target.until is None:
             return _at_end(folder) if finished else None
-        if not finished and not _has_reached(folder, goal.until):
+        if not finished and not _has_reached(folder, target.until):
             return None
-        return _at_step(folder, goal.until, goal.trial.config.agents)
+        return _at_step(folder, target.until, target.trial.config.agents)
 
     def _is_finished(self, folder: Path, key: str) -> bool:
         if key not in self._sealed and is_finished(folder, key, self._artifacts):
@@ -143,12 +143,12 @@ def _has_reached(folder: Path, until: int) -> bool:
     return False
 
 
-def _state(place: Path) -> Any:
+def _state(folder: Path) -> Any:
     """What a checkpoint says of the run; None where it is torn. The weights are not looked at."""
-    manifest = read_manifest(place)
-    if manifest is None or digests(place, lambda name: name == STATE).get(STATE) != manifest[1].get(STATE, ""):
+    manifest = read_manifest(folder)
+    if manifest is None or digests(folder, lambda name: name == STATE).get(STATE) != manifest[1].get(STATE, ""):
         return None
-    return json.loads((place / STATE).read_text(encoding="utf-8"))
+    return json.loads((folder / STATE).read_text(encoding="utf-8"))
 
 
 def _measurements(trial: PlannedTrial) -> object:

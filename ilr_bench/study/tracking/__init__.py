@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 
 
-class Curves(Protocol):
+class TrackingRun(Protocol):
     """One trial as one logger shows it."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -38,7 +38,7 @@ class Logger(Protocol):
     starts_anew: bool
     """Whether `open` drops what an earlier sweep left of an unfinished trial; else that stays and is added to."""
 
-    def open(self, trial: str, settings: Mapping[str, Any], folder: Path) -> Curves:
+    def open(self, trial: str, settings: Mapping[str, Any], folder: Path) -> TrackingRun:
         """`folder`: where it may keep files, the same for all loggers of a study."""
         ...
 

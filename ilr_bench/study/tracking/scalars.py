@@ -22,12 +22,12 @@ def step_scalars(record: StepRecord, questions: int) -> dict[str, float]:
     return {f"{record.agent}/{key}": float(value) for key, value in fields.items() if value is not None}
 
 
-def solo_scalars(folder: Path) -> dict[str, float]:
+def standalone_scalars(folder: Path) -> dict[str, float]:
     """`agent/solo/benchmark` -> accuracy in a trial's folder, over all samples."""
-    return dict(_solo(folder))
+    return dict(_standalone(folder))
 
 
-def _solo(folder: Path) -> Iterator[tuple[str, float]]:
+def _standalone(folder: Path) -> Iterator[tuple[str, float]]:
     for path in sorted(folder.glob("eval/*/*.jsonl")):
         right = [record.verdict is Verdict.CORRECT for record in read(path, SampleRecord)]
         if right:

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.records import Follower, StepRecord
-from ilr_bench.study.tracking import Curves, Logger
-from ilr_bench.study.tracking.scalars import solo_scalars, step_scalars
+from ilr_bench.storage.records import RecordTail, StepRecord
+from ilr_bench.study.tracking import Logger, TrackingRun
+from ilr_bench.study.tracking.scalars import standalone_scalars, step_scalars
 
 SECONDS_BETWEEN_LOOKS = 2.0
 NOTHING = {"step": 0, "finished": False}
@@ -75,9 +75,9 @@ class _Trial:
     def __init__(self, folder: Path, loggers: Sequence[Logger], noted: dict[str, dict[str, Any]]) -> None:
         self._folder = folder
         self._settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
-        self._follower = Follower(folder / "train.jsonl")
+        self._follower = RecordTail(folder / "train.jsonl")
         self._waiting: dict[int, list[StepRecord]] = defaultdict(list)
-        self._open: dict[str, Curves] = {}
+        self._open: dict[str, TrackingRun] = {}
         self._states = {name: states.setdefault(folder.name, dict(NOTHING)) for name, states in noted.items()}
         self._due = [logger for logger in loggers if not self._states[logger.name]["finished"]]
         for logger in self._due:
@@ -90,7 +90,7 @@ class _Trial:
             return
         finished = (self._folder / "result.json").exists()
         steps = self._whole_steps()
-        solo = solo_scalars(self._folder) if finished else {}
+        standalone = standalone_scalars(self._folder) if finished else {}
         for logger in self._due if steps or finished else ():
             state, curves = self._states[logger.name], self._curves(logger, events)
             for step, values in steps.items():
@@ -98,7 +98,7 @@ class _Trial:
                     curves.log(values, step)
                     state["step"] = step
             if finished:
-                curves.log(solo, self._settings["training"]["steps"])
+                curves.log(standalone, self._settings["training"]["steps"])
                 state["finished"] = True
             curves.flush()
         if finished:
@@ -122,7 +122,7 @@ class _Trial:
             for step, records in ((step, self._waiting.pop(step)) for step in whole)
         }
 
-    def _curves(self, logger: Logger, events: Path) -> Curves:
+    def _curves(self, logger: Logger, events: Path) -> TrackingRun:
         if logger.name not in self._open:
             self._open[logger.name] = logger.open(self._folder.name, self._settings, events)
         return self._open[logger.name]

@@ -13,7 +13,7 @@ from typing import Any
 PROJECT = "ilr_bench"
 
 
-class Run:
+class TrackerRun:
     """One trial as a tracker's run; see `Curves`."""
 
     def __init__(self, run: Any) -> None:
@@ -38,11 +38,11 @@ class Trackio:
     name = "trackio"
     starts_anew = False
 
-    def open(self, trial: str, settings: Mapping[str, Any], folder: Path) -> Run:
+    def open(self, trial: str, settings: Mapping[str, Any], folder: Path) -> TrackerRun:
         """See `Logger.open`."""
         del folder
         init: Callable[..., Any] = importlib.import_module("trackio").init
-        return Run(init(project=PROJECT, name=trial, config=dict(settings), resume="allow", embed=False))
+        return TrackerRun(init(project=PROJECT, name=trial, config=dict(settings), resume="allow", embed=False))
 
 
 class Wandb:
@@ -51,11 +51,11 @@ class Wandb:
     name = "wandb"
     starts_anew = False
 
-    def open(self, trial: str, settings: Mapping[str, Any], folder: Path) -> Run:
+    def open(self, trial: str, settings: Mapping[str, Any], folder: Path) -> TrackerRun:
         """See `Logger.open`."""
         folder.mkdir(parents=True, exist_ok=True)
         wandb = importlib.import_module("wandb")
-        return Run(
+        return TrackerRun(
             wandb.init(
                 project=PROJECT,
                 name=trial,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 
 from ilr_bench.tasks.data import Dataset, read_rows
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, register
 
 _TEXT = itemgetter("problem", "answer")
 _HASH24 = "3eb8b9d86230730a372ed3eceabf66ee5874e90b3b513e449b8708c546ae004b"
@@ -14,12 +14,12 @@ AIME24 = Dataset("aime24/test.jsonl", "HuggingFaceH4/aime_2024", "default", "tra
 AIME25 = Dataset("aime25/aime25.json", "math-ai/aime25", "default", "test", 30, _HASH25, _TEXT)
 
 
-def _load() -> tuple[Row, ...]:
+def _load() -> tuple[BenchmarkQuestion, ...]:
     years = (("aime24", AIME24), ("aime25", AIME25))
     return tuple(
-        Row(f"{year}-{place:02d}", row["problem"], str(int(row["answer"])))
+        BenchmarkQuestion(f"{year}-{index:02d}", row["problem"], str(int(row["answer"])))
         for year, data in years
-        for place, row in enumerate(read_rows(data), start=1)
+        for index, row in enumerate(read_rows(data), start=1)
     )
 
 

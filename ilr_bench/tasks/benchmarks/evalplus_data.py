@@ -11,7 +11,7 @@ from typing import Any
 
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.tasks.data import Dataset, data_path, read_rows
-from ilr_bench.tasks.types import Row
+from ilr_bench.tasks.types import BenchmarkQuestion
 
 CODE_TOKENS = 768
 """Longest answer of code benchmarks, as in EvalPlus's own generation."""
@@ -41,12 +41,12 @@ MBPP = Dataset(
 MBPP_URL = _RELEASES.format(name="mbppplus", version="v0.2.0", file="MbppPlus.jsonl.gz")
 
 
-def humaneval_rows(*, plus: bool) -> tuple[Row, ...]:
+def humaneval_rows(*, plus: bool) -> tuple[BenchmarkQuestion, ...]:
     """HumanEval's 164 problems; `plus`: with EvalPlus's tests besides the original ones."""
     return tuple(_row(problem, problem["prompt"], plus) for problem in _problems(HUMANEVAL, HUMANEVAL_URL))
 
 
-def mbpp_rows(*, plus: bool) -> tuple[Row, ...]:
+def mbpp_rows(*, plus: bool) -> tuple[BenchmarkQuestion, ...]:
     """The 378 problems of MBPP that EvalPlus keeps."""
     problems = [problem | _typed(problem) for problem in _problems(MBPP, MBPP_URL)]
     return tuple(_row(problem, problem["prompt"].strip().strip('"').strip(), plus) for problem in problems)
@@ -61,9 +61,9 @@ def _problems(dataset: Dataset, url: str) -> Sequence[dict[str, Any]]:
     return read_rows(dataset)
 
 
-def _row(problem: dict[str, Any], question: str, plus: bool) -> Row:
+def _row(problem: dict[str, Any], question: str, plus: bool) -> BenchmarkQuestion:
     tests = problem if plus else problem | {"plus_input": []}
-    return Row(problem["task_id"], question, problem["prompt"] + problem["canonical_solution"], tests)
+    return BenchmarkQuestion(problem["task_id"], question, problem["prompt"] + problem["canonical_solution"], tests)
 
 
 def _typed(problem: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _typed(problem: Mapping[str, Any]) -> dict[str, Any]:
     number = int(problem["task_id"].removeprefix("Mbpp/"))
     restore = next((restore for numbers, restore in _RESTORED if number in numbers), list)
     left_out = LEFT_OUT.get(problem["task_id"], ())
-    plus = [given for place, given in enumerate(problem["plus_input"]) if place not in left_out]
+    plus = [given for index, given in enumerate(problem["plus_input"]) if index not in left_out]
     return {"base_input": list(map(restore, problem["base_input"])), "plus_input": list(map(restore, plus))}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ilr_bench.tasks.sources import generated, sums
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register, rows_of
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, register, rows_of
 
 _TASKS = {
     "gsm_symbolic": ("GSM-Sym", "word problems after the templates of GSM-Symbolic"),
@@ -15,7 +15,7 @@ _TASKS = {
 }
 
 
-def _load(task: str) -> tuple[Row, ...]:
+def _load(task: str) -> tuple[BenchmarkQuestion, ...]:
     return rows_of(generated.questions(task))
 
 
@@ -35,7 +35,7 @@ for task, (column, summary) in _TASKS.items():
     )
 
 
-def _load_sums() -> tuple[Row, ...]:
+def _load_sums() -> tuple[BenchmarkQuestion, ...]:
     return rows_of(sums.benchmark_questions())
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ilr_bench.tasks.sources import gsm8k
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register, rows_of
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, register, rows_of
 
 
-def _load() -> tuple[Row, ...]:
+def _load() -> tuple[BenchmarkQuestion, ...]:
     return rows_of(gsm8k.test_questions())
 
 

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from ilr_bench.tasks.data import Dataset, read_rows
-from ilr_bench.tasks.types import CHOICE_TOKENS, LETTERS, Benchmark, Row, register, with_options
+from ilr_bench.tasks.types import CHOICE_TOKENS, LETTERS, Benchmark, BenchmarkQuestion, register, with_options
 
 MMLU_PRO_DATA = Dataset(
     file="mmlu_pro/test-00000-of-00001.parquet",
@@ -21,9 +21,11 @@ MMLU_PRO_DATA = Dataset(
 )
 
 
-def _load_mmlu_pro() -> tuple[Row, ...]:
+def _load_mmlu_pro() -> tuple[BenchmarkQuestion, ...]:
     return tuple(
-        Row(f"mmlu_pro-{row['question_id']}", with_options(row["question"], row["options"]), row["answer"])
+        BenchmarkQuestion(
+            f"mmlu_pro-{row['question_id']}", with_options(row["question"], row["options"]), row["answer"]
+        )
         for row in read_rows(MMLU_PRO_DATA)
     )
 
@@ -47,15 +49,15 @@ GPQA_DATA = Dataset("gpqa/gpqa_diamond.csv", "Idavidrein/gpqa", "gpqa_diamond", 
 _OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
-def _load_gpqa() -> tuple[Row, ...]:
+def _load_gpqa() -> tuple[BenchmarkQuestion, ...]:
     return tuple(map(_row, read_rows(GPQA_DATA)))
 
 
-def _row(row: Mapping[str, Any]) -> Row:
+def _row(row: Mapping[str, Any]) -> BenchmarkQuestion:
     question, options = row["Question"].strip(), [row[name].strip() for name in _OPTIONS]
     right = options[0]
     random.Random(f"gpqa {question}").shuffle(options)
-    return Row(f"gpqa-{row['Record ID']}", with_options(question, options), LETTERS[options.index(right)])
+    return BenchmarkQuestion(f"gpqa-{row['Record ID']}", with_options(question, options), LETTERS[options.index(right)])
 
 
 register(

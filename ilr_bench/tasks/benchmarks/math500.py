@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ilr_bench.tasks.data import read_rows
 from ilr_bench.tasks.sources.math import MATH500
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, register
 
 
-def _load() -> tuple[Row, ...]:
-    return tuple(Row(row["unique_id"], row["problem"], row["answer"]) for row in read_rows(MATH500))
+def _load() -> tuple[BenchmarkQuestion, ...]:
+    return tuple(BenchmarkQuestion(row["unique_id"], row["problem"], row["answer"]) for row in read_rows(MATH500))
 
 
 register(

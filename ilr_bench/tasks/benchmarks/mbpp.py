@@ -11,10 +11,10 @@ from typing import Any
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.tasks.benchmarks.evalplus_data import CODE_TOKENS, MBPP, mbpp_rows
 from ilr_bench.tasks.data import Dataset, read_rows
-from ilr_bench.tasks.types import Benchmark, Row, register
+from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion, register
 
 
-def problem_of(row: Mapping[str, Any]) -> Row:
+def problem_of(row: Mapping[str, Any]) -> BenchmarkQuestion:
     """A row of MBPP (`task_id`, `text`, `code`, `test_list`, `test_setup_code`); its question shows all tests.
 
     Raises MissingInputError where a test has another form.
@@ -30,7 +30,7 @@ def problem_of(row: Mapping[str, Any]) -> Row:
         "atol": 0,
     }
     question = "\n".join([row["text"], "Your code should pass these tests:", *row["test_list"]])
-    return Row(problem["task_id"], question, row["code"], problem)
+    return BenchmarkQuestion(problem["task_id"], question, row["code"], problem)
 
 
 def _call_and_result(test: str) -> tuple[str, Any]:
@@ -54,7 +54,7 @@ DATA = Dataset(
 )
 
 
-def _load() -> tuple[Row, ...]:
+def _load() -> tuple[BenchmarkQuestion, ...]:
     return tuple(problem_of(row) for row in read_rows(DATA) if 11 <= row["task_id"] <= 510)
 
 

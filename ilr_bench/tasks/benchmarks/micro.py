@@ -6,7 +6,7 @@ from functools import partial
 from typing import Literal
 
 from ilr_bench.tasks.sources.micro import benchmark_questions, code_problems
-from ilr_bench.tasks.types import Benchmark, Row, register, rows_of
+from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion, register, rows_of
 
 QUESTIONS_PER_FAMILY = 220
 CODE_PROBLEMS = 60
@@ -20,13 +20,13 @@ _FAMILIES: tuple[tuple[str, str, Literal["in-domain", "out-of-domain"], str], ..
 )
 
 
-def _load(family: str) -> tuple[Row, ...]:
+def _load(family: str) -> tuple[BenchmarkQuestion, ...]:
     return rows_of(benchmark_questions(family, QUESTIONS_PER_FAMILY))
 
 
-def _load_code() -> tuple[Row, ...]:
+def _load_code() -> tuple[BenchmarkQuestion, ...]:
     return tuple(
-        Row(problem["task_id"], problem["question"], problem["canonical_solution"], problem)
+        BenchmarkQuestion(problem["task_id"], problem["question"], problem["canonical_solution"], problem)
         for problem in code_problems(CODE_PROBLEMS)
     )
 

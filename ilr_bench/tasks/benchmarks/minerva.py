@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import itemgetter
 
 from ilr_bench.tasks.data import Dataset, read_rows
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, boxed, register
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, boxed, register
 
 DATA = Dataset(
     file="minerva_math/test.jsonl",
@@ -22,8 +22,10 @@ DATA = Dataset(
 )
 
 
-def _load() -> tuple[Row, ...]:
-    return tuple(Row(f"minerva-{row['idx']}", row["problem"], _gold(row["solution"])) for row in read_rows(DATA))
+def _load() -> tuple[BenchmarkQuestion, ...]:
+    return tuple(
+        BenchmarkQuestion(f"minerva-{row['idx']}", row["problem"], _gold(row["solution"])) for row in read_rows(DATA)
+    )
 
 
 def _gold(solution: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import itemgetter
 
 from ilr_bench.tasks.data import Dataset, read_rows
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, Row, register
+from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, register
 
 DATA = Dataset(
     file="olympiadbench/test.jsonl",
@@ -23,9 +23,11 @@ DATA = Dataset(
 )
 
 
-def _load() -> tuple[Row, ...]:
+def _load() -> tuple[BenchmarkQuestion, ...]:
     return tuple(
-        Row(f"olympiadbench-{row['id']}", row["question"], row["final_answer"][0].replace("$", "").strip())
+        BenchmarkQuestion(
+            f"olympiadbench-{row['id']}", row["question"], row["final_answer"][0].replace("$", "").strip()
+        )
         for row in read_rows(DATA)
     )
 

@@ -26,7 +26,7 @@ SHA256 = {
     "simple_equations": "ccd8c935fe2fa24ceadce670a5fae177b11342973f94ac38f1704edc4b79b736",
 }
 """Task -> `data.hash_of` its questions and gold answers."""
-_ROOMS = ("reasoning_gym.arithmetic", "reasoning_gym.algebra")
+_MODULES = ("reasoning_gym.arithmetic", "reasoning_gym.algebra")
 
 
 @cache
@@ -44,8 +44,8 @@ def questions(task: str) -> tuple[Question, ...]:
             f"python -m pip install --no-deps reasoning-gym=={VERSION}"
         )
     return tuple(
-        Question(f"rg_{task}-{place:03d}", text, answer, family=task)
-        for place, (text, answer) in enumerate(chosen.items())
+        Question(f"rg_{task}-{index:03d}", text, answer, family=task)
+        for index, (text, answer) in enumerate(chosen.items())
     )
 
 
@@ -57,8 +57,8 @@ def _generator(task: str) -> Any:
         )
     sys.modules.setdefault("reasoning_gym", module_from_spec(spec))
     try:
-        for room in _ROOMS:
-            importlib.import_module(room)
+        for module in _MODULES:
+            importlib.import_module(module)
     except ImportError as error:
         raise MissingInputError(
             f"reasoning-gym cannot be loaded ({error}): python -m pip install pytz python-dateutil pyyaml sympy"

@@ -42,7 +42,7 @@ def load(n_train: int, n_validation: int) -> tuple[tuple[Question, ...], tuple[Q
 
     Raises MissingInputError without the data and ConfigurationError where more are asked for than there are.
     """
-    questions = [parse(row, f"gsm8k-train-{place:04d}") for place, row in enumerate(read_rows(TRAIN))]
+    questions = [parse(row, f"gsm8k-train-{index:04d}") for index, row in enumerate(read_rows(TRAIN))]
     if n_train + n_validation > len(questions):
         raise ConfigurationError(
             f"source gsm8k: {len(questions)} questions, {n_train + n_validation} asked for; "
@@ -62,7 +62,7 @@ def load_mixture(n_train: int, n_validation: int) -> tuple[tuple[Question, ...],
 
 def test_questions() -> tuple[Question, ...]:
     """The published test split, whole and in its order; raises MissingInputError where it is absent or altered."""
-    return tuple(parse(row, f"gsm8k-test-{place:04d}") for place, row in enumerate(read_rows(TEST)))
+    return tuple(parse(row, f"gsm8k-test-{index:04d}") for index, row in enumerate(read_rows(TEST)))
 
 
 def parse(row: Mapping[str, Any], identity: str) -> Question:

@@ -88,10 +88,10 @@ def last_box(solution: str) -> str | None:
     if not rest.startswith("{"):
         return rest.split("$", 1)[0].split(" ", 1)[0].strip() or None
     depth = 0
-    for place, letter in enumerate(rest):
+    for index, letter in enumerate(rest):
         depth += (letter == "{") - (letter == "}")
         if depth == 0:
-            return rest[1:place].strip()
+            return rest[1:index].strip()
     return None
 
 
@@ -114,9 +114,9 @@ def files() -> tuple[Dataset, ...]:
 
 def _all() -> list[Question]:
     return [
-        parse(row, f"math-{data.configuration}-{data.split}-{place:04d}")
+        parse(row, f"math-{data.configuration}-{data.split}-{index:04d}")
         for data in files()
-        for place, row in enumerate(read_rows(data))
+        for index, row in enumerate(read_rows(data))
     ]
 
 

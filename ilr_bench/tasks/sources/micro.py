@@ -87,8 +87,8 @@ def chain_of(question: Question) -> Chain:
 def write_tape(steps: Sequence[Step]) -> tuple[str, ...]:
     """Steps as a solution writes them, the running value only where it starts: `3+5=8`, `-2=6`."""
     return tuple(
-        f"{value if place == 0 else ''}{operator}{operand}={result}"
-        for place, (value, (operator, operand), result) in enumerate(steps)
+        f"{value if index == 0 else ''}{operator}{operand}={result}"
+        for index, (value, (operator, operand), result) in enumerate(steps)
     )
 
 
@@ -116,16 +116,16 @@ def _question(family: str, text: str, chain: Chain) -> Question:
 
 
 def _mix(split: Split, count: int) -> tuple[Question, ...]:
-    shares = {
-        family: count // len(TRAINING_FAMILIES) + (place < count % len(TRAINING_FAMILIES))
-        for place, family in enumerate(TRAINING_FAMILIES)
+    counts = {
+        family: count // len(TRAINING_FAMILIES) + (index < count % len(TRAINING_FAMILIES))
+        for index, family in enumerate(TRAINING_FAMILIES)
     }
     drawn = {
         family: take(question_stream(family, split, random.Random(f"{split} {family}")), share, family)
-        for family, share in shares.items()
+        for family, share in counts.items()
     }
-    places = range(max(shares.values(), default=0))
-    return tuple(drawn[family][place] for place in places for family in drawn if place < shares[family])
+    indices = range(max(counts.values(), default=0))
+    return tuple(drawn[family][index] for index in indices for family in drawn if index < counts[family])
 
 
 def _draw_chain(rng: random.Random, steps: int, largest_start: int, largest_operand: int) -> Chain:
@@ -268,7 +268,7 @@ def code_problems(count: int) -> tuple[dict[str, Any], ...]:
     tasks = take(code_stream("benchmark", random.Random("benchmark code")), count, "code")
     return tuple(
         {
-            "task_id": f"Micro/{place}",
+            "task_id": f"Micro/{index}",
             "prompt": f'"""{task.question}"""\n',
             "entry_point": "f",
             "canonical_solution": f"{task.program}\n",
@@ -278,7 +278,7 @@ def code_problems(count: int) -> tuple[dict[str, Any], ...]:
             "atol": 0,
             "question": task.question,
         }
-        for place, task in enumerate(tasks)
+        for index, task in enumerate(tasks)
     )
 
 

@@ -48,8 +48,8 @@ def _split(split: Split) -> tuple[Question, ...]:
     chosen = [text for text in texts if text not in SHOWN and split_of(text) == split]
     random.Random(f"sums {split}").shuffle(chosen)
     return tuple(
-        Question(f"sums-{split}-{place:03d}", text, str(value_of(text)), family="sums")
-        for place, text in enumerate(chosen)
+        Question(f"sums-{split}-{index:03d}", text, str(value_of(text)), family="sums")
+        for index, text in enumerate(chosen)
     )
 
 
