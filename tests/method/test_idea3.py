@@ -163,7 +163,7 @@ def test_turns_stand_in_the_order_of_their_dialogues():
 
 
 def test_who_hears_itself_reflects_on_and_improves_the_idea_of_the_dialogue_at_hand():
-    seats = counted_table(("A", "B"), MODES[:2], hears="itself")
+    seats = counted_table(("A", "B"), MODES[:2], peer_context="itself")
     ideas, analyses, _ = hold(seats, [3, 3], 2, [1, 1])
     words = baseline_prompts(STYLES.get("micro"))
     for agent, seat in enumerate(seats.agents):
@@ -190,23 +190,23 @@ def test_every_agent_and_stage_draws_from_a_seed_of_its_own_and_within_its_limit
 
 def test_some_of_the_questions_by_themselves_are_spoken_of_as_among_all():
     seats = table(("A", "B"), cooperation=[[True, False], [False, True]])
-    part = seats.part(range(1, 2))
+    part = seats.slice(range(1, 2))
     assert part.questions == QUESTIONS[1:]
     assert part.cooperation.tolist() == [[False], [True]]
-    assert part.part(range(0, 1)).first == part.first == 1
+    assert part.slice(range(0, 1)).question_offset == part.question_offset == 1
     hold(part, [3, 3], 3, [1, 1])
     # Prompts that another process samples before these: one per question, then one per question and dialogue.
     assert [call.first for call in seats.agents[0].engine.calls] == [1, 3, 3]
 
 
 def test_no_questions_ask_for_nothing():
-    seats = table(("A", "B")).part(range(2, 2))
+    seats = table(("A", "B")).slice(range(2, 2))
     assert hold(seats, [1, 1], 1, [1, 1]) == ([[], []],) * 3
 
 
 def test_prompts_of_an_earlier_process_are_counted_per_question():
     seats = counted_table(("A", "B"), [[True] * 3, [False] * 3])
-    part = replace(seats, questions=(*QUESTIONS, Question("q3", "3+3", "6"))).part(range(1, 3))
+    part = replace(seats, questions=(*QUESTIONS, Question("q3", "3+3", "6"))).slice(range(1, 3))
     hold(part, [2, 2], 2, [1, 1])
     assert [call.first for call in seats.agents[1].engine.calls] == [1, 2, 2]
 

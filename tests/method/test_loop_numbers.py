@@ -153,7 +153,7 @@ def test_turns_are_taught_with_their_own_tokens_advantages_questions_and_stages(
     for agent, notebook in enumerate(held.notebooks):
         for step in (1, 2):
             recorded = [
-                (turn.text, turn.credit, question, stage)
+                (turn.text, turn.advantage, question, stage)
                 for stage in ("sharing", "fusion")
                 for question in asked(step)
                 for turn in held.turns(step, agent, stage, question)
@@ -308,7 +308,7 @@ def test_a_step_record_sums_up_what_its_dialogues_hold(tmp_path):
         assert record.mean_advantage_change == pytest.approx(np.mean(moved))
         assert record.changed_group_share == np.mean([change.max() > 1e-3 for change in moved])
         assert record.groups == 10
-        assert record.flat_groups == sum(all(turn.credit == 0 for turn in group) for group in taught)
+        assert record.flat_groups == sum(all(turn.advantage == 0 for turn in group) for group in taught)
         turns = [*flat, *(turn for group in analyses for turn in group)]
         assert record.sampled_tokens == sum(len(turn.text) for turn in turns)
         assert record.sharing_tokens == sum(len(turn.text) for group in taught[:5] for turn in group)
@@ -354,14 +354,14 @@ def test_where_rollouts_are_pooled_each_agent_also_learns_its_peers_right_ideas(
         assert [speaker.decode(turn.completion_ids) for turn in taught[-len(right) :]] == right
         assert record.borrowed_turns == len(right) == sum(turn.logprobs is None for turn in taught)
         joined = [0.1 if turn.verdict == "wrong" else 1.1 for turn in own[:4]] + [1.1] * (len(right) // 5)
-        assert [turn.credit for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
+        assert [turn.advantage for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
 
 
 def test_the_model_that_is_updated_takes_its_turn_on_the_device(tmp_path):
     entered = []
 
     def again(held):
-        held.room.swapper = SimpleNamespace(enter=entered.append)
+        held.room.swapper = SimpleNamespace(onload=entered.append)
         for agent in held.agents:
             agent.model = agent.name
         train(held.config, held.room, 1, lambda step, records, dialogues: None)
