@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ilr_bench.core.registry import Registry
@@ -50,21 +51,16 @@ class Report:
 REPORTS: Registry[Report] = Registry("report", group="ilr_bench.reports")
 
 
-def _add(module: str) -> None:
-    """Registers `REPORT` of a module of this package; it is imported when first asked for."""
-
-    def load() -> Report:
-        report: Report = import_module(f"reports.{module}").REPORT
-        return report
-
-    REPORTS.add_lazy(module.rpartition(".")[2], load)
-
-
-for _module in (
-    "tables.table1", "tables.table2", "tables.table4", "tables.variants", "figures.training_curves", "figures.figure3",
-    "figures.figure4", "figures.ranking", "figures.gain_tokens", "figures.mode_shares", "figures.calibration_effect",
-    "figures.solo_fusion", "figures.number_of_agents", "tables.search", "tables.costs", "page.page",
-):  # fmt: skip
-    _add(_module)
+_REPORTS = {
+    "table1": "tables.report:TABLE1", "table2": "tables.table2:REPORT", "table4": "tables.report:TABLE4",
+    "variants": "tables.report:VARIANTS", "training_curves": "figures.training_curves:TRAINING_CURVES",
+    "figure3": "figures.figure3:REPORT", "figure4": "figures.figure4:REPORT", "ranking": "figures.ranking:REPORT",
+    "gain_tokens": "figures.gain_tokens:REPORT", "mode_shares": "figures.training_curves:MODE_SHARES",
+    "calibration_effect": "figures.calibration_effect:REPORT", "solo_fusion": "figures.solo_fusion:REPORT",
+    "number_of_agents": "figures.number_of_agents:REPORT", "search": "tables.search:REPORT",
+    "costs": "tables.costs:REPORT", "page": "page.page:REPORT",
+}  # fmt: skip
+for _name, _module in _REPORTS.items():
+    REPORTS.add_lazy(_name, partial(resolve_name, f"reports.{_module}"))
 
 get, names = REPORTS.get, REPORTS.names

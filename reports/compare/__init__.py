@@ -1,1 +1,1 @@
-"""Two logs of answers side by side, and many studies in one list."""
+"""Two logs of answers compared, and many studies in one list."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,15 +70,13 @@ def csv_text(compared: Compared) -> str:
 def json_text(compared: Compared) -> str:
     """Everything, examples in full."""
     data = {
-        "a": str(compared.a),
-        "b": str(compared.b),
-        "correction": compared.correction,
+        "a": str(compared.a), "b": str(compared.b), "correction": compared.correction,
         "comparisons": [
             _flat(line) | {name: list(map(vars, getattr(line, name))) for name in ("won_examples", "lost_examples")}
             for line in compared.lines
         ],
         "not_compared": list(compared.refused),
-    }
+    }  # fmt: skip
     return _encodable(json.dumps(data, ensure_ascii=False, indent=1)) + "\n"
 
 
@@ -86,14 +85,12 @@ RENDERERS = {"md": markdown, "csv": csv_text, "json": json_text}
 
 def example_lines(examples: Sequence[Example]) -> list[str]:
     """For the terminal: two lines per example."""
-    return [
-        text
-        for item in examples
-        for text in (
-            f"  {_short(item.name, 60)}" + (f": {_short(item.question, 90)}" if item.question else ""),
-            f"    gold {_short(item.gold or '-', 30)} | A {_short(item.a, 60)} | B {_short(item.b, 60)}",
-        )
-    ]
+    lines = []
+    for item in examples:
+        question = f": {_short(item.question, 90)}" if item.question else ""
+        lines.append(f"  {_short(item.name, 60)}{question}")
+        lines.append(f"    gold {_short(item.gold or '-', 30)} | A {_short(item.a, 60)} | B {_short(item.b, 60)}")
+    return lines
 
 
 def _cells(line: Line) -> tuple[str, ...]:
@@ -136,13 +133,9 @@ def _examples(title: str, examples: Sequence[Example]) -> list[str]:
     for item in examples:
         question = f" {_escaped(_short(item.question, LONGEST))}" if item.question else ""
         lines += ["", f"- **{_escaped(_short(item.name, LONGEST))}**{question}"]
-        lines += [f"  - {who}: {_code(_short(text, LONGEST))}" for who, text in _said(item)]
+        answers = {"gold": item.gold, "A": item.a, "B": item.b}
+        lines += [f"  - {who}: {_code(_short(text, LONGEST))}" for who, text in answers.items() if text is not None]
     return lines
-
-
-def _said(item: Example) -> list[tuple[str, str]]:
-    gold = [("gold", item.gold)] if item.gold is not None else []
-    return [*gold, ("A", item.a), ("B", item.b)]
 
 
 def _short(text: str, longest: int) -> str:
@@ -168,5 +161,5 @@ def _escaped(text: str) -> str:
 
 def _code(text: str) -> str:
     """As code, whatever backticks the text holds."""
-    fence = "`" * (max((len(run) for run in "".join(c if c == "`" else " " for c in text).split()), default=0) + 1)
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     return f"{fence} {text} {fence}" if "`" in text or not text else f"`{text}`"

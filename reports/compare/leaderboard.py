@@ -13,19 +13,14 @@ from ilr_bench.core.errors import ConfigurationError, StoreError
 from reports.frames import StudyFrames, load, total_times
 from reports.rows import TableRow, column_title
 from reports.tables.averages import Averages, averages
+from reports.tables.training_effects import of_row
 from reports.tables.writer import NOTHING, Column, Grid, Line, Value, csv_text, pipes, plain
 
 COLUMNS = (
-    Column("average", "Avg"),
-    Column("agent", "Model"),
-    Column("models", "Group"),
-    Column("sampled_tokens", "Tokens (k)"),
-    Column("seconds", "Minutes"),
-    Column("seeds", "Seeds"),
-    Column("studies", "Study"),
-    Column("machines", "Machine"),
-    Column("commits", "Commit"),
-)
+    Column("average", "Avg"), Column("agent", "Model"), Column("models", "Group"),
+    Column("sampled_tokens", "Tokens (k)"), Column("seconds", "Minutes"), Column("seeds", "Seeds"),
+    Column("studies", "Study"), Column("machines", "Machine"), Column("commits", "Commit"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class Entry:
     machines: tuple[str, ...]
     commits: tuple[str, ...]
     trials: tuple[str, ...]
-    """Hashes: two studies that share trials have one entry."""
+    """Hashes: the same trials in two studies are one entry."""
 
 
 def collect(studies: Sequence[StudyFrames]) -> tuple[Entry, ...]:
@@ -119,18 +114,12 @@ def markdown(entries: Sequence[Entry]) -> str:
 
 
 def comma_separated(entries: Sequence[Entry]) -> str:
-    """A line per entry; accuracies as shares of 1, several machines or commits joined by `; `."""
+    """A line per entry; accuracies as fractions of 1, several machines or commits joined by `; `."""
     names = [field.name for field in dataclasses.fields(Entry) if field.name != "exam"]
-    rows = [
-        (
-            entry.exam.profile,
-            plain(entry.exam.benchmarks),
-            entry.exam.questions,
-            entry.exam.hash,
-            *(plain(getattr(entry, name)) for name in names),
-        )
-        for entry in entries
-    ]
+    rows = []
+    for entry in entries:
+        key = (entry.exam.profile, plain(entry.exam.benchmarks), entry.exam.questions, entry.exam.hash)
+        rows.append([*key, *(plain(getattr(entry, name)) for name in names)])
     return csv_text(["profile", "benchmarks", "questions", "exam", *names], rows)
 
 
@@ -159,14 +148,13 @@ def load_scored(folder: Path) -> StudyFrames:
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, str]:
-    """The last part of each folder's path, or as many as it takes to tell studies apart."""
+    """The last part of each folder's path, or as many as it takes to distinguish the studies."""
     parts = {folder: folder.resolve().parts for folder in folders}
 
     def named(mine: tuple[str, ...]) -> str:
-        counts = range(1, len(mine) + 1)
-        others = [other for other in parts.values() if other != mine]
-        count = next((count for count in counts if all(other[-count:] != mine[-count:] for other in others)), len(mine))
-        return "/".join(mine[-count:])
+        others = set(parts.values()) - {mine}
+        alone = (n for n in range(1, len(mine)) if all(other[-n:] != mine[-n:] for other in others))
+        return "/".join(mine[-next(alone, len(mine)) :])
 
     return {folder: named(mine) for folder, mine in parts.items()}
 
@@ -177,27 +165,16 @@ def _entries(frames: StudyFrames, name: str) -> list[Entry]:
     for row, cell in found.cells.items():
         seconds, machines = _timing(frames, row)
         commits = [frames.results[index].versions.get("commit", "unknown") for index in row.folders]
-        trials = frames.trials[frames.trials["folder"].isin(row.folders) & (frames.trials["agent"] == row.agent)]
-        trials = trials[trials["variant"] == row.variant]
+        trials = of_row(frames.trials, row)
+        trials, it = trials[trials["folder"].isin(row.folders)], cell.interval
         entries.append(
             Entry(
-                exam=_exam(frames, found, row),
-                model=row.section,
-                agent=row.agent,
-                variant=row.variant,
-                models=row.models,
-                mean=cell.interval.mean,
-                low=cell.interval.low,
-                high=cell.interval.high,
-                sampled_tokens=float(trials["sampled_tokens"].mean()),
-                seconds=seconds,
-                seeds=cell.seeds,
-                studies=(name,),
-                machines=machines,
-                commits=tuple(dict.fromkeys(commits)),
-                trials=tuple(trials["hash"]),
+                exam=_exam(frames, found, row), model=row.section, agent=row.agent, variant=row.variant,
+                models=row.models, mean=it.mean, low=it.low, high=it.high,
+                sampled_tokens=float(trials["sampled_tokens"].mean()), seconds=seconds, seeds=cell.seeds,
+                studies=(name,), machines=machines, commits=tuple(dict.fromkeys(commits)), trials=tuple(trials["hash"]),
             )
-        )
+        )  # fmt: skip
     return entries
 
 
@@ -208,17 +185,11 @@ def _exam(frames: StudyFrames, found: Averages, row: TableRow) -> ComparisonKey:
     names = sorted({(str(benchmark), str(question)) for benchmark, question, _, _ in index})
     evaluation = config.evaluation
     return ComparisonKey(
-        profile=frames.study.profile,
-        column=found.headline,
-        benchmarks=found.columns.benchmarks(found.headline),
-        questions=len(names),
-        samples=evaluation.samples,
-        temperature=evaluation.temperature,
-        prompt_style=config.prompt_style,
-        max_new_tokens=evaluation.max_new_tokens,
-        token_limit=evaluation.token_limit,
-        hash=content_hash(names),
-    )
+        profile=frames.study.profile, column=found.headline, benchmarks=found.columns.benchmarks(found.headline),
+        questions=len(names), samples=evaluation.samples, temperature=evaluation.temperature,
+        prompt_style=config.prompt_style, max_new_tokens=evaluation.max_new_tokens,
+        token_limit=evaluation.token_limit, hash=content_hash(names),
+    )  # fmt: skip
 
 
 def _timing(frames: StudyFrames, row: TableRow) -> tuple[float | None, tuple[str, ...]]:

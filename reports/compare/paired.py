@@ -12,8 +12,8 @@ import numpy as np
 from ilr_bench.core.errors import ConfigurationError
 from reports.compare.joining import NotComparableError as NotComparableError
 from reports.compare.joining import Options as Options
-from reports.compare.joining import Texts, joined, other_settings, same_prompts, same_questions, same_samples
-from reports.compare.sources import Answer, Key, Log, read_logs
+from reports.compare.joining import Pairs, Texts, comparable
+from reports.compare.sources import Key, Log, read_logs
 from reports.statistics import estimates
 from reports.statistics.estimates import PairedDifference
 
@@ -37,14 +37,14 @@ class Line:
     measure: str
     joined_by: Key
     prompts: str
-    """What is known of them."""
+    """Whether they are equal, as far as is known."""
     questions: int
     samples: int
     a: float
     b: float
     result: PairedDifference
     detectable: float | None
-    """None where the two agree on every sample of several per question: nothing says how much they could differ."""
+    """None where the two agree on every sample of several per question: how much they could differ is unknown."""
     won: int
     """Questions that A answers better."""
     lost: int
@@ -114,21 +114,16 @@ def _pairs(left: Mapping[str, Log], right: Mapping[str, Log], options: Options) 
 def _lines(one: Log, other: Log, options: Options, texts: Texts) -> tuple[list[Line], list[str]]:
     """A line per measure, and why other measures have none."""
     name = one.benchmark if one.benchmark == other.benchmark else f"{one.benchmark} / {other.benchmark}"
-    key, left, right = joined(name, one, other, options, texts)
-    if key == "id":
-        left, right = same_questions(name, one.kind == other.kind, left, right, options)
-    prompts, left, right = same_prompts(name, one, other, left, right, options)
-    left, right = same_samples(name, left, right, options)
-    prompts += other_settings(left, right)
+    key, prompts, pairs = comparable(name, one, other, options, texts)
     lines: list[Line] = []
     reasons: list[str] = []
-    for pair in _measures(name, one, other, options):
-        reason = _unusable(left, right, pair)
-        if reason is None:
-            line = _line(name, key, prompts, left, right, pair)
-            lines.append(_with_examples(line, left, right, pair, options.examples))
+    for measures in _measures(name, one, other, options):
+        label = " / ".join(dict.fromkeys(measures))
+        line = _line(name, label, key, prompts, pairs, measures, options.examples)
+        if isinstance(line, Line):
+            lines.append(line)
         else:
-            reasons.append(f"{name} ({' / '.join(dict.fromkeys(pair))}): {reason}")
+            reasons.append(f"{name} ({label}): {line}")
     return lines, reasons
 
 
@@ -137,10 +132,8 @@ def _measures(name: str, one: Log, other: Log, options: Options) -> list[tuple[s
     chosen = [[item for item in log.measures if _is_asked(item, options.metric)] for log in (one, other)]
     if options.metric is None or any(chosen):
         # A log that has no choice (ours: accuracy) keeps what it has.
-        sides = [
-            mine or (list(log.measures) if len(log.measures) == 1 else [])
-            for mine, log in zip(chosen, (one, other), strict=True)
-        ]
+        choices = zip(chosen, (one, other), strict=True)
+        sides = [mine or (list(log.measures) if len(log.measures) == 1 else []) for mine, log in choices]
         common = [(measure, measure) for measure in sides[0] if measure in sides[1]]
         if common:
             return common
@@ -155,64 +148,35 @@ def _is_asked(measure: str, metric: str | None) -> bool:
     return metric is None or metric in (measure, measure.partition(",")[0])
 
 
-def _unusable(left: list[Answer], right: list[Answer], measures: tuple[str, str]) -> str | None:
-    """Why a measure cannot be compared, where it cannot."""
-    sides = [[answer.scores[measure] for answer in side] for side, measure in zip((left, right), measures, strict=True)]
+def _line(
+    name: str, label: str, key: Key, prompts: str, pairs: Pairs, measures: tuple[str, str], examples: int
+) -> Line | str:
+    """The comparison by one measure of each log, or why there is none."""
+    sides = [[pair[side].scores[measure] for pair in pairs] for side, measure in enumerate(measures)]
     if len({len(scores) for side in sides for scores in side}) > 1:
         return "a score per sample against a single one for all samples of a question"
-    values = np.array(sides)
+    a, b = values = np.array(sides)
     if not np.isfinite(values).all():
         return "some scores are no numbers (NaN or infinite)"
     if values.min() < 0 or values.max() > 1:
         return f"no share of right answers (scores from {values.min():.4g} to {values.max():.4g})"
-    return None
-
-
-def _line(
-    name: str, key: Key, prompts: str, left: list[Answer], right: list[Answer], measures: tuple[str, str]
-) -> Line:
-    a, b = (
-        np.array([answer.scores[measure] for answer in side])
-        for side, measure in zip((left, right), measures, strict=True)
-    )
-    result = estimates.paired_difference(a.ravel(), b.ravel(), np.repeat(np.arange(len(a)), a.shape[1]))
-    change = a.mean(axis=1) - b.mean(axis=1)
-    return Line(
-        benchmark=name,
-        measure=measures[0] if measures[0] == measures[1] else " / ".join(measures),
-        joined_by=key,
-        prompts=prompts,
-        questions=len(a),
-        samples=left[0].samples,
-        a=float(a.mean()),
-        b=float(b.mean()),
-        result=result,
-        detectable=_detectable(result, len(a), left[0].samples),
-        won=int((change > 0).sum()),
-        lost=int((change < 0).sum()),
-        won_examples=(),
-        lost_examples=(),
-    )
-
-
-def _detectable(result: PairedDifference, questions: int, samples: int) -> float | None:
+    questions, samples = len(pairs), pairs[0][0].samples
+    result = estimates.paired_difference(a.ravel(), b.ravel(), np.repeat(np.arange(questions), a.shape[1]))
+    detectable = None
     if result.standard_error:
-        return estimates.detectable_difference(result)
-    return estimates.mcnemar_detectable_effect(questions, 0) if samples == 1 else None
+        detectable = estimates.detectable_difference(result)
+    elif samples == 1:
+        detectable = estimates.mcnemar_detectable_effect(questions, 0)
+    change = a.mean(axis=1) - b.mean(axis=1)
+    won, lost = ([pairs[index] for index in np.flatnonzero(better)] for better in (change > 0, change < 0))
+    return Line(
+        benchmark=name, measure=label, joined_by=key, prompts=prompts, questions=questions, samples=samples,
+        a=float(a.mean()), b=float(b.mean()), result=result, detectable=detectable, won=len(won), lost=len(lost),
+        won_examples=_examples(won[:examples]), lost_examples=_examples(lost[:examples]),
+    )  # fmt: skip
 
 
-def _with_examples(line: Line, left: list[Answer], right: list[Answer], measures: tuple[str, str], count: int) -> Line:
-    won: list[Example] = []
-    lost: list[Example] = []
-    for a, b in zip(left, right, strict=True):
-        change = float(np.mean(a.scores[measures[0]]) - np.mean(b.scores[measures[1]]))
-        if change:
-            example = Example(
-                name=a.name,
-                question=a.question or b.question,
-                gold=a.gold or b.gold,
-                a=a.completion,
-                b=b.completion,
-            )
-            (won if change > 0 else lost).append(example)
-    return replace(line, won_examples=tuple(won[:count]), lost_examples=tuple(lost[:count]))
+def _examples(pairs: Pairs) -> tuple[Example, ...]:
+    return tuple(
+        Example(a.name, a.question or b.question, a.gold or b.gold, a.completion, b.completion) for a, b in pairs
+    )

@@ -39,7 +39,7 @@ class Answer:
     """All samples of one question."""
 
     name: str
-    """As people find it again: the question's name, or its place in the log."""
+    """As people find it again: the question's name, or its number in the log."""
     keys: Mapping[Key, str]
     prompt: str | None
     """Hash of the prompt; equal hashes mean equal prompts within one `Log.hashing`."""
@@ -51,7 +51,7 @@ class Answer:
     completion: str
     """The (first) answer, as it was extracted where it was."""
     settings: str | None = None
-    """How it was sampled, as JSON, where the log says so."""
+    """How it was sampled, as JSON, where the log has it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Log:
     kind: Literal["ours", "lm-eval", "EvalPlus"]
     path: Path
     hashing: str
-    """Which prompts can be told apart: logs of another hashing say nothing about each other's prompts."""
+    """How prompts are hashed: hashes of two logs can be compared where this is equal."""
     answers: tuple[Answer, ...]
 
     @property
@@ -98,14 +98,12 @@ def with_texts(log: Log, texts: Callable[[str], Mapping[str, str]]) -> Log:
     if log.kind != "ours" or "id" not in log.answers[0].keys:
         return log
     known = texts(log.benchmark)
-    return replace(log, answers=tuple(_worded(answer, known.get(answer.keys["id"])) for answer in log.answers))
+    found = ((answer, known.get(answer.keys["id"])) for answer in log.answers)
+    return replace(log, answers=tuple(answer if text is None else _worded(answer, text) for answer, text in found))
 
 
-def _worded(answer: Answer, text: str | None) -> Answer:
-    if text is None:
-        return answer
-    keys: dict[Key, str] = {**answer.keys, "text": normal(text)}
-    return replace(answer, keys=keys, question=text)
+def _worded(answer: Answer, text: str) -> Answer:
+    return replace(answer, keys={**answer.keys, "text": normal(text)}, question=text)
 
 
 def normal(text: str) -> str:
@@ -213,7 +211,7 @@ def _samples_file(path: Path) -> Log:
 
 
 def _harness_answer(row: Mapping[str, Any]) -> tuple[int, Answer]:
-    """One question's place in the task, and its answer as one of the task's filters has it."""
+    """One question's number in the task, and its answer as one of the task's filters has it."""
     index, document = int(row["doc_id"]), row["doc"]
     fields = document if isinstance(document, dict) else {}
     keys: dict[Key, str] = {"document": str(row["doc_hash"])}
@@ -253,17 +251,14 @@ def _merged(known: Answer, other: Answer, index: int) -> Answer:
 
 
 def _numbered(answers: Iterable[Answer]) -> tuple[Answer, ...]:
-    """Rows that a data set holds twice have one hash: the second one is told from the first by its number."""
+    """Rows that a data set holds twice have one hash: the second one gets a number."""
     seen: Counter[str] = Counter()
     done = []
     for answer in answers:
-        hashed = answer.keys.get("document")
-        if hashed is None:
-            done.append(answer)
-            continue
+        hashed = answer.keys.get("document", "")
         seen[hashed] += 1
-        number = f", {seen[hashed]}" if seen[hashed] > 1 else ""
-        keys: dict[Key, str] = {**answer.keys, "document": f"{hashed}{number}"}
+        again = hashed and seen[hashed] > 1
+        keys: Mapping[Key, str] = {**answer.keys, "document": f"{hashed}, {seen[hashed]}"} if again else answer.keys
         done.append(replace(answer, keys=keys))
     return tuple(done)
 
@@ -274,19 +269,19 @@ def _evalplus(path: Path) -> list[Log]:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
         tasks: dict[str, list[dict[str, Any]]] = data["eval"]
         name = next(iter(tasks)).partition("/")[0].lower()
-        logs = [Log(name, "EvalPlus", path, f"EvalPlus {data['hash']}", tuple(_solutions(tasks, ("base_status",))))]
+        needed = {name: ("base_status",)}
         if all(item["plus_status"] is not None for items in tasks.values() for item in items):
-            answers = tuple(_solutions(tasks, ("base_status", "plus_status")))
-            logs.append(Log(f"{name}_plus", "EvalPlus", path, f"EvalPlus {data['hash']}", answers))
+            needed[f"{name}_plus"] = ("base_status", "plus_status")
+        hashing = f"EvalPlus {data['hash']}"
+        return [Log(key, "EvalPlus", path, hashing, tuple(_solutions(tasks, tests))) for key, tests in needed.items()]
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
     except (*MALFORMED, StopIteration) as error:
         raise StoreError(f"{path} is not a result of EvalPlus ({type(error).__name__}: {error})") from error
-    return logs
 
 
 def _solutions(tasks: Mapping[str, list[dict[str, Any]]], needed: tuple[str, ...]) -> Iterator[Answer]:
     for task, items in tasks.items():
         scores = tuple(float(all(item[status] == PASS for status in needed)) for item in items)
-        # EvalPlus asks what its data set says, whose hash it notes.
+        # EvalPlus's prompts are those of its data set, whose hash it notes.
         yield Answer(task, {"id": task}, "", len(items), {ACCURACY: scores}, None, None, str(items[0]["solution"]))

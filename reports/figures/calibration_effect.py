@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.line_panels import draw_lines
-from reports.figures.report import figure_report
+from reports.figures.report import figure_report, needs_steps
 from reports.figures.step_blocks import in_blocks, ordered, own_steps
 from reports.figures.style import VariantStyle, line_legend, points, prepare, variant_styles
+from reports.figures.training_curves import Metrics, draw_lines
 from reports.frames import StudyFrames
 
-METRICS = {
+METRICS: Metrics = {
     "clipped_share": ("clipped terms, %", 100.0),
     "changed_group_share": ("groups changed, %", 100.0),
     "mean_advantage_change": ("advantage change", 1.0),
@@ -21,16 +21,10 @@ METRICS = {
 
 
 def effects(frames: StudyFrames) -> pd.DataFrame:
-    """The three measures per models, agent and variant: over all steps (`step` empty) and in blocks of steps."""
+    """The three quantities per models, agent and variant: over all steps (`step` empty) and in blocks of steps."""
     steps = own_steps(frames)
     whole = in_blocks(steps, list(METRICS), most=1).assign(step=float("nan"))
     return pd.concat([whole, in_blocks(steps, list(METRICS))], ignore_index=True)
-
-
-def applies(frames: StudyFrames) -> str | None:
-    """Whether any rewards were calibrated."""
-    calibrated = "clipped_share" in frames.steps and frames.steps["clipped_share"].notna().any()
-    return None if calibrated else "no finished trial calibrates rewards"
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -80,5 +74,5 @@ REPORT = figure_report(
     "cut off can it change what a model learns from, as long as advantages are standardised within a group of answers: "
     "so these three numbers say whether it did anything at all. A group is changed if an advantage moved by more than "
     "0.001; the change of an advantage is the mean over all answers, those that kept theirs included.",
-    effects, draw, applies,
+    effects, draw, needs_steps("clipped_share", "no finished trial calibrates rewards"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figure 3: Avg against the share of cooperation, with the rule and its random mixture at their actual shares."""
+"""Figure 3: Avg against how often a model cooperates, with the rule and its random mixture where they were counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from ilr_bench.core.config import IDEA3_STAGES, InteractionSettings, RunConfig
 from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report
+from reports.figures.report import figure_report, needs_answers
 from reports.figures.style import INK, LEVEL, PALETTE, SOFT, legend_below, points, prepare
 from reports.frames import StudyFrames
 from reports.rows import TableRow
@@ -28,26 +28,27 @@ KINDS = {
 
 
 def shares(frames: StudyFrames) -> pd.DataFrame:
-    """One line per point: models, agent, variant, rule, share of cooperation, Avg with its interval, seeds.
+    """One line per point: models, agent, variant, rule, fraction of cooperation, Avg with its interval, seeds.
 
-    The share is the probability of a coin, and otherwise what was counted while training. Only variants that
+    `share` is the probability of a coin, and otherwise what was counted while training. Only variants that
     differ from the coin in nothing but the rule belong here; of several settings the one with most ratios.
     """
     found = averages(frames)
-    rows = _members(frames, found)
+    members = _members(frames, found)
+    panels = {(row.section, row.models) for row in members}
     table = []
-    for row in found.cells:
-        if row not in rows and not (row.stem == "base" and _has_section(row, rows)):
+    for row, cell in found.cells.items():
+        if row not in members and not (row.stem == "base" and (row.section, row.models) in panels):
             continue
-        cell, config = found.cells[row].interval, frames.configs[row.folders[0]]
+        it, config = cell.interval, frames.configs[row.folders[0]]
         rule = "base" if row.stem == "base" else config.interaction.rule
         counted = effects(frames, row).cooperation if rule != "base" else None
         table.append(
             {
                 "panel": row.section, "models": row.models, "agent": row.agent, "variant": row.variant, "rule": rule,
                 "share": config.interaction.cooperation_ratio if rule == "coin" else counted,
-                "counted_share": counted, "column": found.headline, "mean": cell.mean, "low": cell.low,
-                "high": cell.high, "seeds": cell.seeds, "questions": cell.questions,
+                "counted_share": counted, "column": found.headline, "mean": it.mean, "low": it.low, "high": it.high,
+                "seeds": it.seeds, "questions": it.questions,
             }
         )  # fmt: skip
     return pd.DataFrame(table).sort_values(["panel", "models", "rule", "share"], kind="stable", ignore_index=True)
@@ -55,19 +56,15 @@ def shares(frames: StudyFrames) -> pd.DataFrame:
 
 def applies(frames: StudyFrames) -> str | None:
     """Whether two or more cooperation ratios were run."""
-    if frames.samples.empty:
-        return "no model was asked a benchmark alone"
-    ratios = {
-        config.interaction.cooperation_ratio for config in frames.configs.values() if config.interaction.rule == "coin"
-    }
+    rules = [config.interaction for config in frames.configs.values()]
+    ratios = {rule.cooperation_ratio for rule in rules if rule.rule == "coin"}
     return None if len(ratios) > 1 else "fewer than two cooperation ratios (cooperation_0.0 to cooperation_1.0)"
 
 
 def draw(table: pd.DataFrame) -> Figure:
     """A panel per model."""
     up = f"{table['column'].iloc[0]} alone, % (95 % interval)"
-    across = "questions on which it cooperates, %"
-    figure = panel_per_model(table, (4.2, 3.1), _panel, across, up, by="panel")
+    figure = panel_per_model(table, (4.2, 3.1), _panel, "questions on which it cooperates, %", up, by="panel")
     rules = set(table["rule"])
     legend_below(figure, [_handle(rule) for rule in KINDS if rule in rules], most=2)
     return figure
@@ -121,10 +118,6 @@ def _apart_from_the_rule(config: RunConfig) -> RunConfig:
     return replace(config, profile="", variant="", pool=(), seed=0, interaction=InteractionSettings())
 
 
-def _has_section(row: TableRow, rows: set[TableRow]) -> bool:
-    return any((row.section, row.models) == (other.section, other.models) for other in rows)
-
-
 REPORT = figure_report(
     "figure3",
     "Figure 3: cooperating, competing, or choosing",
@@ -132,5 +125,5 @@ REPORT = figure_report(
     "test questions it then answers rightly, alone. If choosing by question mattered, the star would lie above the "
     "diamond, which cooperates as often but at random, and above the line. Bars are 95 % intervals for new questions "
     "and new training runs; where they overlap widely, there is no difference to speak of.",
-    shares, draw, applies,
+    shares, draw, needs_answers(applies),
 )  # fmt: skip

@@ -29,7 +29,7 @@ DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)), (0, (3, 1.5)))
 
 @dataclass(frozen=True)
 class Group:
-    """What the agents of one group said of the training questions before training."""
+    """How the agents of one group ranked the training questions before training."""
 
     models: tuple[str, ...]
     rankings: dict[str, NDArray[np.float64]]
@@ -44,9 +44,7 @@ class Group:
         values = np.stack(list(self.rankings.values()))
         known = ~np.isnan(values)
         total, count = np.where(known, values, 0).sum(axis=0), known.sum(axis=0)
-        joint = np.full(len(total), UNKNOWN)
-        np.divide(total, count, out=joint, where=count > 0)
-        return joint
+        return np.divide(total, count, out=np.full(len(total), UNKNOWN), where=count > 0)
 
 
 def groups(frames: StudyFrames) -> tuple[Group, ...]:
@@ -59,10 +57,10 @@ def groups(frames: StudyFrames) -> tuple[Group, ...]:
 
 
 def histogram(frames: StudyFrames) -> pd.DataFrame:
-    """Questions per bin: panel, kind, models, agent, bin (its lower edge), questions, share.
+    """Questions per bin: panel, kind, models, agent, bin (its lower edge), questions, share (a fraction).
 
     A panel of kind `agent` holds one model's own rankings; `joint` holds the mean that a group's rule uses, once
-    for each of its agents, with that agent's `ability` and the share of questions on which the rule has it cooperate.
+    for each of its agents, with its `ability` and the fraction of questions on which the rule has it cooperate.
     """
     rows, seen = [], set()
     all_groups = groups(frames)
@@ -84,7 +82,7 @@ def histogram(frames: StudyFrames) -> pd.DataFrame:
 
 
 def applies(frames: StudyFrames) -> str | None:
-    """Whether the study still holds what the models said of the questions."""
+    """Whether the study still holds the models' rankings of the questions."""
     return None if groups(frames) else "no difficulty artifact in the study's folder"
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report
+from reports.figures.report import figure_report, needs_answers
 from reports.figures.step_blocks import ordered
 from reports.figures.style import SOFT, VariantStyle, legend_below, mark, points, prepare, variant_styles
 from reports.frames import StudyFrames
@@ -33,12 +33,10 @@ def gains(frames: StudyFrames) -> pd.DataFrame:
 
 def applies(frames: StudyFrames) -> str | None:
     """Whether there is a trained variant and what to compare it with."""
-    if frames.samples.empty:
-        return "no model was asked a benchmark alone"
     if "base" not in set(frames.trials["variant"]):
         return "no untrained model to compare with (variant base)"
-    trained = frames.trials[(frames.trials["sampled_tokens"] > 0)]
-    return "no finished trial has training steps" if trained.empty else None
+    trained = (frames.trials["sampled_tokens"] > 0).any()
+    return None if trained else "no finished trial has training steps"
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -77,5 +75,5 @@ REPORT = figure_report(
     "questions out of a hundred it then answers rightly, alone, than before training. Methods are to be compared at "
     "equal cost: discussing samples about twice as much text as answering alone, and grpo_matched spends as much "
     "alone. Marks that would cover each other are moved apart a little.",
-    gains, draw, applies,
+    gains, draw, needs_answers(applies),
 )  # fmt: skip

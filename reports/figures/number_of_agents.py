@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from ilr_bench.core.config import IDEA3_STAGES, RunConfig
 from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report
+from reports.figures.report import figure_report, needs_answers
 from reports.figures.style import LEVEL, PALETTE, SOFT, legend_below, points, prepare
 from reports.frames import StudyFrames
 from reports.tables.averages import averages, model_of
@@ -31,15 +31,14 @@ def sizes(frames: StudyFrames) -> pd.DataFrame:
     Discussing rows are those whose configuration differs in the models alone from that of `ilr` (or, without it,
     from the first of them).
     """
-    found = averages(frames)
-    discussing = _discussing(frames)
+    found, discussing = averages(frames), _discussing(frames)
     rows = []
     for row, cell in found.cells.items():
         config = frames.configs[row.folders[0]]
         kind = None
         if row.stem in ("base", *ALONE):
             kind = "base" if row.stem == "base" else "alone"
-        elif discussing is not None and _apart_from_models(config) == discussing:
+        elif _apart_from_models(config) == discussing:
             kind = "twins" if config.models.count(model_of(frames, row)) > 1 else "group"
         if kind is not None:
             it = cell.interval
@@ -54,18 +53,12 @@ def sizes(frames: StudyFrames) -> pd.DataFrame:
 
 
 def applies(frames: StudyFrames) -> str | None:
-    """Whether groups of different sizes, or twins, were run."""
-    if frames.samples.empty:
-        return "no model was asked a benchmark alone"
+    """Whether groups of different sizes, or of copies of one model, were run."""
     discussing = _discussing(frames)
-    groups = {
-        tuple(sorted(config.models))
-        for config in frames.configs.values()
-        if discussing is not None and _apart_from_models(config) == discussing
-    }
-    sizes = {len(group) for group in groups}
-    twins = any(len(set(group)) < len(group) for group in groups)
-    if len(sizes) > 1 or (twins and len(groups) > 1):
+    configs = [config for config in frames.configs.values() if _apart_from_models(config) == discussing]
+    groups = {tuple(sorted(config.models)) for config in configs}
+    copies = any(len(set(group)) < len(group) for group in groups)
+    if len(set(map(len, groups))) > 1 or (copies and len(groups) > 1):
         return None
     return "only one size of group (variants agents_3, agents_4 and twins add others)"
 
@@ -128,5 +121,5 @@ REPORT = figure_report(
     "How many test questions each model answers rightly, alone, after training in groups of different sizes. With "
     "three or more agents the bounds of calibration are tighter, so it acts more often. Twins are two copies of one "
     "model: they show whether the models have to differ for a discussion to teach anything.",
-    sizes, draw, applies,
+    sizes, draw, needs_answers(applies),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,11 +24,10 @@ def with_panels(table: pd.DataFrame, frames: StudyFrames) -> pd.DataFrame:
     known = {(row.models, row.agent): row.section for row in find_rows(frames)}
     pairs = zip(table["models"], table["agent"], strict=True)
     panels = [known.get(pair, f"{pair[1]} ({pair[0]})") for pair in pairs]
-    order = {name: index for index, name in enumerate([*known.values(), *panels][::-1])}
+    order = list(dict.fromkeys([*known.values(), *panels]))
     named = table.copy()
     named.insert(0, "panel", panels)
-    index = named["panel"].map(order)
-    return named.assign(_place=-index).sort_values("_place", kind="stable", ignore_index=True).drop(columns="_place")
+    return named.sort_values("panel", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
 def panel_per_model(
@@ -67,17 +67,13 @@ def panel_grid(
     size = (1.0 + max(width * columns, 5.8), 1.2 + height * blocks * each)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(blocks * each, columns, squeeze=False, sharex=share_x)
-    for line in range(blocks * each if share_y else 0):
-        for axes in grid[line]:
-            if axes is not grid[line % each][0]:
-                axes.sharey(grid[line % each][0])
-    found = []
-    for index in range(blocks * columns):
-        block, column = divmod(index, columns)
-        panels = [grid[block * each + line][column] for line in range(each)]
-        if index < count:
-            found.append(panels)
-            panels[-1].tick_params(axis="x", labelbottom=True)
-        for axes in panels if index >= count else ():
-            axes.set_visible(False)
-    return figure, found
+    for line, axes in enumerate(grid if share_y else ()):
+        for other in axes:
+            if other is not grid[line % each][0]:
+                other.sharey(grid[line % each][0])
+    found = [list(grid[each * block : each * block + each, column]) for block, column in np.ndindex(blocks, columns)]
+    for panels in found[:count]:
+        panels[-1].tick_params(axis="x", labelbottom=True)
+    for axes in np.ravel(found[count:]):
+        axes.set_visible(False)
+    return figure, found[:count]

@@ -25,9 +25,8 @@ def ranked(frames: StudyFrames) -> pd.DataFrame:
     found = averages(frames)
     rows = []
     for row, cell in found.cells.items():
-        config = frames.configs[row.folders[0]]
+        config, it = frames.configs[row.folders[0]], cell.interval
         discusses = len(config.discussion.stages) > 1
-        it = cell.interval
         rows.append(
             {
                 "section": row.section, "variant": row.label,
@@ -36,11 +35,11 @@ def ranked(frames: StudyFrames) -> pd.DataFrame:
                 "questions": it.questions,
             }
         )  # fmt: skip
-    table = pd.DataFrame(rows)
-    index = {name: number for number, name in enumerate(dict.fromkeys(table["section"]))}
-    table["place"] = table["section"].map(index)
-    ordered = table.sort_values(["place", "mean"], ascending=[True, False], kind="stable", ignore_index=True)
-    return ordered.drop(columns="place")
+    sections = list(dict.fromkeys(row["section"] for row in rows))
+    return pd.DataFrame(rows).sort_values(
+        ["section", "mean"], ascending=[True, False], kind="stable", ignore_index=True,
+        key=lambda column: column.map(sections.index) if column.name == "section" else column,
+    )  # fmt: skip
 
 
 def applies(frames: StudyFrames) -> str | None:

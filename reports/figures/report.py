@@ -1,4 +1,4 @@
-"""What a figure's module has to say: its numbers, its drawing, and how to read it. The rest is here."""
+"""A figure as a report: its numbers as CSV, its drawing as PNG, SVG and PDF."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from ilr_bench.storage.files import write_atomic
 from reports.figures.style import figure_style, save
 from reports.frames import StudyFrames
-from reports.registry import Report, Settings, always
+from reports.registry import Report, Settings
 
+Applies = Callable[[StudyFrames], str | None]
 Numbers = Callable[[StudyFrames], pd.DataFrame]
 Draw = Callable[[pd.DataFrame], Figure]
 
@@ -27,17 +28,10 @@ class FigureReport(Report):
     numbers: Numbers
     """Everything that is drawn, as a tidy table: the figure's CSV file."""
     draw: Draw
-    """The drawing, inside the house style."""
+    """The drawing, inside `figure_style`."""
 
 
-def figure_report(
-    name: str,
-    title: str,
-    caption: str,
-    numbers: Numbers,
-    draw: Draw,
-    applies: Callable[[StudyFrames], str | None] = always,
-) -> FigureReport:
+def figure_report(name: str, title: str, caption: str, numbers: Numbers, draw: Draw, applies: Applies) -> FigureReport:
     """A report that writes NAME.csv, .png, .svg and .pdf and returns the picture's path; same records, same bytes."""
 
     def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
@@ -47,3 +41,13 @@ def figure_report(
             return save(draw(table), out / f"{name}.png")
 
     return FigureReport(name, title, write, applies, caption=caption, numbers=numbers, draw=draw)
+
+
+def needs_steps(column: str, reason: str) -> Applies:
+    """`reason` where no training step of the study has a value in `column` of its records."""
+    return lambda frames: None if frames.steps[column].notna().any() else reason
+
+
+def needs_answers(applies: Applies) -> Applies:
+    """`applies`, for a figure of accuracies: without benchmark answers of agents alone there is none."""
+    return lambda frames: "no model was asked a benchmark alone" if frames.samples.empty else applies(frames)

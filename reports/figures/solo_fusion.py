@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.figures.panels import panel_per_model, with_panels
-from reports.figures.report import figure_report
+from reports.figures.report import figure_report, needs_steps
 from reports.figures.step_blocks import in_blocks, ordered, own_steps
 from reports.figures.style import INK, LEVEL, legend_below, mark, prepare, variant_styles
 from reports.frames import StudyFrames
@@ -20,15 +20,8 @@ PARTS = 3
 
 def accuracies(frames: StudyFrames) -> pd.DataFrame:
     """Accuracy alone (sharing) and after the discussion (fusion) per models, agent, variant and third of the steps."""
-    steps = own_steps(frames)
-    steps = steps[steps["fusion_accuracy"].notna()] if "fusion_accuracy" in steps else steps
+    steps = own_steps(frames).dropna(subset=["fusion_accuracy"])
     return with_panels(in_blocks(steps, METRICS, most=PARTS), frames)
-
-
-def applies(frames: StudyFrames) -> str | None:
-    """Whether anything was discussed while training."""
-    fused = "fusion_accuracy" in frames.steps and frames.steps["fusion_accuracy"].notna().any()
-    return None if fused else "no finished trial holds a discussion while training"
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -68,5 +61,5 @@ REPORT = figure_report(
     "Across: how many of a model's own first answers are right. Up: how many are right after it has heard its peers. "
     "Above the dashed line the discussion helps. Marks move from hollow (first third of the training) to full (last "
     "third). Being right after a discussion is not the aim: the tables test each model alone.",
-    accuracies, draw, applies,
+    accuracies, draw, needs_steps("fusion_accuracy", "no finished trial holds a discussion while training"),
 )  # fmt: skip

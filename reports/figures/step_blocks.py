@@ -1,4 +1,4 @@
-"""Training steps averaged in blocks: what single steps say of a few questions is too noisy to draw."""
+"""Training steps averaged in blocks: single steps, of a few questions each, are too noisy to draw."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ MOST_BLOCKS = 10
 def own_steps(frames: StudyFrames) -> pd.DataFrame:
     """The training steps, without those of variants that are the same trials under another name."""
     keys = ["variant", "models", "agent", "seed"]
-    first = frames.trials.drop_duplicates(["folder", "agent"])[keys]
-    return frames.steps.merge(first, on=keys, how="inner")
+    return frames.steps.merge(frames.trials.drop_duplicates(["folder", "agent"])[keys], on=keys)
 
 
 def ordered(variants: Sequence[str]) -> list[str]:
@@ -26,12 +25,12 @@ def ordered(variants: Sequence[str]) -> list[str]:
     return sorted(dict.fromkeys(variants), key=lambda name: index.get(name, len(index)))
 
 
-def in_blocks(steps: pd.DataFrame, measures: Sequence[str], most: int = MOST_BLOCKS) -> pd.DataFrame:
-    """Means of each measure over at most `most` blocks of steps, per models, agent and variant.
+def in_blocks(steps: pd.DataFrame, columns: Sequence[str], most: int = MOST_BLOCKS) -> pd.DataFrame:
+    """Means of each column over at most `most` blocks of steps, per models, agent and variant.
 
     Returns a tidy table with `measure`, `step` (middle of the block), `first` and `last` (its steps), and the
-    mean, lowest and highest over seeds (`seeds`: how many). Steps weigh by their number of groups; a measure
-    that a row does not have is left out.
+    mean, lowest and highest over seeds (`seeds`: how many). Steps weigh by their number of groups; columns without
+    any value for a variant are left out.
     """
     if steps.empty:
         return pd.DataFrame(columns=[*_KEYS, "mean", "low", "high", "seeds"])
@@ -41,7 +40,7 @@ def in_blocks(steps: pd.DataFrame, measures: Sequence[str], most: int = MOST_BLO
     placed = steps.assign(first=edges[block - 1] + 1, last=edges[block])
     long = placed.melt(
         id_vars=["models", "agent", "variant", "seed", "first", "last", "groups"],
-        value_vars=list(measures), var_name="measure",
+        value_vars=list(columns), var_name="measure",
     ).dropna(subset=["value"])  # fmt: skip
     long["value"] = long["value"].astype(float) * long["groups"]
     runs = long.groupby([*_RUN, "first", "last"], sort=False)[["value", "groups"]].sum().reset_index()
@@ -53,10 +52,11 @@ def in_blocks(steps: pd.DataFrame, measures: Sequence[str], most: int = MOST_BLO
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by models, agent and variant, the paper's variants first; the order within is kept by step."""
-    index = {name: number for number, name in enumerate(ordered(table["variant"].tolist()))}
-    order = table["variant"].map(index)
-    keys = ["models", "agent", "_place", "measure", "step"]
-    return table.assign(_place=order).sort_values(keys, kind="stable").drop(columns="_place").reset_index(drop=True)
+    variants = ordered(table["variant"].tolist())
+    return table.sort_values(
+        ["models", "agent", "variant", "measure", "step"], kind="stable", ignore_index=True,
+        key=lambda column: column.map(variants.index) if column.name == "variant" else column,
+    )  # fmt: skip
 
 
 _RUN = ("models", "agent", "variant", "seed", "measure")

@@ -1,6 +1,6 @@
 """Arrays in, numbers out: intervals, paired tests and corrections for tables of accuracies.
 
-One answer is 0 or 1 (or a share between them). Answers to one question are not independent, and neither are
+One answer is 0 or 1 (or a number between them). Answers to one question are not independent, and neither are
 answers of one training run, so every variance here has both parts (`docs/statistics.md` derives them):
 
     y[q, s] = mean + question[q] + run[s] + rest[q, s]
@@ -18,11 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
+from statsmodels.stats.multitest import multipletests
 
-# The names of the whole room, so that callers need not know its files.
-from reports.statistics.corrections import benjamini_hochberg as benjamini_hochberg
-from reports.statistics.corrections import holm as holm
-from reports.statistics.permutation import FEWEST_DEALS as FEWEST_DEALS
+# The names of the whole package, so that callers need not know its files.
 from reports.statistics.permutation import MaxT as MaxT
 from reports.statistics.permutation import Section as Section
 from reports.statistics.permutation import deals as deals
@@ -39,7 +37,7 @@ PERMUTATIONS = 9_999
 EXACT_FLIPS = 12
 """Up to this many differing questions all sign patterns are listed instead of drawn."""
 ROUNDING = 1e-9
-"""Shares that are closer than this are equal."""
+"""Means that are closer than this are equal."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +239,25 @@ def detectable_difference(
     return minimum_detectable_effect(error, result.df, alpha, power, critical)
 
 
+def holm(pvalues: ArrayLike) -> Floats:
+    """Holm's (1979) step-down p-values: family-wise error under any dependence; shape (comparisons,)."""
+    return _corrected(pvalues, "holm")
+
+
+def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
+    """Benjamini and Hochberg's (1995) p-values, shape (comparisons,), for independent or positively dependent tests.
+
+    They bound the expected fraction of false ones among the marked, which is less than the chance of a single one.
+    """
+    return _corrected(pvalues, "fdr_bh")
+
+
+def _corrected(pvalues: ArrayLike, method: str) -> Floats:
+    raw = np.asarray(pvalues, dtype=np.float64)
+    # statsmodels refuses an empty family, which a table without comparisons has.
+    return np.asarray(multipletests(raw, method=method)[1]) if len(raw) else raw
+
+
 def arrange(
     values: ArrayLike, clusters: ArrayLike | None, seeds: ArrayLike | None, strata: ArrayLike | None
 ) -> Answers:
@@ -304,7 +321,7 @@ def _run_part(table: Answers, pool: SeedVariance | None) -> list[tuple[float, fl
 def _question_part(table: Answers, least: float, even: bool = False) -> tuple[float, float]:
     """Variance of the mean that comes from the choice of questions, with its degrees of freedom.
 
-    A variance of zero would say that nothing else can happen. So a column that is all right or all wrong, a column of
+    A variance of zero would mean that nothing else can happen. So a column that is all right or all wrong, a column of
     one question and, if `even`, any column whose questions do not differ gets the variance of one question more,
     half of it 1 and half of it `least`.
     """

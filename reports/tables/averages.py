@@ -14,17 +14,14 @@ from reports.tables.accuracy import Accuracies, Cell, Comparison
 class Averages:
     """The headline column of a study."""
 
+    headline: str
+    """The column's name."""
     columns: Columns
     accuracies: Accuracies
     cells: Mapping[TableRow, Cell]
     """Rows with answers, without those that repeat another row's trials."""
     gains: Mapping[TableRow, Comparison]
     """Against the untrained model of the same section, not corrected for their number."""
-
-    @property
-    def headline(self) -> str:
-        """The column's name."""
-        return self.columns.headline
 
 
 def averages(frames: StudyFrames) -> Averages:
@@ -44,7 +41,7 @@ def averages(frames: StudyFrames) -> Averages:
                 cells[row] = cell
             if base and row != base and (gain := accuracies.compare(row, base, headline, runs)):
                 gains[row] = gain
-    return Averages(columns, accuracies, cells, gains)
+    return Averages(headline, columns, accuracies, cells, gains)
 
 
 def _base_of(row: TableRow, section: Sequence[TableRow]) -> TableRow | None:
@@ -55,7 +52,6 @@ def _base_of(row: TableRow, section: Sequence[TableRow]) -> TableRow | None:
 
 
 def model_of(frames: StudyFrames, row: TableRow) -> str:
-    """The model behind a row's agent: `A` for both agents of the twins `A.1` and `A.2`."""
-    trials = frames.trials
-    mine = trials[(trials["folder"] == row.folders[0]) & (trials["agent"] == row.agent)]
-    return str(mine["model"].iloc[0])
+    """The model behind a row's agent: `A` for both copies `A.1` and `A.2`."""
+    config = frames.configs[row.folders[0]]
+    return config.models[config.agents.index(row.agent)]

@@ -83,8 +83,8 @@ class Numbers:
 
     def comparison(self, row: TableRow, reference: str) -> Comparison | None:
         """The row against the reference of its section."""
-        found = [item for item in self.family.comparisons if item.row == row and item.against.stem == reference]
-        return found[0] if found else None
+        found = (item for item in self.family.comparisons if item.row == row and item.against.stem == reference)
+        return next(found, None)
 
 
 def build(frames: StudyFrames, spec: Spec, correction: Correction = "auto") -> Numbers:
@@ -111,18 +111,11 @@ def build(frames: StudyFrames, spec: Spec, correction: Correction = "auto") -> N
     if spec.ranked:
         rows = _best_first(rows, cells, columns.headline)
     pairs = _pairs(rows, spec.references)
-    by_column = {
-        column: [
-            item
-            for row, against in pairs
-            if (
-                item := accuracies.compare(
-                    row, against, column, runs[row.section, column], with_own_runs=column == columns.headline
-                )
-            )
-        ]
-        for column in columns.all
-    }
+    by_column: dict[str, list[Comparison]] = {}
+    for column in columns.all:
+        own = column == columns.headline
+        found = [accuracies.compare(row, against, column, runs[row.section, column], own) for row, against in pairs]
+        by_column[column] = [item for item in found if item]
     family = correct(by_column[columns.headline], correction, accuracies)
     detectable = tuple(
         _detectable(column, reference, by_column[column], cells, family if column == columns.headline else None)
@@ -146,12 +139,9 @@ def missing(frames: StudyFrames, spec: Spec, needed: Sequence[str] | None) -> st
 def _best_first(
     rows: Sequence[TableRow], cells: Mapping[tuple[TableRow, str], Cell], column: str
 ) -> tuple[TableRow, ...]:
-    def mean(row: TableRow) -> float:
-        cell = cells.get((row, column))
-        return cell.interval.mean if cell else -1.0
-
-    indices = {section: index for index, section in enumerate(dict.fromkeys(row.section for row in rows))}
-    return tuple(sorted(rows, key=lambda row: (indices[row.section], -mean(row))))
+    sections = list(dict.fromkeys(row.section for row in rows))
+    means = {row: cell.interval.mean for (row, name), cell in cells.items() if name == column}
+    return tuple(sorted(rows, key=lambda row: (sections.index(row.section), -means.get(row, -1.0))))
 
 
 def _pairs(rows: Sequence[TableRow], references: Sequence[str]) -> list[tuple[TableRow, TableRow]]:
@@ -167,14 +157,14 @@ def _pairs(rows: Sequence[TableRow], references: Sequence[str]) -> list[tuple[Ta
 
 
 def _reference(row: TableRow, reference: str, rows: Sequence[TableRow]) -> TableRow | None:
-    """The reference of the same model: with the same settings, in the same group and place, where there is one."""
+    """The reference of the same model: with the same settings, group and agent, where there is one."""
     found = [other for other in rows if other.section == row.section and other.stem == reference]
     settings = row.variant.removeprefix(row.stem)
     ranks = [
         (
             other.variant.removeprefix(reference) != settings,
             row.models not in (other.models, *other.also),
-            # Twins of one model are trained apart: each is compared with the one in its own place.
+            # Two copies of one model are trained apart: each is compared with the one that has its name.
             row.agent != other.agent,
         )
         for other in found
@@ -192,7 +182,7 @@ def _detectable(
 ) -> Detectable:
     questions = max((cell.interval.questions for (_, name), cell in cells.items() if name == column), default=0)
     mine = [item.result for item in comparisons if item.against.stem == reference]
-    # A pair of identical rows has no error of its own and says nothing about what could be seen.
+    # A pair of identical rows has no error of its own, so what it could find is unknown.
     spread = [result for result in mine if result.standard_error > 0]
     if not spread:
         return Detectable(column, reference, questions, None, None)

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.records import JOINT, TrialEntry
 from reports.frames import StudyFrames, total_times
@@ -39,32 +37,31 @@ def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
 
 
 def table(frames: StudyFrames) -> Table:
-    """A line per finished trial, and the total of those that were planned."""
+    """A line per finished trial that was planned, and their total."""
     plan = _plan(frames.folder)
-    planned: Mapping[str, Any] = plan["trials"]
-    found = {entry.folder: entry for entry in reversed(frames.study.trials) if entry.folder in frames.results}
-    bounds = {folder for folder in found if planned.get(folder, {}).get("lengths", plan["lengths"]) != TIMED}
-    numbers = {folder: _numbers(frames, entry, planned[folder]) for folder, entry in found.items() if folder in planned}
+    entries: dict[str, TrialEntry] = {}
+    for entry in frames.study.trials:
+        if entry.folder in frames.results and entry.folder in plan["trials"]:
+            entries.setdefault(entry.folder, entry)
+    numbers = _numbers(frames, entries, plan["trials"])
+    bounds = {folder for folder in entries if plan["trials"][folder].get("lengths", plan["lengths"]) != TIMED}
     lines = [
-        Line(
-            "+".join(entry.models),
-            f"{entry.variant}, seed {entry.seed}",
-            _values(numbers[entry.folder], entry.folder in bounds),
-        )
-        for entry in sorted(found.values(), key=frames.study.trials.index)
-        if entry.folder in numbers
+        Line("+".join(entry.models), f"{entry.variant}, seed {entry.seed}", _values(numbers[folder], folder in bounds))
+        for folder, entry in entries.items()
     ]
-    totals = tuple(
-        None
-        if any(one[index] is None for one in numbers.values())
-        else sum(one[index] or 0.0 for one in numbers.values())
-        for index in range(4)
-    )
-    lines.append(Line("all", f"{len(numbers)} trials", _values(totals, not bounds.isdisjoint(numbers))))
+    totals = tuple(None if None in one else sum(one, 0.0) for one in zip(*numbers.values(), strict=True))  # type: ignore[arg-type]
+    lines.append(Line("all", f"{len(numbers)} trials", _values(totals, bool(bounds))))
+    about = "Planned from a timing run with the models as they start"
+    if bounds:
+        about += (
+            f"; for {len(bounds)} trials there was none, and their planned tokens are upper bounds (<=), every turn as "
+            "long as its limit: `ilr-bench plan` before the sweep makes one"
+        )
+    missing = f" Not finished, and not here: {counted(len(frames.unfinished), 'trial')}." if frames.unfinished else ""
     return Table(
         name="costs",
         title="Costs. Planned and happened",
-        about=_lengths(len(bounds & numbers.keys())) + _missing(len(frames.unfinished)),
+        about=f"{about}.{missing}",
         main=Grid("", COLUMNS, tuple(lines), heads=("Models", "Trial")),
         notes=(
             "Tokens are those that records state: training and evaluation. Rankings, abilities and validation are "
@@ -85,42 +82,21 @@ def applies(frames: StudyFrames) -> str | None:
     return None if any(folder in planned for folder in frames.results) else f"no finished trial stands in {PLAN}"
 
 
-def _lengths(bounds: int) -> str:
-    timed = "Planned from a timing run with the models as they start"
-    if not bounds:
-        return f"{timed}."
-    return (
-        f"{timed}; for {bounds} trials there was none, and their planned tokens are upper bounds (<=), every turn as "
-        "long as its limit: `ilr-bench plan` before the sweep makes one."
-    )
-
-
-def _missing(trials: int) -> str:
-    return f" Not finished, and not here: {counted(trials, 'trial')}." if trials else ""
-
-
-def _numbers(frames: StudyFrames, entry: TrialEntry, planned: Mapping[str, Any]) -> tuple[float | None, ...]:
-    tokens = float(sum(count for stage, count in planned["tokens"].items() if stage in RECORDED))
-    cpu = float(sum(planned["cpu"].values())) or None
-    return tokens, _sampled(frames, entry), cpu, _spent(frames.folder / entry.folder)
-
-
-def _sampled(frames: StudyFrames, entry: TrialEntry) -> float:
-    """Tokens that the records of a trial state."""
-    together = frames.inference[frames.inference["agent"] == JOINT]
-    answers = sum(int(_mine(frame, entry)["tokens"].sum()) for frame in (frames.samples, together))
-    return float(sum(frames.results[entry.folder].sampled_tokens.values()) + answers)
-
-
-def _mine(frame: pd.DataFrame, entry: TrialEntry) -> pd.DataFrame:
-    same = (frame["variant"] == entry.variant) & (frame["seed"] == entry.seed)
-    return frame[same & (frame["models"] == "+".join(entry.models))]
-
-
-def _spent(folder: Path) -> float | None:
-    """CPU seconds of a trial; None where its timings do not say."""
-    spent = [entry["cpu"] for entry in total_times(folder) or () if "cpu" in entry]
-    return float(sum(spent)) if spent else None
+def _numbers(
+    frames: StudyFrames, entries: Mapping[str, TrialEntry], planned: Mapping[str, Any]
+) -> dict[str, tuple[float | None, ...]]:
+    """Trial folder -> planned and sampled tokens, planned and spent CPU seconds; None where nothing was noted."""
+    joint = frames.inference[frames.inference["agent"] == JOINT]
+    evaluated = [frame.groupby(["variant", "models", "seed"])["tokens"].sum() for frame in (frames.samples, joint)]
+    found: dict[str, tuple[float | None, ...]] = {}
+    for folder, entry in entries.items():
+        tokens = sum(count for stage, count in planned[folder]["tokens"].items() if stage in RECORDED)
+        answers = sum(one.get((entry.variant, "+".join(entry.models), entry.seed), 0) for one in evaluated)
+        sampled = sum(frames.results[folder].sampled_tokens.values()) + answers
+        cpu = float(sum(planned[folder]["cpu"].values())) or None
+        spent = [line["cpu"] for line in total_times(frames.folder / folder) or () if "cpu" in line]
+        found[folder] = (float(tokens), float(sampled), cpu, float(sum(spent)) if spent else None)
+    return found
 
 
 def _plan(folder: Path) -> Mapping[str, Any]:

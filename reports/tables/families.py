@@ -53,7 +53,7 @@ def correct(comparisons: Sequence[Comparison], correction: Correction, accuracie
 
 
 def describe(family: Family) -> str:
-    """How the corrected p-values came about, for the foot of a table."""
+    """How the corrected p-values came about, for the footnotes of a table."""
     if family.method == "max_t":
         return (
             "p-values: max-T permutation test over training runs, which corrects for the whole family "
@@ -68,18 +68,14 @@ def describe(family: Family) -> str:
 
 def _max_t(comparisons: Sequence[Comparison], sections: dict[str, Section]) -> Family:
     found = estimates.max_t(list(sections.values()))
-    known = {
-        (section, pair): (float(adjusted), float(single))
-        for (section, item), all_adjusted, all_single in zip(
-            sections.items(), found.adjusted, found.single, strict=True
-        )
-        for pair, adjusted, single in zip(item.pairs, all_adjusted, all_single, strict=True)
-    }
-    values = [known[item.row.section, (item.row.label, item.against.label)] for item in comparisons]
-    done = [
-        replace(item, adjusted=adjusted, permuted=single)
-        for item, (adjusted, single) in zip(comparisons, values, strict=True)
-    ]
+    # A comparison of every pair, in the order of the sections.
+    order = [(name, *pair) for name, section in sections.items() for pair in section.pairs]
+    adjusted = dict(zip(order, np.concatenate(found.adjusted).tolist(), strict=True))
+    single = dict(zip(order, np.concatenate(found.single).tolist(), strict=True))
+    done = []
+    for item in comparisons:
+        key = (item.row.section, item.row.label, item.against.label)
+        done.append(replace(item, adjusted=adjusted[key], permuted=single[key]))
     return Family(tuple(done), "max_t", found.critical)
 
 

@@ -1,11 +1,10 @@
-"""The foot of a table: what was tested and how, what it could have seen, what is missing, what could not differ."""
+"""The footnotes of a table: what was tested and how, what it could find, what is missing, what could not differ."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from reports.rows import AVERAGE, TableRow, column_title
-from reports.tables.accuracy import Cell
 from reports.tables.comparison import LEVEL, Numbers
 from reports.tables.families import describe
 from reports.tables.training_effects import Effects, Equality
@@ -34,7 +33,8 @@ def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequ
 
 
 def _cells(numbers: Numbers) -> str:
-    counts = sorted({_answers(cell) for cell in numbers.cells.values()})
+    intervals = [cell.interval for cell in numbers.cells.values()]
+    counts = sorted({item.n // (item.questions * item.seeds) for item in intervals})
     per = " or ".join(str(count) for count in counts)
     who = "the agent's own last answer, or of all agents' joint one" if numbers.spec.inference else "the agent alone"
     what = (
@@ -49,10 +49,6 @@ def _cells(numbers: Numbers) -> str:
         beside = [column_title(name) for name in (*columns.code, *columns.other)]
         what += f"; {', '.join(beside)} {'is' if len(beside) == 1 else 'are'} not in it." if beside else "."
     return what
-
-
-def _answers(cell: Cell) -> int:
-    return cell.interval.n // (cell.interval.questions * cell.interval.seeds)
 
 
 def _runs(numbers: Numbers) -> str:
@@ -143,16 +139,13 @@ def _particular(numbers: Numbers) -> list[str]:
     for row in rows:
         if row.also:
             groups.setdefault((row.models, *row.also), []).append(f"{row.section} {row.label}")
-    for names, alike in groups.items():
-        lines.append(
-            f"Printed once, since all answers are the same texts in {' and '.join(names)}: {', '.join(alike)}."
-        )
-    return lines
+    once = "Printed once, since all answers are the same texts in"
+    return [*lines, *(f"{once} {' and '.join(names)}: {', '.join(alike)}." for names, alike in groups.items())]
 
 
 def _equality(item: Equality) -> str:
-    row, twin = item.row, item.twin
-    where = f"{row.section}: {row.label} equals {twin.label} by theorem (no advantage of any group was changed)"
+    row = item.row
+    where = f"{row.section}: {row.label} equals {item.other.label} by theorem (no advantage of any group was changed)"
     if not item.answers:
         return f"{where}; there are no common answers to check it on."
     if not item.different:

@@ -29,10 +29,8 @@ EFFECTS_TITLE = (
 )
 PUBLISHED = ", the paper †"
 """After the label of a row whose numbers are the paper's."""
-RANK = Column("rank", "Rank")
-TOKENS = Column("tokens", "Tokens (k)")
-ROUNDS = Column("rounds", "Rounds")
-TOKENS_PER_ANSWER = Column("tokens_per_answer", "Tokens per answer")
+TRAINING_COST = (Column("tokens", "Tokens (k)"),)
+INFERENCE_COST = (Column("rounds", "Rounds"), Column("tokens_per_answer", "Tokens per answer"))
 
 
 def printed(numbers: Numbers, with_effects: bool = False) -> Table:
@@ -45,25 +43,38 @@ def printed(numbers: Numbers, with_effects: bool = False) -> Table:
         mark = " =" if any(item.row == row for item in equal) else ""
         lines.append(Line(row.section, row.label, _values(numbers, row, seen), mark, _facts(row, seen.get(row))))
         lines += _published_line(numbers, row)
-    details = (effects_grid(seen),) if with_effects and any(item.flat is not None for item in seen.values()) else ()
+    trained = [
+        Line(row.section, row.label, _effect_values(item)) for row, item in seen.items() if item.flat is not None
+    ]
     return Table(
         name=numbers.spec.name,
         title=numbers.spec.title,
         about=_about(numbers),
         main=Grid(numbers.spec.title, columns(numbers), tuple(lines)),
         notes=(*footnotes(numbers, seen, equal), _paper_note(lines)),
-        details=details,
-        facts=_table_facts(numbers, equal_rows=[(item.row.section, item.row.label, item.twin.label) for item in equal]),
+        details=(Grid(EFFECTS_TITLE, EFFECT_COLUMNS, tuple(trained)),) if with_effects and trained else (),
+        facts={
+            "profile": frames.study.profile,
+            "command": frames.study.command,
+            "headline": numbers.headline,
+            "average_of": numbers.columns.maths,
+            "family": {
+                "comparisons": len(numbers.family.counted),
+                "correction": numbers.family.method,
+                "tests": sorted({item.result.test for item in numbers.family.counted}),
+            },
+            "detectable": [dataclasses.asdict(item) for item in numbers.detectable],
+            "equal_by_theorem": [(item.row.section, item.row.label, item.other.label) for item in equal],
+        },
     )
 
 
 def columns(numbers: Numbers) -> tuple[Column, ...]:
     """The columns of the table proper."""
-    cost = (ROUNDS, TOKENS_PER_ANSWER) if numbers.spec.inference else (TOKENS,)
     return (
-        *([RANK] if numbers.spec.ranked else []),
+        *([Column("rank", "Rank")] if numbers.spec.ranked else []),
         *(Column(name, column_title(name)) for name in numbers.shown),
-        *cost,
+        *(INFERENCE_COST if numbers.spec.inference else TRAINING_COST),
         *(Column(f"vs {name}", f"vs {REFERENCE_TITLES.get(name, name)}") for name in numbers.references),
     )
 
@@ -80,13 +91,9 @@ def difference(item: Comparison) -> Value:
     it, p = item.result, 1.0 if item.adjusted is None else item.adjusted
     marked = p < LEVEL
     facts = {
-        **dataclasses.asdict(it),
-        "column": item.column,
-        "against": item.against.label,
-        "pvalue_corrected": p,
-        "pvalue_permutation": item.permuted,
-        "pvalue_own_run_variance": item.own_runs_pvalue,
-    }
+        **dataclasses.asdict(it), "column": item.column, "against": item.against.label, "pvalue_corrected": p,
+        "pvalue_permutation": item.permuted, "pvalue_own_run_variance": item.own_runs_pvalue,
+    }  # fmt: skip
     text = f"{100 * it.difference:+.1f} ±{50 * (it.high - it.low):.1f} {pvalue_text(p)}{MARK if marked else ''}"
     return Value(text, "difference", it.difference, facts, marked)
 
@@ -108,17 +115,11 @@ def amount(number: float, digits: int = 1) -> Value:
 
 
 def share(part: float | None) -> Value | None:
-    """A share in %."""
+    """A fraction in %."""
     return None if part is None else Value(f"{100 * part:.1f} %", "share", part)
 
 
-def effects_grid(seen: Mapping[TableRow, Effects]) -> Grid:
-    """What training saw, of the rows that were trained."""
-    lines = [Line(row.section, row.label, effect_values(item)) for row, item in seen.items() if item.flat is not None]
-    return Grid(EFFECTS_TITLE, EFFECT_COLUMNS, tuple(lines))
-
-
-def effect_values(item: Effects) -> tuple[Value | None, ...]:
+def _effect_values(item: Effects) -> tuple[Value | None, ...]:
     """The cells under `EFFECT_COLUMNS`."""
     change = None if item.advantage_change is None else amount(item.advantage_change, 4)
     rule = item.rule_cooperation if item.cooperation is not None else None
@@ -130,30 +131,22 @@ def _values(numbers: Numbers, row: TableRow, seen: Mapping[TableRow, Effects]) -
     if numbers.spec.ranked:
         section = [other for other in numbers.rows if other.section == row.section]
         values.append(amount(section.index(row) + 1, 0))
-    for name in numbers.shown:
-        cell = numbers.cells.get((row, name))
-        values.append(None if cell is None else accuracy(cell))
+    cells = [numbers.cells.get((row, name)) for name in numbers.shown]
+    values += [None if cell is None else accuracy(cell) for cell in cells]
     if numbers.spec.inference:
         mine = of_row(numbers.frames.inference, row)
         values += [amount(float(mine[name].mean())) for name in ("rounds", "tokens")]
     else:
         values.append(thousands(seen[row].sampled_tokens))
-    for name in numbers.references:
-        item = numbers.comparison(row, name)
-        values.append(None if item is None else difference(item))
-    return tuple(values)
+    compared = [numbers.comparison(row, name) for name in numbers.references]
+    return (*values, *(None if item is None else difference(item) for item in compared))
 
 
 def _facts(row: TableRow, seen: Effects | None) -> dict[str, object]:
     facts: dict[str, object] = {
-        "group": row.models,
-        "also_groups": row.also,
-        "agent": row.agent,
-        "variant": row.variant,
-        "seeds": row.seeds,
-        "trials": row.folders,
-        "same_trials_as": row.same_as,
-    }
+        "group": row.models, "also_groups": row.also, "agent": row.agent, "variant": row.variant, "seeds": row.seeds,
+        "trials": row.folders, "same_trials_as": row.same_as,
+    }  # fmt: skip
     return facts | ({} if seen is None else {"training": dataclasses.asdict(seen)})
 
 
@@ -178,19 +171,3 @@ def _about(numbers: Numbers) -> str:
     groups = ", ".join(dict.fromkeys(group for row in numbers.rows for group in (row.models, *row.also)))
     study = numbers.frames.study
     return f"Profile {study.profile}, models together: {groups}. `{study.command}`"
-
-
-def _table_facts(numbers: Numbers, equal_rows: list[tuple[str, str, str]]) -> dict[str, object]:
-    return {
-        "profile": numbers.frames.study.profile,
-        "command": numbers.frames.study.command,
-        "headline": numbers.headline,
-        "average_of": numbers.columns.maths,
-        "family": {
-            "comparisons": len(numbers.family.counted),
-            "correction": numbers.family.method,
-            "tests": sorted({item.result.test for item in numbers.family.counted}),
-        },
-        "detectable": [dataclasses.asdict(item) for item in numbers.detectable],
-        "equal_by_theorem": equal_rows,
-    }

@@ -1,4 +1,4 @@
-"""How a table of accuracies becomes a report: computed, printed, written in every format."""
+"""Tables of accuracies as reports: computed, printed, written in every format; and those that need nothing else."""
 
 from __future__ import annotations
 
@@ -49,3 +49,31 @@ def table_report(
         return missing(frames, spec, needed)
 
     return TableReport(spec.name, spec.title, write, applies, numbers=numbers, table=table)
+
+
+TABLE1 = table_report(
+    Spec(
+        name="table1",
+        title="Table 1. Main result: models answering alone, untrained, trained alone and trained together",
+        references=("base", "grpo_matched"),
+        variants=("base", "grpo", "ppo", "grpo_matched", "ilr"),
+    ),
+    needed=("grpo", "ppo", "grpo_matched", "ilr"),
+)
+TABLE4 = table_report(
+    Spec(
+        name="table4",
+        title="Table 4. Inference only: one answer, Debate and Idea3 by untrained models",
+        references=("infer_single",),
+        variants=("infer_single", "infer_debate", "infer_idea3"),
+        inference=True,
+    ),
+    needed=("infer_single", "infer_debate", "infer_idea3"),
+)
+RANKING = Spec(
+    name="variants",
+    title="Variants ranked. Every variant of the study by accuracy, model by model",
+    references=("base", "ilr"),
+    ranked=True,
+)
+VARIANTS = table_report(RANKING, with_effects=True)

@@ -1,4 +1,4 @@
-"""A search's points: what was tried, what it was worth on validation questions, and which points are best."""
+"""What a search tried, how accurate each point was on validation questions, and which points are best."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def applies(frames: StudyFrames) -> str | None:
 def table(found: dict[str, Any]) -> Table:
     """Of what `search.json` holds: a line per point, and with two objectives the front by itself."""
     points, best = found["points"], set(found["best"])
-    settings = list(dict.fromkeys(key for point in points for key in point["settings"]))
+    settings = _settings(points)
     columns = (
         *(Column(key, key) for key in settings),
         Column("state", "State"),
@@ -59,7 +59,7 @@ def table(found: dict[str, Any]) -> Table:
 
 
 def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
-    """See Writer."""
+    """See `Writer`; raises StoreError where `search.json` is torn."""
     path = frames.folder / FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -73,17 +73,12 @@ def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
 
 def comma_separated(found: dict[str, Any]) -> str:
     """A line per point, with its settings in columns: half of them are words, which the other tables' files lack."""
-    settings = list(dict.fromkeys(key for point in found["points"] for key in point["settings"]))
+    settings = _settings(found["points"])
     facts = ("state", "reason", "accuracy", "tokens")
-    rows = [
-        (
-            point["number"],
-            point["number"] in found["best"],
-            *(point[key] for key in facts),
-            *(point["settings"].get(key) for key in settings),
-        )
-        for point in found["points"]
-    ]
+    rows = []
+    for point in found["points"]:
+        values = (*(point[key] for key in facts), *(point["settings"].get(key) for key in settings))
+        rows.append([point["number"], point["number"] in found["best"], *values])
     return csv_text(["point", "best", *facts, *settings], rows)
 
 
@@ -98,6 +93,10 @@ def _line(point: dict[str, Any], settings: list[str], is_best: bool) -> Line:
     )
     facts = {key: point[key] for key in ("settings", "state", "reason", "tokens", "curve", "trials")}
     return Line("", str(point["number"]), values, mark=BEST if is_best else "", facts=facts)
+
+
+def _settings(points: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for point in points for key in point["settings"]))
 
 
 def _setting(value: Any) -> Value:

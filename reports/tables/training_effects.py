@@ -1,4 +1,4 @@
-"""What training records say of each row: calibration's effect, modes, groups with nothing to learn from, tokens."""
+"""From training records, row by row: calibration's effect, modes, groups with nothing to learn from, tokens."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ class Effects:
     sampled_tokens: float
     """Completion tokens sampled for this agent while training, mean over runs."""
     clipped: float | None
-    """Share of equation (5)'s terms that were clipped."""
+    """Fraction of equation (5)'s terms that were clipped."""
     changed: float | None
-    """Share of groups whose advantages calibration changed by more than 1e-3."""
+    """Fraction of groups whose advantages calibration changed by more than 1e-3."""
     advantage_change: float | None
     flat: float | None
-    """Share of groups whose advantages are all zero."""
+    """Fraction of groups whose advantages are all zero."""
     cooperation: float | None
-    """Share of questions met in training on which the agent cooperated."""
+    """Fraction of questions met in training on which the agent cooperated."""
     rule_cooperation: float | None
-    """Share of all training questions on which the item-response rule has it cooperate."""
+    """Fraction of all training questions on which the item-response rule has it cooperate."""
 
 
 @dataclass(frozen=True)
 class Equality:
-    """A row that calibration could not have moved from its twin without calibration."""
+    """A row that calibration could not have moved from the same variant without calibration."""
 
     row: TableRow
-    twin: TableRow
+    other: TableRow
+    """Without calibration."""
     answers: int
     """Answers on which the two were compared."""
     different: int
@@ -70,14 +71,14 @@ def equal_by_theorem(frames: StudyFrames, rows: tuple[TableRow, ...]) -> tuple[E
     """Rows that equal another one because equation (5) changed no group's advantages.
 
     Without an active clip the group-standardised advantages are those of the rewards before calibration, so
-    DI-only equals ILR and PC-only equals solo GRPO: any two rows whose configurations differ in calibration
-    alone. Agents in a discussion hear each other, so there no agent's advantages may have changed.
+    DI-only equals ILR and PC-only equals GRPO alone: any two rows whose configurations differ in calibration
+    alone. Agents in a discussion read each other's answers, so there no agent's advantages may have changed.
     """
     found = []
     for row in rows:
         if row.same_as is not None or not _calibration_was_idle(frames, row):
             continue
-        twins = [
+        same = [
             other
             for other in rows
             if (other.models, other.agent, other.section) == (row.models, row.agent, row.section)
@@ -88,8 +89,8 @@ def equal_by_theorem(frames: StudyFrames, rows: tuple[TableRow, ...]) -> tuple[E
                 for index, own in _common(other, row)
             )
         ]
-        if twins:
-            found.append(Equality(row, twins[0], *_differing(frames, row, twins[0])))
+        if same:
+            found.append(Equality(row, same[0], *_differing(frames, row, same[0])))
     return tuple(found)
 
 
@@ -110,17 +111,16 @@ def _calibration_was_idle(frames: StudyFrames, row: TableRow) -> bool:
 
 
 def _without_calibration(config: RunConfig) -> RunConfig:
-    plain = dataclasses.replace(
-        config, variant="", profile="", pool=(), seed=0, calibration=CalibrationSettings(kind="none")
-    )
+    none = CalibrationSettings(kind="none")
+    plain = dataclasses.replace(config, variant="", profile="", pool=(), seed=0, calibration=none)
     if plain.discussion.stages == STANDALONE_STAGES:
         plain = dataclasses.replace(plain, interaction=InteractionSettings(), difficulty=DifficultySettings())
     return plain
 
 
-def _differing(frames: StudyFrames, row: TableRow, twin: TableRow) -> tuple[int, int]:
+def _differing(frames: StudyFrames, row: TableRow, other: TableRow) -> tuple[int, int]:
     names = ["benchmark", "question", "seed", "sample"]
-    left, right = (of_row(frames.samples, item).set_index(names)["completion"] for item in (row, twin))
+    left, right = (of_row(frames.samples, item).set_index(names)["completion"] for item in (row, other))
     both = pd.concat([left, right], axis=1, join="inner", keys=["left", "right"])
     return len(both), int((both["left"] != both["right"]).sum())
 
@@ -133,6 +133,6 @@ def of_row(frame: pd.DataFrame, row: TableRow) -> pd.DataFrame:
 def _mean(values: pd.Series, weights: np.ndarray) -> float | None:
     numbers = values.to_numpy(dtype=float)
     known = ~np.isnan(numbers)
-    if not known.any() or weights[known].sum() == 0:
+    if not weights[known].sum():
         return None
     return float(np.average(numbers[known], weights=weights[known]))

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ class Value:
     text: str
     kind: Kind
     value: float | None = None
-    """The number itself, unrounded: a share of 1 for accuracies, differences and shares, else as the column says."""
+    """The number itself, unrounded: of 1 for accuracies, differences, percentages; else in the column's unit."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Interval, test, seeds, files, ...: goes into the JSON, and the keys of `NUMBERS` into the CSV."""
     marked: bool = False
@@ -56,7 +56,7 @@ class Line:
     values: tuple[Value | None, ...]
     """One per column; None where the study has no such number."""
     mark: str = ""
-    """Printed after the label; the notes say what it means."""
+    """Printed after the label; the notes explain it."""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -83,7 +83,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its foot."""
+    """A table with its footnotes."""
 
     name: str
     title: str
@@ -91,9 +91,9 @@ class Table:
     """What was run, in one line."""
     main: Grid
     notes: tuple[str, ...]
-    """The foot: a sentence or two each, plain text."""
+    """The footnotes: a sentence or two each, plain text."""
     details: tuple[Grid, ...] = ()
-    """Further numbers below the foot."""
+    """Further numbers below the footnotes."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What else goes into the JSON."""
 
@@ -115,7 +115,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `table` environment for a document that loads booktabs and graphicx; the foot as text below."""
+    """A `table` environment for a document that loads booktabs and graphicx; the footnotes as text below."""
     grid = table.main
     lines = [
         f"% {table.title}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}",
@@ -128,22 +128,16 @@ def latex(table: Table) -> str:
         "    \\toprule",
         f"    {' & '.join(map(_tex, grid.head))} \\\\",
     ]
-    previous = None
-    for line in grid.lines:
-        first, *rest = grid.texts(line)
-        if line.section != previous:
-            lines.append("    \\midrule")
-        elif len(grid.heads) > 1:
-            first = ""
-        lines.append(f"    {' & '.join(map(_tex, (first, *rest)))} \\\\")
-        previous = line.section
+    for opens, texts in _printed(grid):
+        lines += ["    \\midrule"] if opens else []
+        lines.append(f"    {' & '.join(map(_tex, texts))} \\\\")
     lines += ["    \\bottomrule", "  \\end{tabular}}", "  \\par\\smallskip\\raggedright\\footnotesize"]
     lines += [f"  {_tex(note)}\\par" for note in table.notes]
     return "\n".join([*lines, "\\end{table}"]) + "\n"
 
 
 def comma_separated(table: Table) -> str:
-    """One line per number of the table proper, shares as shares of 1: for spreadsheets and pandas."""
+    """One line per number of the table proper, fractions of 1 in place of percentages: for spreadsheets and pandas."""
     rows = []
     for line in table.main.lines:
         for column, value in zip(table.main.columns, line.values, strict=True):
@@ -191,22 +185,22 @@ def as_json(table: Table) -> str:
     return json.dumps(_rounded(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-RENDERERS: dict[str, Callable[[Table], str]] = {
-    "md": markdown,
-    "csv": comma_separated,
-    "tex": latex,
-    "json": as_json,
-}
+RENDERERS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": comma_separated, "tex": latex, "json": as_json}
 
 
 def pipes(grid: Grid) -> str:
     """A Markdown table, padded so that it can be read as it stands; repeated models are printed once."""
-    labels, previous, body = len(grid.heads), None, []
+    body = [tuple(map(_escaped, texts)) for _, texts in _printed(grid)]
+    return aligned(tuple(map(_escaped, grid.head)), body, len(grid.heads))
+
+
+def _printed(grid: Grid) -> Iterator[tuple[bool, tuple[str, ...]]]:
+    """Every line as printed, and whether it opens a section: the others do not repeat its name."""
+    previous = None
     for line in grid.lines:
         first, *rest = grid.texts(line)
-        body.append(tuple(map(_escaped, ("" if labels > 1 and line.section == previous else first, *rest))))
-        previous = line.section
-    return aligned(tuple(map(_escaped, grid.head)), body, labels)
+        opens, previous = line.section != previous, line.section
+        yield opens, (first if opens or len(grid.heads) == 1 else "", *rest)
 
 
 def aligned(head: Sequence[str], body: Sequence[Sequence[str]], labels: int) -> str:

@@ -25,9 +25,9 @@ from reports.rows import AVERAGE, find_columns
 from reports.statistics import estimates
 from reports.tables.comparison import Numbers, build
 from reports.tables.printing import printed
+from reports.tables.report import RANKING
 from reports.tables.table2 import SPEC
 from reports.tables.training_effects import equal_by_theorem
-from reports.tables.variants import SPEC as RANKING
 from reports.tables.writer import markdown
 
 FORMATS = ("md", "csv", "tex", "html", "json", "png")

@@ -23,7 +23,7 @@ from reports.rows import PAPER_MATHS, Columns, find_columns, find_rows
 from reports.tables.comparison import Numbers, missing
 from reports.tables.paper_numbers import published
 from reports.tables.printing import printed
-from reports.tables.variants import SPEC
+from reports.tables.report import RANKING
 from reports.tables.writer import RENDERERS, Column, Grid, Line, Table, Value, latex, markdown, write_table
 
 BENCHMARKS = (*MATHS[:2], "micro_code")
@@ -230,9 +230,9 @@ def test_report_writes_what_applies_and_says_what_it_leaves_out(frames: StudyFra
 def test_values_of_one_setting_are_rows_that_can_be_compared(frames: StudyFrames) -> None:
     names = {"ilr": "coin interaction.cooperation_ratio=0.0", "grpo": "coin interaction.cooperation_ratio=0.4"}
     renamed = frames.samples.assign(variant=frames.samples["variant"].map(names)).dropna(subset="variant")
-    assert missing(replace(frames, samples=renamed), SPEC, None) is None
+    assert missing(replace(frames, samples=renamed), RANKING, None) is None
     one = renamed[renamed["variant"] == names["ilr"]]
-    assert "one variant only" in str(missing(replace(frames, samples=one), SPEC, None))
+    assert "one variant only" in str(missing(replace(frames, samples=one), RANKING, None))
 
 
 def test_report_of_nothing_trained_ends_well(tmp_path: Path) -> None:
