@@ -59,7 +59,7 @@ class BenchmarkQuestion:
     id: str
     """Unique within the benchmark, stable across machines."""
     question: str
-    """What the agent is asked; its prompt style words the rest."""
+    """What the agent is asked; the instructions around it are the prompt style's."""
     gold: str
     """Gold answer; for code, the canonical solution."""
     problem: Mapping[str, Any] | None = None
@@ -68,7 +68,7 @@ class BenchmarkQuestion:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Questions with gold answers, and how an answer is found in what a model says."""
+    """Questions with gold answers, and how an answer is found in a completion."""
 
     name: str
     """As in configurations and file names."""
@@ -99,27 +99,18 @@ class Benchmark:
 BENCHMARKS: Registry[Benchmark] = Registry(
     "benchmark",
     modules=tuple(
-        f"ilr_bench.tasks.benchmarks.{module}"
-        for module in (
-            "micro", "gsm8k", "math500", "minerva", "olympiadbench", "aime", "knowledge",
-            "generated", "mbpp", "humaneval",
-        )
+        f"ilr_bench.tasks.benchmarks.{name}" for name in ("micro", "maths", "knowledge", "generated", "code")
     ),
     group="ilr_bench.benchmarks",
-)  # fmt: skip
+)
 
 _PAPER = ("gsm8k", "math500", "minerva", "olympiadbench", "aime", "mbpp")
 GROUPS = {
     "paper": _PAPER,
     "paper-v4": (*_PAPER, "mmlu_pro", "gpqa_diamond"),
     "generated": ("rg_gsm_symbolic", "rg_chain_sum", "rg_basic_arithmetic", "rg_simple_equations"),
-    "micro": (
-        "micro_short_chain",
-        "micro_long_chain",
-        "micro_word_problem",
-        "micro_two_step",
-        "micro_ood",
-        "micro_code",
+    "micro": tuple(
+        f"micro_{family}" for family in ("short_chain", "long_chain", "word_problem", "two_step", "ood", "code")
     ),
 }
 """Names that stand for several benchmarks."""

@@ -10,7 +10,7 @@ from ilr_bench.core.errors import MissingInputError
 from ilr_bench.grading.code import CodeJudge, extract_code
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.benchmarks import BenchmarkQuestion, get
-from ilr_bench.tasks.benchmarks.mbpp import problem_of
+from ilr_bench.tasks.benchmarks.code import problem_of
 
 NAMES = {"humaneval": 164, "humaneval_plus": 164, "mbpp": 500, "mbpp_plus": 378}
 CHEATS = {

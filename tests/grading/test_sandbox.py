@@ -222,8 +222,8 @@ def vanishes(process: int) -> bool:
 @pytest.mark.skipif(os.geteuid() != 0, reason="others take this way everywhere")
 def test_root_without_rights_is_as_any_user() -> None:
     asking = run_python("""
-        from ilr_bench.grading.math.sandbox import kernel
-        kernel.drop_capabilities()
+        from ilr_bench.grading.sandbox import isolation
+        isolation.drop_capabilities()
         from ilr_bench.grading.sandbox.host import Jail, ProgramRequest
         with Jail() as jail, jail.run(ProgramRequest("import os\\ndef f(): return os.listdir()", "f", ([],))) as run:
             print(jail.protection, run.loaded(9), run.reply(9))

@@ -21,7 +21,7 @@ from ilr_bench.grading.compare_outputs import Comparison
 from ilr_bench.grading.sandbox.wire import decode, encode
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.benchmarks import get
-from ilr_bench.tasks.benchmarks.evalplus_data import humaneval_rows, mbpp_rows
+from ilr_bench.tasks.benchmarks.code import humaneval_rows, mbpp_plus_rows
 
 evaluation = pytest.importorskip("evalplus.eval")
 
@@ -150,7 +150,7 @@ def test_tasks_about_sets_get_evalplus_verdicts(judge: CodeJudge, evalplus: Eval
 def test_references_and_hundreds_of_mutants_get_evalplus_verdicts(
     judge: CodeJudge, evalplus: EvalPlus, record_property: Callable[[str, object], None]
 ) -> None:
-    rows = [*humaneval_rows(plus=True), *mbpp_rows(plus=True)]
+    rows = [*humaneval_rows(plus=True), *mbpp_plus_rows(plus=True)]
     record_property("rows", len(rows) // 2)
     wrong, differing = 0, set()
     for index, row in enumerate(rows):
@@ -184,7 +184,7 @@ WRAPPINGS = [
 @pytest.mark.slow
 def test_programs_are_found_as_evalplus_finds_them(record_property: Callable[[str, object], None]) -> None:
     sanitize = pytest.importorskip("evalplus.sanitize").sanitize
-    rows = [*humaneval_rows(plus=False)[::8], *mbpp_rows(plus=False)[::12], *get("mbpp").load()[::16]]
+    rows = [*humaneval_rows(plus=False)[::8], *mbpp_plus_rows(plus=False)[::12], *get("mbpp").load()[::16]]
     record_property("rows", len(rows))
     for index, row in enumerate(rows):
         assert row.problem is not None

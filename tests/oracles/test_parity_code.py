@@ -12,7 +12,7 @@ from test_evalplus_code import HEAVY, EvalPlus, normal
 
 from ilr_bench.grading.code import CodeJudge, extract_code
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.benchmarks.evalplus_data import humaneval_rows, mbpp_rows
+from ilr_bench.tasks.benchmarks.code import humaneval_rows, mbpp_plus_rows
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -51,7 +51,7 @@ def completions(benchmark: str, problems: dict[str, tuple[str, dict[str, Any]]])
     return recorded + chatty
 
 
-@pytest.mark.parametrize(("benchmark", "load"), [("humaneval_plus", humaneval_rows), ("mbpp_plus", mbpp_rows)])
+@pytest.mark.parametrize(("benchmark", "load"), [("humaneval_plus", humaneval_rows), ("mbpp_plus", mbpp_plus_rows)])
 def test_completions_get_evalplus_programs_and_verdicts(
     benchmark: str, load: Any, judge: CodeJudge, record_property: Callable[[str, object], None]
 ) -> None:

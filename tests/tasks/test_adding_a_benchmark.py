@@ -54,7 +54,10 @@ def test_it_is_listed_and_read(environment: dict[str, str]) -> None:
     loaded = run(
         "-c", "from ilr_bench.tasks import benchmarks as b; print(b.get('doubles').load()[2])", environment=environment
     )
-    assert loaded.stdout.strip() == "Row(id='double-2', question='What is twice 230?', gold='460', problem=None)"
+    assert (
+        loaded.stdout.strip()
+        == "BenchmarkQuestion(id='double-2', question='What is twice 230?', gold='460', problem=None)"
+    )
     assert "doubles" not in names()
 
 

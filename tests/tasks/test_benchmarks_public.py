@@ -19,11 +19,7 @@ from ilr_bench.core.errors import MissingInputError
 from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.grading.math import Grader
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.benchmarks import BenchmarkQuestion, expand, get, names
-from ilr_bench.tasks.benchmarks import aime as aime_file
-from ilr_bench.tasks.benchmarks import knowledge as gpqa_file
-from ilr_bench.tasks.benchmarks import minerva as minerva_file
-from ilr_bench.tasks.benchmarks import olympiadbench as olympiad_file
+from ilr_bench.tasks.benchmarks import BenchmarkQuestion, expand, get, knowledge, maths, names
 from ilr_bench.tasks.sources import generated
 from ilr_bench.tasks.types import GROUPS, groups_of, row_count
 
@@ -100,10 +96,8 @@ def give(folder: Path, file: str, rows: list[dict[str, object]]) -> None:
 
 def test_golds_are_read_from_the_published_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILR_BENCH_DATA", str(tmp_path))
-    for module, name in (
-        (minerva_file, "DATA"), (olympiad_file, "DATA"), (aime_file, "AIME24"), (aime_file, "AIME25"),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, replace(getattr(module, name), rows=None, sha256=None))
+    for name in ("MINERVA", "OLYMPIADBENCH", "AIME24", "AIME25"):
+        monkeypatch.setattr(maths, name, replace(getattr(maths, name), rows=None, sha256=None))
     solutions = [r"So $\boxed{4.5e33}$ erg.", r"\boxed{np.arcsin(10/13)}", r"\boxed{-3./2}", r"\boxed{1}=\boxed{2}"]
     give(tmp_path, "minerva_math/test.jsonl", [{"problem": "?", "solution": s, "idx": 7} for s in solutions])
     assert [row.gold for row in get("minerva").load()] == ["4.5e33", r"\arcsin(10/13)", "-3/2", "2"]
@@ -122,7 +116,7 @@ def test_golds_are_read_from_the_published_columns(tmp_path: Path, monkeypatch: 
 def gpqa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[BenchmarkQuestion, ...]:
     """198 questions of our own in the columns of `gpqa_diamond.csv`."""
     monkeypatch.setenv("ILR_BENCH_DATA", str(tmp_path))
-    file = tmp_path / gpqa_file.DATA.file
+    file = tmp_path / knowledge.GPQA_DATA.file
     file.parent.mkdir()
     with file.open("w", newline="", encoding="utf-8") as lines:
         columns = [
@@ -162,7 +156,7 @@ def test_gpqa_golds_pass_and_cheats_fail(gpqa: tuple[BenchmarkQuestion, ...], gr
 
 
 def test_gpqa_with_a_row_missing_is_refused(gpqa: tuple[BenchmarkQuestion, ...], tmp_path: Path) -> None:
-    file = tmp_path / gpqa_file.DATA.file
+    file = tmp_path / knowledge.GPQA_DATA.file
     file.write_text(file.read_text().rsplit("rec197", 1)[0])
     with pytest.raises(MissingInputError, match="197 rows where the published split has 198"):
         get("gpqa_diamond").load()
