@@ -31,7 +31,8 @@ from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.method import loop
-from ilr_bench.method.outcomes import AdvantageBatch, Rollouts
+from ilr_bench.method.advantages import AdvantageBatch
+from ilr_bench.method.rewards import Rollouts
 from ilr_bench.prompts import STYLES
 from ilr_bench.study.cost.architecture import Architecture
 from ilr_bench.study.cost.fits import available_memory

@@ -27,7 +27,7 @@ from ilr_bench.method.difficulty import joint_difficulty, self_rank
 from ilr_bench.method.idea3 import StepBatch, Turns, analyse, fuse, share
 from ilr_bench.method.interaction import cooperates
 from ilr_bench.method.loop import standalone_accuracy
-from ilr_bench.method.outcomes import score_turns
+from ilr_bench.method.rewards import score_turns
 from ilr_bench.models.micro.corpus import corrections
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.sources import SOURCES, Question

@@ -1,14 +1,73 @@
-"""From rewards to advantages (GRPO, and the rivals that calibration is compared with)."""
+"""From rewards to advantages: calibration, then GRPO's standardisation or a baseline that it is compared with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ilr_bench.core.config import AdvantageSettings, CalibrationSettings, Stage
+from ilr_bench.method.calibration import CALIBRATIONS
+
 CHANGE_THRESHOLD = 1e-3
 """An advantage counts as changed above this: rounding, or an epsilon under the standard deviation, stays below."""
+
+
+@dataclass(frozen=True)
+class AdvantageBatch:
+    """One agent's groups of one stage: a row per question, n answers in each."""
+
+    rewards: NDArray[np.float64]
+    """(questions, n) base rewards."""
+    calibrated: NDArray[np.float64]
+    """(questions, n) calibrated rewards."""
+    advantages: NDArray[np.float64]
+    """(questions, n), from the calibrated rewards."""
+    advantage_change: NDArray[np.float64]
+    """(questions, n): how far calibration moved each advantage."""
+    clipped: NDArray[np.bool_]
+    """(terms,): was the term of equation (5) clipped; empty without calibration or peers."""
+    flat_peers: NDArray[np.bool_]
+    """(questions x peers,): had the peer one reward only."""
+
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        """(questions,): groups whose advantages calibration changed."""
+        return changed(np.zeros_like(self.advantage_change), self.advantage_change)
+
+
+StageAdvantages = dict[Stage, list[AdvantageBatch]]
+"""Of every trained stage, by agent."""
+
+
+def compute_advantages(
+    rewards: Sequence[NDArray[np.float64]], calibration: CalibrationSettings, settings: AdvantageSettings
+) -> list[AdvantageBatch]:
+    """Calibrated rewards and advantages of all agents for one stage; `rewards[agent]` is (questions, n)."""
+    calibrate = CALIBRATIONS[calibration.kind]
+    calibrated, clips, flats = [], [], []
+    for agent, own in enumerate(rewards):
+        peers = [values for peer, values in enumerate(rewards) if peer != agent]
+        groups = [calibrate(own[index], [peer[index] for peer in peers]) for index in range(len(own))]
+        calibrated.append(np.stack([group.rewards for group in groups]))
+        clips.append(np.concatenate([group.clipped[~group.flat_peers].ravel() for group in groups]))
+        flats.append(np.concatenate([group.flat_peers for group in groups]))
+    before, after = agent_advantages(rewards, settings), agent_advantages(calibrated, settings)
+    return [
+        AdvantageBatch(rewards[i], calibrated[i], after[i], after[i] - before[i], clips[i], flats[i])
+        for i in range(len(rewards))
+    ]
+
+
+def agent_advantages(rewards: Sequence[NDArray[np.float64]], settings: AdvantageSettings) -> list[NDArray[np.float64]]:
+    """Advantages of all agents, (questions, n) each; a baseline over agents needs groups of one size."""
+    if settings.baseline == "agents":
+        pooled = group_advantages(np.stack(rewards, axis=1), settings.scale, "agents")
+        return [pooled[:, agent] for agent in range(len(rewards))]
+    return [group_advantages(values, settings.scale, settings.baseline) for values in rewards]
 
 
 def group_advantages(
@@ -20,8 +79,8 @@ def group_advantages(
 
     `baseline`: mean over the group, over the groups of all agents on the question (the last two axes, agents
     x n), or over everything. `scale`: sample standard deviation (no epsilon) of the answers that the baseline
-    is taken over, of the whole batch, or 1. Where the deviation is 0 there is nothing to learn: advantages 0.
-    Baseline `none` leaves the rewards as they are, whatever the scale: REINFORCE, or a critic's business.
+    is taken over, of the whole batch, or 1. Where the deviation is 0 the advantages are 0. Baseline `none` leaves
+    the rewards as they are, whatever the scale: for REINFORCE, or for a critic that takes its own baseline off.
     """
     values = np.asarray(rewards, dtype=np.float64)
     if baseline == "none":
@@ -38,7 +97,7 @@ def group_advantages(
 
 
 def changed(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which groups have an advantage that moved by more than the threshold; (..., n) -> (...)."""
+    """Which groups have an advantage that moved by more than `CHANGE_THRESHOLD`; (..., n) -> (...)."""
     return np.asarray(np.abs(after - before).max(axis=-1) > CHANGE_THRESHOLD)
 
 

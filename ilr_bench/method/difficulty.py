@@ -2,7 +2,7 @@
 
 Shuffle the questions into batches, have an agent order each batch from easy to hard, repeat, and average each
 question's normalised rank (r - 1) / (size - 1). Which model ranks, and how often, the paper does not say: here
-every agent ranks, and the mean over the agents is D_q. Its rival measures instead of asking: the share of sampled
+every agent ranks, and the mean over the agents is D_q. The solve rate replaces ranks by the fraction of sampled
 answers that are wrong.
 """
 
@@ -31,7 +31,7 @@ class Rankings:
     """How hard one agent finds the questions."""
 
     difficulty: NDArray[np.float64]
-    """(questions,) in [0, 1]: mean normalised rank, NaN without one valid ranking; or the share of wrong answers."""
+    """(questions,) in [0, 1]: mean normalised rank, NaN without one valid ranking; or the fraction of wrong answers."""
     valid: int = 0
     """Answers that were permutations of their batch."""
     invalid: int = 0
@@ -39,7 +39,7 @@ class Rankings:
 
 
 def ranking_batches(count: int, settings: DifficultySettings, seed: int) -> list[NDArray[np.int64]]:
-    """Places of the questions in every batch of every shuffle; sizes differ by at most one and are >= 2."""
+    """Indices of the questions in every batch of every shuffle; sizes differ by at most one and are >= 2."""
     batches: list[NDArray[np.int64]] = []
     for shuffle in range(settings.shuffles):
         order = np.random.default_rng(derive_seed(seed, "ranking", shuffle)).permutation(count)
@@ -48,7 +48,7 @@ def ranking_batches(count: int, settings: DifficultySettings, seed: int) -> list
 
 
 def mean_ranks(count: int, batches: Sequence[NDArray[np.int64]], orders: Sequence[tuple[int, ...] | None]) -> Rankings:
-    """Averages the rankings; `orders[b]` holds places within batch b from easiest to hardest, or None."""
+    """Averages the rankings; `orders[b]` holds indices within batch b from easiest to hardest, or None."""
     total, seen = np.zeros(count), np.zeros(count)
     for batch, order in zip(batches, orders, strict=True):
         if order is not None:
@@ -75,7 +75,7 @@ def self_rank(
 def solve_rates(
     agent: Agent, questions: Sequence[Question], samples: int, options: SamplingOptions, grader: Grader, seed: int
 ) -> NDArray[np.float64]:
-    """(questions,) share of right answers among an agent's samples, each given alone."""
+    """(questions,) fraction of right answers among an agent's samples, each given alone."""
     prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
     sampled = agent.engine.sample(
         SamplingRequest(prompts, [samples] * len(prompts), options, derive_seed(seed, "solve"))

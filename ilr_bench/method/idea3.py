@@ -1,7 +1,8 @@
 """Idea3: share, analyse, fuse (paper section 3.2).
 
-Turns of one stage do not hear each other (our choice), so a stage is one batched call per agent, and one for
-all twins on one base. Every function returns turns by agent, question and number: `turns[agent][question][k]`.
+Turns of one stage do not read each other (our choice), so a stage is one batched call per agent, and a single one
+for all LoRA agents on a shared base. Every function returns turns by agent, question and number:
+`turns[agent][question][k]`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Turns = list[list[list[Turn]]]
 
 @dataclass(frozen=True)
 class StepBatch:
-    """Who sits at the table in one step: agents, questions, and each agent's mode on each question."""
+    """The agents and questions of one step, with each agent's mode on each question."""
 
     agents: Sequence[Agent]
     questions: Sequence[Question]
@@ -46,14 +47,14 @@ class StepBatch:
     """(agents, questions)"""
     sampling: SamplingSettings
     seed: int
-    """Seed of this step."""
+    """Of this step."""
     peer_context: Literal["peers", "itself"] = "peers"
-    """Whose ideas an agent analyses."""
+    """Whose ideas an agent analyses: its peers', or its own (self-reflection)."""
     question_offset: int = 0
-    """Questions of the step that stand before these, where several processes share them."""
+    """Index of the first question in the step, where each rank has a part of them."""
 
     def slice(self, indices: range) -> StepBatch:
-        """Neighbouring questions of this table by themselves; what is said of them is what it would be among all."""
+        """The questions at consecutive indices; sampling from it draws the same turns as from the whole batch."""
         kept = slice(indices.start, indices.stop)
         return replace(
             self,
@@ -68,7 +69,7 @@ class StepBatch:
 
 
 def share(batch: StepBatch, counts: Sequence[int]) -> Turns:
-    """Idea Sharing: `counts[agent]` first solutions to every question, on the prompt that solo inference uses."""
+    """Idea Sharing: `counts[agent]` first solutions to every question, on the prompt of standalone evaluation."""
     return generate_stage(
         batch, "sharing", lambda agent, index: [batch.agents[agent].style.solve(batch.questions[index].text)], counts
     )
@@ -77,7 +78,7 @@ def share(batch: StepBatch, counts: Sequence[int]) -> Turns:
 def analyse(batch: StepBatch, ideas: Turns, dialogues: int) -> Turns:
     """Idea Analysis: what is good and bad in each peer's idea, one turn per agent and dialogue.
 
-    Dialogue d hears idea d of every agent, or of the agent alone where it hears itself.
+    Dialogue d is about idea d of every agent, or of the agent itself where the peer context is `itself`.
     """
 
     def prompts(agent: int, index: int) -> list[str]:
@@ -93,7 +94,7 @@ def analyse(batch: StepBatch, ideas: Turns, dialogues: int) -> Turns:
 
 
 def fuse(batch: StepBatch, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> Turns:
-    """Idea Fusion: improved answers from all that was said, `counts[agent]` per dialogue, dialogue after dialogue."""
+    """Idea Fusion: improved answers from all ideas and analyses, `counts[agent]` per dialogue, dialogue by dialogue."""
 
     def prompts(agent: int, index: int) -> list[str]:
         style, mode, text = batch.agents[agent].style, batch.mode(agent, index), batch.questions[index].text
@@ -122,7 +123,7 @@ def _peers(turns: Turns, agent: int, index: int, dialogue: int) -> list[str]:
 def generate_stage(
     batch: StepBatch, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]
 ) -> Turns:
-    """One stage: `counts[agent]` turns on each of the texts that `prompts(agent, question)` gives."""
+    """One stage: `counts[agent]` turns on each of the texts that `prompts(agent index, question index)` returns."""
     rendered = [
         [[agent.render(text) for text in prompts(number, index)] for index in range(len(batch.questions))]
         for number, agent in enumerate(batch.agents)
@@ -136,16 +137,14 @@ def generate_stage(
     turns: Turns = []
     for agent, dialogues, sampled in zip(batch.agents, rendered, by_request, strict=True):
         completions = iter(sampled)
-        turns.append(
+        turns.append([
             [
-                [
-                    Turn(prompt, completion, agent.decode(completion.token_ids))
-                    for prompt in dialogue
-                    for completion in next(completions)
-                ]
-                for dialogue in dialogues
+                Turn(prompt, completion, agent.decode(completion.token_ids))
+                for prompt in dialogue
+                for completion in next(completions)
             ]
-        )
+            for dialogue in dialogues
+        ])  # fmt: skip
     return turns
 
 
@@ -164,3 +163,8 @@ def options(sampling: SamplingSettings, stage: Stage, stops: tuple[str, ...]) ->
     """How the turns of a stage are sampled."""
     limit = sampling.max_analysis_tokens if stage == "analysis" else sampling.max_new_tokens
     return SamplingOptions(limit, sampling.temperature, sampling.rows_per_call, stops)
+
+
+def sampled_tokens(turns: Turns) -> int:
+    """Completion tokens of a stage, over all agents."""
+    return sum(len(turn.completion.token_ids) for groups in turns for group in groups for turn in group)

@@ -42,9 +42,9 @@ def cooperation(
 ) -> NDArray[np.bool_]:
     """Which agent cooperates on which question.
 
-    ability: (agents,), difficulty: (questions,), shares: (agents,) the rule's share of cooperation over all
-    training questions. Returns (agents, questions). A coin falls once per question for all agents where
-    the ratio is given, and once per agent and question where each agent has a share of its own.
+    ability: (agents,), difficulty: (questions,), cooperation_rates: (agents,) fraction of all training questions on
+    which the rule has each agent cooperate. Returns (agents, questions). The rule `coin` draws once per question for
+    all agents, `matched_coin` once per agent and question.
     """
     agents, questions = ability.shape[0], difficulty.shape[0]
     if settings.rule == "coin":

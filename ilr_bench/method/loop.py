@@ -1,7 +1,7 @@
 """Interactive Learning for LLM Reasoning (arXiv 2509.26306): the training loop, in the paper's order.
 
 Each joint step: select the questions and every agent's mode, share, analyse, fuse, score, calibrate, update.
-Left out on purpose: nothing here knows which variant it runs, how models are stored, or who watches.
+Nothing here knows which variant it runs, how models are stored, or who reads the records.
 """
 
 from __future__ import annotations
@@ -20,21 +20,12 @@ from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.distributed import SINGLE, DistContext
 from ilr_bench.learner.grpo import GRPOLearner, StepMetrics, TrainingSample
-from ilr_bench.method.idea3 import StepBatch, Turns, analyse, fuse, share
+from ilr_bench.method.advantages import StageAdvantages, compute_advantages
+from ilr_bench.method.idea3 import StepBatch, Turn, Turns, analyse, fuse, sampled_tokens, share
 from ilr_bench.method.interaction import cooperates, cooperation
 from ilr_bench.method.metrics import dialogue_records, step_record
-from ilr_bench.method.outcomes import (
-    AdvantageBatch,
-    Rollouts,
-    Scores,
-    accuracy,
-    analysis_rewards,
-    compute_advantages,
-    rewards_of,
-    score_turns,
-)
 from ilr_bench.method.pooling import pool_successes
-from ilr_bench.method.rewards import Answer, score
+from ilr_bench.method.rewards import Rollouts, Scores, accuracy, analysis_rewards, rewards_of, score, score_turns
 from ilr_bench.storage.records import DialogueRecord, StepRecord, Verdict
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Question
@@ -45,6 +36,7 @@ TRAINED_STAGES: dict[str, tuple[Stage, ...]] = {
     "both": ("sharing", "fusion"),
     "all": ("sharing", "analysis", "fusion"),
 }
+"""By `discussion.trained_turns`."""
 
 
 @dataclass
@@ -62,9 +54,9 @@ class TrainerState:
     grader: Grader
     stopwatch: Stopwatch
     dist: DistContext = SINGLE
-    """The processes that share this run's work."""
+    """The ranks that train together."""
     swapper: DeviceSwapper | None = None
-    """Where agents take turns on the device that computes."""
+    """What loads and offloads agents that do not fit on the device together."""
 
 
 def train(
@@ -74,38 +66,28 @@ def train(
     finished: Callable[[int, list[StepRecord], list[DialogueRecord]], None],
     last_step: int | None = None,
 ) -> None:
-    """Runs the steps `first_step` .. `last_step` (counted from 1); `finished` is told after each of them.
+    """Runs the steps `first_step` .. `last_step` (counted from 1) and calls `finished(step, records...)` after each.
 
     `last_step` is `training.steps` unless it is given.
     """
     for step in range(first_step, (config.training.steps if last_step is None else last_step) + 1):
         batch, indices = select(config, state, step)
         rollouts = generate_rollouts(config, state, batch, indices)
-        advantage_batches = calibrate(config, rollouts)
-        advantage_batches, borrowed = pool(config, rollouts, advantage_batches)
-        metrics = update(config, state, rollouts, advantage_batches, borrowed, step)
+        advantages = calibrate(config, rollouts)
+        advantages, borrowed = pool(config, rollouts, advantages)
+        metrics = update(config, state, rollouts, advantages, borrowed, step)
         ability = state.ability
         estimate_ability(config, state, rollouts)
         validated = validate(config, state, step)
         records = [
-            step_record(
-                config,
-                rollouts,
-                advantage_batches,
-                metrics[agent],
-                agent,
-                step,
-                ability,
-                validated,
-                len(borrowed[agent]),
-            )
-            for agent in range(len(state.agents))
+            step_record(config, rollouts, advantages, metrics[i], i, step, ability, validated, len(borrowed[i]))
+            for i in range(len(state.agents))
         ]
-        finished(step, records, dialogue_records(rollouts, advantage_batches, state.difficulty, step))
+        finished(step, records, dialogue_records(rollouts, advantages, state.difficulty, step))
 
 
 def select(config: RunConfig, state: TrainerState, step: int) -> tuple[StepBatch, NDArray[np.int64]]:
-    """The step's questions, and who cooperates on which (Dynamic Interaction)."""
+    """The step's questions with every agent's mode on each (Dynamic Interaction), and their indices."""
     indices = step_questions(len(state.questions), config.training.questions_per_step, step, config.seed)
     cooperation_rates = cooperates(state.ability[:, None], state.difficulty[None, :]).mean(axis=1)
     rng = np.random.default_rng(derive_seed(config.seed, "modes", step))
@@ -116,9 +98,9 @@ def select(config: RunConfig, state: TrainerState, step: int) -> tuple[StepBatch
 
 
 def generate_rollouts(config: RunConfig, state: TrainerState, batch: StepBatch, indices: NDArray[np.int64]) -> Rollouts:
-    """Share, analyse, fuse, and score what ends in an answer; of several processes, each on its own questions."""
+    """Share, analyse, fuse, and score what ends in an answer; each rank does it for its own questions."""
     own = batch.slice(state.dist.own_range(len(indices)))
-    dialogues, stages = config.discussion.dialogues_per_question, config.discussion.stages
+    dialogues = config.discussion.dialogues_per_question
     samples = [config.samples_of(agent) for agent in range(len(batch.agents))]
     trained = TRAINED_STAGES[config.discussion.trained_turns]
     ideas = [n if "sharing" in trained else dialogues for n in samples]
@@ -126,79 +108,72 @@ def generate_rollouts(config: RunConfig, state: TrainerState, batch: StepBatch, 
     turns: dict[Stage, Turns] = {}
     with state.stopwatch.watch("sharing"):
         turns["sharing"] = share(own, ideas)
-    if "fusion" in stages:
+    if "fusion" in config.discussion.stages:
         with state.stopwatch.watch("analysis"):
             turns["analysis"] = analyse(own, turns["sharing"], dialogues)
         with state.stopwatch.watch("fusion"):
             turns["fusion"] = fuse(own, turns["sharing"], turns["analysis"], answers)
     with state.stopwatch.watch("grading"):
         scores: dict[Stage, Scores] = {
-            stage: score_turns(own, turns_of_stage, config.reward, state.grader)
-            for stage, turns_of_stage in turns.items()
+            stage: score_turns(own, by_agent, config.reward, state.grader)
+            for stage, by_agent in turns.items()
             if stage != "analysis"
         }
     rollouts = Rollouts(batch, indices, state.dist.all_gather(turns), state.dist.all_gather(scores))
-    for stage, turns_of_stage in rollouts.turns.items():
-        prompts = [len(turn.prompt.ids) for groups in turns_of_stage for group in groups for turn in group]
-        state.stopwatch.count(stage, sampled_tokens(turns_of_stage), max(prompts, default=0))
+    for stage, by_agent in rollouts.turns.items():
+        prompts = [len(turn.prompt.ids) for groups in by_agent for group in groups for turn in group]
+        state.stopwatch.count(stage, sampled_tokens(by_agent), max(prompts, default=0))
     return rollouts
 
 
-def calibrate(config: RunConfig, rollouts: Rollouts) -> dict[Stage, list[AdvantageBatch]]:
-    """Calibrated rewards and advantages of every trained stage, for each agent (Perception Calibration, GRPO)."""
-    advantage_batches: dict[Stage, list[AdvantageBatch]] = {}
+def calibrate(config: RunConfig, rollouts: Rollouts) -> StageAdvantages:
+    """Calibrated rewards (Perception Calibration) and advantages (GRPO) of every trained stage, for each agent."""
+    advantages: StageAdvantages = {}
     for stage in TRAINED_STAGES[config.discussion.trained_turns]:
+        calibration = config.calibration
         if stage == "analysis":
-            # Equation (5) speaks of answers; an analysis is paid by the answers that followed it.
+            # Equation (5) is about answers; an analysis earns what the answers after it earn.
+            calibration = replace(calibration, kind="none")
             fusion = rewards_of(rollouts.scores["fusion"])
             rewards = analysis_rewards(fusion, config.discussion.dialogues_per_question)
-            advantage_batches[stage] = compute_advantages(
-                rewards, replace(config.calibration, kind="none"), config.advantages
-            )
         else:
-            advantage_batches[stage] = compute_advantages(
-                rewards_of(rollouts.scores[stage]), config.calibration, config.advantages
-            )
-    return advantage_batches
+            rewards = rewards_of(rollouts.scores[stage])
+        advantages[stage] = compute_advantages(rewards, calibration, config.advantages)
+    return advantages
 
 
 def pool(
-    config: RunConfig, rollouts: Rollouts, advantage_batches: dict[Stage, list[AdvantageBatch]]
-) -> tuple[dict[Stage, list[AdvantageBatch]], list[list[TrainingSample]]]:
-    """Lets each agent learn from what its peers solved, where rollouts are pooled; by agent, what it borrows."""
+    config: RunConfig, rollouts: Rollouts, advantages: StageAdvantages
+) -> tuple[StageAdvantages, list[list[TrainingSample]]]:
+    """Adds the peers' solutions to each agent's groups, where rollouts are pooled; and by agent, what was added."""
     if config.pooling.kind == "none":
-        return advantage_batches, [[] for _ in rollouts.batch.agents]
-    pooled = pool_successes(config, rollouts, advantage_batches["sharing"])
-    return advantage_batches | {"sharing": pooled.advantage_batches}, pooled.borrowed
+        return advantages, [[] for _ in rollouts.batch.agents]
+    pooled = pool_successes(config, rollouts, advantages["sharing"])
+    return advantages | {"sharing": pooled.advantage_batches}, pooled.borrowed
 
 
 def update(
     config: RunConfig,
     state: TrainerState,
     rollouts: Rollouts,
-    advantage_batches: dict[Stage, list[AdvantageBatch]],
+    advantages: StageAdvantages,
     borrowed: list[list[TrainingSample]],
     step: int,
 ) -> list[StepMetrics]:
-    """One update of every agent on its own turns, and on those it borrows."""
+    """One update of every agent on its own turns of the trained stages, and on those it borrows."""
     for agent in state.agents:
         agent.engine.release()
     metrics = []
     for number, learner in enumerate(state.learners):
         samples = [
             TrainingSample(
-                turn.prompt.ids,
-                turn.completion.token_ids,
-                turn.completion.logprobs,
-                float(advantage),
-                question.id,
-                stage,
+                turn.prompt.ids, turn.completion.token_ids, turn.completion.logprobs, float(credit), question.id, stage
             )
-            for stage, by_agent in advantage_batches.items()
-            for question, group, advantages in zip(
+            for stage, by_agent in advantages.items()
+            for question, group, credits in zip(
                 rollouts.batch.questions, rollouts.turns[stage][number], by_agent[number].advantages, strict=True
             )
-            for turn, advantage in zip(group, advantages, strict=True)
+            for turn, credit in zip(group, credits, strict=True)
         ]
         with state.stopwatch.watch("update"):
             if state.swapper is not None:
@@ -209,14 +184,14 @@ def update(
 
 
 def estimate_ability(config: RunConfig, state: TrainerState, rollouts: Rollouts) -> None:
-    """Moves gamma towards the share of right ideas, where ability is estimated online (ours)."""
+    """Moves gamma towards the fraction of right ideas, where ability is estimated online (ours)."""
     if config.interaction.ability == "online":
         seen = np.array([accuracy(scores) for scores in rollouts.scores["sharing"]])
         state.ability = (1 - config.interaction.online_rate) * state.ability + config.interaction.online_rate * seen
 
 
 def validate(config: RunConfig, state: TrainerState, step: int) -> list[float | None]:
-    """Solo accuracy on held-out questions, every few steps and after the last; the processes share them."""
+    """Standalone accuracy of each agent on held-out questions, every few steps and after the last; else None."""
     due = config.training.validate_every and (
         step % config.training.validate_every == 0 or step == config.training.steps
     )
@@ -230,7 +205,7 @@ def validate(config: RunConfig, state: TrainerState, step: int) -> list[float | 
 
 
 def standalone_accuracy(agent: Agent, questions: Sequence[Question], config: RunConfig, grader: Grader) -> float:
-    """Share of questions that an agent answers rightly, alone and greedily; gamma when taken before training."""
+    """Fraction of questions that an agent answers rightly, alone and greedily; gamma when taken before training."""
     return float(np.mean(standalone_answers(agent, questions, config, grader)))
 
 
@@ -239,26 +214,21 @@ def standalone_answers(agent: Agent, questions: Sequence[Question], config: RunC
     options = SamplingOptions(
         config.sampling.max_new_tokens, 0.0, config.sampling.rows_per_call, agent.style.stop_strings()
     )
-    prompts = [agent.render(agent.style.solve(question.text)).ids for question in questions]
-    turns = [turn[0] for turn in agent.engine.sample(SamplingRequest(prompts, [1] * len(prompts), options, seed=0))]
-    answers = [
-        Answer(question, agent.decode(turn.token_ids), turn.finished)
-        for question, turn in zip(questions, turns, strict=True)
+    prompts = [agent.render(agent.style.solve(question.text)) for question in questions]
+    request = SamplingRequest([prompt.ids for prompt in prompts], [1] * len(prompts), options, seed=0)
+    turns = [
+        Turn(prompt, completion, agent.decode(completion.token_ids))
+        for prompt, (completion,) in zip(prompts, agent.engine.sample(request), strict=True)
     ]
-    scores = score(answers, agent.style, config.reward, grader)
+    scores = score(questions, turns, agent.style, config.reward, grader)
     return [item.verdict is Verdict.CORRECT for item in scores]
 
 
 def step_questions(count: int, per_step: int, step: int, seed: int) -> NDArray[np.int64]:
-    """Places of a step's questions: epochs shuffled by the seed, read in order, the same for every variant."""
+    """(per_step,) indices of a step's questions: epochs shuffled by the seed, in order, the same for every variant."""
     wanted = np.arange((step - 1) * per_step, step * per_step)
     epochs = {
         int(e): np.random.default_rng(derive_seed(seed, "epoch", int(e))).permutation(count)
         for e in set(wanted // count)
     }
     return np.array([epochs[int(index // count)][index % count] for index in wanted], dtype=np.int64)
-
-
-def sampled_tokens(turns: Turns) -> int:
-    """Completion tokens of a stage, over all agents."""
-    return sum(len(turn.completion.token_ids) for groups in turns for group in groups for turn in group)

@@ -9,17 +9,16 @@ from numpy.typing import NDArray
 
 from ilr_bench.core.config import RunConfig, Stage
 from ilr_bench.learner.grpo import StepMetrics
-from ilr_bench.method.idea3 import Turn
-from ilr_bench.method.outcomes import AdvantageBatch, Rollouts, accuracy
+from ilr_bench.method.advantages import StageAdvantages
+from ilr_bench.method.idea3 import Turn, sampled_tokens
+from ilr_bench.method.rewards import Rollouts, accuracy
 from ilr_bench.storage.records import DialogueRecord, StepRecord, TurnRecord
-
-AdvantageBatches = dict[Stage, list[AdvantageBatch]]
 
 
 def step_record(
     config: RunConfig,
     rollouts: Rollouts,
-    advantage_batches: AdvantageBatches,
+    advantages: StageAdvantages,
     metrics: StepMetrics,
     agent: int,
     step: int,
@@ -27,13 +26,17 @@ def step_record(
     validated: Sequence[float | None],
     borrowed: int,
 ) -> StepRecord:
-    """One agent's line in `train.jsonl`."""
-    own = [by_agent[agent] for by_agent in advantage_batches.values()]
-    coupled = [by_agent[agent] for stage, by_agent in advantage_batches.items() if stage != "analysis"]
+    """One agent's line in `train.jsonl`.
+
+    ability: (agents,) that chose the step's modes; validated: by agent; borrowed: turns of peers in its update.
+    """
+    trained = [by_agent[agent] for by_agent in advantages.values()]
+    answers = [by_agent[agent] for stage, by_agent in advantages.items() if stage != "analysis"]
     turns = [turn for by_agent in rollouts.turns.values() for group in by_agent[agent] for turn in group]
+    ideas = rollouts.turns["sharing"][agent]
     calibrated = config.calibration.kind != "none" and len(rollouts.batch.agents) > 1
-    discusses = "fusion" in rollouts.turns
-    has_modes = discusses and rollouts.batch.peer_context == "peers"
+    has_fusion = "fusion" in rollouts.turns
+    has_modes = has_fusion and rollouts.batch.peer_context == "peers"
     return StepRecord(
         step=step,
         agent=rollouts.batch.agents[agent].name,
@@ -42,24 +45,20 @@ def step_record(
         learning_rate=metrics.learning_rate,
         kl=metrics.kl,
         sharing_accuracy=accuracy(rollouts.scores["sharing"][agent]),
-        fusion_accuracy=accuracy(rollouts.scores["fusion"][agent]) if discusses else None,
-        mean_reward=_mean([advantage_batch.rewards for advantage_batch in own]),
-        mean_calibrated_reward=_mean([advantage_batch.calibrated for advantage_batch in own]),
+        fusion_accuracy=accuracy(rollouts.scores["fusion"][agent]) if has_fusion else None,
+        mean_reward=_mean([batch.rewards for batch in trained]),
+        mean_calibrated_reward=_mean([batch.calibrated for batch in trained]),
         cooperation_share=float(rollouts.batch.cooperation[agent].mean()) if has_modes else None,
-        clipped_share=_mean([advantage_batch.clipped for advantage_batch in coupled]) if calibrated else None,
-        flat_peer_share=_mean([advantage_batch.flat_peers for advantage_batch in coupled]) if calibrated else None,
-        changed_group_share=_mean([advantage_batch.changed for advantage_batch in coupled]) if calibrated else None,
-        mean_advantage_change=_mean([np.abs(advantage_batch.advantage_change) for advantage_batch in coupled])
-        if calibrated
-        else None,
-        groups=sum(len(advantage_batch.rewards) for advantage_batch in own),
-        flat_groups=sum(int((advantage_batch.advantages == 0).all(axis=-1).sum()) for advantage_batch in own),
+        clipped_share=_mean([batch.clipped for batch in answers]) if calibrated else None,
+        flat_peer_share=_mean([batch.flat_peers for batch in answers]) if calibrated else None,
+        changed_group_share=_mean([batch.changed for batch in answers]) if calibrated else None,
+        mean_advantage_change=_mean([np.abs(batch.advantage_change) for batch in answers]) if calibrated else None,
+        groups=sum(len(batch.rewards) for batch in trained),
+        flat_groups=sum(int((batch.advantages == 0).all(axis=-1).sum()) for batch in trained),
         trained_tokens=metrics.trained_tokens,
         sampled_tokens=sum(len(turn.completion.token_ids) for turn in turns),
-        sharing_tokens=sum(
-            len(turn.completion.token_ids) for group in rollouts.turns["sharing"][agent] for turn in group
-        ),
-        sharing_samples=len(rollouts.turns["sharing"][agent][0]),
+        sharing_tokens=sampled_tokens([ideas]),
+        sharing_samples=len(ideas[0]),
         cut_prompts=sum(turn.prompt.cut_tokens > 0 for turn in turns),
         unfinished_turns=sum(not turn.completion.finished for turn in turns),
         ability=float(ability[agent]),
@@ -70,9 +69,12 @@ def step_record(
 
 
 def dialogue_records(
-    rollouts: Rollouts, advantage_batches: AdvantageBatches, difficulty: NDArray[np.float64], step: int
+    rollouts: Rollouts, advantages: StageAdvantages, difficulty: NDArray[np.float64], step: int
 ) -> list[DialogueRecord]:
-    """Every dialogue of a step; without a discussion, each agent's answers to a question stand together."""
+    """Every dialogue of a step; without analyses, all answers to a question are one dialogue.
+
+    difficulty: (training questions,).
+    """
     batch = rollouts.batch
     dialogues = len(rollouts.turns["analysis"][0][0]) if "analysis" in rollouts.turns else 1
     return [
@@ -84,7 +86,7 @@ def dialogue_records(
             difficulty=float(difficulty[rollouts.question_indices[index]]),
             dialogue=dialogue,
             turns=tuple(
-                _turn_record(rollouts, advantage_batches, stage, agent, index, number)
+                _turn_record(rollouts, advantages, stage, agent, index, number)
                 for stage in rollouts.turns
                 for agent in range(len(batch.agents))
                 for number in _numbers(rollouts.turns[stage][agent][index], dialogue, dialogues)
@@ -101,10 +103,10 @@ def _numbers(group: Sequence[Turn], dialogue: int, dialogues: int) -> range:
 
 
 def _turn_record(
-    rollouts: Rollouts, advantage_batches: AdvantageBatches, stage: Stage, agent: int, index: int, number: int
+    rollouts: Rollouts, advantages: StageAdvantages, stage: Stage, agent: int, index: int, number: int
 ) -> TurnRecord:
     graded = rollouts.scores[stage][agent][index][number] if stage in rollouts.scores else None
-    advantage_batch = advantage_batches[stage][agent] if stage in advantage_batches else None
+    batch = advantages[stage][agent] if stage in advantages else None
     return TurnRecord(
         agent=rollouts.batch.agents[agent].name,
         stage=stage,
@@ -112,8 +114,8 @@ def _turn_record(
         text=rollouts.turns[stage][agent][index][number].text,
         verdict=graded.verdict.value if graded else None,
         reward=graded.reward if graded else None,
-        calibrated_reward=float(advantage_batch.calibrated[index, number]) if advantage_batch else None,
-        advantage=float(advantage_batch.advantages[index, number]) if advantage_batch else None,
+        calibrated_reward=float(batch.calibrated[index, number]) if batch else None,
+        advantage=float(batch.advantages[index, number]) if batch else None,
     )
 
 

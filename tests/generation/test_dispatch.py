@@ -21,7 +21,7 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.profiles import SMALL
 from ilr_bench.generation.dispatch import DeviceSwapper
 from ilr_bench.learner.distributed import DistContext
-from ilr_bench.method import outcomes
+from ilr_bench.method import rewards
 from ilr_bench.models.lora import AdapterModel, attach_lora
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study import jobs, trial
@@ -62,7 +62,7 @@ class Watched(DeviceSwapper):
 
 @pytest.fixture
 def lively(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "score", odd_lengths_win)
+    monkeypatch.setattr(rewards, "score", odd_lengths_win)
 
 
 @pytest.mark.usefixtures("lively")
@@ -111,7 +111,7 @@ def tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tup
         yield from state.items()
 
 
-def taught(model: Any) -> torch.optim.AdamW:
+def trained_optimizer(model: Any) -> torch.optim.AdamW:
     """An optimizer with moments; the gradients are still there."""
     optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad])
     model(input_ids=torch.tensor([[1, 2, 3]])).logits.sum().backward()
@@ -133,7 +133,7 @@ def test_who_enters_comes_with_everything_and_alone() -> None:
     models = [tiny_model("llama"), tiny_model("qwen2")]
     beside = nn.Linear(2, 2)
     swapper = DeviceSwapper(offload_device="cpu", compute_device="meta")
-    optimizers = [taught(model) for model in models]
+    optimizers = [trained_optimizer(model) for model in models]
     for model, optimizer, modules in zip(models, optimizers, ([beside], []), strict=True):
         swapper.register(model)
         swapper.attach(model, modules, optimizer)
@@ -148,7 +148,7 @@ def test_who_enters_comes_with_everything_and_alone() -> None:
 def test_who_was_there_goes_home_with_everything_when_another_one_comes() -> None:
     models = [tiny_model("llama"), tiny_model("qwen2")]
     swapper = DeviceSwapper(offload_device="meta", compute_device="cpu")
-    optimizers = [taught(model) for model in models]
+    optimizers = [trained_optimizer(model) for model in models]
     for model in models:
         swapper.register(model)
     swapper.onload(models[0])
@@ -166,7 +166,7 @@ def test_twins_on_one_base_come_together() -> None:
     swapper = DeviceSwapper(offload_device="cpu", compute_device="meta")
     for model in (first, second, other):
         swapper.register(model)
-        swapper.attach(model, [], taught(model))
+        swapper.attach(model, [], trained_optimizer(model))
     swapper.onload(first)
     assert {weight.device.type for view in (first, second) for weight in view.parameters()} == {"meta"}
     swapper.onload(second)

@@ -100,7 +100,7 @@ def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.
         def count(self, name: str, number: int) -> None:
             assert number == 0
 
-    state: Any = SimpleNamespace(agents=agents, updaters=[Watching(), Watching()], stopwatch=Watch(), residence=None)
+    state: Any = SimpleNamespace(agents=agents, learners=[Watching(), Watching()], stopwatch=Watch(), swapper=None)
     loop.update(profile("micro"), state, None, {}, [[], []], 1)  # type: ignore[arg-type]
     assert rested == [[1, 1], [1, 1]]
 

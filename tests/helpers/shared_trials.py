@@ -24,11 +24,13 @@ from ilr_bench.core import signals
 from ilr_bench.core.signals import send_heartbeat
 from ilr_bench.learner import grpo
 from ilr_bench.learner.distributed import SINGLE, DistContext, dist_from_environment, leave_process_group
-from ilr_bench.method import outcomes
-from ilr_bench.method.rewards import Answer, Score
+from ilr_bench.method import rewards
+from ilr_bench.method.idea3 import Turn
+from ilr_bench.method.rewards import Score
 from ilr_bench.storage.records import TrialResult, Verdict
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study.trial import run_trial
+from ilr_bench.tasks.types import Question
 
 PATIENCE = 1800
 """Seconds for two processes, on a machine that has other work."""
@@ -50,9 +52,9 @@ SCENES: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-def odd_lengths_win(answers: Sequence[Answer], *_: Any) -> list[Score]:
+def odd_lengths_win(questions: Sequence[Question], turns: Sequence[Turn], *_: Any) -> list[Score]:
     """Whether a text is right depends on the text alone, and about half of them are."""
-    digests = [hashlib.sha256(answer.text.encode()).digest() for answer in answers]
+    digests = [hashlib.sha256(turn.text.encode()).digest() for turn in turns]
     return [
         Score(Verdict.CORRECT, 1.0) if digest[0] % 2 else Score(Verdict.WRONG, digest[1] / 512) for digest in digests
     ]
@@ -64,14 +66,14 @@ def play(
     """Runs a scene's trial with the rewards of `odd_lengths_win`."""
     variant, changes = SCENES[scene]
     (trial,) = tiny_plan(models, variant, **(COMMON | changes)).trials
-    before, outcomes.score = outcomes.score, odd_lengths_win  # type: ignore[attr-defined, assignment]
+    before, rewards.score = rewards.score, odd_lengths_win  # type: ignore[attr-defined, assignment]
     try:
         with dist.until_saved():
             return run_trial(
                 trial.config, trial.hash, out / scene, Artifacts(out / "artifacts"), until=until, dist=dist
             )
     finally:
-        outcomes.score = before  # type: ignore[attr-defined]
+        rewards.score = before  # type: ignore[attr-defined]
 
 
 class Process:

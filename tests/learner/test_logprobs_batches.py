@@ -13,18 +13,18 @@ from ilr_bench.learner.logprobs import completion_logprobs, logprobs_of, micro_b
 
 
 @dataclass(frozen=True)
-class Said:
+class Sample:
     """A turn of a prompt of so many tokens."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
 
 
-def turn(length: int, *completions: int, first: int = 5) -> Said:
-    return Said((first,) * length, completions)
+def turn(length: int, *completions: int, first: int = 5) -> Sample:
+    return Sample((first,) * length, completions)
 
 
-def places(turns: list[Said], most_rows: int) -> list[list[int]]:
+def places(turns: list[Sample], most_rows: int) -> list[list[int]]:
     """Turns of each batch, prompt by prompt."""
     return [[int(index) for index in batch.sample_of_slot if index >= 0] for batch in micro_batches(turns, most_rows)]
 

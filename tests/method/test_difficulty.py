@@ -52,10 +52,10 @@ def test_a_question_without_a_ranking_takes_the_other_agents_value_else_a_half()
 
 
 def test_a_solve_rate_is_the_share_of_right_answers_among_the_samples():
-    def speak(prompt, number):
+    def reply(prompt, number):
         return f"\\boxed{{{2 if number < int(prompt[0]) else 9}}}"
 
-    agent = scripted_agent("A", speak)
+    agent = scripted_agent("A", reply)
     questions = [Question(f"q{right}", f"{right} of four", "2") for right in (0, 1, 4)]
     with Grader() as grader:
         rates = solve_rates(agent, questions, 4, SamplingOptions(64, 1.0), grader, seed=0)
@@ -67,11 +67,11 @@ def test_a_solve_rate_is_the_share_of_right_answers_among_the_samples():
 
 
 def test_an_agent_ranks_every_batch_in_its_own_words():
-    def speak(prompt, number):
+    def reply(prompt, number):
         rows = [row.split(") ") for row in prompt.splitlines()[:-1]]
         return "text : " + " ".join(letter for letter, question in sorted(rows, key=lambda row: int(row[1])))
 
-    agent, settings = scripted_agent("A", speak), DifficultySettings(batch_size=3, shuffles=2)
+    agent, settings = scripted_agent("A", reply), DifficultySettings(batch_size=3, shuffles=2)
     questions = [Question(f"q{index}", str(10 * index), "") for index in range(7)]
     ranks = self_rank(agent, questions, settings, SamplingOptions(24, 0.0), seed=5)
     batches = ranking_batches(7, settings, seed=5)

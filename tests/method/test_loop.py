@@ -33,11 +33,11 @@ class Notebook:
 
 
 def answers_rightly_every(period):
-    def speak(prompt, number):
+    def reply(prompt, number):
         left = int(prompt.split("+")[0])
         return f"\\boxed{{{left + 1 + (number % period != 0)}}}"
 
-    return speak
+    return reply
 
 
 def hold(variant, tmp_path, steps=2, ability=(0.9, 0.1), **changes):
@@ -139,16 +139,16 @@ def test_a_dialogue_record_holds_every_turn_with_its_rewards(tmp_path):
 
 
 def test_online_ability_moves_towards_the_accuracy_seen(tmp_path):
-    *_, room = hold("online_ability", tmp_path, ability=(0.9, 0.1))
-    assert room.ability[0] < 0.9
-    assert room.ability[1] > 0.1
+    *_, state = hold("online_ability", tmp_path, ability=(0.9, 0.1))
+    assert state.ability[0] < 0.9
+    assert state.ability[1] > 0.1
 
 
 def test_a_step_records_the_ability_that_chose_its_modes(tmp_path):
-    *_, records, _, room = hold("online_ability", tmp_path, ability=(0.9, 0.1))
+    *_, records, _, state = hold("online_ability", tmp_path, ability=(0.9, 0.1))
     own = [record.ability for record in records if record.agent == "A"]
     assert own[0] == 0.9
-    assert own[0] > own[1] > room.ability[0]
+    assert own[0] > own[1] > state.ability[0]
 
 
 def test_groups_that_calibration_leaves_alone_do_not_dilute_its_effect(tmp_path):

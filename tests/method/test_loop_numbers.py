@@ -17,10 +17,10 @@ from ilr_bench.grading.math import Grader
 from ilr_bench.learner.grpo import StepMetrics
 from ilr_bench.method.advantages import group_advantages
 from ilr_bench.method.calibration import perception_calibration
+from ilr_bench.method.idea3 import sampled_tokens
 from ilr_bench.method.loop import (
     TRAINED_STAGES,
     TrainerState,
-    sampled_tokens,
     standalone_accuracy,
     step_questions,
     train,
@@ -40,21 +40,21 @@ class Notebook:
 
     def __init__(self, index):
         self.place = index
-        self.taught = {}
+        self.samples = {}
 
     def update(self, turns, step):
-        self.taught[step] = list(turns)
+        self.samples[step] = list(turns)
         return StepMetrics(10.0 * step + self.place, 2.5, 1e-4, None, 100 * (self.place + 1), 0)
 
 
 def speaker(period):
     """Right but for every `period`-th sample, and always wrong beyond 103."""
 
-    def speak(prompt, number):
+    def reply(prompt, number):
         left = int(prompt.split("+")[0])
         return f"\\boxed{{{left + 1 + (number % period == 0 or left > 102)}}}"
 
-    return speak
+    return reply
 
 
 class Held:
@@ -79,10 +79,10 @@ class Held:
         self.watch = folder / "timing.jsonl"
         stopwatch = Stopwatch(self.watch)
         with Grader() as grader:
-            self.room = TrainerState(
+            self.state = TrainerState(
                 self.agents, self.notebooks, TRAINING, VALIDATION, DIFFICULTY, np.array(ability), grader, stopwatch
             )
-            train(self.config, self.room, first, self._finished, last)
+            train(self.config, self.state, first, self._finished, last)
             if again is not None:
                 again(self)
         stopwatch.write(1)
@@ -109,7 +109,7 @@ def asked(step):
 def test_the_steps_from_the_first_to_the_last_are_held_once_each(tmp_path):
     assert Held("grpo", tmp_path, steps=3).steps == [1, 2, 3]
     resumed = Held("grpo", tmp_path, steps=4, first=2, last=3)
-    assert resumed.steps == list(resumed.notebooks[0].taught) == [2, 3]
+    assert resumed.steps == list(resumed.notebooks[0].samples) == [2, 3]
     assert [(record.step, record.loss) for record in resumed.records] == [(2, 20), (2, 21), (3, 30), (3, 31)]
 
 
@@ -158,13 +158,13 @@ def test_turns_are_taught_with_their_own_tokens_advantages_questions_and_stages(
                 for question in asked(step)
                 for turn in held.turns(step, agent, stage, question)
             ]
-            taught = notebook.taught[step]
+            samples = notebook.samples[step]
             speaker = held.agents[agent]
             assert recorded == [
-                (speaker.decode(turn.completion_ids), turn.credit, turn.question, turn.stage) for turn in taught
+                (speaker.decode(turn.completion_ids), turn.credit, turn.question, turn.stage) for turn in samples
             ]
-            assert any(turn.credit for turn in taught)
-            for turn in taught:
+            assert any(turn.credit for turn in samples)
+            for turn in samples:
                 prompt = speaker.tokenizer.decode(turn.prompt_ids)
                 assert prompt.startswith(f"{turn.question[1:]}+1")
                 assert ("view" in prompt) == (turn.stage == "fusion")
@@ -187,11 +187,11 @@ def test_online_ability_is_mostly_what_it_was_and_a_little_what_was_seen(tmp_pat
         assert 0 < seen[0] < seen[1] < 1
         assert [r.sharing_accuracy for r in held.records if r.step == step] == pytest.approx(seen)
         ability = 0.8 * ability + 0.2 * np.array(seen)
-    assert held.room.ability == pytest.approx(ability)
+    assert held.state.ability == pytest.approx(ability)
 
 
 def test_the_static_ability_stays(tmp_path):
-    assert Held("ilr", tmp_path).room.ability.tolist() == [0.3, 0.6]
+    assert Held("ilr", tmp_path).state.ability.tolist() == [0.3, 0.6]
 
 
 @pytest.mark.parametrize(("every", "due"), [(0, [False] * 5), (1, [True] * 5), (2, [False, True, False, True, True])])
@@ -223,10 +223,10 @@ def test_each_validation_belongs_to_its_agent(tmp_path):
     )
     right = {"A": (100, 101, 102), "B": (101,)}
 
-    def speak(name):
+    def reply(name):
         return lambda prompt, number: f"\\boxed{{{int(prompt[:-2]) + 1 + (int(prompt[:-2]) not in right[name])}}}"
 
-    agents = [scripted_agent(name, speak(name)) for name in right]
+    agents = [scripted_agent(name, reply(name)) for name in right]
     found = []
     with Grader() as grader:
         state = TrainerState(
@@ -252,10 +252,10 @@ def test_each_choice_of_trained_turns_samples_and_teaches_its_stages(trained, sa
     calls = dict(zip(counts, held.agents[0].engine.calls[:3], strict=True))
     assert {stage: set(call.samples) for stage, call in calls.items()} == {s: {n} for s, n in counts.items()}
     stages = TRAINED_STAGES[trained]
-    taught = held.notebooks[1].taught[1]
+    samples = held.notebooks[1].samples[1]
     expected = {stage: 5 * counts[stage] * (1 if stage == "sharing" else 2) for stage in stages}
-    assert {stage: sum(turn.stage == stage for turn in taught) for stage in expected} == expected
-    assert len(taught) == sum(expected.values())
+    assert {stage: sum(turn.stage == stage for turn in samples) for stage in expected} == expected
+    assert len(samples) == sum(expected.values())
 
 
 def test_trained_analyses_earn_their_dialogues_fusions_without_calibration(tmp_path):
@@ -284,34 +284,34 @@ def test_a_step_record_sums_up_what_its_dialogues_hold(tmp_path):
     changes = {"sampling.max_new_tokens": 9, "discussion.dialogues_per_question": 2}
     held = Held("ilr", tmp_path, steps=1, limit=20, **changes)
     for agent, record in enumerate(held.records):
-        taught = [held.turns(1, agent, stage, q) for stage in ("sharing", "fusion") for q in asked(1)]
+        groups = [held.turns(1, agent, stage, q) for stage in ("sharing", "fusion") for q in asked(1)]
         theirs = [held.turns(1, 1 - agent, stage, q) for stage in ("sharing", "fusion") for q in asked(1)]
         analyses = [held.turns(1, agent, "analysis", q) for q in asked(1)]
-        flat = [turn for group in taught for turn in group]
+        flat = [turn for group in groups for turn in group]
         assert record.mean_reward == pytest.approx(np.mean([turn.reward for turn in flat]))
         assert record.mean_calibrated_reward == pytest.approx(np.mean([turn.calibrated_reward for turn in flat]))
         assert record.mean_reward != pytest.approx(record.mean_calibrated_reward)
-        fused = [turn.verdict == "correct" for group in taught[5:] for turn in group]
+        fused = [turn.verdict == "correct" for group in groups[5:] for turn in group]
         assert record.fusion_accuracy == pytest.approx(np.mean(fused))
-        assert record.cooperation_share == np.mean([group[0].mode == "cooperate" for group in taught[5:]])
+        assert record.cooperation_share == np.mean([group[0].mode == "cooperate" for group in groups[5:]])
         calibrated = [
             perception_calibration([turn.reward for turn in own], [[turn.reward for turn in other]])
-            for own, other in zip(taught, theirs, strict=True)
+            for own, other in zip(groups, theirs, strict=True)
         ]
         terms = [term for group in calibrated for term in group.clipped[~group.flat_peers].ravel()]
         assert record.clipped_share == pytest.approx(np.mean(terms) if terms else 0)
         assert record.flat_peer_share == np.mean([group.flat_peers[0] for group in calibrated])
         moved = [
             np.abs(group_advantages(group.rewards) - group_advantages([turn.reward for turn in own]))
-            for own, group in zip(taught, calibrated, strict=True)
+            for own, group in zip(groups, calibrated, strict=True)
         ]
         assert record.mean_advantage_change == pytest.approx(np.mean(moved))
         assert record.changed_group_share == np.mean([change.max() > 1e-3 for change in moved])
         assert record.groups == 10
-        assert record.flat_groups == sum(all(turn.advantage == 0 for turn in group) for group in taught)
+        assert record.flat_groups == sum(all(turn.advantage == 0 for turn in group) for group in groups)
         turns = [*flat, *(turn for group in analyses for turn in group)]
         assert record.sampled_tokens == sum(len(turn.text) for turn in turns)
-        assert record.sharing_tokens == sum(len(turn.text) for group in taught[:5] for turn in group)
+        assert record.sharing_tokens == sum(len(turn.text) for group in groups[:5] for turn in group)
         assert record.sharing_samples == 4
         # What was said is 9 letters long or cut to them; only a whole box is closed.
         assert record.unfinished_turns == sum(not turn.text.endswith("}") for turn in turns) > 0
@@ -350,9 +350,9 @@ def test_where_rollouts_are_pooled_each_agent_also_learns_its_peers_right_ideas(
             turn.text for q in asked(1) for turn in held.turns(1, 1 - agent, "sharing", q) if turn.verdict == "correct"
         ]
         own = [turn for q in asked(1) for turn in held.turns(1, agent, "sharing", q)]
-        taught, speaker = held.notebooks[agent].taught[1], held.agents[agent]
-        assert [speaker.decode(turn.completion_ids) for turn in taught[-len(right) :]] == right
-        assert record.borrowed_turns == len(right) == sum(turn.logprobs is None for turn in taught)
+        samples, speaker = held.notebooks[agent].samples[1], held.agents[agent]
+        assert [speaker.decode(turn.completion_ids) for turn in samples[-len(right) :]] == right
+        assert record.borrowed_turns == len(right) == sum(turn.logprobs is None for turn in samples)
         joined = [0.1 if turn.verdict == "wrong" else 1.1 for turn in own[:4]] + [1.1] * (len(right) // 5)
         assert [turn.advantage for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
 
@@ -361,10 +361,10 @@ def test_the_model_that_is_updated_takes_its_turn_on_the_device(tmp_path):
     entered = []
 
     def again(held):
-        held.room.swapper = SimpleNamespace(onload=entered.append)
+        held.state.swapper = SimpleNamespace(onload=entered.append)
         for agent in held.agents:
             agent.model = agent.name
-        train(held.config, held.room, 1, lambda step, records, dialogues: None)
+        train(held.config, held.state, 1, lambda step, records, dialogues: None)
 
     Held("grpo", tmp_path, steps=1, again=again)
     assert entered == ["A", "B"]

@@ -10,10 +10,10 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.validation import validate
 from ilr_bench.grading.math import Grader
-from ilr_bench.method.advantages import group_advantages
+from ilr_bench.method.advantages import compute_advantages, group_advantages
 from ilr_bench.method.idea3 import StepBatch, share
-from ilr_bench.method.outcomes import Rollouts, compute_advantages, rewards_of, score_turns
 from ilr_bench.method.pooling import pool_successes
+from ilr_bench.method.rewards import Rollouts, rewards_of, score_turns
 from ilr_bench.tasks.types import Question
 
 CONFIG = ablations.get("peer_pooling")(profile("micro"))
@@ -28,7 +28,7 @@ def meet(*speakers, limit=64, styles=("micro",) * 3):
     """Two samples of each agent on each question, and what pooling makes of them."""
     config = change(CONFIG, {"sampling.max_new_tokens": limit})
     agents = [
-        scripted_agent(f"agent{n}", speak, offset=1000 * n, style=styles[n]) for n, speak in enumerate(speakers)
+        scripted_agent(f"agent{n}", reply, offset=1000 * n, style=styles[n]) for n, reply in enumerate(speakers)
     ]  # fmt: skip
     cooperation = np.ones((len(agents), len(QUESTIONS)), dtype=bool)
     batch = StepBatch(agents, QUESTIONS, cooperation, config.sampling, seed=0)

@@ -53,7 +53,7 @@ def twins() -> tuple[AdapterModel, AdapterModel]:
     return first, second
 
 
-def teach(view: AdapterModel, settings: UpdateSettings = LORA) -> GRPOLearner:
+def train_a_little(view: AdapterModel, settings: UpdateSettings = LORA) -> GRPOLearner:
     """One update towards one answer and away from another."""
     learner = GRPOLearner(view, "x", settings, 1, 8, 1.0)
     completions = TransformersEngine(view, [END], PAD, str).sample(
@@ -158,11 +158,11 @@ def test_training_one_twin_moves_it_alone(beta: float) -> None:
     first, second = twins()
     before = logits(tiny_model())
     settings = UpdateSettings(adapter="lora", lora_rank=4, learning_rate=1e-2, warmup_steps=0, beta=beta)
-    teach(first, settings)
+    train_a_little(first, settings)
     assert torch.equal(logits(second), before)
     after = logits(first)
     assert not torch.allclose(after, before)
-    teach(second, settings)
+    train_a_little(second, settings)
     assert torch.equal(logits(first), after)
     assert not torch.allclose(logits(second), before)
     with first.disable_adapter():
@@ -173,9 +173,9 @@ def test_training_one_twin_moves_it_alone(beta: float) -> None:
 def test_twins_learn_what_a_model_of_their_own_learns() -> None:
     (alone,) = attach_lora(tiny_model(), LORA, ["x"])
     first, second = twins()
-    teach(alone)
-    teach(first)
-    teach(second)
+    train_a_little(alone)
+    train_a_little(first)
+    train_a_little(second)
     assert torch.equal(logits(first), logits(alone))
 
 
@@ -205,7 +205,7 @@ def test_saved_weights_come_back_bit_for_bit_and_in_place(make: Callable[[], Any
 
 def test_an_adapter_is_saved_without_its_base_and_fits_any_seat(tmp_path: Path) -> None:
     first, second = twins()
-    teach(first)
+    train_a_little(first)
     save_weights(first, tmp_path)
     (path,) = tmp_path.iterdir()
     assert all("lora_" in name for name in load_file(path))

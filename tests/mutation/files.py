@@ -9,11 +9,10 @@ TESTS = {
     "ilr_bench/method/idea3.py": "method/test_idea3",
     "ilr_bench/method/interaction.py": "method/test_interaction",
     "ilr_bench/method/calibration.py": "method/test_calibration",
-    "ilr_bench/method/advantages.py": "method/test_advantages",
-    "ilr_bench/method/outcomes.py": "method/test_outcomes method/test_loop_numbers",
+    "ilr_bench/method/advantages.py": "method/test_advantages method/test_loop_numbers",
     "ilr_bench/method/pooling.py": "method/test_pooling",
     "ilr_bench/method/difficulty.py": "method/test_difficulty",
-    "ilr_bench/method/rewards.py": "method/test_rewards",
+    "ilr_bench/method/rewards.py": "method/test_rewards method/test_loop_numbers",
     "ilr_bench/learner/grpo.py": (
         "learner/test_grpo_written_out learner/test_grpo learner/test_grpo_broken learner/test_grpo_memory"
     ),
