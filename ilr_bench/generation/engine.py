@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from ilr_bench.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    # `plan` and `--help` read the sizes, and start without numpy.
+    import numpy as np
+    from numpy.typing import NDArray
 
 LARGEST_LOGITS = 2**26
 """Logits of a forward from which on they are computed in pieces: 256 MiB each time they are kept."""

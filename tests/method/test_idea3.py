@@ -163,13 +163,8 @@ def test_turns_stand_in_the_order_of_their_dialogues():
 
 
 def test_who_hears_itself_reflects_on_and_improves_the_idea_of_the_dialogue_at_hand():
-<<<<<<< HEAD
-    seats = counted_table(("A", "B"), MODES[:2], peer_context="itself")
-    ideas, analyses, _ = hold(seats, [3, 3], 2, [1, 1])
-=======
     batch = counted_batch(("A", "B"), MODES[:2], peer_context="itself")
     ideas, analyses, _ = hold(batch, [3, 3], 2, [1, 1])
->>>>>>> refs/heads/p6
     words = baseline_prompts(STYLES.get("micro"))
     for agent, speaker in enumerate(batch.agents):
         own, found = ideas[agent], analyses[agent]
@@ -194,13 +189,8 @@ def test_every_agent_and_stage_draws_from_a_seed_of_its_own_and_within_its_limit
 
 
 def test_some_of_the_questions_by_themselves_are_spoken_of_as_among_all():
-<<<<<<< HEAD
-    seats = table(("A", "B"), cooperation=[[True, False], [False, True]])
-    part = seats.slice(range(1, 2))
-=======
     batch = make_batch(("A", "B"), cooperation=[[True, False], [False, True]])
     part = batch.slice(range(1, 2))
->>>>>>> refs/heads/p6
     assert part.questions == QUESTIONS[1:]
     assert part.cooperation.tolist() == [[False], [True]]
     assert part.slice(range(0, 1)).question_offset == part.question_offset == 1
@@ -210,15 +200,6 @@ def test_some_of_the_questions_by_themselves_are_spoken_of_as_among_all():
 
 
 def test_no_questions_ask_for_nothing():
-<<<<<<< HEAD
-    seats = table(("A", "B")).slice(range(2, 2))
-    assert hold(seats, [1, 1], 1, [1, 1]) == ([[], []],) * 3
-
-
-def test_prompts_of_an_earlier_process_are_counted_per_question():
-    seats = counted_table(("A", "B"), [[True] * 3, [False] * 3])
-    part = replace(seats, questions=(*QUESTIONS, Question("q3", "3+3", "6"))).slice(range(1, 3))
-=======
     batch = make_batch(("A", "B")).slice(range(2, 2))
     assert hold(batch, [1, 1], 1, [1, 1]) == ([[], []],) * 3
 
@@ -226,7 +207,6 @@ def test_prompts_of_an_earlier_process_are_counted_per_question():
 def test_prompts_of_an_earlier_process_are_counted_per_question():
     batch = counted_batch(("A", "B"), [[True] * 3, [False] * 3])
     part = replace(batch, questions=(*QUESTIONS, Question("q3", "3+3", "6"))).slice(range(1, 3))
->>>>>>> refs/heads/p6
     hold(part, [2, 2], 2, [1, 1])
     assert [call.first for call in batch.agents[1].engine.calls] == [1, 2, 2]
 
