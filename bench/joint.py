@@ -33,9 +33,8 @@ from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.method import loop
 from ilr_bench.method.outcomes import AdvantageBatch, Rollouts
 from ilr_bench.prompts import STYLES
-from ilr_bench.study.cost.architecture import Architecture
 from ilr_bench.study.cost.fits import available_memory
-from ilr_bench.study.cost.memory import activations
+from ilr_bench.study.cost.memory import Architecture, activations
 from ilr_bench.tasks.types import Question
 
 QUESTION_WORDS = 24
