@@ -34,9 +34,8 @@ from ilr_bench.method import loop
 from ilr_bench.method.advantages import AdvantageBatch
 from ilr_bench.method.rewards import Rollouts
 from ilr_bench.prompts import STYLES
-from ilr_bench.study.cost.architecture import Architecture
 from ilr_bench.study.cost.fits import available_memory
-from ilr_bench.study.cost.memory import activations
+from ilr_bench.study.cost.memory import Architecture, activations
 from ilr_bench.tasks.types import Question
 
 QUESTION_WORDS = 24

@@ -18,7 +18,7 @@ import torch
 from bench.clock import clock_of, fastest
 from bench.results import BenchRow
 from ilr_bench.generation.onednn_linear import fast_linears
-from ilr_bench.study.cost.architecture import Architecture
+from ilr_bench.study.cost.memory import Architecture
 
 SIDES = (512, 1024, 2048)
 """Of the square matrices tried on a CPU; on a GPU eight times as long."""

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
-from ilr_bench.study.cost.architecture import FACTS, Architecture
+from ilr_bench.study.cost.memory import FACTS, Architecture
 
 PAD, END, UNKNOWN = 0, 1, 2
 SIZES = {

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ilr_bench.cli.app import app, say_rows
-from ilr_bench.core.console import fail_in_one_line, note, say
+from ilr_bench.core.console import fail_in_one_line, note
 from ilr_bench.core.hardware import yield_idle_cores
 from ilr_bench.models.catalogue import AcceptLicence, accept
 
@@ -91,12 +91,10 @@ def evaluate(
             chat_template=apply_chat_template,
         )
         if dry_run:
-            from ilr_bench.study.cost import alone
             from ilr_bench.study.cost.fits import available_resources
+            from ilr_bench.study.cost.show import say_evaluation
 
-            say_rows(alone.rows(run))
-            say(alone.memory_line(run))
-            alone.require(run, available_resources(out))
+            say_evaluation(run, available_resources(out))
             return
         names = tuple(evaluate_model(run))
         say_rows(standalone_table(out, names))

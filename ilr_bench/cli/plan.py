@@ -42,7 +42,7 @@ def plan(
 
     Ends with exit status 7 where a sweep would refuse to start, because memory or disk would not do here.
     """
-    from ilr_bench.study.cost.pricing import price
+    from ilr_bench.study.cost.forecast import price
     from ilr_bench.study.cost.show import say_cost
     from ilr_bench.study.plan import parse_overrides, plan_study
     from ilr_bench.study.sweep import integers, split

@@ -27,7 +27,7 @@ from ilr_bench.storage.checkpoints import latest_checkpoint
 from ilr_bench.storage.files import write_atomic
 from ilr_bench.storage.records import SampleRecord, StepRecord, Study, Verdict, read, write_study
 from ilr_bench.storage.store import Artifacts, lock_study
-from ilr_bench.study.cost.seating import take_turns
+from ilr_bench.study.cost.fits import take_turns
 from ilr_bench.study.plan import PlannedTrial, plan_study
 from ilr_bench.study.trial import run_trial
 from ilr_bench.tasks.data import data_path

@@ -48,7 +48,7 @@ def train(
         groups = [split(models)] if models else []
         plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))
         if dry_run:
-            from ilr_bench.study.cost.pricing import price
+            from ilr_bench.study.cost.forecast import price
             from ilr_bench.study.cost.show import say_cost
 
             say_cost(price(plan, 1, out), out, force=force)

@@ -16,8 +16,8 @@ from ilr_bench.core.config import RunConfig
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.files import explained
 from ilr_bench.storage.store import Artifacts
-from ilr_bench.study.cost import peak_memory
-from ilr_bench.study.cost.seating import take_turns
+from ilr_bench.study.cost.fits import take_turns
+from ilr_bench.study.cost.memory import trial_memory
 from ilr_bench.study.cost.timings import run_timing_here, unknown
 from ilr_bench.study.launch.scheduler import Event, Job, emit
 from ilr_bench.study.plan import PlannedTrial
@@ -115,7 +115,8 @@ def trial_job(
 ) -> Job:
     """The job of a trial, which matches the tokens of `dependency`."""
     folder = None if dependency is None else study / dependency.folder
-    memory = ceil(peak_memory(trial) / GIB) * GIB  # in whole GiB, for which workers can be used again
+    needed = trial_memory(trial.config)  # None where a model's size is not known here
+    memory = ceil((needed.peak if needed else 0) / GIB) * GIB  # in whole GiB, for which workers can be used again
     return Job(trial.folder, run_planned, (trial, study, artifacts, folder), tuple(needs), {"memory": memory})
 
 

@@ -45,7 +45,7 @@ def reuse_trials(left: Sequence[PlannedTrial], out: Path, siblings: Sequence[Pat
     other = Counter[Path]()
     for trial in left:
         for study in siblings:
-            found = _finished(study, trial.hash)
+            found = finished_trial(study, trial.hash)
             if found is None:
                 continue
             source, result = found
@@ -69,7 +69,8 @@ def reuse_trials(left: Sequence[PlannedTrial], out: Path, siblings: Sequence[Pat
     return set(taken)
 
 
-def _finished(study: Path, key: str) -> tuple[Path, TrialResult] | None:
+def finished_trial(study: Path, key: str) -> tuple[Path, TrialResult] | None:
+    """Folder and result of a finished trial of a study, by its hash; None where it has none that can be read."""
     for path in sorted(study.glob(f"trials/*-{key}/result.json")):
         try:
             return path.parent, read_result(path.parent)

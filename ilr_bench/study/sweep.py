@@ -24,7 +24,8 @@ from ilr_bench.models.catalogue import AcceptLicence, accept, cache_folder
 from ilr_bench.storage.records import Study, read_study, write_study
 from ilr_bench.storage.store import Artifacts, is_finished, lock_study
 from ilr_bench.storage.timing import stage_seconds
-from ilr_bench.study.cost.pricing import check_and_keep, price
+from ilr_bench.study.cost.fits import check_and_keep
+from ilr_bench.study.cost.forecast import price
 from ilr_bench.study.cost.show import say_cost
 from ilr_bench.study.jobs import measurement_jobs, model_jobs, timing_jobs, trial_job, units
 from ilr_bench.study.launch.local import TIMEOUT

@@ -12,8 +12,7 @@ from ilr_bench.core import signals
 from ilr_bench.core.console import note, say
 from ilr_bench.learner.distributed import TIMEOUT, dist_from_environment, leave_process_group
 from ilr_bench.storage.store import lock_study
-from ilr_bench.study.cost.pricing import check_and_keep
-from ilr_bench.study.cost.seating import take_turns
+from ilr_bench.study.cost.fits import check_and_keep, take_turns
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import with_artifacts
 from ilr_bench.study.sweep import begin, load_benchmarks

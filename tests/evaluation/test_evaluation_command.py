@@ -17,7 +17,7 @@ from ilr_bench.core.profiles import profile
 from ilr_bench.evaluation.standalone import BATCH_TOKENS, StandaloneRun, claim, standalone_config
 from ilr_bench.models.loading import LoadedModel, save_prepared
 from ilr_bench.storage.records import SampleRecord, Verdict, read, to_line
-from ilr_bench.study.cost import fits as costs_fits
+from ilr_bench.study.cost import fits as cost_fits
 from ilr_bench.study.cost.fits import Resources
 from ilr_bench.study.cost.memory import MIB
 
@@ -196,7 +196,7 @@ def test_a_dry_run_lists_what_would_be_asked_and_refuses_weights_that_do_not_fit
 ) -> None:
     fits = evaluate(folder, tmp_path / "out", "--dry-run", *wishes)
     assert fits.exit_code == 0, fits.output
-    monkeypatch.setattr(costs_fits, "available_resources", lambda out: here)
+    monkeypatch.setattr(cost_fits, "available_resources", lambda out: here)
     ended = evaluate(folder, tmp_path / "out", "--dry-run", *wishes)
     assert ended.exit_code == 7
     assert ended.stdout == fits.stdout

@@ -25,12 +25,11 @@ from ilr_bench.method import rewards
 from ilr_bench.models.lora import AdapterModel, attach_lora
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study import jobs, trial
-from ilr_bench.study.cost import seating as seatings
-from ilr_bench.study.cost.fits import GIB, Resources, placement_on, refusals
-from ilr_bench.study.cost.memory import Memory, shared_groups, trial_memory
-from ilr_bench.study.cost.seating import placement, take_turns
+from ilr_bench.study.cost import fits
+from ilr_bench.study.cost.fits import Resources, placement, placement_on, refusals, take_turns
+from ilr_bench.study.cost.forecast import StudyCost, study_cost
+from ilr_bench.study.cost.memory import GIB, Memory, shared_groups, trial_memory
 from ilr_bench.study.cost.show import lines
-from ilr_bench.study.cost.study import StudyCost, study_cost
 from ilr_bench.study.plan import plan_study
 
 
@@ -265,7 +264,7 @@ def test_a_trial_takes_turns_on_a_card_where_its_plan_says_so(monkeypatch: pytes
     (planned,) = (cost := study()).trials
     config, card = planned.trial.config, between(cost)
     for cards, turns in (((80 * GIB, card), True), ((80 * GIB,), False), ((), False)):
-        monkeypatch.setattr(seatings, "gpu_memory", lambda cards=cards: cards)
+        monkeypatch.setattr(fits, "gpu_memory", lambda cards=cards: cards)
         assert take_turns(config) == turns
 
 

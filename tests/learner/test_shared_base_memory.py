@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ilr_bench.study.cost.architecture import Architecture
+from ilr_bench.study.cost.memory import Architecture
 
 TWINS = Path(__file__).parents[1] / "helpers" / "twins_memory.py"
 SHAPE = Architecture(512, 7, 8, 8, 64, 1408, 8192, tied=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +16,35 @@ from ilr_bench.core.profiles import MICRO, PAPER, SMALL
 from ilr_bench.generation.engine import LOGITS_CHUNK, VLLM_CACHE
 from ilr_bench.method.difficulty import ranking_batches
 from ilr_bench.method.loop import TRAINED_STAGES
-from ilr_bench.study.cost import gpu_hours, peak_memory, study
-from ilr_bench.study.cost.architecture import FACTS, Architecture, architecture, from_config
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.cost import forecast, gpu_hours
 from ilr_bench.study.cost.counts import (
     TRAINED,
-    checkpoints,
+    due,
     evaluated_benchmarks,
     ranking_turns,
     step_turns,
-    validations,
 )
 from ilr_bench.study.cost.fits import Resources, available_memory, refusals
-from ilr_bench.study.cost.memory import BASE, MIB, SLACK, VLLM, LengthStats, disk_bytes, sampling, trial_memory, update
-from ilr_bench.study.cost.state import State
-from ilr_bench.study.cost.study import SLOWER, START, StudyCost, study_cost
+from ilr_bench.study.cost.forecast import SLOWER, START, State, StudyCost, study_cost
+from ilr_bench.study.cost.memory import (
+    BASE,
+    FACTS,
+    GIB,
+    MIB,
+    SLACK,
+    VLLM,
+    Architecture,
+    LengthStats,
+    architecture,
+    disk_bytes,
+    from_config,
+    sampling,
+    trial_memory,
+    update,
+)
 from ilr_bench.study.cost.timings import Timing
+from ilr_bench.study.jobs import trial_job
 from ilr_bench.study.plan import plan_study
 
 LLAMA, QWEN, LARGE_QWEN = (
@@ -105,12 +120,10 @@ def test_turns_of_a_step(variant: str, counts: dict[str, int]) -> None:
 def test_validations_and_checkpoints_come_every_few_steps_and_after_the_last(
     steps: int, every: int, saved: int, first: int
 ) -> None:
-    training = replace(MICRO.training, steps=steps, validate_every=every, checkpoint_every=saved)
-    config = replace(MICRO, training=training)
-    due = {step for step in range(first, steps + 1) if step == steps or (every and step % every == 0)}
-    assert validations(config, first) == (len(due) if every else 0)
+    expected = {step for step in range(first, steps + 1) if step == steps or (every and step % every == 0)}
+    assert due(every, steps, first) == (len(expected) if every else 0)
     kept = {step for step in range(first, steps + 1) if step == steps or step % saved == 0}
-    assert checkpoints(config, first) == len(kept)
+    assert due(saved, steps, first) == len(kept)
 
 
 def test_exams_are_as_long_as_their_benchmarks_or_the_limit() -> None:
@@ -232,7 +245,9 @@ def test_a_trials_peak_is_known_by_its_settings_alone() -> None:
     (trial,) = plan_study("micro", ["ilr"]).trials
     found = trial_memory(trial.config)
     assert found is not None
-    assert peak_memory(trial) == found.peak > BASE
+    memory = math.ceil(found.peak / GIB) * 2.0**30
+    assert trial_job(trial, Path(), Artifacts(Path()), None, ()).resources == {"memory": memory}
+    assert found.peak > BASE
 
 
 def test_disk_holds_the_kept_checkpoints_the_best_and_the_next() -> None:
@@ -245,16 +260,15 @@ def test_disk_holds_the_kept_checkpoints_the_best_and_the_next() -> None:
 
 def test_sampling_and_updates_are_counted_in_operations() -> None:
     weights = LLAMA.parameters - LLAMA.embeddings
-    done = gpu_hours.sampled(LLAMA, turns=8, tokens=100, prompts=1, prompt=200)
+    done = gpu_hours.operations(LLAMA, turns=8, tokens=100, prompts=1, prompt=200)
     seen = 4 * 32 * 4096
-    assert done.sampling == 200 * (2 * weights + seen * 100) + 800 * (2 * weights + seen * 250)
-    assert gpu_hours.updated(LLAMA, 8, 100, 1, 200).update == 3 * done.sampling
+    assert done == 200 * (2 * weights + seen * 100) + 800 * (2 * weights + seen * 250)
 
 
 def test_the_range_of_gpu_hours_holds_a_published_step() -> None:
     """NVIDIA NeMo RL 0.4, performance summary: 97.7 s, 16 H100s, 2,048 answers of 1,060 tokens by Llama-3.1-8B."""
-    step = gpu_hours.sampled(LLAMA, 2048, 1060, 128, 200) + gpu_hours.updated(LLAMA, 2048, 1060, 128, 200)
-    low, high = (step.hours(end) * 3600 / 16 for end in (gpu_hours.CHEAP, gpu_hours.DEAR))
+    sampling = gpu_hours.operations(LLAMA, 2048, 1060, 128, 200)
+    low, high = (end.hours(sampling, 3 * sampling) * 3600 / 16 for end in (gpu_hours.CHEAP, gpu_hours.DEAR))
     assert low < 97.7 < high
 
 
@@ -283,7 +297,7 @@ def timed_study(workers: int) -> StudyCost:
 
 
 def test_time_lies_between_work_that_is_shared_out_and_trials_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "cores", lambda: 8)
+    monkeypatch.setattr(forecast, "cores", lambda: 8)
     seconds = {one.trial.config.variant: one.seconds_left for one in timed_study(1).trials}
     assert seconds["ilr"] == 30 * 16 * 8 * 2
     assert seconds["grpo_matched"] > 0
@@ -293,7 +307,7 @@ def test_time_lies_between_work_that_is_shared_out_and_trials_that_wait(monkeypa
     # With many workers the matched trial still waits for the one that it matches.
     for workers in (4, 8):
         assert timed_study(workers).clock[0] == START + seconds["ilr"] + seconds["grpo_matched"]
-    monkeypatch.setattr(study, "cores", lambda: 1)
+    monkeypatch.setattr(forecast, "cores", lambda: 1)
     assert timed_study(8).clock[0] == least
 
 
@@ -312,9 +326,6 @@ def test_memory_is_what_the_system_has_left_within_the_groups_limit(tmp_path: Pa
 
 def small_study(workers: int) -> StudyCost:
     return study_cost(plan_study("small", ["ilr"], seeds=[0, 1, 2]), {}, workers)
-
-
-GIB = 2**30
 
 
 def test_what_fits_is_not_refused() -> None:
@@ -344,19 +355,19 @@ def test_finished_trials_need_nothing() -> None:
     plan = plan_study("small", ["ilr"])
     done = study_cost(plan, {}, 2, {plan.trials[0].hash: State("finished")})
     assert refusals(done, Resources(0, (), 0)) == []
-    assert done.tokens_left == {}
+    assert done.sampled_left == {}
     assert done.clock == (0.0, 0.0)
 
 
 def test_a_started_trial_counts_with_its_remaining_steps() -> None:
     plan = plan_study("micro", ["ilr"])
     whole, rest = (
-        study_cost(plan, {}, 2, {plan.trials[0].hash: state}).tokens_left
+        study_cost(plan, {}, 2, {plan.trials[0].hash: state}).sampled_left
         for state in (State("new"), State("started", step=20))
     )
-    assert rest["sharing"] == whole["sharing"] / 3
+    assert rest["sharing"].tokens == whole["sharing"].tokens / 3
     assert rest["evaluation"] == whole["evaluation"]
-    assert rest["validation"] == whole["validation"] / 3
+    assert rest["validation"].tokens == whole["validation"].tokens / 3
 
 
 def test_what_trials_share_is_counted_once() -> None:

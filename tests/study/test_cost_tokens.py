@@ -18,10 +18,10 @@ from ilr_bench.core.errors import DoesNotFitError
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.storage.records import read_result
 from ilr_bench.study import sweep
-from ilr_bench.study.cost import pricing, show, timings
-from ilr_bench.study.cost.fits import GIB, Resources
-from ilr_bench.study.cost.state import states
-from ilr_bench.study.cost.study import StudyCost, study_cost
+from ilr_bench.study.cost import fits, forecast, show, timings
+from ilr_bench.study.cost.fits import Resources
+from ilr_bench.study.cost.forecast import StudyCost, states, study_cost
+from ilr_bench.study.cost.memory import GIB
 from ilr_bench.study.jobs import timing_jobs
 from ilr_bench.study.launch.local import Local
 from ilr_bench.study.launch.pool import Execution, WorkerPool
@@ -91,7 +91,7 @@ def resolved_samples(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> tuple[int, 
 def test_tokens_are_planned_within_a_tenth(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
     _, cost, out, counted = tiny
     assert cost.timed
-    assert sum(cost.tokens_left.values()) == pytest.approx(counted.tokens, rel=TOLERANCE)
+    assert sum(item.tokens for item in cost.sampled_left.values()) == pytest.approx(counted.tokens, rel=TOLERANCE)
     assert_recorded(cost, out)
 
 
@@ -111,7 +111,8 @@ def test_without_a_timing_run_tokens_are_bounds(tiny: tuple[Plan, StudyCost, Pat
     plan, timed, _, counted = tiny
     bounds = study_cost(plan, {}, 2)
     assert not bounds.timed
-    assert sum(bounds.tokens_left.values()) >= max(counted.tokens, sum(timed.tokens_left.values()))
+    bound, expected = (sum(item.tokens for item in cost.sampled_left.values()) for cost in (bounds, timed))
+    assert bound >= max(counted.tokens, expected)
 
 
 def test_seconds_are_planned_for_every_stage_that_takes_some(tiny: tuple[Plan, StudyCost, Path, Sampled]) -> None:
@@ -128,7 +129,7 @@ def test_what_a_folder_holds_is_not_priced_again(tiny: tuple[Plan, StudyCost, Pa
     plan, _, out, _ = tiny
     found = states(plan, out)
     assert {state.kind for state in found.values()} == {"finished"}
-    assert study_cost(plan, {}, 2, found).tokens_left == {}
+    assert study_cost(plan, {}, 2, found).sampled_left == {}
     assert {state.kind for state in states(plan, out.parent / "elsewhere").values()} == {"taken over"}
     assert {state.kind for state in states(plan, out.parent / "elsewhere", fresh=True).values()} == {"new"}
 
@@ -140,8 +141,8 @@ def test_the_report_puts_the_plan_beside_what_happened(
     assert get("costs").applies(load(out)) is not None
     with pytest.MonkeyPatch.context() as patch:
         timed = measured(plan)
-        patch.setattr(pricing, "known", lambda trials, studies: timed)
-        pricing.check_and_keep(plan, [], 2, out, force=True)
+        patch.setattr(fits, "known", lambda trials, studies: timed)
+        fits.check_and_keep(plan, [], 2, out, force=True)
     frames = load(out)
     assert get("costs").applies(frames) is None
     get("costs").write(frames, tmp_path, Settings())
@@ -153,8 +154,8 @@ def test_the_report_puts_the_plan_beside_what_happened(
     assert total["spent_cpu"]["value"] > 0
     assert total["planned_cpu"]["value"] > 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pricing, "known", lambda trials, studies: {})
-        pricing.check_and_keep(plan, [], 2, out, force=True)
+        patch.setattr(fits, "known", lambda trials, studies: {})
+        fits.check_and_keep(plan, [], 2, out, force=True)
     get("costs").write(load(out), tmp_path, Settings())
     assert "upper bounds" in (tmp_path / "costs.md").read_text()
     rows = json.loads((tmp_path / "costs.json").read_text())["rows"]
@@ -179,12 +180,12 @@ def test_timings_are_kept_and_a_torn_one_is_measured_again(monkeypatch: pytest.M
 def test_another_command_adds_to_the_plan_and_a_torn_one_is_written_anew(tmp_path: Path) -> None:
     first, second = (plan_study("micro", [variant]) for variant in ("grpo", "base"))
     for plan in (first, second):
-        pricing.check_and_keep(plan, [], 2, tmp_path)
+        fits.check_and_keep(plan, [], 2, tmp_path)
     path = tmp_path / "plan.json"
     folders = [trial.folder for plan in (first, second) for trial in plan.trials]
     assert list(json.loads(path.read_text())["trials"]) == folders
     path.write_text(path.read_text()[:-30])
-    pricing.check_and_keep(second, [], 2, tmp_path)
+    fits.check_and_keep(second, [], 2, tmp_path)
     assert list(json.loads(path.read_text())["trials"]) == folders[1:]
 
 
@@ -290,7 +291,7 @@ def test_a_dry_run_of_what_does_not_fit_prints_all_of_it_and_ends_with_a_status_
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, force: bool
 ) -> None:
     monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path))  # nothing timed, and no models
-    monkeypatch.setattr(pricing, "run_timings", lambda wanted: {})
+    monkeypatch.setattr(forecast, "run_timings", lambda wanted: {})
     monkeypatch.setattr(show, "available_resources", lambda out: Resources(GIB // 2, (), 0))
     given = ["--variants", "grpo", "--out", str(tmp_path / "out"), "--dry-run", *(["--force"] if force else [])]
     for program, arguments in ((sweep.app, given), (app, ["train", *given[2:]])):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from ilr_bench.core.config import RunConfig, Stage
@@ -12,7 +12,7 @@ from ilr_bench.tasks.types import Benchmark, expand, get, row_count
 SAMPLED_STAGES: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
 """Stages of a training step."""
 JOINT_KINDS = ("answer", "choice")
-"""Kinds of benchmarks that untrained agents answer together (`ilr_bench.evaluation.joint`)."""
+"""Kinds of benchmarks that untrained agents answer jointly (`ilr_bench.evaluation.joint`)."""
 TRAINED: dict[str, tuple[Stage, ...]] = {
     "fusion": ("fusion",),
     "sharing": ("sharing",),
@@ -23,17 +23,15 @@ TRAINED: dict[str, tuple[Stage, ...]] = {
 
 @dataclass(frozen=True)
 class Turns:
-    """Turns of one agent in one stage."""
+    """Turns of one agent: how many, the most tokens that one may take, and the number of different prompts."""
 
     count: int
     limit: int
-    """Most tokens that one of them may take."""
     prompts: int
-    """Prompts that they complete; several turns may share one."""
 
     def times(self, count: int) -> Turns:
-        """The same again and again."""
-        return replace(self, count=count * self.count, prompts=count * self.prompts)
+        """As many, `count` times over."""
+        return Turns(count * self.count, self.limit, count * self.prompts)
 
 
 @dataclass(frozen=True)
@@ -49,24 +47,24 @@ class Load:
 
 
 def workload(config: RunConfig, samples: Sequence[int], first_step: int = 1) -> list[Load]:
-    """All that a trial samples from `first_step` on, but for what trials share; `samples` per question by agent."""
-    steps = max(0, config.training.steps - first_step + 1)
+    """All that a trial samples from `first_step` on, by itself; `samples`: answers per question by agent."""
+    training, joint_rounds = config.training, rounds(config)
+    steps = max(0, training.steps - first_step + 1)
+    validations = due(training.validate_every, training.steps, first_step)
     loads = []
     for agent, n in enumerate(samples):
         if steps:
-            turns_by_stage = step_turns(config, n).items()
-            loads += [Load(stage, stage, agent, turns.times(steps)) for stage, turns in turns_by_stage]
-            again = ability_turns(config).times(validations(config, first_step))
-            loads.append(Load("validation", "ability", agent, again))
-        together = rounds(config)
+            loads += [Load(stage, stage, agent, turns.times(steps)) for stage, turns in step_turns(config, n).items()]
+            loads.append(Load("validation", "ability", agent, ability_turns(config).times(validations)))
         for benchmark, rows in evaluated_benchmarks(config):
-            kind = f"{'together' if together else 'evaluation'}/{benchmark.name}"
-            loads.append(Load("evaluation", kind, agent, answer_turns(config, benchmark, rows * (together or 1))))
+            kind = f"{'together' if joint_rounds else 'evaluation'}/{benchmark.name}"
+            turns = answer_turns(config, benchmark, rows * (joint_rounds or 1))
+            loads.append(Load("evaluation", kind, agent, turns))
     return loads
 
 
 def measurements(config: RunConfig, agent: int) -> tuple[Load, Load]:
-    """Difficulty and ability of one agent untrained, once for all trials that share them."""
+    """Difficulty and ability of one untrained agent, sampled once for all trials that need them."""
     return (
         Load("measurement", "ranking", agent, ranking_turns(config)),
         Load("measurement", "ability", agent, ability_turns(config)),
@@ -76,17 +74,19 @@ def measurements(config: RunConfig, agent: int) -> tuple[Load, Load]:
 def units_of_step(config: RunConfig, samples: Sequence[int]) -> dict[str, int]:
     """Turns of all agents in one step: those of each stage, those that are graded, and those that are trained.
 
-    Borrowed turns, and the want of an advantage, are not counted.
+    Trained are all turns of the trained stages, also those that turn out to have no advantage.
     """
     turns_by_stage = [step_turns(config, n) for n in samples]
     units: dict[str, int] = {stage: sum(turns[stage].count for turns in turns_by_stage) for stage in turns_by_stage[0]}
     graded = sum(count for stage, count in units.items() if stage != "analysis")
-    trained = sum(units[stage] for stage in TRAINED[config.discussion.trained_turns])
-    return units | {"grading": graded, "update": trained}
+    return units | {
+        "grading": graded,
+        "update": sum(units[stage] for stage in TRAINED[config.discussion.trained_turns]),
+    }
 
 
 def ranking_turns(config: RunConfig) -> Turns:
-    """What one agent is asked to measure difficulty, once for all trials that share it."""
+    """One agent's turns that measure difficulty."""
     settings, questions = config.difficulty, config.questions.train
     if settings.source == "solve_rate":
         return Turns(questions * settings.samples, config.sampling.max_new_tokens, questions)
@@ -95,7 +95,7 @@ def ranking_turns(config: RunConfig) -> Turns:
 
 
 def ability_turns(config: RunConfig) -> Turns:
-    """Greedy answers of one agent to the held-out questions, once for all trials that share them."""
+    """One agent's greedy answers to the held-out questions."""
     return Turns(config.questions.validation, config.sampling.max_new_tokens, config.questions.validation)
 
 
@@ -113,16 +113,9 @@ def step_turns(config: RunConfig, samples: int) -> dict[Stage, Turns]:
     return turns
 
 
-def validations(config: RunConfig, first_step: int = 1) -> int:
-    """How often held-out questions are asked from `first_step` on: every few steps, and after the last."""
-    every, last = config.training.validate_every, config.training.steps
-    return sum(1 for step in range(first_step, last + 1) if every and (step % every == 0 or step == last))
-
-
-def checkpoints(config: RunConfig, first_step: int = 1) -> int:
-    """How often the agents are saved from `first_step` on."""
-    every, last = config.training.checkpoint_every, config.training.steps
-    return sum(1 for step in range(first_step, last + 1) if step % every == 0 or step == last)
+def due(every: int, last: int, first: int = 1) -> int:
+    """How often validations or checkpoints come from step `first` on: `every` few steps (0: never), and at `last`."""
+    return sum(1 for step in range(first, last + 1) if every and (step % every == 0 or step == last))
 
 
 def evaluated_benchmarks(config: RunConfig) -> Iterator[tuple[Benchmark, int]]:
@@ -139,17 +132,16 @@ def evaluated_benchmarks(config: RunConfig) -> Iterator[tuple[Benchmark, int]]:
 
 
 def answer_turns(config: RunConfig, benchmark: Benchmark, rows: int) -> Turns:
-    """One agent's answers to a benchmark alone."""
+    """One agent's answers to `rows` questions of a benchmark."""
     settings = config.evaluation
     limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
     return Turns(rows * settings.samples, limit, rows)
 
 
 def rounds(config: RunConfig) -> int:
-    """How often every agent speaks on a benchmark's question where they answer together; 0 where they do not."""
-    return {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(SAMPLED_STAGES)}[
-        config.inference.method
-    ]
+    """Turns of every agent on one question of a benchmark where they answer jointly; 0 where they do not."""
+    by_method = {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(SAMPLED_STAGES)}
+    return by_method[config.inference.method]
 
 
 @cache

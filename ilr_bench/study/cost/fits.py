@@ -1,42 +1,48 @@
-"""Whether a study fits this machine: memory, GPUs and disk against what its trials need."""
+"""Whether a study fits this machine: memory, graphics cards and disk against what its trials need."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+from ilr_bench.core.config import RunConfig
+from ilr_bench.core.console import note
 from ilr_bench.core.errors import DoesNotFitError
 from ilr_bench.core.hardware import gpu_memory
-from ilr_bench.study.cost.memory import Memory
-from ilr_bench.study.cost.seating import Placement, each_fits, placement
-from ilr_bench.study.cost.study import StudyCost, TrialCost
+from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.study.cost.forecast import NEW, State, StudyCost, TrialCost, study_cost, timing_studies, to_data
+from ilr_bench.study.cost.memory import GIB, Memory, alone_memory, trial_memory
+from ilr_bench.study.cost.timings import cached, known
+from ilr_bench.study.plan import Plan, PlannedTrial
 
+PLAN = "plan.json"
+"""What a study was expected to cost, beside its records; outside every hash."""
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-GIB = 2**30
+CGROUP_FILES = {
+    "memory.max": "memory.current",
+    "memory/memory.limit_in_bytes": "memory/memory.usage_in_bytes",
+}
+"""Limit -> use, in versions 2 and 1."""
 ADVICE = {
-    "ranking": "set sampling.rows_per_call lower",
-    "ability": "set sampling.rows_per_call lower",
-    "sharing": "set sampling.rows_per_call lower",
-    "analysis": "set sampling.rows_per_call lower",
-    "fusion": "set sampling.rows_per_call lower",
     "evaluation": "set evaluation.rows_per_call lower",
     "update": "set update.rows_per_micro_batch lower, or update.gradient_checkpointing=true",
 }
-"""Largest phase -> what makes it smaller."""
+"""Largest phase -> what makes it smaller; of every other phase `sampling.rows_per_call`."""
+Placement = Literal["together", "turns", "refused"]
+"""Whether a trial's agents stay on a graphics card together, take turns on it, or do not fit at all."""
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What this machine has to give now, in bytes."""
+class Resources(NamedTuple):
+    """What this machine has to give now, in bytes; `gpus`: memory of each graphics card."""
 
     memory: int
     gpus: tuple[int, ...]
-    """Memory of each graphics card."""
     disk: int
 
 
@@ -47,18 +53,55 @@ def available_resources(out: Path | None) -> Resources:
 
 def available_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int:
     """Bytes that new processes can take: what the system has left, and no more than this group of processes may."""
-    rooms = []
+    limits = []
     if meminfo.exists():
         fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-        rooms.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    for most, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
+        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    for most, used in CGROUP_FILES.items():
         limit, now = cgroup / most, cgroup / used
         if limit.exists() and now.exists() and limit.read_text().strip() != "max":
-            rooms.append(max(0, int(limit.read_text()) - int(now.read_text())))
-    return min(rooms) if rooms else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            limits.append(max(0, int(limit.read_text()) - int(now.read_text())))
+    return min(limits) if limits else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def placement(whole: Memory, alone: Sequence[Memory], card: int, seen: bool, engine: str) -> Placement:
+    """How agents use a card of `card` bytes.
+
+    `whole`: all of them together. `alone`: see `alone_memory`. Where no lengths were seen the peaks are bounds: agents
+    that might not fit take turns, and only those that cannot fit are refused. vLLM holds on to its part of the card,
+    so with it agents do not take turns.
+    """
+    if whole.on_card(seen=True) <= card:
+        return "together"
+    if engine == "transformers" and each_fits(alone, card, seen):
+        return "turns"
+    return "together" if whole.on_card(seen) <= card else "refused"
+
+
+def each_fits(alone: Sequence[Memory], card: int, seen: bool) -> bool:
+    """Whether there are several, and each fits on the card without the others."""
+    return len(alone) > 1 and all(one.on_card(seen) <= card for one in alone)
+
+
+def placement_on(one: TrialCost, resources: Resources) -> Placement:
+    """How a trial's agents use the smallest card here; together where there is no card, or nothing is known."""
+    if one.memory is None or not resources.gpus:
+        return "together"
+    return placement(one.memory, one.alone, min(resources.gpus), one.seen, one.trial.config.sampling.engine)
+
+
+def take_turns(config: RunConfig) -> bool:
+    """Whether the agents of a trial have to, on the smallest card here; `config`: with the samples that it will have.
+
+    Whatever runs a trial passes this function on to it.
+    """
+    cards, timing = gpu_memory(), cached(config)
+    lengths = {} if timing is None else timing.lengths
+    whole = trial_memory(config, lengths)
+    if whole is None or not cards:
+        return False
+    alone = alone_memory(config, lengths)
+    return placement(whole, alone, min(cards), bool(lengths), config.sampling.engine) == "turns"
 
 
 def refusals(cost: StudyCost, resources: Resources) -> list[str]:
@@ -66,8 +109,8 @@ def refusals(cost: StudyCost, resources: Resources) -> list[str]:
 
     Where lengths were timed a trial counts with its peak, else only with what it needs whatever its turns are like.
     """
-    left = [one for one in cost.trials if one.state.is_left]
-    reasons = _gpu(left, cost.workers, resources) if resources.gpus else _memory(left, cost.workers, resources)
+    check = _card_refusals if resources.gpus else _memory_refusals
+    reasons = check(cost.left, cost.workers, resources)
     if cost.disk > resources.disk:
         reasons.append(
             f"disk: checkpoints and records take up to {_size(cost.disk)}, {_size(resources.disk)} are free; "
@@ -76,42 +119,57 @@ def refusals(cost: StudyCost, resources: Resources) -> list[str]:
     return reasons
 
 
-def require(cost: StudyCost, resources: Resources) -> None:
-    """Raises DoesNotFitError where a study does not fit."""
-    reasons = refusals(cost, resources)
+def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: Path, force: bool = False) -> None:
+    """Before a study starts: refuses what does not fit, and notes in `plan.json` what it is expected to cost.
+
+    Timings are used where there are any; none are made. `left`: the trials that are still to be run; called again
+    without any once a sweep has made timing runs, it notes what is expected by them. Raises
+    DoesNotFitError unless `force`.
+    """
+    found = {trial.hash: NEW if trial in left else State("finished") for trial in plan.trials}
+    cost = study_cost(plan, known(plan.trials, timing_studies(out)), workers, found)
+    reasons = [] if force else refusals(cost, available_resources(out))
     if reasons:
         raise DoesNotFitError(f"this does not fit here (--force runs it all the same). {'. '.join(reasons)}")
+    path, data = out / PLAN, to_data(cost)
+    with explained(path):
+        write_atomic(path, json.dumps(data | {"trials": _earlier(path) | data["trials"]}, indent=1) + "\n")
 
 
-def _memory(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
-    needs = sorted(((_need(one, one.memory), one) for one in left if one.memory is not None), key=lambda pair: -pair[0])
-    together = needs[:workers]
-    total = sum(need for need, _ in together)
-    if not together or total <= resources.memory:
+def _earlier(path: Path) -> dict[str, Any]:
+    """What another command planned in the same folder; nothing where the file is torn, since it decides nothing."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["trials"]) if path.exists() else {}
+    except (ValueError, KeyError, TypeError):
+        note(f"{path} was torn and is written anew")
+        return {}
+
+
+def _memory_refusals(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
+    trials = [(one.memory.peak if one.seen else one.memory.least, one) for one in left if one.memory is not None]
+    needs = sorted(trials, key=lambda pair: -pair[0])[:workers]
+    total = sum(need for need, _ in needs)
+    if total <= resources.memory:
         return []
-    need, largest = together[0]
-    fitting = next(
-        (count for count in range(len(together), 0, -1) if sum(n for n, _ in needs[:count]) <= resources.memory), 0
-    )
+    need, largest = needs[0]
+    fitting = sum(sum(n for n, _ in needs[:count]) <= resources.memory for count in range(1, len(needs) + 1))
     advice = [f"set --workers {fitting}"] if fitting else []
     advice += _smaller(largest) if not fitting or fitting < workers else []
     return [
-        f"memory: {len(together)} at a time need {_size(total)} ({largest.trial.folder}: {_size(need)}), "
+        f"memory: {len(needs)} at a time need {_size(total)} ({largest.trial.folder}: {_size(need)}), "
         f"{_size(resources.memory)} are available; {', or '.join(advice)}"
     ]
 
 
-def placement_on(one: TrialCost, resources: Resources) -> Placement:
-    """How a trial's agents share the smallest card here; together where there is no card, or nothing is known."""
-    if one.memory is None or not resources.gpus:
-        return "together"
-    return placement(one.memory, one.alone, min(resources.gpus), one.seen, one.trial.config.sampling.engine)
-
-
-def _gpu(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
+def _card_refusals(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
+    """Agents that take turns on a card wait in the machine's own memory."""
     smallest = min(resources.gpus)
+    waiting = []
     for one in left:
-        if one.memory is not None and placement_on(one, resources) == "refused":
+        placed = placement_on(one, resources)
+        if one.memory is not None and placed == "turns":
+            waiting.append(one.memory.host)
+        elif one.memory is not None and placed == "refused":
             need = one.memory.on_card(one.seen)
             advice = _smaller(one)
             if each_fits(one.alone, smallest, one.seen):
@@ -121,13 +179,7 @@ def _gpu(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[
                 f"GPU memory: {one.trial.folder} needs {_size(need)}, a card here has {_size(smallest)}; "
                 f"{', or '.join(advice)}"
             ]
-    return _away(left, workers, resources)
-
-
-def _away(left: Sequence[TrialCost], workers: int, resources: Resources) -> list[str]:
-    """Agents that take turns on a card wait in the machine's own memory."""
-    turning = [one.memory for one in left if one.memory is not None and placement_on(one, resources) == "turns"]
-    needs = sorted((memory.base + sum(memory.resident.values()) for memory in turning), reverse=True)[:workers]
+    needs = sorted(waiting, reverse=True)[:workers]
     if sum(needs) <= resources.memory:
         return []
     return [
@@ -136,23 +188,16 @@ def _away(left: Sequence[TrialCost], workers: int, resources: Resources) -> list
     ]
 
 
-def _need(one: TrialCost, memory: Memory) -> int:
-    return memory.peak if one.seen else memory.least
-
-
 def _smaller(one: TrialCost) -> list[str]:
     phase = one.memory.largest if one.memory is not None and one.seen else ""
-    advice = [ADVICE[phase]] if phase else []
-    return advice + (
-        ["set update.adapter=lora"] if one.trial.config.update.adapter == "full" else ["take smaller models"]
-    )
+    advice = [ADVICE.get(phase, "set sampling.rows_per_call lower")] if phase else []
+    full = one.trial.config.update.adapter == "full"
+    return [*advice, "set update.adapter=lora" if full else "take smaller models"]
 
 
 def _free_disk(folder: Path) -> int:
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(nearest).free
 
 
 def _size(count: int) -> str:

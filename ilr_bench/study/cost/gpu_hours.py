@@ -11,18 +11,17 @@ for each token, three times that in the update. Nothing here was measured by us:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilr_bench.core.config import RunConfig
-from ilr_bench.study.cost.architecture import Architecture, architecture
 from ilr_bench.study.cost.counts import TRAINED, measurements, workload
+from ilr_bench.study.cost.memory import Architecture, architecture, architectures
 
 PEAK = 989e12
 """Operations per second of an H100 SXM in bf16, without sparsity (its data sheet)."""
 GPU_MEMORY = 80 * 10**9
 USABLE = 0.9
-"""Share of a GPU's memory that a trainer can fill."""
+"""Fraction of a GPU's memory that a trainer can fill."""
 STATE_BYTES = 16
 """Per weight in training: fp32 weight and gradient, and Adam's two moments."""
 LARGE = 1_000_000_000
@@ -33,19 +32,19 @@ QUESTION = 200
 
 @dataclass(frozen=True)
 class Assumptions:
-    """One end of the range."""
+    """One end of the range, in fractions."""
 
     update: float
-    """Share of the peak that an update reaches (e_u)."""
+    """Of the peak that an update reaches (e_u)."""
     sampling_fraction: float
-    """Share of a GRPO step's time that goes to sampling; it fixes e_s."""
+    """Of a GRPO step's time that goes to sampling; it fixes e_s."""
     length: float
-    """Mean answer as a share of its limit."""
+    """Of its limit that a mean answer takes."""
 
-    @property
-    def sampling(self) -> float:
-        """Share of the peak that sampling reaches (e_s): in a GRPO step, 2 P tokens sampled face 6 P tokens updated."""
-        return self.update / 3 * (1 - self.sampling_fraction) / self.sampling_fraction
+    def hours(self, sampling: float, update: float) -> float:
+        """On one GPU, of operations; e_s follows from a GRPO step, where 2 P tokens sampled face 6 P updated."""
+        sampling_speed = self.update / 3 * (1 - self.sampling_fraction) / self.sampling_fraction
+        return (sampling / sampling_speed + update / self.update) / PEAK / 3600
 
 
 CHEAP = Assumptions(update=0.37, sampling_fraction=0.50, length=1 / 3)
@@ -57,27 +56,11 @@ prompts of 200 tokens, gives 35 to 127 s."""
 
 
 @dataclass(frozen=True)
-class Operations:
-    """Floating-point operations."""
-
-    sampling: float
-    update: float
-
-    def __add__(self, other: Operations) -> Operations:
-        return Operations(self.sampling + other.sampling, self.update + other.update)
-
-    def hours(self, assumed: Assumptions) -> float:
-        """On one GPU."""
-        return (self.sampling / assumed.sampling + self.update / assumed.update) / PEAK / 3600
-
-
-@dataclass(frozen=True)
 class GpuEstimate:
-    """One trial."""
+    """One trial, at either end: GPU-hours, and tokens that all agents sample in training and evaluation."""
 
     hours: tuple[float, float]
     tokens: tuple[float, float]
-    """Sampled by all agents in training and evaluation, under either end's assumptions."""
     gpus: tuple[int, ...]
     """By agent, GPUs that hold its weights, gradients and Adam's moments."""
 
@@ -87,18 +70,30 @@ def estimate(config: RunConfig, samples: tuple[int, ...] = ()) -> GpuEstimate | 
 
     `samples`: answers per question by agent, where they are not the configuration's.
     """
-    shapes = [architecture(model) for model in config.models]
-    known = [shape for shape in shapes if shape is not None]
-    if len(known) < len(shapes):
+    shapes = architectures(config.models)
+    if shapes is None:
         return None
-    counts = samples or tuple(config.samples_of(agent) for agent in range(len(known)))
-    ends = [_total(config, known, counts, assumed) for assumed in (CHEAP, DEAR)]
-    low, high = (operations.hours(assumed) for (operations, _), assumed in zip(ends, (CHEAP, DEAR), strict=True))
-    return GpuEstimate((low, high), (ends[0][1], ends[1][1]), tuple(gpus_for(shape) for shape in known))
+    agents = range(len(shapes))
+    loads = [load for agent in agents for load in measurements(config, agent)]
+    loads += workload(config, samples or tuple(config.samples_of(agent) for agent in agents))
+    hours, tokens = [], []
+    for end in (CHEAP, DEAR):
+        prompts = _prompts(config, end.length)
+        sampling = update = sampled = 0.0
+        for load in loads:
+            turns, mean = load.turns, end.length * load.turns.limit
+            prompt = prompts.get(load.kind, QUESTION)
+            done = operations(shapes[load.agent], turns.count, mean, turns.prompts, prompt)
+            sampling, sampled = sampling + done, sampled + turns.count * mean
+            if load.kind in TRAINED[config.discussion.trained_turns]:
+                update += 3 * done
+        hours.append(end.hours(sampling, update))
+        tokens.append(sampled)
+    return GpuEstimate((hours[0], hours[1]), (tokens[0], tokens[1]), tuple(map(gpus_for, shapes)))
 
 
 def gpus_for(shape: Architecture) -> int:
-    """GPUs that hold a model in training, its activations and the copy that samples apart."""
+    """GPUs that hold a model in training; its activations and the sampler's copy come on top."""
     return math.ceil(STATE_BYTES * shape.parameters / (USABLE * GPU_MEMORY))
 
 
@@ -108,48 +103,20 @@ def is_large(config: RunConfig) -> bool:
     return any(shape is not None and shape.parameters >= LARGE for shape in shapes)
 
 
-def sampled(shape: Architecture, turns: int, tokens: float, prompts: int, prompt: float) -> Operations:
-    """`turns` completions of `tokens` tokens on `prompts` prompts of `prompt` tokens."""
-    reading = prompts * prompt * (2 * multiplied(shape) + attention(shape, prompt / 2))
-    writing = turns * tokens * (2 * multiplied(shape) + attention(shape, prompt + tokens / 2))
-    return Operations(reading + writing, 0.0)
+def operations(shape: Architecture, turns: int, tokens: float, prompts: int, prompt: float) -> float:
+    """Floating-point operations that sample `turns` completions of `tokens` tokens, on prompts of `prompt` tokens.
+
+    To train them takes three times as many.
+    """
+    weights = shape.parameters - (0 if shape.tied else shape.embeddings)
+    attention = 4 * shape.layers * shape.query_size  # per token that a token sees
+    reading = prompts * prompt * (2 * weights + attention * prompt / 2)
+    return reading + turns * tokens * (2 * weights + attention * (prompt + tokens / 2))
 
 
-def updated(shape: Architecture, turns: int, tokens: float, prompts: int, prompt: float) -> Operations:
-    """The same turns, trained once."""
-    return Operations(0.0, 3 * sampled(shape, turns, tokens, prompts, prompt).sampling)
-
-
-def multiplied(shape: Architecture) -> int:
-    """Weights that every token is multiplied with (P)."""
-    return shape.parameters - (0 if shape.tied else shape.embeddings)
-
-
-def attention(shape: Architecture, seen: float) -> float:
-    """Operations of all layers for one token that sees `seen` others."""
-    return 4 * shape.layers * shape.query_size * seen
-
-
-def _total(
-    config: RunConfig, shapes: Sequence[Architecture], samples: tuple[int, ...], assumed: Assumptions
-) -> tuple[Operations, float]:
-    """Operations, and sampled tokens."""
-    total, tokens = Operations(0.0, 0.0), 0.0
-    prompts = _prompts(config, len(shapes), assumed.length)
-    untrained = [load for agent in range(len(shapes)) for load in measurements(config, agent)]
-    for load in [*untrained, *workload(config, samples)]:
-        turns, mean = load.turns, assumed.length * load.turns.limit
-        asked = shapes[load.agent], turns.count, mean, turns.prompts, prompts.get(load.kind, QUESTION)
-        total += sampled(*asked)
-        tokens += turns.count * mean
-        if load.kind in TRAINED[config.discussion.trained_turns]:
-            total += updated(*asked)
-    return total, tokens
-
-
-def _prompts(config: RunConfig, agents: int, length: float) -> dict[str, float]:
-    """Tokens of prompts that are longer than a question: with others, or ideas and analyses of all who are heard."""
-    heard = agents if config.discussion.hears == "peers" else 1
+def _prompts(config: RunConfig, length: float) -> dict[str, float]:
+    """Tokens of prompts that are longer than a question: with others, or ideas and analyses of all that are heard."""
+    heard = len(config.models) if config.discussion.hears == "peers" else 1
     idea, analysis = length * config.sampling.max_new_tokens, length * config.sampling.max_analysis_tokens
     longest = config.sampling.max_prompt_tokens
     return {

@@ -1,19 +1,22 @@
-"""Peak memory of one trial as a sum of terms that can be checked one by one; and what it leaves on the disk.
+"""How large a model is, and peak memory of one trial as a sum of terms that can be checked one by one; its disk too.
 
-What is there for the whole run stands once: the interpreter with its libraries, weights, optimizer states. On top
+What is there for the whole run counts once: the interpreter with its libraries, weights, optimizer states. On top
 comes the largest of the phases: sampling a stage (keys, values, logits) or an update (gradients, activations,
-attention, logits of the largest micro-batch).
+attention, logits of the largest micro-batch). No weights are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from ilr_bench.core.config import RunConfig, Stage
-from ilr_bench.generation.engine import LARGEST_LOGITS, LOGITS_CHUNK, VLLM_CACHE
-from ilr_bench.study.cost.architecture import Architecture, architecture
+from ilr_bench.core.config import RunConfig
+from ilr_bench.generation.engine import LARGEST_LOGITS, LOGITS_CHUNK, PLAIN_HEADS, VLLM_CACHE
+from ilr_bench.models.catalogue import MODELS
 from ilr_bench.study.cost.counts import (
     TRAINED,
     Turns,
@@ -24,27 +27,140 @@ from ilr_bench.study.cost.counts import (
     rounds,
     step_turns,
 )
-from ilr_bench.study.plan import PlannedTrial
 
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 BASE = 830 * MIB
 """Python, torch, transformers, TRL, PEFT and lm-eval in one process before any model (measured, see the tests)."""
 VLLM = 220 * MIB
 """vLLM's own libraries in the same process (measured on a CPU)."""
 SLACK = 0.25
-"""Of the largest phase: what the allocator holds beside what is in use. The peaks of whole runs stand about that much
+"""Of the largest phase: what the allocator holds beside what is in use. The peaks of whole runs are about that much
 above the sum of the terms."""
 FLOAT, HALF = 4, 2
 
 
 @dataclass(frozen=True)
+class Architecture:
+    """The numbers of a decoder with gated layers (Llama, Qwen2 and their kin) that its costs follow from."""
+
+    hidden: int
+    layers: int
+    heads: int
+    key_heads: int
+    head_size: int
+    intermediate: int
+    vocabulary: int
+    tied: bool
+    """Whether input and output embeddings are the same weights."""
+    biased: bool = False
+    """Whether the projections to queries, keys and values have biases, as in Qwen2."""
+    plain_head: bool = True
+    """Whether its logits are its last linear layer's output and nothing else (`ilr_bench.generation.engine`)."""
+
+    @property
+    def query_size(self) -> int:
+        """Width of all queries of a layer together."""
+        return self.heads * self.head_size
+
+    @property
+    def key_size(self) -> int:
+        """Width of all keys of a layer together; values are as wide."""
+        return self.key_heads * self.head_size
+
+    @property
+    def parameters(self) -> int:
+        """All weights. Exact for Llama and Qwen2; other families have a few norms more."""
+        attention = 2 * self.hidden * (self.query_size + self.key_size)
+        biases = (self.query_size + 2 * self.key_size) if self.biased else 0
+        layer = attention + biases + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return self.layers * layer + self.embeddings * (1 if self.tied else 2) + self.hidden
+
+    @property
+    def embeddings(self) -> int:
+        """Weights of one table of embeddings."""
+        return self.vocabulary * self.hidden
+
+    def lora_parameters(self, rank: int) -> int:
+        """Weights of one adapter on every linear layer of the blocks."""
+        ends = 2 * (self.hidden + self.query_size) + 2 * (self.hidden + self.key_size)
+        return self.layers * rank * (ends + 3 * (self.hidden + self.intermediate))
+
+
+FACTS = {
+    "meta-llama/Llama-3.1-8B-Instruct": Architecture(4096, 32, 32, 8, 128, 14_336, 128_256, tied=False),
+    "Qwen/Qwen2.5-7B-Instruct": Architecture(3584, 28, 28, 4, 128, 18_944, 152_064, tied=False, biased=True),
+    "Qwen/Qwen2.5-14B-Instruct": Architecture(5120, 48, 40, 8, 128, 13_824, 152_064, tied=False, biased=True),
+    "smollm2": Architecture(576, 30, 9, 3, 64, 1536, 49_152, tied=True),
+    "gemma3-270m": Architecture(640, 18, 4, 1, 256, 2048, 262_144, tied=True, plain_head=False),
+}
+"""Models that can be priced before they are here, from the config.json that their publishers give."""
+
+
+def architecture(model: str) -> Architecture | None:
+    """The architecture behind a model's name or folder; None where nothing about it is here. Reads no weights."""
+    folder = Path(model).expanduser()
+    if model in FACTS and not folder.is_dir():
+        return FACTS[model]
+    # Brings numpy, which `--help` has no use for.
+    from ilr_bench.models.micro.recipes import RECIPES
+
+    if folder.is_dir():
+        path = folder / "config.json"
+    elif model in RECIPES:
+        shape, biased = RECIPES[model].shape, RECIPES[model].family == "qwen2"
+        width, heads = shape.hidden, shape.heads
+        sizes = (width, shape.layers, heads, heads, width // heads, shape.intermediate, shape.vocabulary)
+        return Architecture(*sizes, tied=True, biased=biased)
+    elif model in MODELS:
+        path = MODELS.get(model).folder() / "config.json"
+    elif model.count("/") == 1:
+        # Takes a moment to import, and registered models need none of it.
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(model, "config.json")
+        path = Path(found if isinstance(found, str) else "")
+    else:
+        return None
+    try:
+        return from_config(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def from_config(config: Mapping[str, Any]) -> Architecture | None:
+    """From the content of a config.json; None where it describes another kind of model."""
+    config = config.get("text_config", config)
+    try:
+        hidden, heads = config["hidden_size"], config["num_attention_heads"]
+        return Architecture(
+            hidden=hidden,
+            layers=config["num_hidden_layers"],
+            heads=heads,
+            key_heads=config.get("num_key_value_heads") or heads,
+            head_size=config.get("head_dim") or hidden // heads,
+            intermediate=config["intermediate_size"],
+            vocabulary=config["vocab_size"],
+            tied=bool(config.get("tie_word_embeddings", False)),
+            biased=config.get("model_type") == "qwen2" or bool(config.get("attention_bias")),
+            plain_head=config.get("model_type") in PLAIN_HEADS,
+        )
+    except (KeyError, TypeError):
+        return None
+
+
+def architectures(models: Iterable[str]) -> list[Architecture] | None:
+    """Of several models; None where the size of one is not known here."""
+    found = [architecture(model) for model in models]
+    known = [shape for shape in found if shape is not None]
+    return known if len(known) == len(found) else None
+
+
+@dataclass(frozen=True)
 class LengthStats:
-    """How long turns of a kind are."""
+    """How long turns of a kind are: the longest prompt, and the mean completion, in tokens."""
 
     prompt: int
-    """Longest prompt in tokens."""
     tokens: float
-    """Mean completion."""
 
 
 LengthsByKind = Mapping[str, LengthStats]
@@ -62,7 +178,7 @@ class Memory:
     phases: Mapping[str, Mapping[str, int]]
     """Phase -> its terms; one phase at a time."""
     instances: int = 0
-    """Of vLLM, one for every agent that it serves. On a CPU they stay, on a GPU they sleep while agents train."""
+    """Of vLLM, one per agent. On a CPU they stay in memory, on a GPU they are offloaded while agents train."""
     copies: int = 0
     """Their copies of the weights."""
 
@@ -79,13 +195,17 @@ class Memory:
     @property
     def peak(self) -> int:
         """Resident memory of the process at its largest, on a machine without a GPU."""
-        most = self._terms(self.largest) + self.slack
-        return self.base + sum(self.resident.values()) + most + self.vllm("cpu")
+        return self.host + self._terms(self.largest) + self.slack + self.vllm("cpu")
 
     @property
     def least(self) -> int:
         """What is needed however short the turns are: process, weights, optimizer states, gradients."""
-        return self.base + sum(self.resident.values()) + self._gradients + self.vllm("cpu")
+        return self.host + self._gradients + self.vllm("cpu")
+
+    @property
+    def host(self) -> int:
+        """Process, weights and optimizer states: what is left in the host's memory when other agents use the card."""
+        return self.base + sum(self.resident.values())
 
     def vllm(self, device: str) -> int:
         """What vLLM's instances hold on a `cpu` or on `cuda`."""
@@ -93,15 +213,11 @@ class Memory:
 
     def on_card(self, seen: bool) -> int:
         """Bytes that a GPU has to hold; unless lengths were `seen`, whatever the turns are like."""
-        sampling_bytes = (
-            max((self._terms(phase) for phase in self.phases if phase != "update"), default=0) if seen else 0
-        )
-        update_bytes = self._terms("update") if seen else self._gradients
-        slack = SLACK if seen else 0
-        most = max(
-            sampling_bytes + int(slack * sampling_bytes) + self.vllm("cuda"), update_bytes + int(slack * update_bytes)
-        )
-        return sum(self.resident.values()) + most
+        samples, trains = self.vllm("cuda"), self._gradients
+        if seen:
+            most = max((self._terms(phase) for phase in self.phases if phase != "update"), default=0)
+            samples, trains = samples + int((1 + SLACK) * most), int((1 + SLACK) * self._terms("update"))
+        return sum(self.resident.values()) + max(samples, trains)
 
     @property
     def _gradients(self) -> int:
@@ -111,74 +227,71 @@ class Memory:
         return sum(self.phases.get(phase, {}).values())
 
 
-def peak_memory(trial: PlannedTrial) -> int:
-    """Bytes that one trial needs at its largest, by its settings alone; 0 where a model's size is not known here."""
-    needed = trial_memory(trial.config)
-    return 0 if needed is None else needed.peak
-
-
 def trial_memory(
     config: RunConfig,
-    extents: LengthsByKind = MappingProxyType({}),
+    lengths: LengthsByKind = MappingProxyType({}),
     samples: tuple[int, ...] = (),
     indices: Sequence[int] | None = None,
 ) -> Memory | None:
     """The terms of a trial; None where the size of one of its models is not known here.
 
-    `extents` as they were seen; `samples` by agent where they are not the configuration's; `indices` of the agents that
+    `lengths` as they were seen; `samples` by agent where they are not the configuration's; `indices` of the agents that
     are in memory, all of them unless given.
     """
     indices = range(len(config.models)) if indices is None else indices
     models = [config.models[index] for index in indices]
-    found = [architecture(model) for model in models]
-    shapes = [shape for shape in found if shape is not None]
-    if len(shapes) < len(found):
+    shapes = architectures(models)
+    if shapes is None:
         return None
-    phases: dict[str, Mapping[str, int]] = {}
-    served = config.sampling.engine == "vllm"
+    update, phases = config.update, dict[str, Mapping[str, int]]()
+    served, lora = config.sampling.engine == "vllm", update.adapter == "lora"
     for index, shape in zip(indices, shapes, strict=True):
         n = samples[index] if samples else config.samples_of(index)
-        # Twins sample a stage in the same batches.
-        adapters = models.count(config.models[index]) if config.update.adapter == "lora" else 1
-        for phase, every in _phases(config, shape, extents, n, adapters):
-            terms = _drawing(every) if served and phase != "update" else every
+        # LoRA agents of one model sample a stage in the same batches.
+        adapters = models.count(config.models[index]) if lora else 1
+        for phase, terms in _phases(config, shape, lengths, n, adapters):
+            if served and phase != "update":  # the rest is in vLLM's cache
+                terms = {term: count for term, count in terms.items() if term.startswith("logits")}
             if sum(terms.values()) > sum(phases.get(phase, {}).values()):
                 phases[phase] = terms
-    resident = _resident(config, dict(zip(models, shapes, strict=True)), shapes)
+    weights, trained = sum(shape.parameters for shape in shapes), sum(_trained(config, shape) for shape in shapes)
+    bases = dict(zip(models, shapes, strict=True)).values() if lora else shapes
+    resident = {
+        "weights": FLOAT * sum(shape.parameters for shape in bases),
+        "adapters": FLOAT * trained if lora else 0,
+        "reference policy": FLOAT * weights if update.beta and not lora else 0,
+        "Adam's two moments": 2 * FLOAT * trained if config.training.steps else 0,
+    }
     if not served:
         return Memory(BASE, resident, phases)
-    copies = (HALF if config.update.precision == "bf16" else FLOAT) * sum(shape.parameters for shape in shapes)
-    return Memory(BASE + VLLM, resident, phases, len(shapes), copies)
+    return Memory(BASE + VLLM, resident, phases, len(shapes), (HALF if update.precision == "bf16" else FLOAT) * weights)
 
 
-def alone_memory(config: RunConfig, extents: LengthsByKind, samples: tuple[int, ...] = ()) -> tuple[Memory, ...]:
-    """What each agent needs without the others, twins on one base as one; empty where a model's size is not known."""
-    found = [trial_memory(config, extents, samples, indices) for indices in shared_groups(config)]
+def alone_memory(config: RunConfig, lengths: LengthsByKind, samples: tuple[int, ...] = ()) -> tuple[Memory, ...]:
+    """What each of `shared_groups` needs without the others; empty where a model's size is not known."""
+    found = [trial_memory(config, lengths, samples, indices) for indices in shared_groups(config)]
     return tuple(memory for memory in found if memory is not None) if None not in found else ()
 
 
-def _drawing(terms: Mapping[str, int]) -> dict[str, int]:
-    """Of a batch that vLLM samples: the rest is in its cache."""
-    return {term: count for term, count in terms.items() if term.startswith("logits")}
+def shared_groups(config: RunConfig) -> list[list[int]]:
+    """Indices of the agents by the weights that they have in common: LoRA agents of one model, else each alone."""
+    models = config.models
+    if config.update.adapter != "lora":
+        return [[index] for index in range(len(models))]
+    return [[index for index, other in enumerate(models) if other == model] for model in dict.fromkeys(models)]
 
 
 def disk_bytes(config: RunConfig, keep: int = 1) -> int | None:
     """What a trial writes: checkpoints (those kept, the best, and the one being written) and its records."""
-    shapes = [architecture(model) for model in config.models]
-    if any(shape is None for shape in shapes):
+    shapes = architectures(config.models)
+    if shapes is None:
         return None
-    weights = sum(_trained(config, shape) for shape in shapes if shape is not None)
-    saved = (keep + 2) * weights * (FLOAT + 2 * FLOAT) if config.training.steps else 0
-    turns = config.training.steps * sum(
-        turns.count * (200 + 4 * turns.limit)
-        for index in range(len(config.models))
-        for turns in step_turns(config, config.samples_of(index)).values()
-    )
-    answers = sum(
-        rows * config.evaluation.samples * (600 + 4 * answer_turns(config, benchmark, rows).limit)
-        for benchmark, rows in evaluated_benchmarks(config)
-    )
-    return saved + turns + answers * len(config.models)
+    steps = config.training.steps
+    saved = (keep + 2) * 3 * FLOAT * sum(_trained(config, shape) for shape in shapes) if steps else 0
+    loads = [step_turns(config, config.samples_of(index)).values() for index in range(len(shapes))]
+    records = steps * sum(turns.count * (200 + 4 * turns.limit) for load in loads for turns in load)
+    answers = [answer_turns(config, benchmark, rows) for benchmark, rows in evaluated_benchmarks(config)]
+    return saved + records + len(shapes) * sum(turns.count * (600 + 4 * turns.limit) for turns in answers)
 
 
 def sampling(shape: Architecture, rows: int, prompts: int, longest: int, limit: int) -> dict[str, int]:
@@ -202,32 +315,25 @@ def update(
 
     `longest`: tokens that a turn's last token sees.
     """
-    half = config.update.precision == "bf16"
-    width = HALF if half else FLOAT
-    trained = _trained(config, shape)
-    kept = activations(shape, width, config.update.adapter == "lora")
-    scores = shape.heads * longest * 2 * FLOAT
-    layers = shape.layers
-    tokens = prompt_tokens + turn_tokens
+    half, lora = config.update.precision == "bf16", config.update.adapter == "lora"
+    tokens, layers, inputs = prompt_tokens + turn_tokens, shape.layers, 0.0
+    if config.update.gradient_checkpointing:
+        layers, inputs = 1, tokens * shape.layers * shape.hidden * FLOAT
     logits = turn_tokens * shape.vocabulary
     if shape.plain_head and logits >= LARGEST_LOGITS:
         logits = LOGITS_CHUNK
-    if config.update.gradient_checkpointing:
-        stays, layers = tokens * shape.layers * shape.hidden * FLOAT, 1
-    else:
-        stays = 0.0
     return {
-        "gradients": FLOAT * trained,
+        "gradients": FLOAT * _trained(config, shape),
         "weights in half precision": HALF * shape.parameters if half else 0,
-        "activations": int(stays + tokens * layers * kept),
-        "attention scores": int(turn_tokens * layers * scores),
+        "activations": int(inputs + tokens * layers * activations(shape, HALF if half else FLOAT, lora)),
+        "attention scores": int(turn_tokens * layers * shape.heads * longest * 2 * FLOAT),
         # As the model gives them, as float, their logarithms, and their gradient.
         "logits": int(logits * (HALF + 3 * FLOAT if half else 3 * FLOAT)),
     }
 
 
 def activations(shape: Architecture, width: int, lora: bool) -> int:
-    """Bytes that one layer keeps of one token for the way back.
+    """Bytes that one layer keeps of one token for the backward pass.
 
     Two norms keep their input, its normalised form and their output in single precision; attention keeps queries,
     keys and values twice (as they come, and arranged by prompt) and its output; the gated layer keeps four vectors.
@@ -244,74 +350,35 @@ def _trained(config: RunConfig, shape: Architecture) -> int:
     return shape.lora_parameters(config.update.lora_rank) if config.update.adapter == "lora" else shape.parameters
 
 
-def shared_groups(config: RunConfig) -> list[list[int]]:
-    """Places of the agents by the weights that they share: LoRA agents of one model, else each alone."""
-    if config.update.adapter != "lora":
-        return [[index] for index in range(len(config.models))]
-    return [
-        [index for index, other in enumerate(config.models) if other == model] for model in dict.fromkeys(config.models)
-    ]
-
-
-def _resident(config: RunConfig, by_model: Mapping[str, Architecture], shapes: list[Architecture]) -> dict[str, int]:
-    trains = config.training.steps > 0
-    lora = config.update.adapter == "lora"
-    bases = by_model.values() if lora else shapes
-    trained = sum(_trained(config, shape) for shape in shapes)
-    reference = bool(config.update.beta) and not lora
-    return {
-        "weights": FLOAT * sum(shape.parameters for shape in bases),
-        "adapters": FLOAT * trained if lora else 0,
-        "reference policy": FLOAT * sum(shape.parameters for shape in shapes) if reference else 0,
-        "Adam's two moments": 2 * FLOAT * trained if trains else 0,
-    }
-
-
 def _phases(
-    config: RunConfig, shape: Architecture, extents: LengthsByKind, samples: int, adapters: int
-) -> list[tuple[str, dict[str, int]]]:
-    sampled, evaluation, longest = config.sampling, config.evaluation, config.sampling.max_prompt_tokens
+    config: RunConfig, shape: Architecture, lengths: LengthsByKind, samples: int, adapters: int
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """The largest batches of one agent by phase; `adapters` agents sample a stage in the same batches."""
+    evaluation, longest = config.evaluation, config.sampling.max_prompt_tokens
 
-    def extent(kind: str, limit: int) -> LengthStats:
-        return extents.get(kind, LengthStats(longest, limit))
+    def stats(kind: str, turns: Turns) -> LengthStats:
+        return lengths.get(kind, LengthStats(longest, turns.limit))
 
-    turns_by_stage = step_turns(config, samples) if config.training.steps else {}
-    turns = [("ranking", ranking_turns(config)), ("ability", ability_turns(config)), *turns_by_stage.items()]
-    phases = []
-    for kind, asked in turns:
-        rows = min(asked.count * (adapters if kind in turns_by_stage else 1), sampled.rows_per_call)
-        prompts = -(-rows * asked.prompts // asked.count)
-        phases.append((kind, sampling(shape, rows, prompts, extent(kind, asked.limit).prompt, asked.limit)))
+    by_stage = step_turns(config, samples) if config.training.steps else {}
+    for kind, turns in [("ranking", ranking_turns(config)), ("ability", ability_turns(config)), *by_stage.items()]:
+        rows = min(turns.count * (adapters if kind in by_stage else 1), config.sampling.rows_per_call)
+        prompts = -(-rows * turns.prompts // turns.count)
+        yield kind, sampling(shape, rows, prompts, stats(kind, turns).prompt, turns.limit)
     for benchmark, count in evaluated_benchmarks(config):
-        asked = answer_turns(config, benchmark, count)
-        longest_prompt = extent(f"evaluation/{benchmark.name}", asked.limit).prompt
-        rows = min(asked.count, evaluation.rows_per_call)
+        turns = answer_turns(config, benchmark, count)
+        prompt = stats(f"evaluation/{benchmark.name}", turns).prompt
+        rows = min(turns.count, evaluation.rows_per_call)
         if evaluation.batch_tokens is not None and not rounds(config):
-            rows = max(1, min(rows, evaluation.batch_tokens // (longest_prompt + asked.limit)))
-        prompts = min(rows, count)
-        phases.append(("evaluation", sampling(shape, rows, prompts, longest_prompt, asked.limit)))
-    if turns_by_stage:
-        phases.append(("update", _largest_update(config, shape, turns_by_stage, extent)))
-    return phases
-
-
-def _largest_update(
-    config: RunConfig,
-    shape: Architecture,
-    turns_by_stage: Mapping[Stage, Turns],
-    extent: Callable[[str, int], LengthStats],
-) -> dict[str, int]:
-    """Turns are laid together by the length of their prompts, so the longest ones share a micro-batch."""
-    capacity = config.update.rows_per_micro_batch
-    stages = sorted(TRAINED[config.discussion.trained_turns], key=lambda stage: -extent(stage, 0).prompt)
-    prompts = tokens = longest = 0.0
-    rows = 0
-    for stage in stages:
-        turns, limit = turns_by_stage[stage], turns_by_stage[stage].limit
-        taken = min(capacity - rows, turns.count)
-        stats = extent(stage, limit)
-        prompts += -(-taken * turns.prompts // turns.count) * stats.prompt
-        tokens += taken * stats.tokens
-        longest = max(longest, stats.prompt + limit) if taken else longest
-        rows += taken
-    return update(config, shape, prompts, tokens, longest)
+            rows = max(1, min(rows, evaluation.batch_tokens // (prompt + turns.limit)))
+        yield "evaluation", sampling(shape, rows, min(rows, count), prompt, turns.limit)
+    if by_stage:
+        # Micro-batches are sorted by the length of the prompts, so the longest turns are in one.
+        trained = {stage: stats(stage, by_stage[stage]) for stage in TRAINED[config.discussion.trained_turns]}
+        rows, tokens, prompt_tokens, context = config.update.rows_per_micro_batch, 0.0, 0, 0
+        for stage, one in sorted(trained.items(), key=lambda item: -item[1].prompt):
+            turns, taken = by_stage[stage], min(rows, by_stage[stage].count)
+            prompt_tokens += -(-taken * turns.prompts // turns.count) * one.prompt
+            tokens += taken * one.tokens
+            context = max(context, one.prompt + turns.limit) if taken else context
+            rows -= taken
+        yield "update", update(config, shape, prompt_tokens, tokens, context)

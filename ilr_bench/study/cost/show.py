@@ -1,18 +1,22 @@
-"""A priced plan in words: rows of columns, and lines."""
+"""A plan with its costs as tables and lines; and what `ilr-bench evaluate` will ask of one model."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ilr_bench.core.console import say, say_rows
 from ilr_bench.core.errors import DoesNotFitError
-from ilr_bench.study.cost.fits import GIB, Resources, available_resources, placement_on, refusals
-from ilr_bench.study.cost.gpu_hours import CHEAP, DEAR, GPU_MEMORY, GpuEstimate, estimate, is_large
-from ilr_bench.study.cost.memory import MIB
-from ilr_bench.study.cost.study import StudyCost, TrialCost, to_data
+from ilr_bench.core.profiles import MICRO, profile
+from ilr_bench.evaluation.runner import record_file
+from ilr_bench.evaluation.standalone import BATCH_TOKENS, LM_EVAL, LONGEST_ANSWER, StandaloneRun
+from ilr_bench.study.cost.fits import Resources, available_resources, placement_on, refusals
+from ilr_bench.study.cost.forecast import StudyCost, TrialCost, to_data
+from ilr_bench.study.cost.gpu_hours import CHEAP, DEAR, GPU_MEMORY, estimate, is_large
+from ilr_bench.study.cost.memory import BASE, FLOAT, GIB, HALF, MIB, architecture
+from ilr_bench.tasks.types import expand, get, row_count
 
 Rows = list[tuple[str, ...]]
 
@@ -22,34 +26,40 @@ def say_cost(
 ) -> None:
     """Prints a priced plan, the whole of it; then raises DoesNotFitError where it does not fit, unless `force`."""
     resources = available_resources(out)
+    reasons, stats = refusals(cost, resources), lines(cost, resources)
     if as_json:
-        say(json.dumps(to_data(cost) | _now(cost, resources), indent=1))
+        now = {
+            "states": {one.trial.folder: str(one.state) for one in cost.trials},
+            "left": {stage: round(item.tokens) for stage, item in cost.sampled_left.items()},
+            "clock": [round(seconds) for seconds in cost.clock] if cost.timed else None,
+            "said": stats,
+            "does not fit": reasons,
+        }
+        say(json.dumps(to_data(cost) | now, indent=1))
     else:
         tables = [trial_rows(cost), shared_rows(cost), stage_rows(cost)]
         for rows in [*tables, memory_rows(cost)] if verbose else tables:
             say_rows(rows)
             say("")
-        for line in lines(cost, resources):
-            say(line)
-    if refusals(cost, resources) and not force:
+        say("\n".join(stats))
+    if reasons and not force:
         raise DoesNotFitError("a sweep of this would be refused here, unless it is given --force; the plan says why")
 
 
 def trial_rows(cost: StudyCost) -> Rows:
     """A line per trial."""
     rows: Rows = [("trial", "answers for", "agents", "steps", "samples", "state", "tokens", "CPU s", "memory")]
+    folders = {one.trial.hash: one.trial.folder for one in cost.trials}
     for one in cost.trials:
-        config = one.trial.config
-        needed = [other.trial.folder for other in cost.trials if other.trial.hash == one.trial.dependency]
-        state = str(one.state) + (f", after {needed[0]}" if needed and one.state.is_left else "")
+        training, needed = one.trial.config.training, folders.get(one.trial.dependency or "")
         rows.append(
             (
                 one.trial.folder,
                 ", ".join(one.names),
-                str(len(config.models)),
-                f"{config.training.steps} of {config.training.questions_per_step}" if config.training.steps else "0",
-                "+".join(map(str, one.samples)) if config.training.steps else "-",
-                state,
+                str(len(one.trial.config.models)),
+                f"{training.steps} of {training.questions_per_step}" if training.steps else "0",
+                "+".join(map(str, one.samples)) if training.steps else "-",
+                str(one.state) + (f", after {needed}" if needed and one.state.is_left else ""),
                 number(sum(item.tokens for item in one.whole.values())),
                 number(sum(item.seconds for item in one.whole.values())) if cost.timed else "-",
                 size(one.memory.peak) if one.memory is not None else "unknown",
@@ -61,58 +71,44 @@ def trial_rows(cost: StudyCost) -> Rows:
 def shared_rows(cost: StudyCost) -> Rows:
     """A line per thing that is made once."""
     rows: Rows = [("made once", "", "for trials", "state", "tokens", "CPU s")]
-    return rows + [
-        (
-            item.kind,
-            item.name,
-            str(item.trials),
-            "there" if item.ready else "to be made",
-            number(item.cost.tokens) if item.cost.tokens else "-",
-            number(item.cost.seconds) if item.cost.seconds else "-",
-        )
-        for item in cost.shared
-    ]
+    for item in cost.shared:
+        spent = (number(value) if value else "-" for value in (item.cost.tokens, item.cost.seconds))
+        rows.append((item.kind, item.name, str(item.trials), "there" if item.ready else "to be made", *spent))
+    return rows
 
 
 def stage_rows(cost: StudyCost) -> Rows:
     """What is still to be sampled, by stage."""
-    left = cost.tokens_left
-    rows: Rows = [("to be sampled", "turns", "tokens")]
-    turns: dict[str, int] = {}
-    for item in (item for item in cost.shared if not item.ready):
-        turns[item.kind] = turns.get(item.kind, 0) + item.cost.turns
-    for one in cost.trials:
-        for stage, spent in one.left.items():
-            turns[stage] = turns.get(stage, 0) + spent.turns
-    rows += [(stage, f"{turns[stage]:,}", number(tokens)) for stage, tokens in left.items()]
-    total = number(sum(left.values()))
-    return [*rows, ("total", f"{sum(turns[stage] for stage in left):,}", total if cost.timed else f"at most {total}")]
+    left = cost.sampled_left
+    total = number(sum(item.tokens for item in left.values()))
+    return [
+        ("to be sampled", "turns", "tokens"),
+        *((stage, number(item.turns), number(item.tokens)) for stage, item in left.items()),
+        ("total", number(sum(item.turns for item in left.values())), total if cost.timed else f"at most {total}"),
+    ]
 
 
 def memory_rows(cost: StudyCost) -> Rows:
     """Every term of every trial's memory, in MiB; the phases' terms only of the largest one."""
     rows: Rows = [("memory of", "term", "MiB")]
     for one in cost.trials:
-        if one.memory is None:
+        if (memory := one.memory) is None:
             continue
-        memory, name = one.memory, one.trial.folder
-        phase = memory.largest
-        rows.append((name, "process and libraries", _mib(memory.base)))
-        rows += [(name, term, _mib(count)) for term, count in memory.resident.items() if count]
-        rows += [
-            (name, f"{phase}: {term}", _mib(count)) for term, count in memory.phases.get(phase, {}).items() if count
-        ]
-        rows.append((name, "allocator", _mib(memory.slack)))
+        phase = memory.phases.get(memory.largest, {})
+        terms = {"process and libraries": memory.base}
+        terms |= {term: count for term, count in memory.resident.items() if count}
+        terms |= {f"{memory.largest}: {term}": count for term, count in phase.items() if count}
+        terms["allocator"] = memory.slack
         if memory.instances:
-            rows.append((name, f"vLLM: copies of weights, {memory.instances} caches", _mib(memory.vllm("cpu"))))
-        rows.append((name, "peak", _mib(memory.peak)))
+            terms[f"vLLM: copies of weights, {memory.instances} caches"] = memory.vllm("cpu")
+        terms["peak"] = memory.peak
+        rows += [(one.trial.folder, term, number(count / MIB)) for term, count in terms.items()]
     return rows
 
 
 def lines(cost: StudyCost, resources: Resources) -> list[str]:
     """Time, memory, disk, GPU-hours, and what does not fit."""
-    stats = []
-    left = [one for one in cost.trials if one.state.is_left]
+    left, stats = cost.left, []
     if not left:
         return ["nothing is left to be run"]
     large = any(is_large(one.trial.config) for one in left)
@@ -135,8 +131,8 @@ def lines(cost: StudyCost, resources: Resources) -> list[str]:
         stats += gpu_lines(left)
     for one in left:
         if placement_on(one, resources) == "turns":
-            most = max(memory.on_card(seen=True) for memory in one.alone)
-            stats.append(f"{one.trial.folder}: agents take turns on the card, the largest with {bound}{size(most)}")
+            largest = max(memory.on_card(seen=True) for memory in one.alone)
+            stats.append(f"{one.trial.folder}: agents take turns on the card, the largest with {bound}{size(largest)}")
     return stats + [f"does not fit here: {reason}" for reason in refusals(cost, resources)]
 
 
@@ -148,8 +144,7 @@ def gpu_lines(left: Sequence[TrialCost]) -> list[str]:
         f"  low end:  updates at {CHEAP.update:.0%} of 989 TFLOP/s, sampling "
         f"{CHEAP.sampling_fraction:.0%} of a GRPO step, mean answers {CHEAP.length:.0%} of their limit",
         f"  high end: updates at {DEAR.update:.0%}, sampling {DEAR.sampling_fraction:.0%} of a GRPO step, "
-        "mean answers as "
-        "long as their limit",
+        "mean answers as long as their limit",
     ]
     low = high = 0.0
     for one in left:
@@ -158,8 +153,70 @@ def gpu_lines(left: Sequence[TrialCost]) -> list[str]:
             stats.append(f"  {one.trial.folder}: the size of one of its models is not known here")
             continue
         low, high = low + found.hours[0], high + found.hours[1]
-        stats.append(f"  {one.trial.folder}: {_hours(found)}; {_gpus(one, found)}")
-    return [*stats, f"  all: {low:,.0f} to {high:,.0f} GPU-hours"]
+        tokens = " to ".join(number(count / 1e6) for count in found.tokens)
+        each = zip(found.gpus, one.trial.config.agents, strict=True)
+        stats.append(
+            f"  {one.trial.folder}: {number(found.hours[0])} to {number(found.hours[1])} GPU-hours for {tokens} "
+            f"million sampled tokens; {sum(found.gpus)} GPUs hold weights, gradients and Adam's moments: "
+            f"{' + '.join(f'{count} ({name})' for count, name in each)}"
+        )
+    return [*stats, f"  all: {number(low)} to {number(high)} GPU-hours"]
+
+
+def say_evaluation(run: StandaloneRun, resources: Resources) -> None:
+    """Prints what one model will be asked, and its peak memory: process, weights, keys and values of one batch.
+
+    Raises ConfigurationError for an unknown benchmark, MissingInputError where its rows are needed to count them,
+    DoesNotFitError where not even the weights fit: batches are cut to what memory there is.
+    """
+    say_rows(_benchmark_rows(run))
+    shape = architecture(run.model)
+    if shape is None:
+        say("memory: the model's size is not known here")
+        return
+    width = FLOAT if run.dtype == "float32" else HALF
+    batch = (run.batch_tokens or BATCH_TOKENS) * 2 * shape.key_size * shape.layers * width
+    weights = shape.parameters * width
+    say(
+        f"memory: at most about {size(BASE + weights + batch)} ({size(weights)} weights, {size(batch)} keys and values "
+        "of one batch)"
+    )
+    smaller = "take a smaller model" + ("" if run.dtype == "bfloat16" else ", or half the size by --dtype bfloat16")
+    if resources.gpus and weights > max(resources.gpus):
+        raise DoesNotFitError(
+            f"GPU memory: the weights take {size(weights)}, "
+            f"the largest card here has {size(max(resources.gpus))}; {smaller}"
+        )
+    if not resources.gpus and BASE + weights > resources.memory:
+        raise DoesNotFitError(
+            f"memory: the process and the weights take {size(BASE + weights)}, {size(resources.memory)} are available; "
+            f"{smaller}"
+        )
+
+
+def _benchmark_rows(run: StandaloneRun) -> Rows:
+    """A line per benchmark: questions, answers, and at most how many tokens; those of lm-eval's own tasks unknown."""
+    named = run.profile or ("micro" if run.model in MICRO.pool else None)
+    settings = profile(named or "small").evaluation
+    if named is None:
+        settings = replace(settings, max_new_tokens=LONGEST_ANSWER)
+    rows: Rows = [("benchmark", "state", "questions", "answers", "longest", "tokens")]
+    for name in (name for asked in run.benchmarks for name in ([asked] if _is_lm_eval(asked) else expand([asked]))):
+        state = "there" if record_file(run.out, name).exists() else "to be answered"
+        if _is_lm_eval(name):
+            rows.append((name, state, "-", "-", "-", "-"))
+            continue
+        benchmark = get(name)
+        count = min(row_count(benchmark), run.limit or row_count(benchmark))
+        longest = run.max_new_tokens or benchmark.max_new_tokens or settings.max_new_tokens
+        answers = count * run.samples
+        numbers = (number(count), number(answers), number(longest), f"at most {number(answers * longest)}")
+        rows.append((name, state, *numbers))
+    return rows
+
+
+def _is_lm_eval(name: str) -> bool:
+    return name.startswith(LM_EVAL)
 
 
 def number(value: float) -> str:
@@ -177,30 +234,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _now(cost: StudyCost, resources: Resources) -> dict[str, Any]:
-    return {
-        "states": {one.trial.folder: str(one.state) for one in cost.trials},
-        "left": {stage: round(tokens) for stage, tokens in cost.tokens_left.items()},
-        "clock": [round(seconds) for seconds in cost.clock] if cost.timed else None,
-        "said": lines(cost, resources),
-        "does not fit": refusals(cost, resources),
-    }
-
-
-def _hours(found: GpuEstimate) -> str:
-    low, high = found.tokens
-    return (
-        f"{found.hours[0]:,.0f} to {found.hours[1]:,.0f} GPU-hours for {low / 1e6:,.0f} to {high / 1e6:,.0f} million "
-        "sampled tokens"
-    )
-
-
-def _gpus(one: TrialCost, found: GpuEstimate) -> str:
-    each = " + ".join(f"{count} ({name})" for count, name in zip(found.gpus, one.trial.config.agents, strict=True))
-    return f"{sum(found.gpus)} GPUs hold weights, gradients and Adam's moments: {each}"
-
-
-def _mib(count: int) -> str:
-    return f"{count / MIB:,.0f}"

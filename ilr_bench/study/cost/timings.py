@@ -1,7 +1,7 @@
-"""How long turns are and how many seconds they take, as the `timing.jsonl` and the records of earlier trials say.
+"""How long turns are and how many seconds they take, read from the `timing.jsonl` and the records of earlier trials.
 
-Where there is no earlier trial of the same kind, a short one is run for the plan: a few ordinary steps. What it says
-is kept in the user's cache.
+Where there is no earlier trial of the same kind, a short one is run for the plan: a few ordinary steps. What is read
+from it is kept in the user's cache.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ilr_bench.core.config import (
@@ -30,15 +31,15 @@ from ilr_bench.core.config import (
     from_dict,
     to_dict,
 )
+from ilr_bench.core.console import say
 from ilr_bench.core.errors import IlrError, MissingInputError
 from ilr_bench.core.hardware import gpu_memory, machine
 from ilr_bench.models.catalogue import MODELS, cache_folder
 from ilr_bench.storage.files import write_atomic
 from ilr_bench.storage.provenance import numeric_versions, same_numbers, versions
 from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_result
-from ilr_bench.study.cost.architecture import architecture
 from ilr_bench.study.cost.counts import SAMPLED_STAGES, ability_turns, ranking_turns, rounds, units_of_step
-from ilr_bench.study.cost.memory import LengthsByKind, LengthStats
+from ilr_bench.study.cost.memory import LengthsByKind, LengthStats, architectures
 from ilr_bench.study.plan import PlannedTrial
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -67,13 +68,13 @@ class Timing:
 
 @dataclass(frozen=True)
 class TimingBudget:
-    """How much of a trial is run to learn lengths and seconds."""
+    """How much of a trial is run at most to learn lengths and seconds: steps, and questions of each kind."""
 
     steps: int
     train: int
     validation: int
     rows: int
-    """Questions of each benchmark."""
+    """Of each benchmark."""
 
 
 TINY, REAL = TimingBudget(4, 512, 200, 60), TimingBudget(1, 32, 8, 8)
@@ -83,9 +84,8 @@ TINY_WEIGHTS = 10_000_000
 
 def short(config: RunConfig) -> RunConfig:
     """The trial that is run for a plan; the same for all that differ in nothing that decides lengths or seconds."""
-    shapes = [architecture(model) for model in config.models]
-    tiny = all(shape is not None and shape.parameters < TINY_WEIGHTS for shape in shapes)
-    budget = TINY if tiny else REAL
+    shapes = architectures(config.models)
+    budget = REAL if shapes is None or any(shape.parameters >= TINY_WEIGHTS for shape in shapes) else TINY
     steps, questions, limit = min(config.training.steps, budget.steps), config.questions, config.evaluation.limit
     train, validation = min(questions.train, budget.train), min(questions.validation, budget.validation)
     steers = config.critic.kind != "none" or config.pooling.kind != "none"
@@ -110,8 +110,8 @@ def short(config: RunConfig) -> RunConfig:
 
 def timing_key(config: RunConfig) -> str:
     """Content hash of all that decides a timing: the short trial, its models, code, libraries and machine."""
-    data = {"config": to_dict(short(config)), "models": [_identity(model) for model in config.models]}
-    return content_hash(data | _here())
+    models = [_model_key(model) for model in config.models]
+    return content_hash({"config": to_dict(short(config)), "models": models} | _environment())
 
 
 def known(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> dict[str, Timing]:
@@ -142,35 +142,36 @@ def unknown(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> lis
 
 
 def run_timings(configs: Sequence[RunConfig]) -> None:
-    """Runs short trials in a process of their own; raises MissingInputError where it fails, with its last words."""
+    """Runs short trials in another process, and says on stderr which; raises MissingInputError where it fails."""
     ended = subprocess.run(
         [sys.executable, "-m", "ilr_bench.study.cost.timings"],
         input=json.dumps([to_dict(config) for config in configs]),
         env=os.environ | THREADS,
-        capture_output=True,
+        stdout=2,  # what a plan itself prints on stdout may be JSON
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
     if ended.returncode:
-        words = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-        raise MissingInputError(f"the timing run failed: {words}; --quick plans without one")
+        message = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+        raise MissingInputError(f"the timing run failed: {message}; --quick plans without one")
 
 
 def run_timing_here(config: RunConfig) -> None:
-    """Runs the short trial of a configuration in this process, and keeps what it says."""
+    """Runs the short trial of a configuration in this process, and keeps its timing."""
     # What evaluation imports first of all belongs to the process, not to the first answer.
     from ilr_bench.storage.store import Artifacts
     from ilr_bench.study.trial import run_trial
 
     asked = short(config)
-    with tempfile.TemporaryDirectory() as index:
-        folder, artifacts = Path(index) / "trial", Path(index) / "artifacts"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, artifacts = Path(temporary) / "trial", Path(temporary) / "artifacts"
         run_trial(asked, "timing", folder, Artifacts(artifacts))
         keep(config, read_timing(folder, artifacts, asked))
 
 
 def cached(config: RunConfig) -> Timing | None:
-    """What a short trial said; None where there was none, or its file is torn."""
+    """The timing of a short trial; None where there was none, or its file is torn."""
     try:
         return Timing(**json.loads(_path(config).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -185,7 +186,7 @@ def keep(config: RunConfig, timing: Timing) -> None:
 
 
 def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
-    """What a finished trial says; `artifacts`: the folder with those of its study, `config` with its own samples.
+    """The timing of a finished trial; `artifacts`: the folder with those of its study, `config` with its own samples.
 
     Raises StoreError, OSError, ValueError or KeyError where it cannot be read.
     """
@@ -202,30 +203,30 @@ def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
         times[stage] += 1
         prompts[stage] = max(prompts[stage], line.get("longest_prompt", 0))
     spent["measurement"] -= spent["loading"]
-    measured, answers = _measured(folder, artifacts), _answers(folder, config)
-    per_step = units_of_step(config, [config.samples_of(agent) for agent in range(len(config.models))])
-    turns = {
-        "ranking": len(config.models) * ranking_turns(config).count,
-        "ability": len(config.models) * ability_turns(config).count,
-    }
+    measured, answers, agents = _measured_tokens(folder, artifacts), _answer_tokens(folder, config), len(config.models)
+    per_step = units_of_step(config, [config.samples_of(agent) for agent in range(agents)])
+    turns = {"ranking": agents * ranking_turns(config).count, "ability": agents * ability_turns(config).count}
     tokens = {kind: count / turns[kind] for kind, count in measured.items()}
-    tokens |= {kind: sum(counts) / len(counts) for kind, counts in answers.items()}
+    tokens |= {kind: fmean(counts) for kind, counts in answers.items()}
     tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in SAMPLED_STAGES if times[stage]}
     units: dict[str, float] = {stage: times[stage] * count for stage, count in per_step.items()}
-    units |= {stage: sampled[stage] for stage in SAMPLED_STAGES}
-    units |= {"loading": 1, "checkpoint": times["checkpoint"], "measurement": sum(measured.values())}
-    units |= {"validation": times["validation"] * measured["ability"]}
-    units |= {"evaluation": sum(sum(counts) for counts in answers.values())}
+    units |= {stage: sampled[stage] for stage in SAMPLED_STAGES} | {
+        "loading": 1,
+        "checkpoint": times["checkpoint"],
+        "measurement": sum(measured.values()),
+        "validation": times["validation"] * measured["ability"],
+        "evaluation": sum(sum(counts) for counts in answers.values()),
+    }
     seconds = {stage: spent[stage] / count for stage, count in units.items() if count and stage in spent}
     seen: dict[str, int] = {stage: prompts[stage] for stage in SAMPLED_STAGES if prompts[stage]}
-    if alone := prompts["sharing"]:  # whoever answers alone is asked in the same words
+    if alone := prompts["sharing"]:  # an agent that answers alone gets the same prompt
         several = config.difficulty.batch_size if config.difficulty.source == "self_ranking" else 1
         seen |= {"ability": alone, "ranking": min(several * alone, config.sampling.max_prompt_tokens)}
     return Timing(tokens, seconds, seen)
 
 
-def _measured(folder: Path, artifacts: Path) -> dict[str, int]:
-    """Tokens of all agents' rankings and held-out answers, which the artifacts state."""
+def _measured_tokens(folder: Path, artifacts: Path) -> dict[str, int]:
+    """Of all agents' rankings and held-out answers, as the artifacts state them."""
     found = Counter[str]()
     for name, key in read_result(folder).artifacts.items():
         kind = name.split("/")[0]
@@ -234,13 +235,13 @@ def _measured(folder: Path, artifacts: Path) -> dict[str, int]:
     return found
 
 
-def _answers(folder: Path, config: RunConfig) -> dict[str, list[float]]:
-    """Tokens of every turn that answers a benchmark, by its kind."""
+def _answer_tokens(folder: Path, config: RunConfig) -> dict[str, list[float]]:
+    """Of every turn that answers a benchmark, by its kind."""
     found: dict[str, list[float]] = defaultdict(list)
-    if turns_by_stage := rounds(config) * len(config.models):
+    if turns := rounds(config) * len(config.models):
         for joint in read(folder / "inference.jsonl", InferenceRecord):
             if joint.agent == JOINT:
-                found[f"together/{joint.benchmark}"] += [joint.tokens / turns_by_stage] * turns_by_stage
+                found[f"together/{joint.benchmark}"] += [joint.tokens / turns] * turns
     else:
         for path in folder.glob("eval/*/*.jsonl"):
             found[f"evaluation/{path.stem}"] += [answer.tokens for answer in read(path, SampleRecord)]
@@ -255,7 +256,7 @@ def _path(config: RunConfig) -> Path:
     return cache_folder() / "timings" / f"{timing_key(config)}.json"
 
 
-def _identity(model: str) -> Any:
+def _model_key(model: str) -> Any:
     """What tells a model from another one; of one in a folder its files' names, sizes and times."""
     if model in MODELS:
         return _fingerprint(model)
@@ -270,10 +271,24 @@ def _fingerprint(model: str) -> str:
 
 
 @cache
-def _here() -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     return {"versions": numeric_versions(), "machine": machine()}
 
 
+def _run_all(configs: Sequence[RunConfig]) -> None:
+    """Runs short trials, and says before each what it does."""
+    for number, config in enumerate(configs, start=1):
+        for model in config.models:
+            if model in MODELS and not MODELS.get(model).folder().exists():
+                say(f"preparing model {model}, once for all studies (a micro model takes a minute or two)")
+                MODELS.get(model).prepare()
+        trial = short(config)
+        say(
+            f"timing run {number} of {len(configs)}: {', '.join(config.models)}, {trial.training.steps} steps, "
+            f"{trial.evaluation.limit} questions of each benchmark"
+        )
+        run_timing_here(config)
+
+
 if __name__ == "__main__":
-    for data in json.load(sys.stdin):
-        run_timing_here(from_dict(data))
+    _run_all([from_dict(data) for data in json.load(sys.stdin)])

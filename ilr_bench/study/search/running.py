@@ -10,7 +10,7 @@ from pathlib import Path
 from ilr_bench.core.console import note, say
 from ilr_bench.core.errors import IlrError
 from ilr_bench.storage.store import lock_study
-from ilr_bench.study.cost.pricing import check_and_keep
+from ilr_bench.study.cost.fits import check_and_keep
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.plan import Plan, PlannedTrial
