@@ -1,11 +1,11 @@
-"""`ilr-bench`: look up what there is, train, evaluate, and report on a study. One command per file."""
+"""`ilr-bench`: look up what there is, train, evaluate, and report on a study."""
 
 from __future__ import annotations
 
-from ilr_bench.cli import compare, evaluate, leaderboard, lists, lm_eval, models, plan, report, status, train, why
+from ilr_bench.cli import evaluate, lists, lm_eval, report, status, train
 from ilr_bench.cli.app import app
 
-COMMANDS = (lists, models, plan, train, evaluate, lm_eval, report, why, compare, leaderboard, status)
+COMMANDS = (lists, train, evaluate, lm_eval, report, status)
 """The modules whose import adds the commands, in the order of `--help`."""
 
 

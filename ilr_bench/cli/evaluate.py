@@ -68,7 +68,7 @@ def evaluate(
 ) -> None:
     """Scores one model alone."""
     yield_idle_cores()
-    from ilr_bench.cli.solo_table import standalone_table, unread
+    from ilr_bench.cli.standalone_table import standalone_table, unread
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
 
     with fail_in_one_line():

@@ -21,10 +21,11 @@ from ilr_bench.study.cost.memory import trial_memory
 from ilr_bench.study.cost.timings import run_timing_here, unknown
 from ilr_bench.study.launch.scheduler import Event, Job, emit
 from ilr_bench.study.plan import PlannedTrial
+from ilr_bench.tasks.benchmarks import expand
 
 GIB = 2.0**30
 EVALUATION_UNITS = 10.0
-"""Progress that the solo evaluation of all agents counts for, in training steps."""
+"""Progress that the evaluation of all agents counts for, in training steps."""
 MEASUREMENT_UNITS = 5.0
 """Progress that rankings and ability of one model count for, or a timing run."""
 TIMING = "timing run"
@@ -40,17 +41,32 @@ def make_model(name: str) -> None:
 
 
 def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
-    """Difficulty and ability as one model sees and has them, as artifacts that its trials will find."""
-    from ilr_bench.study.trial import measure_model
+    """Difficulty and ability of one untrained model, as artifacts that its trials will find."""
+    from ilr_bench.grading.math import Grader
+    from ilr_bench.learner.build import build_agents
+    from ilr_bench.study.trial import load_questions, measure_agents
 
-    measure_model(model, config, artifacts)
+    alone = _alone(model, config)
+    with Grader() as grader:
+        measure_agents(alone, build_agents(alone), load_questions(alone), artifacts, grader)
 
 
 def evaluate_base_job(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     """One untrained model's answers to the benchmarks, as artifacts that its trials will find."""
-    from ilr_bench.study.artifacts import evaluate_base_model
+    from ilr_bench.evaluation.runner import NullProgress
+    from ilr_bench.grading.math import Grader
+    from ilr_bench.learner.build import build_agents
+    from ilr_bench.study.artifacts import CachedBenchmarkRun
 
-    evaluate_base_model(model, config, artifacts)
+    (loaded_agent,) = build_agents(_alone(model, config))
+    with Grader() as grader:
+        for name in expand(config.evaluation.benchmarks):
+            run = CachedBenchmarkRun(name, loaded_agent, config.evaluation, artifacts, 0, grader)
+            run.shared(NullProgress())
+
+
+def _alone(model: str, config: RunConfig) -> RunConfig:
+    return replace(config, models=(model,), update=replace(config.update, adapter="full"))
 
 
 def run_planned(
@@ -70,7 +86,7 @@ def run_planned(
     folder = study / trial.folder
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # A worker that was given up on another machine may live for a moment beside the one that takes its place.
+        # A worker of another machine that counts as dead may live on for a moment beside its successor.
         lock = FileLock(folder.with_name(f".{folder.name}.lock")).acquire()
     with lock:
         run_trial(trial.config, trial.hash, folder, artifacts, dependency, watch, until, keep, take_turns=take_turns)
@@ -121,7 +137,7 @@ def trial_job(
 
 
 def timing_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
-    """A job per timing run of micro models that nobody has made: seconds each, for a plan to hold against what happens.
+    """A job per timing run of micro models that is not there yet: seconds each, for the plan to compare with.
 
     For larger models they take minutes, and `ilr-bench plan` makes them.
     """

@@ -28,9 +28,8 @@ from ilr_bench.study.cost.fits import check_and_keep
 from ilr_bench.study.cost.forecast import price
 from ilr_bench.study.cost.show import say_cost
 from ilr_bench.study.jobs import measurement_jobs, model_jobs, timing_jobs, trial_job, units
-from ilr_bench.study.launch.local import TIMEOUT
+from ilr_bench.study.launch.local import TIMEOUT, log_name
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
-from ilr_bench.study.launch.process import log_name
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
 from ilr_bench.study.plan import Plan, PlannedTrial, parse_overrides, plan_study

@@ -21,7 +21,7 @@ from ilr_bench.core import signals
 from ilr_bench.core.config import RunConfig, to_dict
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.evaluation.joint import run_joint_inference
-from ilr_bench.evaluation.runner import evaluate
+from ilr_bench.evaluation.runner import evaluate, run_benchmarks
 from ilr_bench.generation.dispatch import DeviceSwapper
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.build import LoadedAgent, build_agents, make_learners
@@ -38,7 +38,7 @@ from ilr_bench.storage.provenance import versions
 from ilr_bench.storage.records import DialogueRecord, StepRecord, TrialResult, read, read_result
 from ilr_bench.storage.store import RESULT, Artifacts, finalize, invalidate, is_finished
 from ilr_bench.storage.timing import Stopwatch
-from ilr_bench.study.artifacts import DIFFICULTY, ability, evaluate_untrained
+from ilr_bench.study.artifacts import DIFFICULTY, CachedBenchmarkRun, ability
 from ilr_bench.study.trial_state import CHECKPOINTS, TrialCheckpointer, load_agents
 from ilr_bench.tasks.benchmarks import expand, get
 from ilr_bench.tasks.sources import SOURCES, Question
@@ -162,20 +162,14 @@ def measure_agents(
     made: dict[str, str] = {}
     kind, rank = DIFFICULTY[config.difficulty.source]
     for loaded_agent in loaded_agents:
-        agent, fingerprint = loaded_agent.agent, loaded_agent.loaded.fingerprint
-        ranking, ranking_folder = rank(agent, fingerprint, training, config, artifacts, grader)
-        gamma, ability_folder = ability(agent, fingerprint, validation, config, artifacts, grader)
+        name = loaded_agent.agent.name
+        ranking, folder = rank(loaded_agent, training, config, artifacts, grader)
         ranked.append(ranking)
+        made[f"{kind}/{name}"] = folder.name
+        gamma, folder = ability(loaded_agent, validation, config, artifacts, grader)
         abilities.append(gamma)
-        made |= {f"{kind}/{agent.name}": ranking_folder.name, f"ability/{agent.name}": ability_folder.name}
+        made[f"ability/{name}"] = folder.name
     return InitialEstimates(tuple(ranked), tuple(abilities), made)
-
-
-def measure_model(model: str, config: RunConfig, artifacts: Artifacts) -> None:
-    """Rankings and ability of one model by itself, left as artifacts for the trials that need them."""
-    alone = dataclasses.replace(config, models=(model,), update=dataclasses.replace(config.update, adapter="full"))
-    with Grader() as grader:
-        measure_agents(alone, build_agents(alone), load_questions(alone), artifacts, grader)
 
 
 def build_trainer(
@@ -271,17 +265,20 @@ def _evaluate(
         with state.stopwatch.watch("evaluation"):
             run_joint_inference(state.agents, ability, config, folder, state.grader, watch)
         return
-    for index, (agent, loaded_agent) in enumerate(zip(state.agents, loaded_agents, strict=True)):
+    settings = config.evaluation
+    for index, loaded_agent in enumerate(loaded_agents):
+        agent = loaded_agent.agent
+        seed, target = derive_seed(config.seed, "evaluation", agent.name), folder / "eval" / agent.name
         with state.stopwatch.watch("evaluation"):
-            seed = derive_seed(config.seed, "evaluation", agent.name)
-            settings, target = config.evaluation, folder / "eval" / agent.name
             if config.training.steps:
                 evaluate(agent, settings.benchmarks, settings, target, seed, state.grader)
             else:
-                evaluate_untrained(
-                    agent, loaded_agent.loaded.fingerprint, settings, artifacts, target, seed, state.grader
-                )
-        watch((index + 1) / len(state.agents))
+                runs = [
+                    CachedBenchmarkRun(name, loaded_agent, settings, artifacts, seed, state.grader)
+                    for name in expand(settings.benchmarks)
+                ]
+                run_benchmarks(runs, agent, target, seed)
+        watch((index + 1) / len(loaded_agents))
 
 
 def _result(

@@ -11,7 +11,7 @@ from tiny_models import tiny_model, tiny_tokenizer
 from typer.testing import CliRunner, Result
 
 from ilr_bench.cli import app
-from ilr_bench.cli.solo_table import standalone_table, unread
+from ilr_bench.cli.standalone_table import standalone_table, unread
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.evaluation.standalone import BATCH_TOKENS, StandaloneRun, claim, standalone_config

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_models import END, VOCABULARY, tiny_model, tiny_tokenizer
 
-from ilr_bench.cli.models import models
+from ilr_bench.cli.lists import models
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine

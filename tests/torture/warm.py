@@ -25,8 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # what a fresh interpreter f
 import ilr_bench.cli
 import ilr_bench.evaluation.lm_eval_model
 import ilr_bench.storage.provenance
-import ilr_bench.study.launch.process
-import ilr_bench.study.launch.worker
+import ilr_bench.study.launch.local
 import ilr_bench.study.sweep
 import ilr_bench.study.trial
 import reports
@@ -84,7 +83,7 @@ def command(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
         assert spec is not None
         assert spec.loader is not None
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
-        process: Any = ilr_bench.study.launch.process
+        process: Any = ilr_bench.study.launch.local
         process.subprocess = SimpleNamespace(
             Popen=_worker, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
         )
@@ -96,12 +95,12 @@ def command(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
 
 
 def _worker(arguments: Sequence[str], pass_fds: Sequence[int], env: Mapping[str, str], **_: Any) -> Forked:
-    """In place of a fresh interpreter that runs `ilr_bench.study.launch.worker`."""
+    """In place of a fresh interpreter that runs `ilr_bench.study.launch.local`."""
 
     def run() -> None:
         os.environ.clear()
         os.environ.update(env)
-        ilr_bench.study.launch.worker.main(int(arguments[-1]))
+        ilr_bench.study.launch.local.main(int(arguments[-1]))
 
     return Forked(run, pass_fds)
 

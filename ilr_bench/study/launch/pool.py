@@ -18,8 +18,7 @@ from pathlib import Path
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.signals import Interrupt, interruptible
 from ilr_bench.storage.files import explained
-from ilr_bench.study.launch.local import TIMEOUT, Local
-from ilr_bench.study.launch.process import log_name
+from ilr_bench.study.launch.local import TIMEOUT, Local, log_name
 from ilr_bench.study.launch.scheduler import RETRIES, Event, Executor, Failure, Job, JobSource, run_jobs
 from ilr_bench.study.tracking import make_loggers
 from ilr_bench.study.tracking.study_log import StudyLog

@@ -20,8 +20,7 @@ from typing import Any
 from ilr_bench.core.errors import IlrError, MissingInputError, StoreError
 from ilr_bench.core.signals import Interrupt
 from ilr_bench.storage.files import explained, write_atomic
-from ilr_bench.study.launch.local import Local
-from ilr_bench.study.launch.process import log_name, tail
+from ilr_bench.study.launch.local import Local, log_name, tail
 from ilr_bench.study.launch.scheduler import Event, Failure, Job, JobEnd
 
 LOOK_SECONDS = 0.5
