@@ -26,7 +26,7 @@ MICRO_TESTS = {
     "micro_ood": "longer chains, longer stories, larger numbers than in training",
     "micro_code": "one-line functions, scored as EvalPlus does",
 }
-"""What nobody can know from elsewhere; public benchmarks are known by their names."""
+"""Of our own benchmarks; public ones are known by their names."""
 MICRO_MODELS = (
     "Micro models are tiny: one or two hundred thousand weights, made for this laboratory from generated sums with "
     "mistakes in them. What holds for them need not hold for models ten thousand times their size."
@@ -72,14 +72,8 @@ GLOSSARY = (
         "sampled tokens",
         "The pieces of text written while training, the main cost. grpo_matched writes as many as ilr, alone.",
     ),
-    (
-        "Avg",
-        "Plain mean of the columns for mathematics; programs (code) are not in it.",
-    ),
-    (
-        "point",
-        "A hundredth: from 80 % to 82 % are two points.",
-    ),
+    ("Avg", "Plain mean of the columns for mathematics; programs (code) are not in it."),
+    ("point", "A hundredth: from 80 % to 82 % are two points."),
     (
         "±",
         "Half of a 95 % interval. Were the study repeated with new questions and new training runs, about 19 of 20 "
@@ -125,9 +119,8 @@ def _discussion(config: RunConfig) -> str:
     if config.discussion.hears == "itself":
         return "Each model has an idea, analyses it and improves it, without hearing the others."
     number = len(config.models)
-    twins = len(set(config.models)) < number
     count = NUMBERS.get(number, str(number))
-    who = f"{count} copies of one model" if twins else f"{count} models"
+    who = f"{count} {'models' if len(set(config.models)) == number else 'copies of one model'}"
     rule = config.interaction
     if rule.rule == "irt":
         how = "the item-response rule decides, question by question, who cooperates"

@@ -15,7 +15,7 @@ STEPS = 3
 """Per variant: the first, the middle and the last step of its first seed."""
 PER_STEP = 4
 LONGEST_TEXT = 4_000
-"""Characters of one turn; a longer one is cut, and says so."""
+"""Characters of one turn; a longer one is cut and marked."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,10 @@ def _has_gradient(record: DialogueRecord) -> bool:
 
 def _plain(row: dict[Any, Any], record: DialogueRecord) -> dict[str, Any]:
     return {
-        "variant": row["variant"],
-        "models": row["models"],
-        "seed": row["seed"],
-        "step": record.step,
-        "question": _cut(record.question),
-        "gold": record.gold,
-        "difficulty": _short(record.difficulty),
+        "variant": row["variant"], "models": row["models"], "seed": row["seed"], "step": record.step,
+        "question": _cut(record.question), "gold": record.gold, "difficulty": _short(record.difficulty),
         "turns": [_turn(turn) for turn in record.turns],
-    }
+    }  # fmt: skip
 
 
 def _turn(turn: TurnRecord) -> dict[str, Any]:
@@ -95,6 +90,5 @@ def _short(value: float | None) -> float | None:
 
 
 def _cut(text: str) -> str:
-    return (
-        text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} [cut: {len(text) - LONGEST_TEXT:,} characters]"
-    )
+    longer = len(text) - LONGEST_TEXT
+    return text if longer <= 0 else f"{text[:LONGEST_TEXT]} [cut: {longer:,} characters]"

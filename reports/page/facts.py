@@ -1,4 +1,4 @@
-"""What was set and what was run, as rows of text for the page."""
+"""Settings and runs, as rows of text for the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SettingRow:
 
 @dataclass(frozen=True)
 class Settings:
-    """The configurations of a study side by side."""
+    """The configurations of a study, compared."""
 
     variants: tuple[str, ...]
     reference: str
@@ -42,7 +42,7 @@ def variant_configs(frames: StudyFrames) -> dict[str, RunConfig]:
 
 
 def settings(frames: StudyFrames) -> Settings:
-    """Settings that differ between variants, against `ilr` (or the first variant), and those that all share.
+    """Settings that differ between variants, against `ilr` (or the first variant), and those that are alike in all.
 
     The number of samples of a run that matches another one's tokens is that of its first seed.
     """
@@ -78,9 +78,8 @@ def runs(frames: StudyFrames) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for row in frames.trials.to_dict("records"):
         result = frames.results[row["folder"]]
-        valid = result.difficulty.get("valid_rankings")
         rankings = "–"
-        if valid:
+        if valid := result.difficulty.get("valid_rankings"):
             index = result.agents.index(row["agent"])
             rankings = f"{valid[index]} of {valid[index] + result.difficulty['invalid_rankings'][index]}"
         rows.append(

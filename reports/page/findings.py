@@ -1,4 +1,4 @@
-"""What a study says of its question, in sentences: read off a table's tests, claiming no more than they do."""
+"""Findings in sentences, taken from the tests of the tables and claiming no more than they do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUESTIONS = {
 def findings(tables: Sequence[Table]) -> list[str]:
     """For each question that the tables answer: the differences, and whether they are more than chance.
 
-    Of the tables that have the comparison the one with the most comparisons speaks, which is the most cautious.
+    Of the tables that have the comparison the one with the most comparisons counts: it is the most cautious.
     """
     found = []
     for (variant, reference), question in QUESTIONS.items():

@@ -48,7 +48,7 @@ def introduction(frames: StudyFrames) -> list[str]:
 
 
 def asked(frames: StudyFrames) -> list[tuple[str, str]]:
-    """Every test with how many questions it has and, where its name says little, what they are."""
+    """Every test with its number of questions and, for our own benchmarks, what they are."""
     answers = pd.concat([frames.samples, frames.inference]) if len(frames.inference) else frames.samples
     if answers.empty:
         return []

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ilr_bench.storage.files import write_atomic
@@ -21,9 +20,10 @@ from reports.page.introduction import asked, introduction, is_micro, title
 from reports.registry import REPORTS, Report, Settings
 from reports.tables.averages import averages
 from reports.tables.report import TableReport
+from reports.tables.writer import html_template
 
 LARGEST = 1_950_000
-"""Bytes of the page; dialogues fill what the rest leaves."""
+"""Bytes of the page; dialogues fill what everything else leaves."""
 DIALOGUES = 700_000
 """Characters of dialogues at most: more than anybody reads."""
 SHOWN = ("base", "grpo", "grpo_matched", "ilr")
@@ -49,22 +49,14 @@ def write_page(frames: StudyFrames, out: Path, settings: Settings) -> Path:
 
 def render(frames: StudyFrames, settings: Settings) -> str:
     """The page as HTML; everything that models or people wrote is escaped."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("report.html.jinja")
+    template = html_template("report.html.jinja")
     parts = contents(frames, settings)
 
     def filled(budget: int) -> str:
         chosen = dialogues.select(frames, budget)
         return template.render(**parts, chosen=chosen, data=Markup(embedded(chosen.dialogues)))
 
-    room = LARGEST - len(filled(0).encode())
-    return filled(max(min(DIALOGUES, room), 0))
+    return filled(max(min(DIALOGUES, LARGEST - len(filled(0).encode())), 0))
 
 
 def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:

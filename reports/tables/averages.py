@@ -53,5 +53,6 @@ def _base_of(row: TableRow, section: Sequence[TableRow]) -> TableRow | None:
 
 def model_of(frames: StudyFrames, row: TableRow) -> str:
     """The model behind a row's agent: `A` for both copies `A.1` and `A.2`."""
-    config = frames.configs[row.folders[0]]
-    return config.models[config.agents.index(row.agent)]
+    trials = frames.trials
+    mine = trials[(trials["folder"] == row.folders[0]) & (trials["agent"] == row.agent)]
+    return str(mine["model"].iloc[0])

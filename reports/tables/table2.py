@@ -9,12 +9,10 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from ilr_bench.storage.files import write_atomic
 from reports.tables.comparison import Numbers, Spec
 from reports.tables.report import table_report
-from reports.tables.writer import Table
+from reports.tables.writer import Table, html_template
 
 SPEC = Spec(
     name="table2",
@@ -26,11 +24,7 @@ SPEC = Spec(
 
 def html(table: Table, picture: bytes) -> str:
     """One self-contained page."""
-    environment = Environment(
-        loader=PackageLoader("reports"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("table2.html.jinja").render(table=table, picture=base64.b64encode(picture).decode())
+    return html_template("table2.html.jinja").render(table=table, picture=base64.b64encode(picture).decode())
 
 
 def _draw(numbers: Numbers, table: Table, out: Path) -> None:

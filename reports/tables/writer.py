@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
 from ilr_bench.storage.files import write_atomic
 
 Kind = Literal["accuracy", "difference", "amount", "share", "published"]
@@ -229,6 +231,15 @@ def _tex(text: str) -> str:
         "`": "", "†": "$\\dagger$", "×": "$\\times$",
     }  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
+
+
+def html_template(name: str) -> Template:
+    """A template of `reports/page/templates`: whatever is put into it is escaped, and a missing value is an error."""
+    loader = PackageLoader("reports.page")
+    options = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return options.get_template(name)
 
 
 def plain(value: Any) -> Any:
