@@ -1,20 +1,14 @@
-"""The program in what a model said, as EvalPlus's `sanitize` (0.3.1) finds it, with Python's own parser.
+"""Verdicts on programs: found in completions, run in a jail, judged outside it by EvalPlus's rules (0.3.1).
 
-Two steps. First the longest run of lines that parses: most lines that are not empty, the earliest of equals.
-Then, of its top level, all imports and whatever the entry point reaches by name: functions with a `return`,
-classes, assignments. The rest (calls, `if`, decorated definitions, second definitions of a name) is left out,
-as there; where nothing remains, the whole run stays.
+**Extraction** is that of EvalPlus's `sanitize`, with Python's own parser. First the longest run of lines that parses:
+most lines that are not empty, the earliest of equals. Then, of its top level, all imports and whatever the entry point
+reaches by name: functions with a `return`, classes, assignments. Everything else (calls, `if`, decorated definitions,
+second definitions of a name) is left out; where nothing remains, the whole run stays.
 
-Where EvalPlus (0.3.1) does not ask for equality: its oracles for single tasks, on plain data.
-
-Programs that models wrote: found in completions, run in a jail, judged outside it by EvalPlus's rules.
-
-`problem` is in EvalPlus's format: `task_id`, `prompt`, `entry_point`, `canonical_solution`, `base_input`,
-`plus_input`, `atol`. A problem whose tests state their results has `tests` instead of inputs: pairs of an
-expression and what it must equal; and `setup`, statements to run before them.
-
-What EvalPlus measures by the wall clock is CPU time here: a test may take `TEST_SECONDS`, or four times what the
-canonical solution took.
+**Problems** are in EvalPlus's format: `task_id`, `prompt`, `entry_point`, `canonical_solution`, `base_input`,
+`plus_input`, `atol`. A problem whose tests state their results has `tests` instead of inputs: pairs of an expression
+and what it must equal; and `setup`, statements to run before them. What EvalPlus measures in wall-clock time is CPU
+time here: a test may take `TEST_SECONDS`, or four times what the canonical solution took.
 """
 
 from __future__ import annotations
@@ -26,11 +20,11 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading.compare_outputs import Comparison, Oracle, is_floats
+from ilr_bench.grading.killable_pool import ProcessOwner
 from ilr_bench.grading.sandbox.host import Jail, ProgramEnd, ProgramRequest
 from ilr_bench.grading.sandbox.wire import decode, encode
 from ilr_bench.storage.records import Verdict
@@ -38,6 +32,21 @@ from ilr_bench.storage.records import Verdict
 LONGEST_COMPLETION = 100_000
 """Characters; nothing is looked for behind them."""
 _MOST_LINES = 200
+
+TEST_SECONDS, REFERENCE_FACTOR, PROGRAM_SECONDS = 1.0, 4.0, 60.0
+"""EvalPlus's: least limit of one test, its multiple of the canonical solution's time, limit of all tests together."""
+STATED_SECONDS = 15.0
+"""Limit of one test that states its result, where no canonical solution is run."""
+LOAD_SECONDS = 5.0
+_CANONICAL_SECONDS = 120.0
+_PARTS = ("base_input", "plus_input")
+_HEADROOM, _HEADROOM_FACTOR = 1 << 16, 16
+
+_PRESENT = ("check_str", "text_match_three", "text_starta_endb")
+_SAME_SET = (
+    "similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum",
+    "intersection_array", "find_dissimilar", "Diff",
+)  # fmt: skip
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
@@ -143,13 +152,6 @@ def _source(node: ast.stmt, lines: list[bytes]) -> str:
     return b"\n".join(taken).decode()
 
 
-_PRESENT = ("check_str", "text_match_three", "text_starta_endb")
-_SAME_SET = (
-    "similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum",
-    "intersection_array", "find_dissimilar", "Diff",
-)  # fmt: skip
-
-
 def view_of(problem: Mapping[str, Any]) -> Literal["value", "items", "present"]:
     """What of an output counts: itself, the items of an iterable, or that it is not None."""
     if not _is_mbpp_plus(problem):
@@ -205,30 +207,18 @@ def _digit_distance(first: int, second: int) -> int:
     return sum(abs(int(one) - int(other)) for one, other in digits)
 
 
-__all__ = ["CodeJudge", "extract_code"]
-
-TEST_SECONDS, REFERENCE_FACTOR, PROGRAM_SECONDS = 1.0, 4.0, 60.0
-"""EvalPlus's: least limit of one test, its multiple of the canonical solution's time, limit of all tests together."""
-STATED_SECONDS = 15.0
-"""Limit of one test that states its result, where no canonical solution is run."""
-LOAD_SECONDS = 5.0
-_CANONICAL_SECONDS = 120.0
-_PARTS = ("base_input", "plus_input")
-_HEADROOM, _HEADROOM_FACTOR = 1 << 16, 16
-
-
 @dataclass(frozen=True)
 class _Test:
     """One call, what it must return, and what it may take."""
 
     call: Any
     expected: bytes
-    """As the jail would say it: outputs may be large, and most right ones are equal in this form already."""
+    """As the jail encodes it: outputs may be large, and most right ones are equal in this form already."""
     floats: bool
     cpu_seconds: float
 
 
-class CodeJudge:
+class CodeJudge(ProcessOwner):
     """Judges programs. Use it in a `with`; `judge_many` runs `workers` of them at a time."""
 
     def __init__(self, jail: bool = True, workers: int = 1) -> None:
@@ -271,16 +261,8 @@ class CodeJudge:
             return list(pool.map(lambda pair: self.judge(*pair), pairs))
 
     def close(self) -> None:
-        """Ends the processes; the judge can be used again."""
+        """See `ProcessOwner.close`."""
         self._jail.close()
-
-    def __enter__(self) -> CodeJudge:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _judge(self, program: str, problem: Mapping[str, Any], tests: Sequence[_Test]) -> Verdict:
         if not tests:

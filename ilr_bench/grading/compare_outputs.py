@@ -1,7 +1,6 @@
-"""What a program's output earns: EvalPlus's comparison (`evalplus.eval.unsafe_execute` 0.3.1), on plain data.
+"""EvalPlus's comparison of outputs (`evalplus.eval.unsafe_execute` 0.3.1), on plain data.
 
-It takes place outside the process that ran the program, and only plain data gets here, so that no `==` of the
-program's own is ever asked.
+It runs outside the process that ran the program, and on plain data only, so that no `==` of the program's own is used.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 
 FLOAT_TOLERANCE, RELATIVE_TOLERANCE = 1e-6, 1e-7
 _LARGEST_TABLE = 10_000_000
-"""Numbers that a comparison of nested lists may lay out side by side."""
+"""Numbers that a comparison of nested lists may hold in one array."""
 
 Oracle = Callable[[Any, Any, Any], bool | None]
 """(output, expected, arguments) -> whether the output is right; None leaves it to the tolerance."""

@@ -1,17 +1,14 @@
-"""Programs that models wrote: which of them are run, and what their outputs earn.
+"""Verdicts on functions of one arithmetic expression, which are run without a jail.
 
-No jail is needed here, because a program is run only if nothing in it can do harm: after docstrings are taken off,
-it is exactly one `def` whose body returns one expression of its parameters, integers, `+ - * // % /` and
-comparisons. No attribute, no call, no power, no text; what is run is written anew from the syntax tree, so
-only what was looked at. Anything else is REFUSED and earns no point.
+A program is run only if nothing in it can do harm: without its docstrings it is exactly one `def` whose body returns
+one expression of its parameters, integers, `+ - * // % /` and comparisons. No attribute, no call, no power, no text;
+what is run is written anew from the syntax tree that was checked. Anything else is REFUSED and earns no point.
 
-What this covers: such a program can name nothing but its parameters, cannot loop, and cannot build numbers
-much longer than itself and its inputs. It still runs in a process of its own with limits on CPU time and
-memory, no open files and no environment, because inputs may be large. What it does not cover: a defect of the
-Python interpreter in these few operations.
-
-Outputs are compared here, outside that process, by EvalPlus's rules (`grading.compare_outputs`). Programs of any other
-kind need the jail (`ilr_bench.grading.code`).
+What this covers: such a program can name nothing but its parameters, cannot loop, and cannot build numbers much longer
+than itself and its inputs. It still runs in a process of its own with limits on CPU time and memory, no open files and
+no environment, because inputs may be large. What it does not cover: a defect of the Python interpreter in these few
+operations. Outputs are compared outside that process, by EvalPlus's rules (`grading.compare_outputs`). Programs of any
+other kind need the jail (`ilr_bench.grading.code`).
 """
 
 from __future__ import annotations
@@ -20,12 +17,11 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading.compare_outputs import Comparison
-from ilr_bench.grading.killable_pool import KillablePool
+from ilr_bench.grading.killable_pool import KillablePool, ProcessOwner
 from ilr_bench.storage.records import Verdict
 
 CPU_SECONDS = 1.0
@@ -89,7 +85,7 @@ def agree(outputs: Sequence[Sequence[Any]], expected: Sequence[Any], atol: float
     return all(bool(output) and comparison.accepts(output[0], wanted) for output, wanted in pairs)
 
 
-class ProgramRunner:
+class ProgramRunner(ProcessOwner):
     """Runs and scores programs in a process that may be killed. Close it, or use it in a `with`."""
 
     def __init__(self, cpu_seconds: float = CPU_SECONDS) -> None:
@@ -128,16 +124,8 @@ class ProgramRunner:
         return None if reply is None else json.loads(reply)
 
     def close(self) -> None:
-        """Ends the process; the runner can be used again."""
+        """See `ProcessOwner.close`."""
         self._worker.close()
-
-    def __enter__(self) -> ProgramRunner:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _expected(self, problem: Mapping[str, Any], inputs: Sequence[Sequence[Any]]) -> list[Any]:
         entry_point = problem["entry_point"]

@@ -16,7 +16,7 @@ def run(source: str, entry_point: str, inputs: list[list[Any]]) -> list[list[Any
     try:
         exec(compile(source, "<program>", "exec"), names)
     except SyntaxError:
-        # Two parameters of one name: a syntax tree can say it, the compiler refuses it.
+        # Two parameters of one name: valid in a syntax tree, refused by the compiler.
         return [[] for _ in inputs]
     return [_call(names[entry_point], arguments) for arguments in inputs]
 

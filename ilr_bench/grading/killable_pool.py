@@ -4,10 +4,9 @@ What runs in them (a comparison of hostile formulas, a program that a model wrot
 The kernel ends such a process when one request has used up its CPU time: SIGPROF's default action is taken even
 inside one long C call, which no Python exception can leave.
 
-A nurse process does once what takes time to set up, then forks the processes that work, and a new one at once in
-the place of each that dies: a hostile request costs its own limit and a few milliseconds. Requests wait in sockets
-that keep them apart, so they are sent ahead of the replies; a process that dies takes with it the request at its
-head and no other.
+A fork server does once what takes time to set up, then forks the workers, and at once a new one for each that dies: a
+hostile request costs its own limit and a few milliseconds. Requests wait in sockets that keep them apart, so they are
+sent ahead of the replies; a worker that dies loses the request at the head of its queue and no other.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ import signal
 import socket
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 from ilr_bench.core.errors import MissingInputError
 
@@ -38,11 +39,25 @@ _LOST = b"!"
 _READY = b"ready"
 
 
-class KillablePool:
+class ProcessOwner(ABC):
+    """An owner of other processes: `close` ends them, and so does leaving a `with`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the processes; they start again when they are next needed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class KillablePool(ProcessOwner):
     """The side that asks. Processes start with the first request, without this process's environment."""
 
     def __init__(self, module: str, cpu_seconds: float, copies: int = 1) -> None:
-        """`module` calls `serve` when run; `cpu_seconds` is the limit of one request; `copies` work side by side."""
+        """`module` calls `serve` when run; `cpu_seconds` is the limit of one request; `copies`: number of workers."""
         self._command = [sys.executable, "-P", "-m", module, str(cpu_seconds)]
         self._copies = copies
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,7 +66,7 @@ class KillablePool:
 
     @property
     def pid(self) -> int | None:
-        """Id of the nurse, which is that of its process group; None where none is running yet."""
+        """Id of the fork server, which is that of its process group; None where none is running yet."""
         return None if self._process is None else self._process.pid
 
     def ask(self, request: str) -> str | None:
@@ -88,7 +103,7 @@ class KillablePool:
             end.close()
         self._sockets = []
         if self._process is not None:
-            # The nurse leads a group of its own; a worker busy for ever ends with it.
+            # The fork server leads a process group; a worker busy for ever ends with it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -105,27 +120,27 @@ class KillablePool:
             for end, ahead in in_flight.items():
                 while waiting and len(ahead) < _AHEAD and _send(end, messages[waiting[0] - first]):
                     ahead.append(waiting.popleft())
-            heard, _, _ = select.select(self._sockets, [], [], WALL_SECONDS)
-            for end in heard:
+            readable, _, _ = select.select(self._sockets, [], [], WALL_SECONDS)
+            for end in readable:
                 message = _receive(end)
                 if not message:
-                    return self._give_up(in_flight, waiting)
+                    return self._end_all(in_flight, waiting)
                 number, _, reply = message.partition(b" ")
                 if in_flight[end] and int(number) == in_flight[end][0]:
                     in_flight[end].popleft()
                     replies[int(number)] = None if reply == _LOST else reply[1:].decode()
-            if not heard:
+            if not readable:
                 for ahead in in_flight.values():
                     if ahead:
                         replies[ahead.popleft()] = None
-                self._give_up(in_flight, waiting)
+                self._end_all(in_flight, waiting)
                 return []
         return []
 
-    def _give_up(self, flying: dict[socket.socket, deque[int]], waiting: deque[int]) -> list[int]:
+    def _end_all(self, in_flight: dict[socket.socket, deque[int]], waiting: deque[int]) -> list[int]:
         """Ends what is left of the processes; what was not at the head of a queue waits again."""
-        heads = [ahead.popleft() for ahead in flying.values() if ahead]
-        waiting.extend(number for ahead in flying.values() for number in ahead)
+        heads = [ahead.popleft() for ahead in in_flight.values() if ahead]
+        waiting.extend(number for ahead in in_flight.values() for number in ahead)
         self.close()
         return heads
 
@@ -159,17 +174,17 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, isolated: bool) 
     cpu_seconds, ends = float(sys.argv[1]), [socket.socket(fileno=int(number)) for number in sys.argv[2:]]
     _limit({resource.RLIMIT_AS: memory_bytes, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0})
     ends[0].send(_READY)
-    # Parsers print; the user's terminal is not the place for it.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    # Parsers print, which should not reach the user's terminal.
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
 
     def fork(end: socket.socket) -> int:
         pid = os.fork()
         if pid == 0:
             for other in ends:
                 if other is not end:
-                    other.close()  # or its queue would seem alive when nobody is left to serve it
+                    other.close()  # or its queue would seem alive after its own worker's death
             if isolated:
                 _limit({resource.RLIMIT_NOFILE: 0, resource.RLIMIT_NPROC: 0})
             _work(end, reply_to, cpu_seconds)
@@ -183,7 +198,7 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, isolated: bool) 
         end = indices.pop(pid)
         request = _head(end)
         if request == b"":
-            continue  # nobody asks any more
+            continue  # the asking side is gone
         if request is not None:
             number = request.partition(b" ")[0]
             overran = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
@@ -194,7 +209,7 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, isolated: bool) 
 
 
 def _work(end: socket.socket, reply_to: Callable[[str], str], cpu_seconds: float) -> None:
-    # A request is taken from the queue only when it is answered: the nurse finds there what a worker died of.
+    # A request is taken from the queue only when it is answered: the fork server finds there what a worker died of.
     while request := _receive(end, socket.MSG_PEEK):
         number, _, text = request.partition(b" ")
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
@@ -222,7 +237,7 @@ def _head(end: socket.socket) -> bytes | None:
 
 
 def _send(end: socket.socket, message: bytes) -> bool:
-    """False where the queue is full, or nobody is there to read it (which reading will show)."""
+    """False where the queue is full, or the worker is gone (which reading will show)."""
     try:
         end.send(message, socket.MSG_DONTWAIT)
     except (BlockingIOError, BrokenPipeError, ConnectionResetError):

@@ -1,25 +1,22 @@
-"""Answers in, verdicts out.
+"""Verdicts on answers: equal to the gold one or not.
 
-Whether an answer equals the gold one is math-verify's decision. Hostile answers respect no time limit of its
-own (`9^{9^{9^{9}}}` keeps one C call busy for minutes), so it runs in processes that may be killed. Plain
-numbers, nearly all that small models answer, never leave this process: `compare_numbers` decides them as
-math-verify would.
+math-verify decides. Hostile answers respect no time limit of its own (`9^{9^{9^{9}}}` keeps one C call busy for
+minutes), so it runs in processes that may be killed. Plain numbers, nearly all that small models answer, never leave
+this process: `compare_numbers` decides them as math-verify would.
 
-Where math-verify is not followed, see `grading.math_worker`: where the gold answer is a number, arithmetic left
-undone is no answer, or copying `3+5` into the box would earn the point for 8; and a gold such as `4.5e33`
-is a number.
+Where math-verify is not followed (`grading.math_worker`): where the gold answer is a number, arithmetic left undone is
+no answer, or copying `3+5` into the box would earn the point for 8; and a gold such as `4.5e33` is a number.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from types import TracebackType
 
-from ilr_bench.grading.killable_pool import KillablePool
+from ilr_bench.core.hardware import cores
+from ilr_bench.grading.killable_pool import KillablePool, ProcessOwner
 from ilr_bench.storage.records import Verdict
 
 CPU_SECONDS = 1.0
@@ -58,12 +55,12 @@ def reject_question_echo(answer: str | None, question: str) -> str | None:
     return None if answer is not None and question.strip() in answer else answer
 
 
-class Grader:
+class Grader(ProcessOwner):
     """Grades answers; starts its workers when an answer first needs one. Close it, or use it in a `with`."""
 
     def __init__(self, cpu_seconds: float = CPU_SECONDS, workers: int | None = None) -> None:
         """`cpu_seconds` limits one comparison; as many `workers` compare at a time (default: a process per core)."""
-        self._worker = KillablePool("ilr_bench.grading.math_worker", cpu_seconds, workers or min(_cores(), 8))
+        self._worker = KillablePool("ilr_bench.grading.math_worker", cpu_seconds, workers or min(cores(), 8))
         self._known: dict[tuple[str, str], Verdict] = {}
 
     @property
@@ -88,16 +85,8 @@ class Grader:
         return [quick[pair] or self._known[pair] for pair in cleaned]
 
     def close(self) -> None:
-        """Ends the workers; the grader can be used again."""
+        """See `ProcessOwner.close`."""
         self._worker.close()
-
-    def __enter__(self) -> Grader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _quick(answer: str, gold: str) -> Verdict | None:
@@ -108,10 +97,6 @@ def _quick(answer: str, gold: str) -> Verdict | None:
         return Verdict.WRONG
     equal = compare_numbers(answer, gold)
     return None if equal is None else Verdict.CORRECT if equal else Verdict.WRONG
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _value(text: str) -> Fraction | None:

@@ -72,7 +72,7 @@ def main() -> None:
     for pair in _WARM_UP:
         # The limit is for the answer, not for what sympy imports and compiles when first used.
         judge(*pair)
-    # Not sealed: sympy imports parts of itself when a formula first needs them.
+    # Not isolated: sympy imports parts of itself when a formula first needs them.
     serve(_reply, MEMORY_BYTES, isolated=False)
 
 
