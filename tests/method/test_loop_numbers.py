@@ -153,7 +153,7 @@ def test_turns_are_taught_with_their_own_tokens_advantages_questions_and_stages(
     for agent, notebook in enumerate(held.notebooks):
         for step in (1, 2):
             recorded = [
-                (turn.text, turn.credit, question, stage)
+                (turn.text, turn.advantage, question, stage)
                 for stage in ("sharing", "fusion")
                 for question in asked(step)
                 for turn in held.turns(step, agent, stage, question)
@@ -354,7 +354,7 @@ def test_where_rollouts_are_pooled_each_agent_also_learns_its_peers_right_ideas(
         assert [speaker.decode(turn.completion_ids) for turn in samples[-len(right) :]] == right
         assert record.borrowed_turns == len(right) == sum(turn.logprobs is None for turn in samples)
         joined = [0.1 if turn.verdict == "wrong" else 1.1 for turn in own[:4]] + [1.1] * (len(right) // 5)
-        assert [turn.credit for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
+        assert [turn.advantage for turn in own[:4]] == pytest.approx(group_advantages(joined)[:4])
 
 
 def test_the_model_that_is_updated_takes_its_turn_on_the_device(tmp_path):
