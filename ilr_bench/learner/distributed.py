@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, distributed
 
 from ilr_bench.core import signals
-from ilr_bench.core.errors import ConfigurationError, IlrError
+from ilr_bench.core.errors import ConfigurationError, IlrError, first_line
 from ilr_bench.core.signals import Stopped
 
 TIMEOUT = 3600.0
@@ -250,10 +250,9 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise IlrError(
-            f"another process of this trial has ended or does not answer ({reason}); its own messages say why, and the "
-            "same command continues from the last checkpoint (--patience: how long one is waited for)"
+            f"another process of this trial has ended or does not answer ({first_line(error)}); its own messages say "
+            "why, and the same command continues from the last checkpoint (--patience: how long one is waited for)"
         ) from error
 
 
