@@ -42,7 +42,7 @@ class DifficultySettings:
     """How hard each training question is (Dynamic Interaction, paper section 3)."""
 
     source: Literal["self_ranking", "solve_rate"] = "self_ranking"
-    """`self_ranking`: the agents order the questions; `solve_rate`: 1 - share of the agents' right answers (ours)."""
+    """`self_ranking`: the agents order the questions; `solve_rate`: the fraction of wrong answers (ours)."""
     samples: int = 8
     """Answers of each agent to each question that a solve rate is measured on."""
     batch_size: int = 4
@@ -57,20 +57,20 @@ class InteractionSettings:
 
     rule: Literal["irt", "coin", "matched_coin"] = "irt"
     """`irt`: item-response rule; `coin`: cooperation with probability `cooperation_ratio`;
-    `matched_coin`: a coin with the share of cooperation that the rule gives each agent."""
+    `matched_coin`: a coin with the fraction of cooperation that the rule gives each agent."""
     cooperation_ratio: float | None = None
     disagreement: Literal["own", "any", "mean"] = "own"
     """`own`: each agent follows its own verdict; `any`: all cooperate if one would; `mean`: the rule on
     the mean ability."""
     ability: Literal["static", "online"] = "static"
-    """`online`: ability follows the share of right solo answers seen while training."""
+    """`online`: ability follows the fraction of right ideas seen while training."""
     online_rate: float = 0.1
     """Weight of a step's accuracy in the online estimate (exponential moving average)."""
 
 
 @dataclass(frozen=True)
 class DiscussionSettings:
-    """Which stages of Idea3 are held, and which of their turns are trained."""
+    """Which stages of Idea3 run, and which of their turns are trained."""
 
     stages: tuple[Stage, ...] = IDEA3_STAGES
     """Idea3, or `("sharing",)` alone: every agent answers by itself."""
@@ -141,7 +141,7 @@ class SamplingSettings:
     samples: int = 8
     """n, the answers of one agent to one question that form its GRPO group."""
     samples_per_agent: tuple[int, ...] | None = None
-    """Overrides `samples` agent by agent (resolved by a trial that matches another one's tokens)."""
+    """Replaces `samples`, by agent (resolved by a trial that matches another one's tokens)."""
     match_tokens_of: str | None = None
     """Variant whose sampled completion tokens, agent by agent, this trial spends as well."""
     temperature: float = 1.0
@@ -159,7 +159,7 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class WarmStartSettings:
-    """Supervised steps on worked solutions before anything else; all weights are trained, once for all seeds."""
+    """Supervised fine-tuning on written solutions before anything else; all weights, once for all seeds."""
 
     steps: int = 0
     """0: the models as they come."""
@@ -189,7 +189,7 @@ class UpdateSettings:
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: autocast over fp32 master weights."""
     gradient_checkpointing: bool = False
-    """Layers are computed again on the way back instead of kept: less memory, about a third more time."""
+    """Layers are computed again in the backward pass instead of kept: less memory, about a third more time."""
 
 
 @dataclass(frozen=True)
@@ -200,13 +200,13 @@ class TrainingSettings:
     """Joint steps; every agent takes one batch of updates in each. 0 leaves the models as they are."""
     questions_per_step: int = 16
     validate_every: int = 10
-    """Steps between solo accuracies on held-out questions (0: never)."""
+    """Steps between standalone accuracies on held-out questions (0: never)."""
     checkpoint_every: int = 10
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Solo evaluation after training."""
+    """Standalone evaluation after training."""
 
     benchmarks: tuple[str, ...] = ("micro",)
     """Names of benchmarks or groups of them."""
@@ -227,13 +227,13 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """Answering benchmarks together, as a method of its own, in place of the solo evaluation."""
+    """Joint inference: agents answer benchmarks together instead of each alone."""
 
     method: Literal["none", "single", "debate", "idea3"] = "none"
     """`none`: every agent is evaluated alone; `single`: one answer each; `debate`: answers revised in sight of the
     others'; `idea3`: share, analyse, fuse."""
     rounds: int = 3
-    """Times that every agent speaks in a debate, its first answer included."""
+    """Turns of every agent in a debate, its first answer included."""
 
 
 @dataclass(frozen=True)
@@ -268,10 +268,10 @@ class RunConfig:
     def agents(self) -> tuple[str, ...]:
         """Names of the agents: the models' without their folders, numbered (`A.1`, `A.2`) where one occurs twice."""
         short = [model.rstrip("/").rsplit("/", 1)[-1] for model in self.models]
-        names = []
-        for index, name in enumerate(short):
-            names.append(f"{name}.{short[: index + 1].count(name)}" if short.count(name) > 1 else name)
-        return tuple(names)
+        return tuple(
+            f"{name}.{short[: index + 1].count(name)}" if short.count(name) > 1 else name
+            for index, name in enumerate(short)
+        )
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -280,7 +280,7 @@ class RunConfig:
         return named * len(self.models) if len(named) == 1 else named
 
     def samples_of(self, agent: int) -> int:
-        """How many answers one agent samples (n), by its place."""
+        """n, the answers that the agent at an index samples."""
         per_agent = self.sampling.samples_per_agent
         return self.sampling.samples if per_agent is None else per_agent[agent]
 
@@ -315,15 +315,12 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     data = to_dict(config)
     for key, value in changes.items():
         *parents, leaf = key.split(".")
-        index = data
+        group: Any = data
         for parent in parents:
-            inner = index.get(parent)
-            if not isinstance(inner, dict):
-                raise _unknown(key, _keys(config))
-            index = inner
-        if leaf not in index or isinstance(index[leaf], dict):
+            group = group.get(parent) if isinstance(group, dict) else None
+        if not isinstance(group, dict) or leaf not in group or isinstance(group[leaf], dict):
             raise _unknown(key, _keys(config))
-        index[leaf] = value
+        group[leaf] = value
     return from_dict(data)
 
 

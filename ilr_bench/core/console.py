@@ -11,12 +11,12 @@ from ilr_bench.core.errors import IlrError
 
 def note(text: str) -> None:
     """One line on stderr, at once."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - only this module prints
 
 
 def say(text: str) -> None:
     """A result on stdout."""
-    print(text, flush=True)  # noqa: T201 - this is the one place that prints
+    print(text, flush=True)  # noqa: T201 - only this module prints
 
 
 def say_rows(rows: Sequence[tuple[str, ...]]) -> None:

@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
-Every one of these is printed by the command line as a single line, without a traceback, and ends the
-process with the exit status of its class. Anything else that escapes is a defect of ours.
+The command line prints each as a single line, without a traceback, and ends with the exit status of its class. Any
+other exception that escapes is a bug.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class MemoryShortageError(IlrError):
 
 
 class DoesNotFitError(ConfigurationError):
-    """A study or a model needs more memory or disk than this machine has, as far as can be told beforehand."""
+    """By our estimate a study or a model needs more memory or disk than this machine has."""
 
     exit_status = 7
+
+
+def first_line(error: BaseException) -> str:
+    """An error in a line: the first of its text, or its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

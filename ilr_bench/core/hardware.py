@@ -1,4 +1,4 @@
-"""On what a trial ran, in one line: beside its seconds, outside every hash."""
+"""The machine: processor, cores, memory, graphics cards; outside every hash."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 def machine(cpus: Path = CPUS, gpus: Path = GPUS) -> str:
-    """Processor, cores that this process may use, memory, graphics cards; `cpus` and `gpus` are where Linux lists them.
+    """Processor, cores that this process may use, memory and graphics cards in one line.
 
-    Reads the kernel's files, so that neither torch nor a driver's library is loaded for it; without them (another
-    system) the processor is the architecture and graphics cards are not seen.
+    Reads the kernel's files (`cpus`, `gpus`), so that neither torch nor a driver's library is loaded; without them
+    (not Linux) the processor is the architecture and graphics cards are not listed.
     """
     name = re.search(r"^model name\s*:\s*(.+)$", cpus.read_text(), re.MULTILINE) if cpus.exists() else None
     parts = [name[1].strip() if name else platform.machine() or "unknown processor", f"{cores()} cores"]
@@ -35,19 +35,19 @@ def cores() -> int:
 
 
 def gpu_memory() -> tuple[int, ...]:
-    """Bytes of each NVIDIA card, as its driver says; none where there is no driver."""
+    """Bytes of each NVIDIA card, from its driver; () where there is no driver."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ()
-    asked = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return tuple(int(line) * 2**20 for line in said.stdout.split()) if said.returncode == 0 else ()
+    query = [tool, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    return tuple(int(line) * 2**20 for line in done.stdout.split()) if done.returncode == 0 else ()
 
 
 def yield_idle_cores() -> None:
-    """Has OpenMP threads that wait for each other sleep at once; call it before torch is imported.
+    """Makes OpenMP threads that wait for each other sleep at once; call it before torch is imported.
 
-    Two threads that spin while another process has one's core were fifteen times slower than two that sleep (linear
-    layers of SmolLM2's size, two cores with other work).
+    Beside other processes, two threads that spin were fifteen times slower than two that sleep (linear layers of
+    SmolLM2's size, two cores).
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

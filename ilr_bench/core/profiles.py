@@ -33,8 +33,8 @@ SMALL = RunConfig(
     models=("smollm2", "smollm2"),
     pool=("smollm2", "smollm2", "smollm2", "smollm2"),
     prompt_style="fewshot",
-    # As it comes SmolLM2 solves a fifth of these sums when sampling, and hardly any word problem: a policy that is
-    # never right has nothing to learn from. No sum is asked twice.
+    # Before training SmolLM2 solves a fifth of these sums when sampling, and hardly any word problem: a policy that is
+    # never right has nothing to learn from. No sum occurs twice.
     questions=QuestionSettings(source="sums", train=320, validation=105),
     difficulty=DifficultySettings(batch_size=4, shuffles=1),
     discussion=DiscussionSettings(trained_turns="both"),
@@ -55,15 +55,11 @@ LLAMA_8B, QWEN_7B, QWEN_14B = (
     "Qwen/Qwen2.5-7B-Instruct",
     "Qwen/Qwen2.5-14B-Instruct",
 )
-MODEL_GROUPS = {
-    "group1": (LLAMA_8B, QWEN_7B),
-    "group2": (LLAMA_8B, QWEN_14B),
-    "group3": (QWEN_7B, QWEN_14B),
-}
+MODEL_GROUPS = {"group1": (LLAMA_8B, QWEN_7B), "group2": (LLAMA_8B, QWEN_14B), "group3": (QWEN_7B, QWEN_14B)}
 """The paper's groups of models, by names that `--models` takes."""
 
-# What the paper states: models, data, n samples, every rule of the method. What it does not state is chosen here and
-# listed in docs/method.md; none of it was tuned, since no machine of that size was at hand.
+# The paper states models, data, n samples and every rule of the method. The rest is chosen here and listed in
+# docs/method.md; none of it was tuned, since no machine of that size was available.
 PAPER = RunConfig(
     profile="paper",
     variant="ilr",
@@ -84,11 +80,7 @@ PAPER = RunConfig(
         engine="vllm",
     ),
     update=UpdateSettings(
-        learning_rate=1e-6,
-        warmup_steps=10,
-        precision="bf16",
-        gradient_checkpointing=True,
-        rows_per_micro_batch=8,
+        learning_rate=1e-6, warmup_steps=10, precision="bf16", gradient_checkpointing=True, rows_per_micro_batch=8
     ),
     # 171 steps of 64 questions are one epoch, but for 56 questions.
     training=TrainingSettings(steps=171, questions_per_step=64, validate_every=57, checkpoint_every=10),

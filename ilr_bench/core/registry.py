@@ -1,7 +1,7 @@
 """One registry behaviour for variants, benchmarks, models, question sources, prompt styles and reports.
 
-Entries are lazy (nothing is imported until one is asked for), names are unique, a miss says what was meant,
-and other packages add entries through an entry-point group.
+Entries are lazy (nothing is imported until one is needed), names are unique, a miss names the closest match, and
+other packages add entries through an entry-point group.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asking a process to stop, stopping a worker's children, and the heartbeat that says a worker is alive."""
+"""Signals that ask this process to stop, and the heartbeat that shows it is alive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Stopped(IlrError):  # noqa: N818 (it reports no error)
         self.exit_status = 128 + number
 
     def __reduce__(self) -> tuple[type[Stopped], tuple[str, int]]:
-        """Survives the way from a worker to the process that started it."""
+        """Pickles, since workers raise it to the process that started them."""
         return type(self), (str(self), self.exit_status - 128)
 
 
@@ -35,12 +35,12 @@ def install() -> None:
 
 
 def received() -> int:
-    """The signal that has asked this process to stop; 0 for none."""
+    """Number of the signal that has asked this process to stop; 0 for none."""
     return 0 if _received is None else int(_received)
 
 
 def stopped(number: int, where: str) -> Stopped:
-    """What to raise after the signal `number`; `where` names what is safe, such as "step 4 of DIR"."""
+    """The error for a stop by signal `number`; `where` names what is saved, such as "step 4 of DIR"."""
     name = signal.Signals(number).name
     return Stopped(f"stopped by {name} after {where}; run the same command again to continue", number)
 
@@ -75,7 +75,7 @@ class Interrupt:
         os.write(self._writer, b".")
 
     def close(self) -> None:
-        """Gives the descriptors back."""
+        """Closes the descriptors."""
         os.close(self._reader)
         os.close(self._writer)
 
@@ -87,11 +87,7 @@ def interruptible() -> Iterator[Interrupt | None]:
         yield None
         return
     interrupt = Interrupt()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        interrupt.receive(number)
-
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    before = {number: signal.signal(number, lambda number, _: interrupt.receive(number)) for number in SIGNALS}
     try:
         yield interrupt
     finally:
@@ -104,12 +100,12 @@ _subscriber: Callable[[], None] | None = None
 
 
 def send_heartbeat() -> None:
-    """Says that this process still gets on with its work; cheap enough for every batch."""
+    """Calls the subscriber, if any: work goes on; cheap enough for every batch."""
     if _subscriber is not None:
         _subscriber()
 
 
-def subscribe_heartbeat(subscriber: Callable[[], None]) -> None:
-    """Has every sign of life passed to `subscriber`."""
+def subscribe_heartbeat(subscriber: Callable[[], None] | None) -> None:
+    """Makes `subscriber` the only one, called at every heartbeat; None for no one."""
     global _subscriber
     _subscriber = subscriber

@@ -1,4 +1,4 @@
-"""What a configuration may not say: settings that contradict each other, found before anything runs."""
+"""Checks a configuration before anything runs: values out of range, settings that contradict each other."""
 
 from __future__ import annotations
 

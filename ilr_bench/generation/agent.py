@@ -1,6 +1,6 @@
 """An agent: a policy with its own tokenizer, prompt style and sampling engine.
 
-Text goes in and out of an agent; its tokens never leave it.
+Agents exchange text, since their tokens differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Prompt:
 
 @dataclass
 class Agent:
-    """One policy among its peers."""
+    """One policy, with what turns text into its tokens and back."""
 
     name: str
     model: Any
@@ -55,17 +55,16 @@ class Agent:
         return text.strip()
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """A whole turn that says `text`, in the agent's own tokens and with the end that it gives its turns."""
+        """`text` as a turn in the agent's own tokens, with the stop string or end token of its turns."""
         stops = self.style.stop_strings()
         ids: list[int] = self.tokenizer(text + "".join(stops[:1]), add_special_tokens=False)["input_ids"]
         ends = stops or self.tokenizer.eos_token_id is None
         return tuple(ids) if ends else (*ids, self.tokenizer.eos_token_id)
 
     def _tokens(self, text: str) -> list[int]:
-        if self.tokenizer.chat_template is None or not self.style.uses_chat_template:
-            ids: list[int] = self.tokenizer(text)["input_ids"]
-            return ids
-        turn = [{"role": "user", "content": text}]
-        rendered = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        plain: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        return plain
+        chat = self.tokenizer.chat_template is not None and self.style.uses_chat_template
+        if chat:
+            turn = [{"role": "user", "content": text}]
+            text = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
+        return ids

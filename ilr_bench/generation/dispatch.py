@@ -1,9 +1,7 @@
-"""Who is on the device that computes: agents that do not fit on it together take turns there.
+"""Dispatches sampling to the agents' engines, and offloads agents that do not fit on the device together.
 
-An agent comes when it is to sample or to be updated, with all that its update reads: weights, gradients, optimizer
-states, reference policy, value head. Whoever was there goes home first. Numbers do not change by it.
-
-Requests to several engines: what can be sampled in the same batches is.
+An agent is loaded before it samples or is updated, with all that its update reads: weights, gradients, optimizer
+states, reference policy, value head. The resident one is offloaded first. Numbers do not change by it.
 """
 
 from __future__ import annotations
@@ -25,44 +23,44 @@ HOST_STATE = "step"
 
 @dataclass
 class OffloadGroup:
-    """Agents that come and go together, since they share weights; most often one."""
+    """Agents that are loaded together, since they have one base; most often a single one."""
 
     modules: list[nn.Module] = field(default_factory=list)
     optimizers: list[Any] = field(default_factory=list)
 
 
 class DeviceSwapper:
-    """Lets one party at a time be on the device `compute_device`; the others are on the device `offload_device`."""
+    """Keeps one group of agents at a time on `compute_device`, the others on `offload_device`."""
 
     def __init__(self, offload_device: str, compute_device: str) -> None:
         self.offload_device = offload_device
         self.compute_device = compute_device
         self.swaps = 0
-        """Parties moved so far, to either device."""
+        """Groups moved so far, to either device."""
         self.resident: OffloadGroup | None = None
         self._groups: dict[int, OffloadGroup] = {}
 
     def register(self, model: nn.Module) -> None:
-        """Takes an agent's model in; it has to be at home. Twins on one base are one party."""
+        """Adds an agent's model, which has to be on `offload_device`; LoRA agents on a shared base are one group."""
         self._groups.setdefault(_weights(model), OffloadGroup()).modules.append(model)
 
     def attach(self, model: nn.Module, modules: Sequence[nn.Module], optimizer: Any) -> None:
-        """What comes and goes with an admitted model: an optimizer of its weights, and modules beside it."""
+        """Adds what moves with a registered model: an optimizer of its weights, and modules beside it."""
         group = self._groups[_weights(model)]
         group.modules.extend(modules)
         group.optimizers.append(optimizer)
-        # It may have come to be measured before it had an optimizer, and a value head is made where the model is.
+        # It may have been loaded before it had an optimizer, and a value head is made where the model is.
         _move(group, self.compute_device if group is self.resident else self.offload_device)
 
     def onload(self, model: nn.Module) -> None:
-        """Has an admitted model on the device that computes, and nobody else."""
+        """Moves a registered model to `compute_device`, and the resident one off it first."""
         group = self._groups[_weights(model)]
         if group is self.resident:
             return
         if self.resident is not None:
             self._send(self.resident, self.offload_device)
             if torch.device(self.compute_device).type == "cuda":
-                # What the allocator keeps of the one that left is in pieces of the wrong size for the one that comes.
+                # What the allocator keeps of the offloaded group is in blocks of the wrong size for the next one.
                 torch.cuda.empty_cache()
         self._send(group, self.compute_device)
         self.resident = group
@@ -73,7 +71,7 @@ class DeviceSwapper:
 
 
 class SwappingEngine:
-    """An engine whose model is brought to the device that computes before it samples."""
+    """An engine whose model is loaded onto the computing device before it samples."""
 
     def __init__(self, engine: Engine, onload: Callable[[], None]) -> None:
         self.engine = engine
@@ -108,20 +106,21 @@ def _move(group: OffloadGroup, device: str) -> None:
 def sample_all(requests: Sequence[tuple[Engine, SamplingRequest]]) -> list[list[list[Completion]]]:
     """The completions of each request, as its engine alone would sample them but for the last bits.
 
-    Twins, adapters of one base, share batches where their options are the same.
+    LoRA agents on a shared base are sampled in the same batches where their options are the same.
     """
     groups: dict[Hashable, list[int]] = {}
     for index, (engine, request) in enumerate(requests):
         groups.setdefault(_group_key(engine, request, index), []).append(index)
     found: dict[int, list[list[Completion]]] = {}
     for indices in groups.values():
-        asked = [requests[index][1] for index in indices]
-        engines = [home for index in indices if isinstance(home := _unwrapped(requests[index][0]), TransformersEngine)]
+        engines = [one for index in indices if isinstance(one := _unwrapped(requests[index][0]), TransformersEngine)]
         if len(engines) > 1:
             first = requests[indices[0]][0]
             if isinstance(first, SwappingEngine):
-                first.onload()  # who shares a base comes and goes together
-            completions = engines[0].sample_batched(asked, [engine.model for engine in engines])
+                first.onload()  # loads all agents on this base
+            completions = engines[0].sample_batched(
+                [requests[index][1] for index in indices], [engine.model for engine in engines]
+            )
         else:
             completions = [requests[index][0].sample(requests[index][1]) for index in indices]
         found.update(zip(indices, completions, strict=True))

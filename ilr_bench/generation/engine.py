@@ -1,6 +1,6 @@
-"""Sizes that decide what sampling and updating hold in memory; `plan` reads them without torch.
+"""The interface of batched sampling, tokens in and tokens out, and the sizes that decide its memory.
 
-One interface for batched sampling; tokens in, tokens out.
+Without torch, since `plan` reads the sizes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_LOGITS = 2**26
-"""Logits of a forward from which on they are computed in pieces: 256 MiB each time they are kept."""
+"""Logits of a forward pass from which on they are computed in chunks: 256 MiB each time they are kept."""
 LOGITS_CHUNK = 2**24
-"""Logits of a piece: 64 MiB, a matrix product large enough to lose nothing by."""
+"""Logits of a chunk: 64 MiB, enough that chunks cost no speed."""
 PLAIN_HEADS = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
-"""Architectures whose logits are their last linear layer's output and nothing else: only these are taken in pieces."""
+"""Architectures whose logits are their last linear layer's output and nothing else: only these are chunked."""
 VLLM_CACHE = {"cpu": 2**30, "cuda": 16 * 2**30}
-"""Bytes of keys and values that a vLLM instance keeps. Not what the machine has left: the size decides which rows
-share a batch."""
+"""Bytes of keys and values that a vLLM instance keeps; fixed, since the size decides which rows make a batch."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Completion:
     """One sampled turn."""
 
     token_ids: tuple[int, ...]
-    """What was sampled, the end token included if it was reached."""
+    """With the end token if it was reached."""
     logprobs: NDArray[np.float32]
     """(len(token_ids),) log-probabilities under the sampling distribution at temperature 1."""
     finished: bool
@@ -52,7 +51,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class SamplingRequest:
-    """What an engine is asked for."""
+    """Prompts in tokens, and how many completions of each to sample."""
 
     prompts: Sequence[Sequence[int]]
     samples: Sequence[int]
@@ -60,7 +59,7 @@ class SamplingRequest:
     options: SamplingOptions
     seed: int
     first: int = 0
-    """Prompts that others sample before these, so that a list cut in parts is sampled as a whole one."""
+    """Index of the first prompt in a list of which this is a part; parts are sampled as the whole list is."""
 
 
 class Engine(Protocol):
@@ -78,12 +77,12 @@ class Engine(Protocol):
         ...
 
     def release(self) -> None:
-        """Called when the model is about to be trained: memory that only sampling needs may be given back."""
+        """Called before the model is trained: frees memory that only sampling needs."""
         ...
 
 
 def check_request(request: SamplingRequest) -> None:
-    """Raises ConfigurationError for what no engine can sample."""
+    """Raises ConfigurationError for a request that no engine can sample."""
     prompts, samples, options = request.prompts, request.samples, request.options
     if len(prompts) != len(samples):
         raise ConfigurationError(f"{len(prompts)} prompts but {len(samples)} numbers of samples; give one per prompt")

@@ -1,8 +1,13 @@
-"""Sampling from a transformers model: prompts encoded once, all their samples decoded in one batch."""
+"""Sampling from a transformers model: prompts encoded once, all their samples decoded in one batch.
+
+LoRA adapters on a shared base sample in the same batches: a step of decoding reads all weights for a token of every
+row, and rows of different adapters need the base's only once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft.tuners.lora import Linear as LoraLayer
 from torch import Tensor
+from torch.nn import functional
 
 from ilr_bench.core.signals import send_heartbeat
 from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest, check_request
-from ilr_bench.generation.multi_lora import MultiLoRA
-from ilr_bench.generation.onednn_linear import fast_linears
+from ilr_bench.generation.onednn_linear import fast_linears, replaced_forwards
 from ilr_bench.generation.prefix_attention import (
     Decoding,
     Prefix,
@@ -25,15 +31,16 @@ from ilr_bench.generation.prefix_attention import (
     shared_prefix_attention,
 )
 from ilr_bench.generation.sampling import draw, rng_streams
+from ilr_bench.models.lora import AdapterModel
 from ilr_bench.storage.recovery import retry_smaller_batch
 
 REPACK_BELOW = 0.7
-"""Share of rows still growing below which the batch is packed anew."""
+"""Fraction of rows still growing below which the batch is packed anew."""
 
 
 @dataclass(frozen=True)
 class SampleSlot:
-    """One completion to be: which prompt, and which of its samples."""
+    """One completion to sample: indices of its prompt and among that prompt's samples."""
 
     prompt: int
     sample: int
@@ -45,23 +52,74 @@ class PromptBatch:
 
     prompts: list[Sequence[int]]
     names: list[tuple[int, int]]
-    """Seed and number of each prompt: what names its rows' random numbers."""
+    """Seed and number of each prompt, which name its rows' random streams."""
     adapter: NDArray[np.int64]
-    """(prompts,) which request's model answers."""
+    """(prompts,) index of the request, and so of the model."""
     options: SamplingOptions
+
+
+class MultiLoRA:
+    """One model, or several `AdapterModel`s of one base of which `use_one` or `use_per_row` chooses.
+
+    PEFT's own forward gives the same numbers, for one adapter at a time, and takes a tenth longer.
+    """
+
+    def __init__(self, models: Sequence[Any]) -> None:
+        """Several models have to be adapters of one base."""
+        first = models[0]
+        self.model: Any = first.base.get_base_model() if isinstance(first, AdapterModel) else first
+        """To be called under `active`."""
+        self._adapters = [model.adapter for model in models if isinstance(model, AdapterModel)]
+        self._parts: list[tuple[slice, str]] = []
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Within it `model` computes with the chosen adapters; PEFT's active adapter stays what it was."""
+        layers = [layer for layer in self.model.modules() if isinstance(layer, LoraLayer)] if self._adapters else []
+        with replaced_forwards({layer: self._forward(layer) for layer in layers}):
+            yield
+
+    def use_one(self, number: int) -> None:
+        """Chooses one adapter for all rows of the passes that follow."""
+        self._parts = [(slice(None), adapter) for adapter in self._adapters[number : number + 1]]
+
+    def use_per_row(self, adapter_of_row: NDArray[np.int64]) -> None:
+        """(rows,) ascending: chooses the adapter of each row of the passes that follow."""
+        used, starts = np.unique(adapter_of_row, return_index=True)
+        if len(used) == 1:
+            self.use_one(int(used[0]))
+            return
+        ends = [*starts[1:], len(adapter_of_row)]
+        self._parts = [
+            (slice(int(start), int(end)), self._adapters[number])
+            for number, start, end in zip(used, starts, ends, strict=True)
+        ]
+
+    def _forward(self, layer: Any) -> Callable[[Tensor], Tensor]:
+        def forward(inputs: Tensor) -> Tensor:
+            added = [
+                functional.linear(
+                    functional.linear(inputs[rows], layer.lora_A[name].weight), layer.lora_B[name].weight
+                ) * layer.scaling[name]
+                for rows, name in self._parts
+            ]  # fmt: skip
+            product: Tensor = layer.base_layer(inputs)
+            return product + (added[0] if len(added) == 1 else torch.cat(added))
+
+        return forward
 
 
 class TransformersEngine:
     """Samples from a transformers causal language model, on the model's own device.
 
-    Every row draws its random numbers from a stream of its own, named by seed, prompt and sample, so neither
-    the size of a batch nor the rows beside it decide what is drawn.
+    Every row has a random stream of its own, named by seed, prompt and sample, so the batch that it is in does not
+    change what is drawn.
     """
 
     name = "transformers"
 
     def __init__(self, model: Any, end_ids: Iterable[int], pad_id: int, decode: Callable[[Sequence[int]], str]) -> None:
-        """decode: text of token ids, needed for stop strings only."""
+        """decode: token ids to text, needed for stop strings only."""
         self.model = model
         self.end_ids = tuple(sorted(end_ids))
         self.pad_id = pad_id
@@ -70,9 +128,9 @@ class TransformersEngine:
     def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
 
-        A batch that does not fit into memory is sampled in halves: the same draws, from probabilities that may differ
-        in their last bits. Raises ConfigurationError for an empty prompt and for models that cannot share a prompt,
-        MemoryShortageError where not even one row fits.
+        A batch that does not fit into memory is sampled in halves: with the same random numbers, from probabilities
+        that may differ in their last bits. Raises ConfigurationError for an empty prompt and for models without plain
+        softmax attention, MemoryShortageError where not even one row fits.
         """
         (completions,) = self.sample_batched([request], [self.model])
         return completions
@@ -80,7 +138,7 @@ class TransformersEngine:
     def sample_batched(
         self, requests: Sequence[SamplingRequest], models: Sequence[Any]
     ) -> list[list[list[Completion]]]:
-        """What each request asks of its model, the rows of all of them in the same batches.
+        """The completions of each request from its model, the rows of all of them in the same batches.
 
         Several models are adapters of one base, and agree in options and end tokens.
         """
@@ -102,7 +160,7 @@ class TransformersEngine:
         return [results[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
     def release(self) -> None:
-        """Nothing: what sampling needs is given back after every call."""
+        """Does nothing: memory is freed after every call."""
 
     def _sample(
         self, prompt_batch: PromptBatch, samples: Sequence[int], multi_lora: MultiLoRA, results: list[list[Completion]]
@@ -147,7 +205,7 @@ class TransformersEngine:
         prefix = self._encode(prompt_batch, indices, multi_lora)
         last = torch.tensor([prompt_batch.prompts[row.prompt][-1] for row in rows] + [self.pad_id], device=device)
         streams = [(*prompt_batch.names[row.prompt], row.sample) for row in rows]
-        # One row too many: the slots of finished rows write there, so that no step has to sort them out.
+        # One row more: the slots of finished rows write there, so that no step has to leave them out.
         padding = len(rows)
         numbers = torch.from_numpy(rng_streams([*streams, streams[0]], limit)).to(device)
         ends = torch.tensor(self.end_ids, device=device)
@@ -209,10 +267,8 @@ def _batches(prompts: Sequence[Sequence[int]], samples: Sequence[int], most: int
     """Rows in batches of at most `most`, prompts of like length together; a prompt's rows stay in order."""
     order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
     rows = [SampleSlot(index, sample) for index in order for sample in range(samples[index])]
-    batch: list[SampleSlot] = []
     for start in range(0, len(rows), most):
-        batch = rows[start : start + most]
-        yield sorted(batch, key=lambda row: (row.prompt, row.sample))
+        yield sorted(rows[start : start + most], key=lambda row: (row.prompt, row.sample))
 
 
 def _completions(tokens: Tensor, logprobs: Tensor, lengths: Tensor, finished: Tensor, rows: int) -> list[Completion]:

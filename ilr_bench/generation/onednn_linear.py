@@ -1,8 +1,8 @@
 """Large linear layers on the CPU, computed by oneDNN.
 
-torch multiplies single-precision matrices with MKL, which on processors that are not Intel's keeps to AVX2: half of
-what one with AVX-512 can do (92 against 200 GFLOPS a core of Zen 5). oneDNN, which every CPU build of torch brings
-along for `torch.compile`, uses what the processor has.
+torch multiplies single-precision matrices with MKL, which uses AVX2 only on processors that are not Intel's: half of
+what AVX-512 can do (92 against 200 GFLOPS a core of Zen 5). oneDNN, which is in every CPU build of torch for
+`torch.compile`, uses what the processor has.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LEAST_WEIGHT = 2**16
 
 @contextmanager
 def fast_linears(model: Any) -> Iterator[None]:
-    """Within it the model's large linear layers compute what they always do but for the last bits, in less time.
+    """Within it the model's large linear layers compute the same but for the last bits, in less time.
 
-    Gradients flow, also where the way back begins after it has ended.
+    Gradients flow, also in a backward pass that begins after it has ended.
     """
     with replaced_forwards({module: _fast(module) for module in model.modules() if _gains(module)}):
         yield
@@ -31,7 +31,7 @@ def fast_linears(model: Any) -> Iterator[None]:
 
 @contextmanager
 def replaced_forwards(forwards: Mapping[Any, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-    """Within it each module computes what it is given here."""
+    """Within it each module has the forward given here."""
     before = {module: module.__dict__.get("forward") for module in forwards}
     for module, forward in forwards.items():
         module.forward = forward

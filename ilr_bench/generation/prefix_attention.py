@@ -1,15 +1,12 @@
-"""Prompts laid end to end in one sequence, in which what they have in common from the start on stands once.
-
-Worked examples and system prompts open every prompt of a stage: most of a few-shot prompt is the same in all.
-
-Attention for completions that share a prompt: the prompt's keys and values are computed and kept once.
+"""Attention for completions of one prompt: the prompt's keys and values are computed and kept once.
 
 `encode` runs prompts through the model and keeps their keys and values; `Decoding` grows rows on top of them,
-several per prompt, and no row ever holds a copy of its prompt. The result is that of an ordinary causal forward
-over prompt and row together.
+several per prompt, and no row holds a copy of its prompt. The result is that of an ordinary causal forward over
+prompt and row together. Prompts are packed into one sequence in which a common beginning (system prompt, worked
+examples) is computed once.
 
-transformers lets a program register an attention function by name; that one name is all that is used of it,
-so any causal language model with rotary positions and plain softmax attention works.
+transformers lets a program register an attention function by name, and nothing else of it is used, so any causal
+language model with rotary positions and plain softmax attention works.
 """
 
 from __future__ import annotations
@@ -29,35 +26,35 @@ from transformers import AttentionInterface
 from ilr_bench.core.errors import ConfigurationError
 
 LEAST_SAVED = 256
-"""Tokens that must be saved; for fewer, sequences of another length are not worth other last bits."""
+"""Tokens; fewer are not worth the other last bits of a sequence of another length."""
 
 
 @dataclass(frozen=True)
 class PackedPrompts:
-    """Where the tokens of some prompts stand in one sequence."""
+    """Some prompts packed into one sequence."""
 
     ids: tuple[int, ...]
     """The sequence."""
     positions: NDArray[np.int64]
-    """(len(ids),) place of each token within its prompts."""
+    """(len(ids),) index of each token within its prompts."""
     places: NDArray[np.int64]
-    """(prompts, longest) place in the sequence of each prompt's tokens; 0 on padding."""
+    """(prompts, longest) index in the sequence of each prompt's tokens; 0 on padding."""
     lengths: tuple[int, ...]
     """(prompts,)"""
 
     @property
     def saved_tokens(self) -> int:
-        """Tokens that stand in for those of other prompts as well."""
+        """Tokens of prompts less tokens of the sequence."""
         return sum(self.lengths) - len(self.ids)
 
     def first_use(self) -> NDArray[np.int64]:
-        """(len(ids),) place in the flat table of prompts where each token of the sequence stands first."""
+        """(len(ids),) index in the flat table of prompts where each token of the sequence occurs first."""
         filled = np.flatnonzero(np.arange(self.places.shape[1])[None, :] < np.array(self.lengths)[:, None])
         return filled[np.unique(self.places.ravel()[filled], return_index=True)[1]]
 
 
 def pack_prompts(prompts: Sequence[Sequence[int]]) -> PackedPrompts:
-    """Equal tokens behind equal tokens are laid once, if that saves `LEAST_SAVED` of them; else every token is."""
+    """Packs common beginnings once, if that saves `LEAST_SAVED` tokens; else every prompt whole."""
     lengths = tuple(len(prompt) for prompt in prompts)
     known: dict[tuple[int, int], int] = {}
     ids: list[int] = []
@@ -90,18 +87,18 @@ def to_padded(part: Tensor, indices: Tensor) -> Tensor:
 
 
 def to_packed(tables: Sequence[Tensor], back: Tensor) -> Tensor:
-    """The inverse of `to_padded`; `back`: place of each token in the tables, flat, one after the other."""
+    """The inverse of `to_padded`; `back`: index of each token in the tables, flat, one after the other."""
     flat = [part.transpose(1, 2).flatten(0, 1) for part in tables]
     return torch.cat(flat).index_select(0, back).transpose(0, 1)[None]
 
 
 NAME = "ilr_bench_shared_prefix"
 PROMPT_COST = 2
-"""Reading a prompt's keys once costs about as much as this many rows."""
+"""Rows that cost about as much as reading a prompt's keys once."""
 
 
 class Attention(Protocol):
-    """What one forward pass does in each of its attention layers."""
+    """The attention of one forward pass, in each of its layers."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """query: (rows, heads, tokens, size); key, value: (rows, key heads, tokens, size). Returns query's shape."""
@@ -121,23 +118,19 @@ class Prefix:
     """(prompts,)"""
 
     def select(self, prompts: NDArray[np.int64]) -> Prefix:
-        """The prefix of a list of groups, each given by its prompt's place."""
+        """The prefix of a list of groups, each given by its prompt's index."""
         if np.array_equal(prompts, np.arange(len(self.lengths))):
             return self
         indices = torch.from_numpy(prompts).to(self.lengths.device)
-        return Prefix(
-            tuple(key[indices] for key in self.keys),
-            tuple(value[indices] for value in self.values),
-            self.bias[indices],
-            self.lengths[indices],
-        )
+        keys, values = (tuple(layer[indices] for layer in layers) for layers in (self.keys, self.values))
+        return Prefix(keys, values, self.bias[indices], self.lengths[indices])
 
 
 class Encoding:
     """Causal attention that keeps the keys and values it sees."""
 
     def __init__(self, packed: PackedPrompts | None, device: torch.device) -> None:
-        """layout: of prompts that come as one sequence; None where they come as a padded table."""
+        """packed: of prompts in one sequence; None where they are a padded table."""
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
         self.places = None if packed is None else torch.from_numpy(packed.places).to(device)
@@ -171,21 +164,12 @@ class Decoding:
         keys, values = self.keys[layer], self.values[layer]
         keys[:, :, self.step] = key[:, :, 0]
         values[:, :, self.step] = value[:, :, 0]
-        seen = self.step + 1
-        prefix = self.prefix
-        return attend_with_prompt(
-            query,
-            keys[:, :, :seen],
-            values[:, :, :seen],
-            prefix.keys[layer],
-            prefix.values[layer],
-            prefix.bias,
-            scaling,
-            causal=False,
-        )
+        seen = slice(self.step + 1)
+        prompt = self.prefix.keys[layer], self.prefix.values[layer], self.prefix.bias
+        return attend_with_prompt(query, keys[:, :, seen], values[:, :, seen], *prompt, scaling, causal=False)
 
     def repack(self, prefix: Prefix, rows: Tensor) -> None:
-        """Go on with other rows (by their present places) under another prefix."""
+        """Continues with the rows at these slots under another prefix."""
         self.prefix = prefix
         for kept in (self.keys, self.values):
             for layer, tensor in kept.items():
@@ -271,7 +255,7 @@ AttentionInterface.register(NAME, _registered)
 
 @contextmanager
 def shared_prefix_attention(model: Any, longest: int) -> Iterator[None]:
-    """Within it the model's forward obeys `shared_prefix=`; `longest` is the longest sequence in tokens.
+    """Within it the model's forward attends by its argument `shared_prefix`; `longest`: tokens of the longest sequence.
 
     Raises ConfigurationError for models that it cannot serve.
     """
@@ -293,8 +277,8 @@ def shared_prefix_attention(model: Any, longest: int) -> Iterator[None]:
 def encode(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
     """Keys and values of all tokens but the last of each prompt; the last one opens the prompt's rows.
 
-    What prompts have in common from the start on is computed once, where that is enough to matter. Padding stands on
-    the right, where causal attention never looks.
+    A common beginning is computed once, where that saves enough. Padding is on the right, which causal attention does
+    not reach.
     """
     device = model.device
     stems = [prompt[:-1] for prompt in prompts]
@@ -326,13 +310,13 @@ def joined(parts: Sequence[Prefix]) -> Prefix:
         return parts[0]
     longest = max(part.keys[0].shape[2] for part in parts)
 
-    def together(layers: Sequence[Tensor]) -> Tensor:
+    def padded(layers: Sequence[Tensor]) -> Tensor:
         return torch.cat([functional.pad(layer, (0, 0, 0, longest - layer.shape[2])) for layer in layers])
 
     lengths = torch.cat([part.lengths for part in parts])
     return Prefix(
-        tuple(together(layers) for layers in zip(*(part.keys for part in parts), strict=True)),
-        tuple(together(layers) for layers in zip(*(part.values for part in parts), strict=True)),
+        tuple(padded(layers) for layers in zip(*(part.keys for part in parts), strict=True)),
+        tuple(padded(layers) for layers in zip(*(part.values for part in parts), strict=True)),
         prompt_bias(lengths, longest, parts[0].bias.dtype),
         lengths,
     )

@@ -16,7 +16,7 @@ LARGE_VOCABULARY = 4096
 
 
 def rng_streams(names: Sequence[tuple[int, int, int]], count: int) -> NDArray[np.float64]:
-    """(rows, count) numbers in [0, 1) to draw with: a stream for every row, named by seed, prompt and sample."""
+    """(rows, count) uniform numbers in [0, 1): a stream for every row, named by seed, prompt and sample."""
     numbers = np.empty((len(names), count))
     for index, (seed, prompt, sample) in enumerate(names):
         key = np.array([seed % 2**64, (prompt << 32) + sample], dtype=np.uint64)
@@ -38,7 +38,7 @@ def draw(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[Tensor, 
     else:
         scaled = logprobs if temperature == 1 else (logits.float() / temperature).log_softmax(dim=-1)
         # Double precision, so that rounding in the running sum cannot move a draw to another token.
-        chosen = _places(scaled.double().exp().cumsum(dim=-1), uniforms)
+        chosen = _pick(scaled.double().exp().cumsum(dim=-1), uniforms)
     return chosen, logprobs.gather(1, chosen[:, None])[:, 0]
 
 
@@ -55,21 +55,21 @@ def _from_blocks(logits: Tensor, temperature: float, uniforms: Tensor) -> tuple[
         blocks = weights.view(rows, -1, BLOCK)
         sums = blocks.sum(dim=-1).double()
         ends = sums.cumsum(dim=-1)
-        block = _places(ends, uniforms)
+        block = _pick(ends, uniforms)
         own = blocks[torch.arange(rows, device=logits.device), block].double()
-        index = _places(own.cumsum(dim=-1), _within(sums, ends, block, uniforms))
+        index = _pick(own.cumsum(dim=-1), _within(sums, ends, block, uniforms))
         chosen = (block * BLOCK + index).clamp_(max=vocabulary - 1)
         total = (highest + sums.sum(dim=-1).log()).float() if temperature == 1 else logits.logsumexp(dim=-1)
     return chosen, logits.gather(1, chosen[:, None])[:, 0] - total
 
 
-def _places(ends: Tensor, uniforms: Tensor) -> Tensor:
-    """(rows,) places drawn in proportion to weights whose running sums are `ends`, (rows, places)."""
+def _pick(ends: Tensor, uniforms: Tensor) -> Tensor:
+    """(rows,) indices drawn in proportion to weights whose running sums are `ends`, (rows, weights)."""
     targets = uniforms[:, None] * ends[:, -1:]
     return torch.searchsorted(ends, targets, right=True).clamp_(max=ends.shape[-1] - 1)[:, 0]
 
 
 def _within(weights: Tensor, ends: Tensor, indices: Tensor, uniforms: Tensor) -> Tensor:
-    """(rows,) where within their places the draws fell, in [0, 1]."""
+    """(rows,) where within the weights at `indices` the draws fell, in [0, 1]."""
     targets, size = uniforms[:, None] * ends[:, -1:], weights.gather(1, indices[:, None])
     return ((targets - ends.gather(1, indices[:, None]) + size) / size)[:, 0].clamp_(0, 1)

@@ -1,13 +1,10 @@
-"""Drawing inside vLLM as the transformers engine draws: the same random numbers, all rows of a step in one call.
-
-vLLM's own seeded draws make a call for every row. Here a row needs one number a step, and its log-probability comes
-with the draw. vLLM is told to take the likeliest token, and finds the drawn one to be it.
-
-Sampling by vLLM in the trainer's own process: it sleeps while the model trains, and samples from its weights.
+"""Sampling by vLLM in the trainer's own process: its memory is freed while the model trains, and then filled anew.
 
 vLLM holds a copy of the weights in its own layout. The copy is made again before the first sampling after any change,
-so the tokens always come from the model as it stands. A row draws the same random numbers in either engine: whatever
-differs between the two for one model begins in the last bits of its log-probabilities.
+so tokens always come from the current model. A row has the same random numbers as in the transformers engine: any
+difference between the two for one model begins in the last bits of its log-probabilities. vLLM's own seeded sampling
+makes a call for every row; here all rows of a step are drawn in one call, and an infinite logit makes vLLM take the
+drawn token.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from peft.tuners.lora import Linear as LoraLayer
 from torch import Tensor, distributed
 from transformers.core_model_loading import revert_weight_conversion
 
-from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.errors import ConfigurationError, MissingInputError, first_line
 from ilr_bench.core.signals import send_heartbeat
 from ilr_bench.generation.engine import VLLM_CACHE, Completion, SamplingOptions, SamplingRequest, check_request
 from ilr_bench.generation.sampling import draw, rng_streams
@@ -35,29 +32,23 @@ from ilr_bench.models.lora import AdapterModel
 
 
 class TokenDraws:
-    """What the rows of one call draw, step by step."""
+    """Tokens drawn for the rows of one call, step by step."""
 
     def __init__(self) -> None:
-        """Rows come with `begin`."""
+        """Without rows until `begin`."""
         self.temperature = 0.0
         self.uniforms = self.logprobs = torch.zeros(0, 0)
 
-    def begin(
-        self,
-        names: Sequence[tuple[int, int, int]],
-        temperature: float,
-        limit: int,
-        device: Any,
-    ) -> None:
+    def begin(self, names: Sequence[tuple[int, int, int]], temperature: float, limit: int, device: Any) -> None:
         """names[i] names the stream of row i; `limit`: most tokens of a row."""
         self.temperature = temperature
         self.uniforms = torch.from_numpy(rng_streams(names, limit)).to(device)
         self.logprobs = torch.zeros(len(names), limit, device=device)
 
     def take(self, logits: Tensor, indices: list[int], steps: list[int]) -> Tensor:
-        """(rows,) next tokens of the rows at `indices`, whose tokens so far are `steps`; keeps their log-probabilities.
+        """(rows,) next tokens of the rows at `indices`, which have `steps` tokens; keeps their log-probabilities.
 
-        A row that is asked for the same step again gets the same token.
+        The same step of a row again gives the same token.
         """
         at = torch.tensor(indices, device=logits.device), torch.tensor(steps, device=logits.device)
         chosen, logprobs = draw(logits, self.temperature, self.uniforms[at])
@@ -66,7 +57,7 @@ class TokenDraws:
 
 
 def logits_processor(draws: TokenDraws) -> type:
-    """The class through which vLLM (model runner V1) asks `draws` for the rows whose places `extra_args` tell."""
+    """The class through which vLLM (model runner V1) takes tokens from `draws`; `extra_args` hold a request's row."""
     # Imported with vLLM, which is not everywhere and takes seconds.
     from vllm.v1.sample.logits_processor import LogitsProcessor, process_dict_updates
 
@@ -102,11 +93,11 @@ SETTINGS = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the trainer's threads stay where they are
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the other one asks for draws in another way
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the other one calls logits processors in another way
     "VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "ERROR"),
 }
 BLOCK = 32
-"""Tokens of a prompt that are shared or computed together; vLLM's kernels for CPUs want a multiple of 32."""
+"""Tokens of a cache block; vLLM's kernels for CPUs need a multiple of 32."""
 
 
 @dataclass
@@ -120,7 +111,7 @@ class _GrowingCompletion:
 class VllmEngine:
     """Samples from a transformers causal language model through a vLLM instance of the same architecture.
 
-    The instance is started by the first call that samples. Every row draws from a stream of its own, named by seed,
+    The instance is started by the first call that samples. Every row has a random stream of its own, named by seed,
     prompt and sample.
     """
 
@@ -160,13 +151,13 @@ class VllmEngine:
         self._llm: Any = None
         self._asleep = False
         self._served: list[tuple[int, int]] | None = None
-        """What had been written to the model when vLLM took its weights over; None where they may be others since."""
+        """`writes` of the model when vLLM copied its weights; None where they may have changed since."""
 
     def sample(self, request: SamplingRequest) -> list[list[Completion]]:
         """`samples[i]` completions of `prompts[i]`; see `Engine.sample`.
 
-        Raises ConfigurationError for an empty prompt, for one that leaves no room for its completion, and for a model
-        that vLLM cannot serve.
+        Raises ConfigurationError for an empty prompt, for one too long for a completion, and for a model that vLLM
+        cannot serve.
         """
         check_request(request)
         prompts, samples, options = request.prompts, request.samples, request.options
@@ -202,7 +193,7 @@ class VllmEngine:
         return results
 
     def release(self) -> None:
-        """On a GPU gives the memory of weights and cache back until the next call; see `Engine.release`."""
+        """On a GPU frees the memory of weights and cache until the next call; see `Engine.release`."""
         self._served = None
         if self._llm is not None and not self._asleep and self.model.device.type == "cuda":
             # Level 2 drops the weights: they are about to change.
@@ -224,7 +215,7 @@ class VllmEngine:
         if self._asleep:
             self._llm.wake_up(tags=["kv_cache"])
             self._asleep = False
-        # What is left of other calls would save their prompts' computation and change its last bits.
+        # Prompts cached by other calls would change the last bits of this one's.
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM still holds rows of an earlier call")
         return self._llm.llm_engine
@@ -253,17 +244,16 @@ class VllmEngine:
                     logits_processors=[logits_processor(self._draws)],
                     disable_log_stats=True,
                 )
-            _keep_to_itself(llm)
+            _undo_side_effects(llm)
             # Some models are refused by the first step only.
             llm.generate(
                 TokensPrompt(prompt_token_ids=[0]), SamplingParams(max_tokens=1, detokenize=False), use_tqdm=False
             )
             return llm
         except (ValueError, NotImplementedError, RuntimeError, AssertionError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigurationError(
-                f"vLLM cannot serve the model in {self.folder} on this machine ({reason}); choose another model, or "
-                "set sampling.engine=transformers"
+                f"vLLM cannot serve the model in {self.folder} on this machine ({first_line(error)}); choose another "
+                "model, or set sampling.engine=transformers"
             ) from error
 
     def _params(self, options: SamplingOptions, row: int) -> Any:
@@ -317,16 +307,16 @@ def full_weights(model: Any) -> dict[str, Tensor]:
 
 
 def writes(model: Any) -> list[tuple[int, int]]:
-    """Torch's count of writes to every weight, and where it lies.
+    """Address of every weight, and torch's count of writes to it.
 
-    Fused optimizers write past that count; they are no danger, since `release` comes before every update.
+    Fused optimizers write past that count, but `release` is called before every update.
     """
     return [(weight.data_ptr(), weight._version) for weight in model.parameters()]
 
 
 @contextmanager
 def _threads_stay() -> Iterator[None]:
-    """On CPUs vLLM takes `torch.set_num_threads` away from the whole process; it is needed here afterwards."""
+    """On CPUs vLLM removes `torch.set_num_threads` from the whole process; it is needed here afterwards."""
     kept = torch.set_num_threads
     try:
         yield
@@ -334,16 +324,16 @@ def _threads_stay() -> Iterator[None]:
         torch.set_num_threads = kept
 
 
-def _keep_to_itself(llm: Any) -> None:
-    """Undoes what an instance does to the rest of its process.
+def _undo_side_effects(llm: Any) -> None:
+    """Undoes what an instance does to its process.
 
-    Forgotten, it would end the process group that all instances share; and it hides every object that was made before
-    it from the garbage collector.
+    When collected it would end the process group of all instances, and it hides every object that was made before it
+    from the garbage collector.
     """
     llm.llm_engine.engine_core._finalizer.detach()
     gc.unfreeze()
 
 
 def _release(llm: Any) -> None:
-    """Gives the weights and the cache of an instance back."""
+    """Frees the weights and the cache of an instance."""
     llm.collective_rpc("shutdown")

@@ -1,9 +1,9 @@
-"""Seats a configuration's agents: models loaded, engines and tokenizers attached."""
+"""Builds a configuration's agents and learners: models loaded, engines, tokenizers and optimizers attached."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from ilr_bench.core.config import RunConfig
@@ -27,28 +27,28 @@ class LoadedAgent:
     agent: Agent
     loaded: LoadedModel
     swapper: DeviceSwapper | None = None
-    """Where agents take turns on the device that computes; None where all stay there."""
+    """What loads and offloads agents; None where all stay on the computing device."""
 
 
 def build_agents(config: RunConfig, swapper: DeviceSwapper | None = None) -> list[LoadedAgent]:
-    """The agents in their order; with LoRA, agents of one model share its base weights.
+    """The agents in their order; with LoRA, agents of one model are adapters on one base.
 
-    `swapper`: has them take turns on the device that computes; without one all are there.
+    `swapper`: loads one of them at a time onto the computing device; without one all are there.
     """
-    models = _load(config, None if swapper is None else swapper.offload_device)
-    loaded_agents = [
-        LoadedAgent(build_agent(name, loaded, config, index), loaded, swapper)
-        for index, (name, loaded) in enumerate(zip(config.agents, models, strict=True))
-    ]
-    return (
-        loaded_agents if swapper is None else [_with_swapping(loaded_agent, swapper) for loaded_agent in loaded_agents]
-    )
-
-
-def _with_swapping(loaded_agent: LoadedAgent, swapper: DeviceSwapper) -> LoadedAgent:
-    swapper.register(loaded_agent.agent.model)
-    engine = SwappingEngine(loaded_agent.agent.engine, partial(swapper.onload, loaded_agent.agent.model))
-    return replace(loaded_agent, agent=replace(loaded_agent.agent, engine=engine))
+    device = None if swapper is None else swapper.offload_device
+    models = [sft_checkpoint(model, index, config, build_agent) for index, model in enumerate(config.models)]
+    if config.update.adapter == "lora":
+        loaded_models = load_with_adapters(models, config.agents, config.update, config.seed, device)
+    else:
+        loaded_models = [load_model(model, device) for model in models]
+    loaded_agents = []
+    for index, (name, loaded) in enumerate(zip(config.agents, loaded_models, strict=True)):
+        agent = build_agent(name, loaded, config, index)
+        if swapper is not None:
+            swapper.register(agent.model)
+            agent.engine = SwappingEngine(agent.engine, partial(swapper.onload, agent.model))
+        loaded_agents.append(LoadedAgent(agent, loaded, swapper))
+    return loaded_agents
 
 
 def build_agent(name: str, loaded: LoadedModel, config: RunConfig, index: int = 0) -> Agent:
@@ -59,7 +59,7 @@ def build_agent(name: str, loaded: LoadedModel, config: RunConfig, index: int = 
 
 
 def make_engine(loaded: LoadedModel, config: RunConfig) -> Engine:
-    """What samples from a loaded model; raises MissingInputError where it is not installed."""
+    """The engine of `sampling.engine` around a model; raises MissingInputError where it is not installed."""
 
     def decode(ids: Sequence[int]) -> str:
         return str(loaded.tokenizer.decode(list(ids)))
@@ -74,31 +74,15 @@ def make_engine(loaded: LoadedModel, config: RunConfig) -> Engine:
 def make_learners(
     loaded_agents: Sequence[LoadedAgent], config: RunConfig, dist: DistContext = SINGLE
 ) -> list[GRPOLearner]:
-    """One optimizer per agent; `dist`: the processes that share its updates."""
+    """One learner per agent; `dist`: the ranks that compute its updates together."""
     longest = max(config.sampling.max_new_tokens, config.sampling.max_analysis_tokens)
     make = GRPOLearner if config.critic.kind == "none" else partial(PPOLearner, critic=config.critic)
-    learners = [
-        make(
-            loaded_agent.agent.model,
-            loaded_agent.agent.name,
-            config.update,
-            config.training.steps,
-            longest,
-            config.sampling.temperature,
-            dist,
-        )
-        for loaded_agent in loaded_agents
-    ]
-    for loaded_agent, learner in zip(loaded_agents, learners, strict=True):
-        if loaded_agent.swapper is not None:
+    learners = []
+    for one in loaded_agents:
+        model, name = one.agent.model, one.agent.name
+        learner = make(model, name, config.update, config.training.steps, longest, config.sampling.temperature, dist)
+        if one.swapper is not None:
             extra_modules = [learner.reference, learner.head if isinstance(learner, PPOLearner) else None]
-            modules = [module for module in extra_modules if module is not None]
-            loaded_agent.swapper.attach(loaded_agent.agent.model, modules, learner.optimizer)
+            one.swapper.attach(model, [module for module in extra_modules if module is not None], learner.optimizer)
+        learners.append(learner)
     return learners
-
-
-def _load(config: RunConfig, device: str | None) -> list[LoadedModel]:
-    models = [sft_checkpoint(model, index, config, build_agent) for index, model in enumerate(config.models)]
-    if config.update.adapter == "lora":
-        return load_with_adapters(models, config.agents, config.update, config.seed, device)
-    return [load_model(model, device) for model in models]

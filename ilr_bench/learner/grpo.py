@@ -1,7 +1,7 @@
-"""The GRPO update of one agent: turns with advantages in, optimizer steps out.
+"""The GRPO update of one agent: samples with advantages in, optimizer steps out.
 
-The loss is TRL's (`trl_loss`); the log-probabilities that it is given come from our forward, which encodes a prompt
-once for all turns that share it.
+The loss is TRL's (`trl_loss`); its log-probabilities come from `logprobs`, which encodes a prompt once for all its
+samples.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ from torch import Tensor
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.generation.onednn_linear import fast_linears
 from ilr_bench.generation.prefix_attention import shared_prefix_attention
-from ilr_bench.learner.distributed import SINGLE, DistContext
+from ilr_bench.learner.distributed import SINGLE, DistContext, ShardedAdamW
 from ilr_bench.learner.logprobs import MicroBatch, completion_logprobs, micro_batches, split_batch
-from ilr_bench.learner.sharded_adamw import ShardedAdamW
 from ilr_bench.learner.trl_loss import TrlLoss
 from ilr_bench.storage.recovery import BrokenBatchError, retry_smaller_batch
 
 VALUE_LOSS = "value_loss"
-"""Where a critic's loss on a micro-batch is noted, beside what TRL measures of it."""
+"""Name of a critic's loss among TRL's metrics."""
 BROKEN_MODEL = "the model's log-probabilities are not finite"
 UNTOUCHED = "the weights were left as they are; lower update.learning_rate or update.max_grad_norm and run again"
 
 T = TypeVar("T")
 Work = tuple[MicroBatch, dict[str, Tensor]]
-"""A micro-batch and what TRL's loss reads of it."""
+"""A micro-batch and the inputs of its loss."""
 
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """One sampled turn and what it deserved."""
+    """One turn as the learner sees it: tokens, and the credit that its update gives them."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
@@ -47,14 +46,16 @@ class TrainingSample:
     """(len(completion_ids),) under the policy that sampled it, at temperature 1; None for another agent's text, whose
     importance ratio starts from this agent's own policy as it stands before the update."""
     credit: float
+    """GRPO: the advantage of every completion token. PPO: the reward at the last one; advantages follow from the
+    critic."""
     question: str = ""
-    """Id of the question it speaks of; all turns on one are trained by one process."""
+    """Id; all samples on one question are trained by one rank."""
     stage: str = ""
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """What one batch of turns did to a policy; loss, norm and KL are means over its optimizer steps."""
+    """One batch's update; loss, norm and KL are means over its optimizer steps."""
 
     loss: float
     gradient_norm: float
@@ -64,7 +65,7 @@ class StepMetrics:
     """Mean k3 estimate per token against the starting policy; None without a KL term."""
     trained_tokens: int
     skipped_turns: int
-    """Turns without any gradient, left out of the forward; the loss is normalised as if they were there."""
+    """Samples without any gradient, left out of the forward; the loss is normalised as if they were there."""
     value_loss: float | None = None
     """Mean over the optimizer steps; None without a critic."""
 
@@ -88,9 +89,8 @@ class GRPOLearner:
     ) -> None:
         """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.
 
-        total_steps: joint steps of the run, which bound the warm-up. temperature: the one turns are sampled at.
-        ranks: the processes that share each update. head: groups of weights beside the model's, each with a learning
-        rate `rate` of its own.
+        total_steps: joint steps of the run, which bound the warm-up. temperature: of sampling. dist: the ranks that
+        compute each update together. head: parameter groups beside the model's, each with a learning rate `rate`.
         """
         self.agent = agent
         self.settings = settings
@@ -117,17 +117,15 @@ class GRPOLearner:
         self.model, self.optimizer = model, self.accelerator.prepare(optimizer)
 
     def update(self, samples: Sequence[TrainingSample], step: int) -> StepMetrics:
-        """Takes `settings.iterations` optimizer steps on one batch of turns.
+        """Takes `settings.iterations` optimizer steps on one batch of samples.
 
-        Of several processes, which are all given all turns, each computes the gradients of its own questions' turns,
-        and all end with the same weights. A micro-batch that does not fit into memory is halved, and its pass begun
-        anew. Raises BrokenBatchError, before the weights change, where a loss or gradient is not finite, or where the
-        weights that sampled the turns gave no finite log-probabilities; MemoryShortageError where one row does not fit.
+        All ranks are given all samples; each computes the gradients of its own questions', and all end with the same
+        weights. A micro-batch that does not fit into memory is halved, and its pass begun anew. Raises
+        BrokenBatchError, before the weights change, where a loss or gradient is not finite, or where the weights that
+        sampled gave no finite log-probabilities; MemoryShortageError where one row does not fit.
         """
         # Answers of a broken model are all wrong alike, so no loss would ever be computed from them.
-        broken = [
-            sample for sample in samples if sample.logprobs is not None and not np.isfinite(sample.logprobs).all()
-        ]
+        broken = [one for one in samples if one.logprobs is not None and not np.isfinite(one.logprobs).all()]
         if broken:
             raise self._broken(broken, step, f"{BROKEN_MODEL}; lower update.learning_rate and run again")
         selected = [sample for sample in samples if sample.completion_ids and self._has_gradient(sample)]
@@ -158,7 +156,7 @@ class GRPOLearner:
     def state_dict(self) -> dict[str, Any]:
         """Optimizer and schedule, enough to continue with the same bits; weights are saved by the caller.
 
-        The same whether states are kept whole or in shares; those are gathered for the process that leads, which calls.
+        The same whether optimizer states are sharded or not; shards are gathered for rank 0, which calls this.
         """
         return {"optimizer": self.optimizer.state_dict(), "optimizer_steps": self.optimizer_steps}
 
@@ -168,13 +166,13 @@ class GRPOLearner:
         self.optimizer_steps = state["optimizer_steps"]
 
     def _has_gradient(self, sample: TrainingSample) -> bool:
-        """Whether a turn has any gradient."""
+        """Whether a sample has any gradient."""
         return sample.credit != 0 or self.settings.beta != 0
 
     def _own_samples(
         self, samples: Sequence[TrainingSample], selected: Sequence[TrainingSample]
     ) -> list[TrainingSample]:
-        """The turns that this process trains: those on its share of the questions."""
+        """The samples that this rank trains: those on its questions."""
         questions = set(self.dist.own_part(list(dict.fromkeys(sample.question for sample in samples))))
         return [sample for sample in selected if sample.question in questions]
 
@@ -184,17 +182,17 @@ class GRPOLearner:
         )
 
     def _make_micro_batches(self, samples: Sequence[TrainingSample], tokens: int, most: int) -> list[Work]:
-        """Micro-batches of at most `most` rows, with all that is known of them before the first optimizer step."""
+        """Micro-batches of at most `most` rows, with their inputs as they are before the first optimizer step."""
         work = [(batch, self._inputs(batch, samples, tokens)) for batch in micro_batches(samples, most)]
         for batch, given in work:
             self._prepare(batch, given)
         return work
 
     def _prepare(self, batch: MicroBatch, given: dict[str, Tensor]) -> None:
-        """What is computed from a micro-batch before the first optimizer step; for those who extend this class."""
+        """Adds inputs of a micro-batch before the first optimizer step; for subclasses."""
 
     def _normalise(self, inputs: Sequence[dict[str, Tensor]]) -> None:
-        """What is computed from all turns before the first optimizer step; for those who extend this class."""
+        """Changes inputs of all micro-batches before the first optimizer step; for subclasses."""
 
     def _check(self, samples: Sequence[TrainingSample], step: int) -> None:
         """Raises BrokenBatchError where the weights of the last update, from which nothing is sampled, are broken."""
@@ -206,13 +204,13 @@ class GRPOLearner:
                 )
 
     def _broken(self, samples: Sequence[TrainingSample], step: int, what: str) -> BrokenBatchError:
-        """`samples`: those in which the numbers broke."""
+        """`samples`: those whose numbers are not finite."""
         self.optimizer.zero_grad()
         batch = {"agent": self.agent, "step": step, "what": what, "turns": [_as_json(sample) for sample in samples]}
         return BrokenBatchError(f"agent {self.agent}, step {step}: {what}", f"step-{step:08d}-{self.agent}.json", batch)
 
     def _inputs(self, batch: MicroBatch, samples: Sequence[TrainingSample], tokens: int) -> dict[str, Tensor]:
-        """What TRL's loss reads; prompts are empty there, since the forward is ours."""
+        """Inputs of TRL's loss; prompts are empty there, since the forward is ours."""
         device = self.accelerator.unwrap_model(self.model).device
         slots = [samples[index] if index >= 0 else None for index in batch.sample_of_slot]
         mask = batch.padded([np.ones(len(completion)) for completion in batch.completions])
@@ -221,13 +219,13 @@ class GRPOLearner:
             "prompt_mask": torch.zeros(len(slots), 0, dtype=torch.long, device=device),
             "completion_ids": torch.zeros(mask.shape, dtype=torch.long, device=device),
             "completion_mask": torch.from_numpy(mask).to(device),
-            "advantages": torch.tensor([turn.credit if turn else 0.0 for turn in slots], device=device),
+            "advantages": torch.tensor([one.credit if one else 0.0 for one in slots], device=device),
             "num_items_in_batch": torch.tensor(float(tokens), device=device),
         }
         if self.temperature == 1:
-            known = [turn.logprobs if turn and turn.logprobs is not None else () for turn in slots]
+            known = [one.logprobs if one and one.logprobs is not None else () for one in slots]
             inputs["old_per_token_logps"] = torch.from_numpy(batch.padded(known)).to(device)
-            inputs["without_sampler"] = torch.tensor([turn is not None and turn.logprobs is None for turn in slots])
+            inputs["off_policy"] = torch.tensor([one is not None and one.logprobs is None for one in slots])
         if self.settings.beta:
             with torch.no_grad(), self._reference_policy() as reference:
                 inputs["ref_per_token_logps"] = self._logprobs(reference, batch)
@@ -236,9 +234,9 @@ class GRPOLearner:
     def _pass(
         self, work: list[Work], samples: Sequence[TrainingSample], rows: int, tokens: int, step: int
     ) -> NDArray[np.float64]:
-        """Leaves the gradients of one pass over all turns of all processes; returns its `_sums`.
+        """Leaves the gradients of one pass over all samples of all ranks; returns its `_sums`.
 
-        `work` is cut smaller in place where memory is short.
+        Where memory is short, `work` is split in place.
         """
 
         def attempt(most: int) -> tuple[NDArray[np.float64], MicroBatch | None]:
@@ -251,15 +249,14 @@ class GRPOLearner:
         parts, found = zip(*self.dist.gather((own, suspects)), strict=True)
         sums: NDArray[np.float64] = np.sum(parts, axis=0)
         if not np.isfinite(sums).all():
-            worst = [turn for part in found for turn in part]
-            raise self._broken(worst, step, f"the loss is {sums[0]}, {UNTOUCHED}")
+            raise self._broken([one for part in found for one in part], step, f"the loss is {sums[0]}, {UNTOUCHED}")
         self.dist.all_reduce([weight.grad for weight in self.weights if weight.grad is not None])
         return sums
 
     def _accumulate(
         self, work: Sequence[Work], rows: int, tokens: int
     ) -> tuple[NDArray[np.float64], MicroBatch | None]:
-        """Gradients of all micro-batches, equal to those of one batch of all turns; `_sums`, and what is not finite."""
+        """Gradients of all micro-batches, equal to those of one batch; `_sums`, and the first that is not finite."""
         self.loss.metrics.clear()
         for weight in self.weights:
             # Not None: momentum and weight decay act on a batch without gradient too.
@@ -276,9 +273,9 @@ class GRPOLearner:
     def _sums(self, losses: Sequence[float], inputs: Sequence[dict[str, Tensor]]) -> NDArray[np.float64]:
         """Over micro-batches: losses, KL times tokens, value losses."""
         sizes = [float(given["completion_mask"].sum()) for given in inputs]
-        measured = self.loss.metrics
-        kl = float(np.multiply(measured["kl"], sizes).sum()) if self.settings.beta and inputs else 0.0
-        return np.array([sum(losses), kl, sum(measured[VALUE_LOSS])])
+        metrics = self.loss.metrics
+        kl = float(np.multiply(metrics["kl"], sizes).sum()) if self.settings.beta and inputs else 0.0
+        return np.array([sum(losses), kl, sum(metrics[VALUE_LOSS])])
 
     def _loss(self, batch: MicroBatch, given: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
         logprobs = self._logprobs(self.model, batch)
@@ -286,9 +283,9 @@ class GRPOLearner:
         return self.loss(logprobs, given, rows, tokens)
 
     def _complete(self, given: dict[str, Tensor], logprobs: Tensor) -> None:
-        """Turns sampled at another temperature than 1, or by others, come without log-probabilities to start from."""
+        """Samples of another temperature than 1, or of other agents, start from this policy's log-probabilities."""
         old = given.setdefault("old_per_token_logps", logprobs)
-        missing = given.pop("without_sampler", None)
+        missing = given.pop("off_policy", None)
         if missing is not None and bool(missing.any()):
             given["old_per_token_logps"] = torch.where(missing.to(old.device)[:, None], logprobs, old)
 
@@ -321,7 +318,7 @@ class GRPOLearner:
 def _split_with_inputs(
     batch: MicroBatch, given: dict[str, Tensor], samples: Sequence[TrainingSample], most: int
 ) -> Iterator[Work]:
-    """A micro-batch in parts of at most `most` rows, each with its part of what is known."""
+    """A micro-batch in parts of at most `most` rows, each with its part of the inputs."""
     for part, slots in split_batch(batch, samples, most):
         indices = torch.from_numpy(np.maximum(slots, 0))
         empty = torch.from_numpy(slots < 0)
@@ -335,7 +332,7 @@ def _split_with_inputs(
 
 
 def _as_json(sample: TrainingSample) -> dict[str, Any]:
-    """Numbers that are not finite become text, which every reader of JSON understands."""
+    """Numbers that are not finite become text, which every JSON reader accepts."""
 
     def plain(value: float) -> float | str:
         return float(value) if np.isfinite(value) else str(float(value))
@@ -352,13 +349,13 @@ def _as_json(sample: TrainingSample) -> dict[str, Any]:
 
 @contextmanager
 def training_mode(model: Any, checkpointing: bool) -> Iterator[None]:
-    """Within it the model trains, forward and backward; `checkpointing` keeps the layers' inputs only."""
+    """Within it the model runs forward and backward; `checkpointing` keeps the layers' inputs only."""
     before = model.training
     model.train()
     try:
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        # The way back computes layers again, after the forward has returned: they must do as they did in it.
+        # The backward pass computes layers again, after the forward has returned: they must compute the same.
         with shared_prefix_attention(model, 0) if checkpointing else nullcontext(), fast_linears(model):
             yield
     finally:

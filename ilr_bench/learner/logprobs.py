@@ -1,13 +1,9 @@
-"""Log-probabilities of given tokens from a model's last hidden states, without all logits at once.
+"""Log-probabilities of samples under a model, with gradients; each prompt is encoded once for all its samples.
 
-Logits are as many numbers as tokens times vocabulary, a few times over on the way back: of eight thousand tokens and a
-vocabulary of 49,152 each copy is 1.6 GB.
-
-Log-probabilities of turns under a model, with gradients; a prompt that turns share is encoded once.
-
-Prompts and completions are laid end to end in one sequence, what prompts have in common once. Attention, which is
-ours, arranges them in padded tables and back; everything else of the model computes each token once and never a
-padding token.
+Prompts and completions are packed into one sequence, what prompts have in common once. Attention, which is ours,
+unpacks them into padded tables and packs the result; everything else of the model computes each token once and never a
+padding token. Large logits (tokens times vocabulary, a few times over in the backward pass: of eight thousand tokens
+and a vocabulary of 49,152 each copy is 1.6 GB) are computed in chunks from the last hidden states.
 """
 
 from __future__ import annotations
@@ -40,49 +36,8 @@ from ilr_bench.generation.prefix_attention import (
 )
 
 
-def needs_chunked_logits(model: Any, tokens: int) -> bool:
-    """Whether the logits of so many tokens are too many to be kept, and the model's head can be called by itself."""
-    config = model.config
-    return tokens * config.vocab_size >= LARGEST_LOGITS and config.model_type in PLAIN_HEADS
-
-
-@contextmanager
-def hidden_states_as_logits(model: Any) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Within it the model gives hidden states for logits; what is handed out computes those from them."""
-    head = model.get_output_embeddings()
-    forward = head.forward
-    with replaced_forwards({head: _as_they_are}):
-        yield forward
-
-
-def chunked_logprobs(
-    head: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor, temperature: float, vocabulary: int
-) -> Tensor:
-    """(tokens,) log-probabilities of `targets` at a temperature; hidden: (tokens, size).
-
-    The way back computes each piece's logits again.
-    """
-
-    def piece(states: Tensor, chosen: Tensor) -> Tensor:
-        return logprobs_of(head(states), chosen, temperature)
-
-    size = max(1, LOGITS_CHUNK // vocabulary)
-    parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
-    return torch.cat([checkpoint(piece, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
-
-
-def logprobs_of(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """(tokens,) log-probabilities of `targets` at a temperature; logits: (tokens, vocabulary)."""
-    scaled = logits.float() if temperature == 1 else logits.float() / temperature
-    return -functional.cross_entropy(scaled, targets, reduction="none")
-
-
-def _as_they_are(hidden: Tensor) -> Tensor:
-    return hidden
-
-
 class SampleTokens(Protocol):
-    """The part of a turn that a forward pass needs."""
+    """The part of a sample that a forward pass needs."""
 
     @property
     def prompt_ids(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -93,20 +48,20 @@ class SampleTokens(Protocol):
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Some turns, arranged in slots: groups of equal width, each on one prompt."""
+    """Some samples, arranged in slots: groups of equal width, each on one prompt."""
 
     prompts: tuple[tuple[int, ...], ...]
     """Different prompts, each to be encoded once."""
     prompt_of_group: NDArray[np.int64]
     """(groups,)"""
     sample_of_slot: NDArray[np.int64]
-    """(groups x width,) place in the list of turns; -1 for an empty slot."""
+    """(groups x width,) index in the list of samples; -1 for an empty slot."""
     completions: tuple[tuple[int, ...], ...]
     """(groups x width,) completion tokens by slot, none in an empty one."""
 
     @property
     def rows(self) -> int:
-        """Turns, empty slots apart."""
+        """Number of samples."""
         return int((self.sample_of_slot >= 0).sum())
 
     @property
@@ -122,15 +77,15 @@ class MicroBatch:
         return table
 
 
-def micro_batches(turns: Sequence[SampleTokens], most_rows: int) -> list[MicroBatch]:
-    """Arranges turns in batches of about equal prompt length and at most `most_rows` turns each.
+def micro_batches(samples: Sequence[SampleTokens], most_rows: int) -> list[MicroBatch]:
+    """Arranges samples in batches of about equal prompt length and at most `most_rows` samples each.
 
-    Turns without a completion are left out.
+    Samples without a completion are left out.
     """
     by_prompt: dict[tuple[int, ...], list[int]] = {}
-    for index, turn in enumerate(turns):
-        if turn.completion_ids:
-            by_prompt.setdefault(turn.prompt_ids, []).append(index)
+    for index, sample in enumerate(samples):
+        if sample.completion_ids:
+            by_prompt.setdefault(sample.prompt_ids, []).append(index)
     pieces = [
         (prompt, indices[start : start + most_rows])
         for prompt, indices in sorted(by_prompt.items(), key=lambda item: len(item[0]))
@@ -141,21 +96,21 @@ def micro_batches(turns: Sequence[SampleTokens], most_rows: int) -> list[MicroBa
     for prompt, indices in pieces:
         full = sum(len(rows) for _, rows in current) + len(indices) > most_rows
         if current and (full or len(prompt) > 2 * len(current[0][0]) + 32):
-            batches.append(_arrange(turns, current))
+            batches.append(_arrange(samples, current))
             current = []
         current.append((prompt, indices))
-    return [*batches, _arrange(turns, current)] if current else batches
+    return [*batches, _arrange(samples, current)] if current else batches
 
 
 def split_batch(
-    batch: MicroBatch, turns: Sequence[SampleTokens], most_rows: int
+    batch: MicroBatch, samples: Sequence[SampleTokens], most_rows: int
 ) -> list[tuple[MicroBatch, NDArray[np.int64]]]:
-    """The turns of one micro-batch, its places among `turns` kept, in batches of at most `most_rows`.
+    """The samples of one micro-batch, their indices in `samples` kept, in batches of at most `most_rows`.
 
-    With each, where in `batch` its slots lay, (slots,); -1 for an empty slot.
+    With each, (slots,) the slot of `batch` that each of its slots was; -1 for an empty one.
     """
     filled = np.flatnonzero(batch.sample_of_slot >= 0)
-    parts = micro_batches([turns[index] for index in batch.sample_of_slot[filled]], most_rows)
+    parts = micro_batches([samples[index] for index in batch.sample_of_slot[filled]], most_rows)
     # -1, an empty slot, finds the -1 at the end of both.
     before, indices = np.append(filled, -1), np.append(batch.sample_of_slot[filled], -1)
     return [(replace(part, sample_of_slot=indices[part.sample_of_slot]), before[part.sample_of_slot]) for part in parts]
@@ -170,13 +125,13 @@ class PackedAttention:
     def __init__(self, batch: MicroBatch, packed: PackedPrompts, device: torch.device) -> None:
         """`packed` of the prompts without their last tokens."""
         sizes = [len(completion) for completion in batch.completions]
-        rows = _places(sizes, len(packed.ids))
+        rows = _indices(sizes, len(packed.ids))
         self.prompts = torch.from_numpy(packed.places).to(device)
-        """(prompts, longest) place in the sequence of each prompt token."""
+        """(prompts, longest) index in the sequence of each prompt token."""
         self.rows = torch.from_numpy(rows).to(device)
         filled = np.flatnonzero(np.arange(rows.shape[1])[None, :] < np.array(sizes)[:, None])
         self.back = torch.from_numpy(np.concatenate([packed.first_use(), packed.places.size + filled])).to(device)
-        """Place in both tables, one after the other, of each token of the sequence."""
+        """(tokens,) index of each token in the two tables, flat, one after the other."""
         self.groups = torch.from_numpy(batch.prompt_of_group).to(device)
         self.lengths = torch.tensor(packed.lengths, device=device)
 
@@ -239,8 +194,45 @@ def completion_logprobs(model: Any, batch: MicroBatch, temperature: float) -> Te
     return found.new_zeros(mask.shape).masked_scatter(mask, found)
 
 
-def _places(lengths: Sequence[int], start: int) -> NDArray[np.int64]:
-    """(sequences, longest) places of sequences that lie end to end from `start` on; 0 on padding."""
+def needs_chunked_logits(model: Any, tokens: int) -> bool:
+    """Whether the logits of so many tokens are too many to be kept, and the model's head can be called by itself."""
+    config = model.config
+    return tokens * config.vocab_size >= LARGEST_LOGITS and config.model_type in PLAIN_HEADS
+
+
+@contextmanager
+def hidden_states_as_logits(model: Any) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Within it the model returns hidden states in place of logits; yields the head that computes logits from them."""
+    head = model.get_output_embeddings()
+    forward = head.forward
+    with replaced_forwards({head: lambda hidden: hidden}):
+        yield forward
+
+
+def chunked_logprobs(
+    head: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor, temperature: float, vocabulary: int
+) -> Tensor:
+    """(tokens,) log-probabilities of `targets` at a temperature; hidden: (tokens, size).
+
+    The backward pass computes each chunk's logits again.
+    """
+
+    def chunk(states: Tensor, chosen: Tensor) -> Tensor:
+        return logprobs_of(head(states), chosen, temperature)
+
+    size = max(1, LOGITS_CHUNK // vocabulary)
+    parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
+    return torch.cat([checkpoint(chunk, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
+
+
+def logprobs_of(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """(tokens,) log-probabilities of `targets` at a temperature; logits: (tokens, vocabulary)."""
+    scaled = logits.float() if temperature == 1 else logits.float() / temperature
+    return -functional.cross_entropy(scaled, targets, reduction="none")
+
+
+def _indices(lengths: Sequence[int], start: int) -> NDArray[np.int64]:
+    """(sequences, longest) indices of sequences that follow each other from `start` on; 0 on padding."""
     indices = np.zeros((len(lengths), max([1, *lengths])), dtype=np.int64)
     for row, length in zip(indices, lengths, strict=True):
         row[:length] = np.arange(start, start + length)
@@ -248,13 +240,13 @@ def _places(lengths: Sequence[int], start: int) -> NDArray[np.int64]:
     return indices
 
 
-def _arrange(turns: Sequence[SampleTokens], pieces: list[tuple[tuple[int, ...], list[int]]]) -> MicroBatch:
+def _arrange(samples: Sequence[SampleTokens], pieces: list[tuple[tuple[int, ...], list[int]]]) -> MicroBatch:
     rows = np.array([index for _, indices in pieces for index in indices], dtype=np.int64)
     prompt_of_row = np.repeat(np.arange(len(pieces)), [len(indices) for _, indices in pieces])
     groups, slots = arrange_rows(prompt_of_row, np.arange(len(rows)))
-    turn_of_slot = np.append(rows, -1)[slots]
-    completions = tuple(turns[index].completion_ids if index >= 0 else () for index in turn_of_slot)
-    return MicroBatch(tuple(prompt for prompt, _ in pieces), groups, turn_of_slot, completions)
+    sample_of_slot = np.append(rows, -1)[slots]
+    completions = tuple(samples[index].completion_ids if index >= 0 else () for index in sample_of_slot)
+    return MicroBatch(tuple(prompt for prompt, _ in pieces), groups, sample_of_slot, completions)
 
 
 def _per_slot(batch: MicroBatch) -> NDArray[np.int64]:

@@ -1,10 +1,8 @@
-"""Generalised advantage estimation (Schulman et al. 2016, arXiv 1506.02438), token by token.
+"""PPO's update of one agent (Schulman et al. 2017, arXiv 1707.06347): GRPO's, with a value head as the baseline.
 
-PPO's update of one agent (Schulman et al. 2017, arXiv 1707.06347): GRPO's, with a value head as the baseline.
-
-A turn's reward falls on its last token; generalised advantages, whitened over the step's tokens, take the place of
-one advantage per turn in the same clipped loss. The value head is a linear layer on the policy's last hidden
-states, so the value loss (clipped as in PPO's reference code) also trains the policy's weights.
+A sample's reward falls on its last token; generalised advantages (Schulman et al. 2016, arXiv 1506.02438), whitened
+over the step's tokens, replace one advantage per sample in the same clipped loss. The value head is a linear layer on
+the policy's last hidden states, so the value loss, clipped as in PPO's reference code, also trains the policy.
 """
 
 from __future__ import annotations
@@ -24,36 +22,6 @@ from ilr_bench.learner.grpo import VALUE_LOSS, GRPOLearner, TrainingSample
 from ilr_bench.learner.logprobs import MicroBatch
 
 
-def generalised_advantages(
-    rewards: ArrayLike, values: ArrayLike, mask: ArrayLike, discount: float, trace: float
-) -> NDArray[np.float64]:
-    """A_t = sum over l >= 0 of (discount trace)^l delta_(t+l), delta_t = r_t + discount V_(t+1) - V_t.
-
-    rewards, values, mask: (turns, tokens); a turn's tokens come first, padding (mask 0) after them, and nothing is
-    worth anything after a turn's last token. values[:, t] is what is expected before token t is chosen. Returns
-    (turns, tokens), 0 on padding; advantages + values are the returns that a value function learns.
-    """
-    given = np.asarray(mask, dtype=np.float64)
-    earned, expected = (np.asarray(part, dtype=np.float64) * given for part in (rewards, values))
-    advantages = np.zeros_like(expected)
-    following, ahead = np.zeros(len(expected)), np.zeros(len(expected))
-    for token in reversed(range(expected.shape[1])):
-        error = earned[:, token] + discount * ahead - expected[:, token]
-        following = (error + discount * trace * following) * given[:, token]
-        ahead = expected[:, token]
-        advantages[:, token] = following
-    return advantages
-
-
-def whitened(advantages: ArrayLike, mask: ArrayLike) -> NDArray[np.float64]:
-    """Advantages less their mean, over their standard deviation, both over all tokens; 0 where all are equal."""
-    values, given = np.asarray(advantages, dtype=np.float64), np.asarray(mask, dtype=bool)
-    tokens = values[given]
-    if tokens.size < 2 or tokens.max() == tokens.min():
-        return np.zeros_like(values)
-    return np.where(given, (values - tokens.mean()) / tokens.std(ddof=1), 0.0)
-
-
 class ValueHead(nn.Module):
     """Reward expected at a hidden state; 0 before training."""
 
@@ -71,7 +39,7 @@ class ValueHead(nn.Module):
 
 
 class PPOLearner(GRPOLearner):
-    """The optimizer of one agent and of its value head; a turn's `advantage` is its reward, without any baseline."""
+    """The optimizer of one agent and of its value head; a sample's `credit` is its reward, without any baseline."""
 
     has_value_head = True
 
@@ -108,7 +76,7 @@ class PPOLearner(GRPOLearner):
         return True
 
     def _prepare(self, batch: MicroBatch, given: dict[str, Tensor]) -> None:
-        """Values before the first step, and from them the advantages and returns of every token."""
+        """Adds values before the first step, and from them the advantages and returns of every token."""
         with torch.no_grad():
             given["old_values"] = self._predict(batch)[1]
         mask = given["completion_mask"].cpu().numpy()
@@ -121,7 +89,7 @@ class PPOLearner(GRPOLearner):
         given["advantages"] = torch.from_numpy(raw).to(given["old_values"])
 
     def _normalise(self, inputs: Sequence[dict[str, Tensor]]) -> None:
-        """Whitens the advantages over the tokens of all processes."""
+        """Whitens the advantages over the tokens of all ranks."""
         own = [
             np.concatenate([np.empty(0, np.float32), *(given[key].cpu().numpy().ravel() for given in inputs)])
             for key in ("advantages", "completion_mask")
@@ -157,7 +125,7 @@ class PPOLearner(GRPOLearner):
 
     @contextmanager
     def _capturing_hidden_states(self) -> Iterator[None]:
-        """Keeps what the model's output layer reads: the hidden state before each completion token, laid end to end."""
+        """Keeps the input of the model's output layer: (completion tokens, width), the hidden state before each."""
         self._hidden.clear()
         output = self.accelerator.unwrap_model(self.model).get_output_embeddings()
         handle = output.register_forward_pre_hook(lambda module, given: self._hidden.append(given[0]))
@@ -167,11 +135,41 @@ class PPOLearner(GRPOLearner):
             handle.remove()
 
 
+def generalised_advantages(
+    rewards: ArrayLike, values: ArrayLike, mask: ArrayLike, discount: float, trace: float
+) -> NDArray[np.float64]:
+    """A_t = sum over l >= 0 of (discount trace)^l delta_(t+l), delta_t = r_t + discount V_(t+1) - V_t.
+
+    rewards, values, mask: (rows, tokens); padding (mask 0) follows a row's tokens, and rewards and values after a row's
+    last token count as 0. values[:, t] is the reward expected before token t is chosen. Returns (rows, tokens), 0 on
+    padding; advantages + values are the returns that a value function learns.
+    """
+    given = np.asarray(mask, dtype=np.float64)
+    earned, expected = (np.asarray(part, dtype=np.float64) * given for part in (rewards, values))
+    advantages = np.zeros_like(expected)
+    following, ahead = np.zeros(len(expected)), np.zeros(len(expected))
+    for token in reversed(range(expected.shape[1])):
+        error = earned[:, token] + discount * ahead - expected[:, token]
+        following = (error + discount * trace * following) * given[:, token]
+        ahead = expected[:, token]
+        advantages[:, token] = following
+    return advantages
+
+
+def whitened(advantages: ArrayLike, mask: ArrayLike) -> NDArray[np.float64]:
+    """(A - mean) / standard deviation, both over all tokens (mask 1); 0 where all are equal. Shapes (rows, tokens)."""
+    values, given = np.asarray(advantages, dtype=np.float64), np.asarray(mask, dtype=bool)
+    tokens = values[given]
+    if tokens.size < 2 or tokens.max() == tokens.min():
+        return np.zeros_like(values)
+    return np.where(given, (values - tokens.mean()) / tokens.std(ddof=1), 0.0)
+
+
 def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float, tokens: int) -> Tensor:
     """Half the squared error, averaged over `tokens`; where a value left [old - clip, old + clip], the larger error.
 
-    values, old, returns, mask: (turns, tokens).
+    values, old, returns, mask: (rows, tokens).
     """
-    held = old + (values - old).clamp(-clip, clip)
-    error = torch.maximum((values - returns) ** 2, (held - returns) ** 2)
+    clipped = old + (values - old).clamp(-clip, clip)
+    error = torch.maximum((values - returns) ** 2, (clipped - returns) ** 2)
     return 0.5 * (error * mask).sum() / tokens

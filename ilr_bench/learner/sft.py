@@ -1,15 +1,15 @@
-"""Supervised steps on worked solutions before anything else, for models that are never right as they come.
+"""Supervised fine-tuning (`warm_start`) before reinforcement, for models that are never right as they come.
 
-A warm start is a model of its own: it is made once from the model, the solutions and the settings, kept in the
-cache under the hash of these, and shared by all seeds and variants. So `base` is the warm-started model without
-reinforcement. All weights are trained, whatever adapter reinforcement uses later.
+An SFT checkpoint is made once from the model, the solutions and the settings, kept in the cache under the hash of
+these, and used by all seeds and variants. So `base` is that checkpoint without reinforcement. All weights are
+trained, whatever adapter reinforcement uses later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ilr_bench.core.config import RunConfig, WarmStartSettings, content_hash
 from ilr_bench.core.errors import ConfigurationError, NumericalError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
-from ilr_bench.learner.grpo import training_mode
+from ilr_bench.learner.grpo import TrainingSample, training_mode
 from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
 from ilr_bench.models.catalogue import cache_folder, prepare_once
 from ilr_bench.models.loading import LoadedModel, computing_device, load_model, locate, save_prepared
@@ -31,24 +31,16 @@ from ilr_bench.storage.records import WarmStartRecord, read, to_line
 from ilr_bench.tasks.sources import SOURCES, Question
 
 SEED = 0
-"""One order of the solutions for all trials, so that all seeds share one warm start."""
+"""One order of the solutions for all trials, so that all seeds start from one checkpoint."""
 LOG = "warm_start.jsonl"
 BuildAgent = Callable[[str, LoadedModel, RunConfig, int], Agent]
-"""How an agent is made around a model; see `lineup.seat`."""
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A prompt and the turn that should follow it, in one agent's tokens."""
-
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
+"""`learner.build.build_agent`, which imports this module."""
 
 
 def sft_checkpoint(model: str, index: int, config: RunConfig, build_agent: BuildAgent) -> str:
-    """The model's name, or the folder of what the warm start made of it for the agent at `index`.
+    """The model's name, or the folder of its SFT checkpoint for the agent at `index`.
 
-    Raises ConfigurationError where a training question has no worked solution, NumericalError where training
+    Raises ConfigurationError where a training question has no written solution, NumericalError where training
     diverges, and whatever loading a model raises.
     """
     settings = config.warm_start
@@ -80,7 +72,8 @@ def sft_checkpoint(model: str, index: int, config: RunConfig, build_agent: Build
         loaded = load_model(model)
         agent = build_agent(config.agents[index], loaded, config, index)
         solutions = [
-            Solution(agent.render(prompt).ids, completion_ids(solution, agent, loaded)) for prompt, solution in texts
+            TrainingSample(agent.render(prompt).ids, completion_ids(solution, agent, loaded), None, credit=1.0)
+            for prompt, solution in texts
         ]
         steps = run_sft(loaded.model, solutions, config, config.agents[index])
         save_prepared(loaded.model, loaded.tokenizer, folder)
@@ -90,9 +83,9 @@ def sft_checkpoint(model: str, index: int, config: RunConfig, build_agent: Build
 
 
 def format_solution(question: Question, style: PromptStyle) -> str:
-    """A question's worked solution in the form in which the style finds its answer.
+    """A question's solution in the form in which the style finds its answer.
 
-    Raises ConfigurationError where the source gives neither steps nor a number that answers by itself.
+    Raises ConfigurationError where the source gives neither steps nor an answer that the style finds by itself.
     """
     steps, answer = question.steps, question.answer
     forms = [f"{'. '.join(steps)}. The answer is {answer}.", rf"{' '.join(steps)} \boxed{{{answer}}}"]
@@ -106,7 +99,7 @@ def format_solution(question: Question, style: PromptStyle) -> str:
 
 
 def completion_ids(solution: str, agent: Agent, loaded: LoadedModel) -> tuple[int, ...]:
-    """A solution as the agent would have sampled it, up to what ends its turns."""
+    """A solution in the agent's tokens, with what ends its turns."""
     tokenizer, style = loaded.tokenizer, agent.style
     if tokenizer.chat_template is not None and style.uses_chat_template:
         return (*tokenizer(solution, add_special_tokens=False)["input_ids"], _turn_end(loaded))
@@ -116,8 +109,8 @@ def completion_ids(solution: str, agent: Agent, loaded: LoadedModel) -> tuple[in
     return ids if stops else (*ids, _turn_end(loaded))
 
 
-def run_sft(model: Any, solutions: Sequence[Solution], config: RunConfig, agent: str) -> list[WarmStartRecord]:
-    """Supervised steps in place: the mean negative log-probability per token of the solutions, by AdamW.
+def run_sft(model: Any, solutions: Sequence[TrainingSample], config: RunConfig, agent: str) -> list[WarmStartRecord]:
+    """AdamW steps on the mean negative log-probability per token of the solutions; changes the model in place.
 
     Raises NumericalError where a loss is not finite.
     """
@@ -127,7 +120,7 @@ def run_sft(model: Any, solutions: Sequence[Solution], config: RunConfig, agent:
     half = torch.autocast(model.device.type, dtype=torch.bfloat16) if update.precision == "bf16" else nullcontext()
     records = []
     for step in range(1, settings.steps + 1):
-        batch = [solutions[index] for index in _places(len(solutions), settings, step)]
+        batch = [solutions[index] for index in _step_indices(len(solutions), settings, step)]
         tokens = sum(len(solution.completion_ids) for solution in batch)
         loss = 0.0
         with training_mode(model, update.gradient_checkpointing):
@@ -148,7 +141,7 @@ def run_sft(model: Any, solutions: Sequence[Solution], config: RunConfig, agent:
 
 
 def write_log(folder: Path, models: Mapping[str, Path]) -> None:
-    """Puts the steps that made the agents' models (agent -> its model's folder) into a trial's folder."""
+    """Writes the SFT steps of the agents' models (agent -> its model's folder) into a trial's folder."""
     steps = [
         replace(record, agent=agent)
         for agent, model in models.items()
@@ -159,7 +152,7 @@ def write_log(folder: Path, models: Mapping[str, Path]) -> None:
         write_atomic(folder / LOG, "".join(f"{to_line(step)}\n" for step in steps))
 
 
-def _places(count: int, settings: WarmStartSettings, step: int) -> list[int]:
+def _step_indices(count: int, settings: WarmStartSettings, step: int) -> list[int]:
     """Which solutions a step takes: shuffled epochs, read in order."""
     wanted = range((step - 1) * settings.rows_per_step, step * settings.rows_per_step)
     return [int(_epoch(count, index // count)[index % count]) for index in wanted]

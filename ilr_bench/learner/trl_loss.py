@@ -1,6 +1,19 @@
-"""TRL's GRPO loss. The one room that knows TRL.
+"""TRL's GRPO loss; the only module that imports TRL.
 
 Left out of TRL's trainer: its sampling, data loading, logging, and the patches that it applies to the model.
+
+What TRL's private `_compute_loss` returns with the settings below, for B rows of T tokens, log-probabilities
+pi = `logprobs`, old = `old_per_token_logps` and ref = `ref_per_token_logps`, mask = `completion_mask` (all (B, T)), and
+`advantages` A, (B,) for one per row or (B, T) for one per token:
+
+    ratio = exp(pi - old)                                                        (B, T)
+    kl    = (exp(ref - pi) - (ref - pi) - 1) ratio                               (B, T), the k3 estimate
+    l     = -min(ratio A, clip(ratio, 1 - epsilon, 1 + epsilon_high) A) + beta kl  (B, T)
+
+    dapo     sum(l mask) / num_items_in_batch
+    bnpo     sum(l mask) / sum(mask)
+    grpo     mean over rows of sum_t(l mask) / sum_t(mask)
+    dr_grpo  sum(l mask) / (B max_completion_length)
 """
 
 from __future__ import annotations
@@ -19,15 +32,15 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import MissingInputError
 
 SUPPORTED_TRL = ">=1.16,<1.17"
-LEARNED_ON = ("_compute_loss", "_get_per_token_logps_and_entropies")
-"""The two private methods of TRL's trainer that are used here: one called, one replaced."""
+PRIVATE_METHODS = ("_compute_loss", "_get_per_token_logps_and_entropies")
+"""Of TRL's trainer: the first is called here, the second replaced."""
 
 
 class TrlLoss:
-    """TRL's GRPO loss on log-probabilities that are already there.
+    """TRL's GRPO loss on given log-probabilities.
 
-    TRL's `_compute_loss` reads its settings from the trainer it belongs to. This stands in for the trainer and has
-    what is read and nothing else: a real one seeds the global generators and patches the model's forward.
+    TRL's `_compute_loss` reads its settings from the trainer. This object takes the trainer's place with the attributes
+    that are read and nothing else: a real trainer seeds the global generators and patches the model's forward.
     """
 
     def __init__(self, settings: UpdateSettings, max_completion_length: int) -> None:
@@ -46,15 +59,15 @@ class TrlLoss:
         self.args = SimpleNamespace(delta=None, use_bias_correction_kl=True, steps_per_generation=1)
         self.model = SimpleNamespace(training=True)
         self.current_gradient_accumulation_steps = 1
-        # A micro-batch of one process, whatever the others do: sums over all of them are taken once a pass.
+        # As on one process: sums over all ranks are taken once a pass, by the learner.
         self.accelerator = SimpleNamespace(num_processes=1, gather=_as_it_is, reduce=_as_it_is)
         self._metrics: dict[str, defaultdict[str, list[float]]] = {"train": defaultdict(list)}
         self._logprobs = torch.empty(0)
 
     def __call__(self, logprobs: Tensor, inputs: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
-        """This micro-batch's part of the loss of a batch with `rows` turns and `tokens` completion tokens.
+        """This micro-batch's part of the loss of a batch with `rows` samples and `tokens` completion tokens, ().
 
-        TRL normalises by what it is shown; the factor turns that into the whole batch's normaliser.
+        logprobs: (B, T). TRL normalises by the micro-batch; the factor makes that the whole batch's normaliser.
         """
         self._logprobs = logprobs
         compute: Any = GRPOTrainer._compute_loss
@@ -67,7 +80,7 @@ class TrlLoss:
 
     @property
     def metrics(self) -> dict[str, list[float]]:
-        """What TRL measured, a number per call."""
+        """TRL's metrics by name, a number per call."""
         return self._metrics["train"]
 
     def _get_per_token_logps_and_entropies(self, *_: Any, **__: Any) -> tuple[Tensor, Tensor, None]:
@@ -80,7 +93,7 @@ def _as_it_is(value: Tensor, **_: Any) -> Tensor:
 
 def require_trl(installed: str) -> None:
     """Raises MissingInputError where TRL is not a version whose private methods are known here."""
-    known = all(hasattr(GRPOTrainer, name) for name in LEARNED_ON)
+    known = all(hasattr(GRPOTrainer, name) for name in PRIVATE_METHODS)
     if not known or installed not in SpecifierSet(SUPPORTED_TRL):
         raise MissingInputError(
             f"trl {installed} is installed, but the policy update is made for trl{SUPPORTED_TRL}; "

@@ -25,10 +25,10 @@ def save_checkpoint(
 ) -> Path:
     """Saves what `write(empty folder)` writes as the checkpoint of `step`: all of it or nothing.
 
-    Once it is safe, the others go, all but the newest `keep` of those at `regular` steps and that of the step
-    `best`. The one just saved stays in any case, so that a run may stop at any step; where it is not regular, a later
-    one removes it, so that what a finished run leaves does not tell where it was stopped. Later ones go too: they
-    stem from a run that this one does not continue. Raises StoreError, and whatever `write` raises.
+    Then removes the others, but for the newest `keep` of those at `regular` steps and the step `best`. The new one
+    stays until a later one is saved even if it is not regular, so that a run may stop at any step and a finished run
+    does not depend on where. Later steps go too: this run does not continue them. Raises StoreError, and whatever
+    `write` raises.
     """
     if keep < 1:
         raise ValueError("keep: at least the new checkpoint has to stay")
@@ -71,7 +71,7 @@ def intact_checkpoints(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 def _discard(path: Path) -> None:
-    """Removes a checkpoint in such a way that a kill leaves no torn one under its name."""
+    """Removes a checkpoint so that a kill leaves no torn one under its name."""
     hidden = path.with_name(f".{path.name}.tmp")
     remove(hidden)
     path.rename(hidden)

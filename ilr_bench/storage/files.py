@@ -35,10 +35,9 @@ _ADVICE = {
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns what a disk can say (full, read-only, in the way) into a StoreError about `path`.
+    """Turns errors of a disk (full, read-only, another file in the way) into a StoreError about `path`.
 
-    Writers that hide the system's error (safetensors, PyTorch's zip writer) are understood as well; any
-    other exception passes as it is.
+    Errors of safetensors and of PyTorch's zip writer are understood as well; any other exception passes.
     """
     try:
         yield
@@ -70,9 +69,8 @@ def sync(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Writes a whole file, or leaves the earlier one intact.
+    """Replaces a file: after a kill it is the old or the new one, after a return the new one survives a power cut.
 
-    After a return the new file survives a power cut; after a kill either the old or the new one is there.
     Makes missing folders. Raises StoreError where the disk is full or cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -90,26 +88,29 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def write_noted(path: Path, data: str) -> None:
-    """As `write_atomic`, with a hidden note of the file's digest beside it, by which `as_noted` knows it again.
+    """As `write_atomic`, with a hidden note of the file's digest beside it, which `as_noted` checks.
 
-    The note comes first: a kill in between leaves a file that is taken for a damaged one, and is made anew.
+    The note is written first: a kill in between leaves a file that counts as damaged, and is made anew.
     """
     write_atomic(note_name(path), hashlib.sha256(data.encode()).hexdigest())
     write_atomic(path, data)
 
 
 def as_noted(path: Path) -> bool:
-    """Whether a file is what its note says; one without a note, which was at least written whole, is trusted."""
+    """Whether a file has the digest in its note; one without a note, which was at least written whole, is trusted."""
     note = note_name(path)
-    if not note.exists():
-        return True
-    with path.open("rb") as file:
-        return note.read_bytes() == hashlib.file_digest(file, "sha256").hexdigest().encode()
+    return not note.exists() or note.read_bytes() == sha256(path).encode()
 
 
 def note_name(path: Path) -> Path:
-    """Where the note on a file lies."""
+    """The path of the note on a file."""
     return path.with_name(f".{path.name}.sha256")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 MANIFEST = "manifest.json"
@@ -121,9 +122,22 @@ def publish(
     fill: Callable[[Path], None],
     listed: Callable[[Path], dict[str, str]] | None = None,
 ) -> None:
-    """Puts a folder that `fill(empty folder)` has filled in the place of whatever is there.
+    """Replaces a folder as `replace_folder` does, and adds a manifest.
 
-    `listed` names the files that the manifest speaks of, all of them by default. Raises what `fill` and the disk raise.
+    `listed` returns the files of the manifest (name -> digest), all of them by default.
+    """
+
+    def fill_and_list(temporary: Path) -> None:
+        fill(temporary)
+        write_manifest(temporary, label, (listed or digests)(temporary))
+
+    replace_folder(folder, fill_and_list)
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Replaces whatever is at `folder` by what `fill(empty folder)` writes, whole or not at all.
+
+    Raises what `fill` and the disk raise.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     remove(temporary)
@@ -132,7 +146,6 @@ def publish(
         fill(temporary)
         for path in temporary.rglob("*"):
             sync(path)
-        write_manifest(temporary, label, (listed or digests)(temporary))
         remove(folder)
         temporary.rename(folder)
         sync(folder.parent)
@@ -141,12 +154,12 @@ def publish(
 
 
 def write_manifest(folder: Path, label: Mapping[str, Any], files: Mapping[str, str]) -> None:
-    """Says what a folder is for and what its files are (name -> digest)."""
+    """Writes a folder's manifest: its label and its files (name -> digest)."""
     write_atomic(folder / MANIFEST, _text({"key": label, "files": files}))
 
 
 def is_intact(folder: Path, label: Mapping[str, Any]) -> bool:
-    """Whether a folder is for `label` and holds exactly the files of its manifest."""
+    """Whether a folder has the label and exactly the files of its manifest."""
     return read_manifest(folder) == (label, digests(folder))
 
 
@@ -159,7 +172,7 @@ def read_manifest(folder: Path) -> tuple[Any, dict[str, str]] | None:
         return None
     if not isinstance(manifest, dict) or manifest.keys() != {"key", "files"} or not isinstance(manifest["files"], dict):
         return None
-    # A byte between the values may be lost, too: nothing else tells of it.
+    # A byte between the values may be lost too, which only the whole text shows.
     return (manifest["key"], manifest["files"]) if text == _text(manifest) else None
 
 
@@ -169,17 +182,12 @@ def _text(manifest: Mapping[str, Any]) -> str:
 
 def digests(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, str]:
     """Name -> SHA-256 of every file in a folder but its manifest, or of those that are wanted."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != MANIFEST and wanted(name):
-            with path.open("rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: sha256(path) for name, path in files.items() if name != MANIFEST and wanted(name)}
 
 
 def copy_content(source: Path, target: Path) -> None:
-    """Copies what a folder holds into another one, but for its manifest and what is hidden."""
+    """Copies a folder's content into another one, but for its manifest and hidden files."""
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if name.startswith(".") or (name == MANIFEST and Path(folder) == source)]
@@ -188,7 +196,7 @@ def copy_content(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder with all that is in it; a missing one is no error."""
+    """Removes a file or a folder with its content; a missing one is no error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -200,9 +208,9 @@ SECONDS_BETWEEN_SIGNS = 1.0
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Holds a lock file; while another process holds it, this one waits and says that it is alive.
+    """Holds a lock file; while another process holds it, this one waits and sends heartbeats.
 
-    A process that dies lets go of what it holds.
+    The lock of a process that dies is released.
     """
     lock = FileLock(path)
     while not lock.is_locked:

@@ -18,16 +18,15 @@ PACKAGES = (
 )  # fmt: skip
 LOCK = Path(__file__).parents[2] / "requirements.lock"
 NOT_IN_NUMBERS = ("commit", "lock")
-"""Versions that may differ where the numbers are the same: what they stand for is named more closely by the others."""
+"""Versions that may differ where the numbers are the same; the others cover what they stand for."""
 
 
 def trial_hash(config: RunConfig, dependency: str | None = None, fingerprints: Sequence[str] = ()) -> str:
     """Content hash of everything that a trial computes; labels do not count.
 
     `dependency` is the hash of the trial whose sampled tokens this one matches (`sampling.match_tokens_of`). It
-    stands for the numbers of samples that are resolved once that trial has finished, so that a trial has its
-    name before it can run. `fingerprints` are those of the models that are made or unpacked here: another recipe
-    makes another trial. Raises ValueError where one is missing or not called for.
+    replaces the numbers of samples, which are resolved once that trial has finished. `fingerprints` are those of the
+    models that are made or converted here. Raises ValueError for a missing or superfluous dependency.
     """
     matches = config.sampling.match_tokens_of is not None
     if matches != (dependency is not None):
@@ -55,7 +54,7 @@ def numeric_versions() -> dict[str, str]:
 
 def same_numbers(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Whether two sets of versions compute the same numbers from the same configuration."""
-    return _numeric(one) == _numeric(other)
+    return all(one.get(name) == other.get(name) for name in (one.keys() | other.keys()) - set(NOT_IN_NUMBERS))
 
 
 @cache
@@ -76,10 +75,6 @@ def _packages() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _numeric(versions: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in versions.items() if name not in NOT_IN_NUMBERS}
 
 
 def _commit() -> str:

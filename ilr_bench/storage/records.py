@@ -1,8 +1,6 @@
-"""What a trial leaves behind, line by line, and how it is read.
+"""The records of trials and studies, and how they are read, also while a trial still writes them.
 
-Records hold no seconds: time lies in `timing.jsonl`, outside the promise of equal bytes.
-
-Reading a trial's training records while they are written, from this machine or another one.
+Records hold no seconds: times are in `timing.jsonl`, outside the promise of equal bytes.
 """
 
 from __future__ import annotations
@@ -21,16 +19,16 @@ from ilr_bench.storage.files import as_noted, write_atomic
 
 
 class Verdict(StrEnum):
-    """What grading says of one answer."""
+    """The result of grading one answer."""
 
     CORRECT = "correct"
     WRONG = "wrong"
     MISSING = "missing"
     """No final answer, or two different ones."""
     TIMEOUT = "timeout"
-    """Grading or running it took too long; counted, printed, no point."""
+    """Grading or running it took too long; counted as not right."""
     REFUSED = "refused"
-    """A program outside the subset that may run here; no point."""
+    """A program outside the subset that may run here; counted as not right."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,12 @@ class SampleRecord:
     cut_prompt: int = 0
     """Tokens of the prompt that were left out to fit the model's context."""
     jail: str | None = None
-    """What held the program that was run (`none`: it ran without a jail); None where no program is run."""
+    """The jail in which the program was run (`none`: without one); None where no program is run."""
     doc_hash: str | None = None
     """lm-eval's hash of the question's row, for `lm_eval:` tasks; `prompt_hash` is lm-eval's own there."""
     metrics: dict[str, float] | None = None
-    """All that lm-eval measured of this sample, `metric,filter` -> value, for `lm_eval:` tasks; the verdict is
-    CORRECT where the first of them is 1."""
+    """lm-eval's metrics of this sample, `metric,filter` -> value, for `lm_eval:` tasks; the verdict is CORRECT where
+    the first of them is 1."""
 
 
 JOINT = "joint"
@@ -82,10 +80,9 @@ class InferenceRecord:
     """The agent's name, or `joint`."""
     question_id: str
     rounds: int
-    """Times that every agent spoke before this answer stood, the answer itself included: 1 for `single`."""
+    """Turns of every agent up to this answer, which is included: 1 for `single`."""
     tokens: int
-    """Tokens sampled for this answer, by all agents: earlier rounds of everybody, and the answer itself (of
-    `joint`: everybody's answers)."""
+    """Tokens sampled for this answer: earlier rounds of all agents, and the answer (of `joint`: all answers)."""
     prompt_hash: str
     """Of the prompt of the last turn; of `joint`, of all of them."""
     completion: str
@@ -95,7 +92,7 @@ class InferenceRecord:
     verdict: Verdict
     seed: int
     cut_prompts: int = 0
-    """Prompts on the way to this answer that lost their middle to the limit."""
+    """Prompts up to this answer that lost their middle to the limit."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +118,21 @@ class StepRecord:
     kl: float | None
     """Mean k3 estimate against the starting policy; None without a KL term."""
     sharing_accuracy: float | None
-    """Share of right sharing turns (every sampled one); None where none was graded."""
+    """Fraction of right sharing turns, of all sampled ones; None where none was graded."""
     fusion_accuracy: float | None
     mean_reward: float
     mean_calibrated_reward: float
     cooperation_share: float | None
-    """Share of this step's questions on which the agent cooperates; None without a discussion."""
+    """Fraction of this step's questions on which the agent cooperates; None without modes."""
     clipped_share: float | None
-    """Clipped share of equation (5)'s terms over trained turns; None without calibration or peers."""
+    """Fraction of equation (5)'s terms that are clipped, over trained turns; None without calibration or peers."""
     flat_peer_share: float | None
     changed_group_share: float | None
-    """Share of groups with any advantage changed by more than 1e-3 by calibration; analyses, which it leaves alone,
-    are not counted."""
+    """Fraction of groups with any advantage changed by more than 1e-3 by calibration; of sharing and fusion only."""
     mean_advantage_change: float | None
     groups: int
     flat_groups: int
-    """Groups whose advantages are all zero: nothing to learn from."""
+    """Groups whose advantages are all zero."""
     trained_tokens: int
     sampled_tokens: int
     """All completion tokens sampled for this agent in this step, analyses too, validation not."""
@@ -153,7 +149,7 @@ class StepRecord:
     value_loss: float | None = None
     """None without a critic."""
     borrowed_turns: int = 0
-    """Turns of peers that this agent was trained on as well; their tokens are counted for those who sampled them."""
+    """Turns of peers that this agent was trained on as well; their tokens count for the agents that sampled them."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +181,7 @@ class DialogueRecord:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a finished trial says of itself (`result.json`, written last)."""
+    """The result of a finished trial (`result.json`, written last)."""
 
     hash: str
     variant: str
@@ -197,7 +193,7 @@ class TrialResult:
     sampled_tokens: dict[str, int]
     """Agent -> completion tokens sampled while training (validation not counted)."""
     cooperation_share: dict[str, float | None]
-    """Agent -> share of the training questions on which the item-response rule has it cooperate."""
+    """Agent -> fraction of the training questions on which the item-response rule has it cooperate."""
     ability: dict[str, float]
     """Agent -> accuracy on the validation questions before training."""
     difficulty: dict[str, Any]
@@ -207,7 +203,7 @@ class TrialResult:
     versions: dict[str, str]
     """Package -> version, and `commit`."""
     subjects: dict[str, str] = field(default_factory=dict)
-    """Benchmark -> `maths`, `code` or `general`, as the benchmark states it; none by earlier versions."""
+    """Benchmark -> `maths`, `code` or `general`; none by earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -220,12 +216,12 @@ class TrialEntry:
     seed: int
     hash: str
     folder: str
-    """Relative to the study, such as `trials/ilr-A+B-0-0123456789ab`; variants under two names share one."""
+    """Relative to the study, such as `trials/ilr-A+B-0-0123456789ab`; equal variants have the same one."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What was asked of a sweep (`study.json`)."""
+    """The trials of a study (`study.json`)."""
 
     profile: str
     command: str
@@ -266,7 +262,7 @@ def _parse(data: dict[str, Any], kind: type[Record]) -> Record:
 
 
 def write_study(folder: Path, study: Study) -> None:
-    """`study.json` in the study's folder, with a digest of what it says."""
+    """Writes `study.json` in the study's folder, with a digest of its content."""
     data = dataclasses.asdict(study)
     text = json.dumps(data | {"sha256": _digest(data)}, ensure_ascii=False, indent=1)
     write_atomic(folder / "study.json", text + "\n")
@@ -321,11 +317,10 @@ def _tuples(data: dict[str, Any]) -> dict[str, Any]:
 
 
 class RecordTail:
-    """The training records of one trial as they appear: each once, however often the trial is resumed.
+    """The training records of one trial as they are written: each once, however often the trial is resumed.
 
-    A resumed trial drops the steps after its checkpoint and writes them again, the same to the bit, so the first
-    reading counts. A last line that is not whole yet waits; a whole one that cannot be read is passed over, since
-    those who only look cannot mend it. Nothing is locked and nothing is written.
+    A resumed trial drops the steps after its checkpoint and writes the same bytes again. An incomplete last line is
+    read later, a torn line is skipped. Nothing is locked and nothing is written.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What a run survives, and where it says so: less memory than it asked for, and batches that broke.
+"""Recovery from a shortage of memory, and a report of batches whose numbers are not finite.
 
-Events go to the log and to the trial's `events.jsonl`, a broken batch to a file under `broken/`: both lie outside the
+Events go to the log and to the trial's `events.jsonl`, a broken batch to a file under `broken/`: both are outside the
 promise of equal bytes and outside every hash.
 """
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ilr_bench.core.errors import MemoryShortageError, NumericalError
+from ilr_bench.core.errors import MemoryShortageError, NumericalError, first_line
 from ilr_bench.storage.files import write_atomic
 from ilr_bench.storage.store import BROKEN, EVENTS
 
@@ -34,9 +34,9 @@ class BrokenBatchError(NumericalError):
 
 @contextmanager
 def log_incidents(folder: Path) -> Iterator[None]:
-    """Within it events are noted in a trial's folder, and a broken batch is saved there and named in the error.
+    """Within it incidents are logged in a trial's folder too, and a broken batch is saved there.
 
-    Raises NumericalError in place of BrokenBatchError.
+    Raises NumericalError naming its file instead of BrokenBatchError.
     """
     handler = _EventFile(folder / EVENTS)
     _log.addHandler(handler)
@@ -52,7 +52,7 @@ def log_incidents(folder: Path) -> Iterator[None]:
 
 
 def log_incident(what: str, **facts: Any) -> None:
-    """Says in the log, and in the events of the trial that is watched, what happened; `facts` are JSON data."""
+    """Logs what happened, also in the folder of `log_incidents`; `facts` are JSON data."""
     message = ", ".join(f"{key}: {value}" for key, value in facts.items())
     _log.warning("%s (%s)", what, message, extra={"event": {"event": what} | facts})
 
@@ -60,8 +60,8 @@ def log_incident(what: str, **facts: Any) -> None:
 def retry_smaller_batch(rows: int, attempt: Callable[[int], T], what: str, setting: str) -> T:
     """What `attempt(rows)` gives, with half as many rows whenever it runs out of memory.
 
-    `what` names the work in log and error, `setting` the one that lowers its rows for good. An attempt that failed
-    must leave nothing behind. Raises MemoryShortageError where one row does not fit.
+    `what` names the work in log and error, `setting` the configuration key that lowers its rows. A failed attempt must
+    leave nothing behind. Raises MemoryShortageError where one row does not fit.
     """
     while True:
         try:
@@ -71,12 +71,12 @@ def retry_smaller_batch(rows: int, attempt: Callable[[int], T], what: str, setti
                 raise
             if rows <= 1:
                 raise MemoryShortageError(
-                    f"{what}: out of memory with a single row ({_first_line(error)}); take a smaller model, shorter "
+                    f"{what}: out of memory with a single row ({first_line(error)}); take a smaller model, shorter "
                     "turns (sampling.max_new_tokens, sampling.max_prompt_tokens), update.gradient_checkpointing=true, "
                     "update.adapter=lora, or a machine with more memory"
                 ) from error
-            reason = _first_line(error)
-        # Outside the handler: the error's frames hold the tensors of the attempt.
+            reason = first_line(error)
+        # After the handler, since the error's frames hold the tensors of the attempt.
         _release()
         log_incident(
             f"{what}: out of memory, repeated with half the rows; sums may differ in their last bits",
@@ -89,7 +89,7 @@ def retry_smaller_batch(rows: int, attempt: Callable[[int], T], what: str, setti
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a machine or a graphics card has no memory left; needs no torch."""
+    """Whether an error means that the machine or a graphics card has no memory left; needs no torch."""
     named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
     return named or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
@@ -99,10 +99,6 @@ def _release() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class _EventFile(logging.Handler):

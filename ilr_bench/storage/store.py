@@ -1,4 +1,4 @@
-"""The folders of a study: records that only grow, artifacts under their content hash, seals of finished trials.
+"""The folders of a study: records that only grow, artifacts under their content hash, manifests of finished trials.
 
 Whatever a killed run leaves behind is either whole or known to be torn.
 """
@@ -81,7 +81,7 @@ class RecordFile:
         self._digest.update(lines)
 
     def noted(self) -> dict[str, Any]:
-        """What has been written, for a checkpoint to keep: JSON data."""
+        """Length and digest of what has been written, for a checkpoint: JSON data."""
         return {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
 
     def begins_with(self, noted: Mapping[str, Any]) -> bool:
@@ -117,13 +117,13 @@ class Artifacts:
 
     root: Path
     others: tuple[Path, ...] = ()
-    """Roots of other studies' artifacts, where whole ones are copied from before anything is computed."""
+    """Roots of other studies' artifacts, of which intact ones are copied instead of made anew."""
 
     def get(self, key: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """The folder for `key` (JSON data), made by `make(empty folder)` unless it is there and intact.
 
-        Of several processes that ask at once, one makes it and the others wait. A folder that does not match its
-        manifest is reported in the log and made anew. Raises StoreError, and whatever `make` raises.
+        One process makes it while others wait. A folder that does not match its manifest is logged and made anew.
+        Raises StoreError, and whatever `make` raises.
         """
         plain = json.loads(json.dumps(key))
         folder = self.root / content_hash(plain)
@@ -140,7 +140,7 @@ class Artifacts:
         return folder
 
     def import_artifact(self, name: str) -> bool:
-        """Copies the artifact with a content hash from another study; False where nobody holds it whole."""
+        """Copies the artifact with a content hash from another study; False where none has it intact."""
         for other in (self.root, *self.others):
             manifest = read_manifest(other / name)
             if manifest is not None and is_artifact(other / name):
@@ -156,7 +156,7 @@ def is_artifact(folder: Path) -> bool:
 
 
 def require_artifact(folder: Path) -> None:
-    """Raises StoreError where an artifact is not what its manifest says; one without a manifest passes."""
+    """Raises StoreError where an artifact does not match its manifest; one without a manifest passes."""
     if (folder / MANIFEST).exists() and not is_artifact(folder):
         raise StoreError(f"{folder} does not match its manifest; run the sweep's command again, which makes it anew")
 
@@ -187,10 +187,10 @@ def lock_study(folder: Path) -> Iterator[None]:
 
 
 def finalize(folder: Path, key: str, result: str) -> None:
-    """Ends a trial: notes what its files are, all but those outside the promise of equal bytes, and writes its result.
+    """Ends a trial: writes the manifest of its files, but for those outside the promise of equal bytes, and its result.
 
-    `result` is the text of `result.json`, which is written last. Notes beside single files have served their purpose.
-    Raises StoreError.
+    `result` is the text of `result.json`, which is written last. Notes beside single files are removed. Raises
+    StoreError.
     """
     files = _lasting(folder) | {RESULT: hashlib.sha256(result.encode()).hexdigest()}
     write_manifest(folder, {"trial": key}, dict(sorted(files.items())))
@@ -201,7 +201,7 @@ def finalize(folder: Path, key: str, result: str) -> None:
 
 
 def is_finalized(folder: Path, key: str) -> bool:
-    """Whether a trial's folder holds exactly what its seal says."""
+    """Whether a trial's folder holds exactly the files of its manifest."""
     return corrupted_files(folder, key) == []
 
 
@@ -211,15 +211,15 @@ def is_finished(folder: Path, key: str, artifacts: Artifacts) -> bool:
         return False
     try:
         used = [artifacts.root / name for name in read_result(folder).artifacts.values()]
-    except StoreError:  # of a version that said other things of a trial
+    except StoreError:  # of another version
         return False
     return all(is_artifact(path) for path in used if path.exists())
 
 
 def require_finalized(folder: Path, key: str) -> None:
-    """Raises StoreError where a finished trial's records are not what its seal says; one without a seal passes.
+    """Raises StoreError where a finished trial's records do not match its manifest; one without a manifest passes.
 
-    Weights are left out: they may be large, no report reads them, and their own manifest is read before they are used.
+    Weights are not checked: they may be large, no report reads them, and they have a manifest of their own.
     """
     found = corrupted_files(folder, key, weights=False) if (folder / MANIFEST).exists() else []
     if found:
@@ -230,22 +230,21 @@ def require_finalized(folder: Path, key: str) -> None:
 
 
 def corrupted_files(folder: Path, key: str, weights: bool = True) -> list[str]:
-    """Names of the files that a trial's seal does not know as they are, or misses; the seal's own if it is broken."""
+    """Names of a trial's files that its manifest has otherwise, lacks or has too many; its own name if it is torn."""
     manifest = read_manifest(folder)
     if manifest is None or manifest[0] != {"trial": key}:
         return [MANIFEST]
-    sealed, found = manifest[1], _lasting(folder, weights)
-    if RESULT not in sealed:  # sealed before results were
+    listed, found = manifest[1], _lasting(folder, weights)
+    if RESULT not in listed:  # by a version whose manifests left results out
         found.pop(RESULT, None)
-    names = [name for name in sealed.keys() | found.keys() if weights or not _is_weight(name)]
-    return sorted(name for name in names if sealed.get(name) != found.get(name))
+    names = [name for name in listed.keys() | found.keys() if weights or not _is_weight(name)]
+    return sorted(name for name in names if listed.get(name) != found.get(name))
 
 
 def invalidate(folder: Path, key: str) -> list[str]:
-    """Makes a damaged finished trial an unfinished one: drops its result, its seal, and what cannot be trusted.
+    """Makes a damaged finished trial an unfinished one: removes its result, its manifest and corrupted answers.
 
-    Answers go that the seal does not know; steps are held against the checkpoint when the trial goes on. Returns what
-    was damaged. Raises StoreError.
+    Its steps are compared with the checkpoint when the trial continues. Returns the corrupted files. Raises StoreError.
     """
     found = corrupted_files(folder, key)
     with explained(folder):
@@ -258,7 +257,7 @@ def invalidate(folder: Path, key: str) -> list[str]:
 
 
 def publish_copy(source: Path, target: Path, key: str, finish: Callable[[Path], None]) -> None:
-    """Copies a trial's folder, all of it or nothing, and seals it once `finish(copy)` has changed what it wants to."""
+    """Copies a trial's folder, all of it or nothing, and writes its manifest after `finish(copy)` has changed it."""
 
     def fill(folder: Path) -> None:
         copy_content(source, folder)
@@ -274,7 +273,7 @@ def _answers(folder: Path) -> list[Path]:
 
 
 def _lasting(folder: Path, weights: bool = True) -> dict[str, str]:
-    """Digests of a trial's files that equal runs leave equal."""
+    """Digests of a trial's files that are equal for equal runs."""
     return digests(folder, lambda name: _lasts(name) and (weights or not _is_weight(name)))
 
 

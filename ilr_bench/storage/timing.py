@@ -1,4 +1,4 @@
-"""Where the seconds go: one line per step and stage in `timing.jsonl`, outside every hash."""
+"""Seconds, tokens and memory: one line per step and stage in `timing.jsonl`, outside every hash."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Stopwatch:
             self._cpu[stage] += time.process_time() - cpu
 
     def count(self, stage: str, tokens: int, longest_prompt: int = 0) -> None:
-        """Tokens that a stage sampled or trained on, and those of its longest prompt where that is told."""
+        """Adds tokens that a stage sampled or trained on, and notes those of its longest prompt."""
         self._tokens[stage] += tokens
         self._prompts[stage] = max(self._prompts[stage], longest_prompt)
 
@@ -53,13 +53,8 @@ class Stopwatch:
         """
         now, cpu = time.perf_counter(), time.process_time()
         lines = [
-            {
-                "step": step,
-                "stage": stage,
-                "seconds": round(seconds, 6),
-                "cpu": round(self._cpu[stage], 6),
-                "tokens": self._tokens[stage],
-            }
+            {"step": step, "stage": stage, "seconds": round(seconds, 6), "cpu": round(self._cpu[stage], 6)}
+            | {"tokens": self._tokens[stage]}
             | ({"longest_prompt": self._prompts[stage]} if self._prompts[stage] else {})
             for stage, seconds in self._seconds.items()
         ]
@@ -72,10 +67,8 @@ class Stopwatch:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._written = True
-        self._seconds.clear()
-        self._cpu.clear()
-        self._tokens.clear()
-        self._prompts.clear()
+        for sums in (self._seconds, self._cpu, self._tokens, self._prompts):
+            sums.clear()
         self._lap, self._cpu_lap = time.perf_counter(), time.process_time()
 
 
@@ -94,7 +87,7 @@ def stage_seconds(paths: Iterable[Path], clock: Literal["seconds", "cpu"] = "sec
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Removes what a killed process left of its last line, so that the next one begins a new line."""
+    """Removes the incomplete last line of a killed process."""
     content = path.read_bytes() if path.is_file() else b""
     whole = content.rfind(b"\n") + 1
     if whole < len(content):

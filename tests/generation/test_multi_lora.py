@@ -13,8 +13,7 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.generation import hf_engine
 from ilr_bench.generation.dispatch import sample_all
 from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
-from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.generation.multi_lora import MultiLoRA
+from ilr_bench.generation.hf_engine import MultiLoRA, TransformersEngine
 from ilr_bench.models.lora import AdapterModel, attach_lora
 
 LORA = UpdateSettings(adapter="lora", lora_rank=4)

@@ -33,8 +33,7 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.signals import send_heartbeat
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.learner.distributed import SINGLE, TIMEOUT, DistContext, _Call, dist_from_environment
-from ilr_bench.learner.sharded_adamw import owners
+from ilr_bench.learner.distributed import SINGLE, TIMEOUT, DistContext, _Call, dist_from_environment, owners
 from ilr_bench.method.idea3 import StepBatch
 from ilr_bench.tasks.types import Question
 
