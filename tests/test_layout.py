@@ -1,0 +1,72 @@
+"""Twelve packages, files of one idea each, and the walks that docs/architecture.md tells."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "cli", "study", "evaluation", "method", "learner", "generation", "grading", "models", "prompts", "tasks", "storage",
+    "core",
+}  # fmt: skip
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+LONGEST_WALK = {
+    "A question's text to a printed cell": 25,
+    "A reward to the optimizer step": 10,
+    "`interaction.cooperation_ratio` from `--set` to the coin": 10,
+}
+
+
+def python_files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_the_top_of_ilr_bench_is_the_twelve_packages_and_four_files() -> None:
+    found = {path.name for path in (ROOT / "ilr_bench").iterdir() if path.name != "__pycache__"}
+    assert found == PACKAGES | {"__init__.py", "__main__.py", "sweep.py", "py.typed"}
+
+
+def test_ilr_bench_has_at_most_150_python_files() -> None:
+    assert len(python_files("ilr_bench")) <= 150
+
+
+@pytest.mark.parametrize("folder", ["ilr_bench", "reports", "ablations", "bench", "tests"])
+def test_no_file_is_over_400_lines(folder: str) -> None:
+    long = [path for path in python_files(folder) if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+    assert not long, f"split by topic: {', '.join(str(path.relative_to(ROOT)) for path in long)}"
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_a_package_says_what_lives_there_and_gives_what_it_names(package: str) -> None:
+    code = f"import ilr_bench.{package} as p; print(p.__doc__); print(*[getattr(p, name) for name in p.__all__])"
+    ran = subprocess.run(["python", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[0].endswith(".")
+
+
+def test_every_package_stands_in_the_drawing_of_the_layers() -> None:
+    for page in (PAGE, (ROOT / "README.md").read_text(encoding="utf-8")):
+        drawing = page.split("    cli ", 1)[1].split("\n\n", 1)[0]
+        assert PACKAGES - {"cli"} <= set(re.findall(r"[a-z]+", drawing))
+
+
+@pytest.mark.parametrize("title", LONGEST_WALK)
+def test_a_walk_names_files_that_are_there_and_is_short(title: str) -> None:
+    walk = PAGE.split(f"### {title}\n", 1)[1].split("\n#", 1)[0]
+    steps = re.findall(r"^\d+\. `([^`]+\.py)`", walk, flags=re.MULTILINE)
+    assert len(steps) == len(re.findall(r"^\d+\. ", walk, flags=re.MULTILINE))
+    assert 3 <= len(steps) <= LONGEST_WALK[title]
+    assert [step for step in steps if not (ROOT / step).is_file()] == []
+
+
+def test_a_walk_names_functions_that_its_files_hold() -> None:
+    walks = PAGE.split("## Three walks\n", 1)[1].split("\n## ", 1)[0]
+    for file, rest in re.findall(r"^\d+\. `([^`]+\.py)`(.*(?:\n {3}.*)*)", walks, flags=re.MULTILINE):
+        source = (ROOT / file).read_text(encoding="utf-8")
+        names = re.findall(r"`(\w+(?:\.\w+)?)\(\)`", rest)
+        missing = [name for name in names if f"def {name.rpartition('.')[2]}(" not in source]
+        assert not missing, f"{file}: {missing}"
