@@ -1,8 +1,7 @@
-"""Which models there are, under which licence, and the cache in which they are prepared once."""
+"""The models that can be named, their licences, and the cache in which they are prepared once."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ import typer
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, IlrError
 from ilr_bench.core.registry import Registry
-from ilr_bench.storage.files import digests, explained, hold_lock, remove, sync
+from ilr_bench.storage.files import digests, explained, hold_lock, replace_folder, sha256
 
 LISTING = "files.sha256"
 """Digests of a folder's files, as `sha256sum --check` reads them."""
@@ -27,9 +26,15 @@ _log = logging.getLogger(__name__)
 def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """`folder`, filled by `make` unless it is there: whole or absent, and made by one process at a time.
 
-    One with files that changed since is reported in the log and made anew. Raises StoreError where the disk is full or
-    cannot be written.
+    One with files that have changed is logged and made anew. Raises StoreError where the disk is full or cannot be
+    written.
     """
+
+    def make_and_list(empty: Path) -> None:
+        make(empty)
+        listing = "".join(f"{digest}  {name}\n" for name, digest in digests(empty).items())
+        (empty / LISTING).write_text(listing, encoding="utf-8")
+
     if is_whole(folder):
         return folder
     with explained(folder):
@@ -39,20 +44,7 @@ def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
                 return folder
             if folder.exists():
                 _log.warning("%s does not match its %s; it is made anew", folder, LISTING)
-            temporary = folder.with_name(f".{folder.name}.tmp")
-            remove(temporary)
-            temporary.mkdir()
-            try:
-                make(temporary)
-                listing = "".join(f"{digest}  {name}\n" for name, digest in digests(temporary).items())
-                (temporary / LISTING).write_text(listing, encoding="utf-8")
-                for path in temporary.rglob("*"):
-                    sync(path)
-                remove(folder)
-                temporary.rename(folder)
-                sync(folder.parent)
-            finally:
-                remove(temporary)
+            replace_folder(folder, make_and_list)
     return folder
 
 
@@ -68,7 +60,7 @@ def is_whole(folder: Path) -> bool:
 
 @cache
 def conversion() -> str:
-    """Content hash of what turns GGUF files into model folders: our code, and the libraries under it."""
+    """Content hash of the conversion of GGUF files into model folders: our code and its libraries."""
     code = file_hash(Path(__file__).with_name("gguf.py"))
     libraries = {name: version(name) for name in ("torch", "transformers", "tokenizers", "gguf", "safetensors")}
     return content_hash([code, libraries])
@@ -82,8 +74,7 @@ def file_hash(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _file_hash(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 @dataclass(frozen=True)
@@ -93,17 +84,16 @@ class ModelEntry:
     name: str
     summary: str
     source: str
-    """Where its weights come from."""
+    """Of its weights."""
     licence: str
     fingerprint: Callable[[], str]
     """Content hash of everything that determines the weights and the tokenizer; needs no weights."""
     folder: Callable[[], Path]
-    """Where it lies once it is prepared; asking makes nothing."""
+    """Where it is once it is prepared."""
     make: Callable[[Path], None]
-    """Fills an empty folder with model and tokenizer (`from_pretrained` reads both); raises MissingInputError
-    where they cannot be had."""
+    """Fills an empty folder with model and tokenizer for `from_pretrained`; raises MissingInputError."""
     require: Callable[[], None] = lambda: None
-    """Raises IlrError where something has to be installed or accepted first; asked on every use."""
+    """Raises IlrError where something has to be installed or accepted first; called on every use."""
 
     def state(self) -> str:
         """In a few words, whether it is prepared, or what it still needs."""
@@ -116,7 +106,7 @@ class ModelEntry:
         return "prepared when first used"
 
     def prepare(self) -> Path:
-        """The model's folder, made if it is not there: whole, and by one process while the others wait."""
+        """The model's folder, made if it is not there; see `prepare_once`."""
         self.require()
         return prepare_once(self.folder(), self.make)
 

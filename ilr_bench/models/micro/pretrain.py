@@ -1,6 +1,7 @@
-"""Two small tokenizers as different as those of real families, both with single digits.
+"""Makes a micro model: one of two small tokenizers, and supervised training on packed batches.
 
-Supervised start of a micro model: next-token prediction on packed batches, deterministic on one machine.
+The tokenizers are as different as those of real families, both with single digits. Training is deterministic on one
+machine.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ from transformers import (
 
 from ilr_bench.models.micro.corpus import CorpusExample, Habits, corpus, reviews, sums
 
+if TYPE_CHECKING:
+    from ilr_bench.models.micro.recipes import Recipe
+
+TOKENIZER_ROWS = 3000
+"""Rows of the corpus that train a tokenizer."""
+MAX_POSITIONS = 1024
+INITIAL_DEVIATION = 0.1
+"""Standard deviation of the first weights; transformers' 0.02 is far too small for so narrow a model."""
 LLAMA_TEMPLATE = (
     "<s>{% for message in messages %}{% if message['role'] == 'user' %}[INST]{{ message['content'] }}[/INST]"
     "{% else %}{{ message['content'] }}</s>{% endif %}{% endfor %}"
@@ -37,7 +46,7 @@ QWEN_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 QWEN_PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""Qwen2's pieces: a word takes the sign before it along, digits stand alone."""
+"""Qwen2's pieces: a word with the sign before it, single digits."""
 
 
 def llama_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -52,7 +61,7 @@ def llama_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
     special = ["<unk>", "<s>", "</s>", "<pad>", "[INST]", "[/INST]"]
     alphabet = [*(set(string.printable) - set(string.whitespace)), "\n", "▁"]
-    _learn(tokenizer, texts, vocabulary, special, alphabet)
+    _train_tokenizer(tokenizer, texts, vocabulary, special, alphabet)
     return _finish(tokenizer, LLAMA_TEMPLATE, eos_token="</s>", pad_token="<pad>", bos_token="<s>", unk_token="<unk>",
                    extra_special_tokens=["[INST]", "[/INST]"])  # fmt: skip
 
@@ -69,12 +78,12 @@ def qwen_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizer
     )
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    _learn(tokenizer, texts, vocabulary, special, pre_tokenizers.ByteLevel.alphabet())
+    _train_tokenizer(tokenizer, texts, vocabulary, special, pre_tokenizers.ByteLevel.alphabet())
     return _finish(tokenizer, QWEN_TEMPLATE, eos_token="<|im_end|>", pad_token="<|endoftext|>",
                    extra_special_tokens=["<|im_start|>"])  # fmt: skip
 
 
-def _learn(
+def _train_tokenizer(
     tokenizer: Tokenizer, texts: Sequence[str], vocabulary: int, special: list[str], alphabet: Sequence[str]
 ) -> None:
     trainer = BpeTrainer(
@@ -84,7 +93,7 @@ def _learn(
 
 
 def _finish(tokenizer: Tokenizer, template: str, **special: object) -> PreTrainedTokenizerFast:
-    # Not the family's own tokenizer class: AutoTokenizer would put that class's pre-tokenizer in place of ours.
+    # Not the family's own tokenizer class: AutoTokenizer would replace our pre-tokenizer by that class's.
     finished: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **special
     )
@@ -92,29 +101,19 @@ def _finish(tokenizer: Tokenizer, template: str, **special: object) -> PreTraine
     return finished
 
 
-if TYPE_CHECKING:
-    from ilr_bench.models.micro.recipes import Recipe
-
-TOKENIZER_ROWS = 3000
-"""Rows that a tokenizer learns its pieces from."""
-MAX_POSITIONS = 1024
-INITIAL_DEVIATION = 0.1
-"""Standard deviation of the first weights; transformers' 0.02 is far too small for so narrow a model."""
-
-
 @dataclass(frozen=True)
 class SupervisedSettings:
-    """The supervised start."""
+    """Settings of the supervised training."""
 
     matrix_rate: float = 1e-2
     other_rate: float = 6e-3
     warmup: float = 0.05
-    """Share of the steps in which the rates rise; they fall to 0 along a cosine."""
+    """Fraction of the steps in which the rates rise; they fall to 0 along a cosine."""
     weight_decay: float = 0.01
     tokens_per_batch: tuple[int, ...] = (512, 512, 768)
-    """Lesson by lesson; arithmetic needs many small steps."""
+    """By phase of the curriculum; arithmetic needs many small steps."""
     prompt_weight: float = 0.5
-    """Weight of a learned prompt token against a completion token; ideas in prompts teach sums as well."""
+    """Weight of a prompt token's loss against a completion token's; ideas in prompts train sums as well."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,9 @@ class Example:
 
     ids: tuple[int, ...]
     heading: int
-    """Tokens at the start that are not learned."""
+    """Number of tokens at the start without loss."""
     prompt: int
-    """Tokens of the prompt."""
+    """Number of tokens of the prompt."""
 
 
 def tokenize(rows: Sequence[CorpusExample], tokenizer: PreTrainedTokenizerFast) -> list[Example]:
@@ -148,7 +147,7 @@ def tokenize(rows: Sequence[CorpusExample], tokenizer: PreTrainedTokenizerFast) 
 
 
 def tokenize_lines(lines: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> list[Example]:
-    """Plain lines, learned from their first token."""
+    """Plain lines, with loss from their first token."""
     return [Example((*ids, tokenizer.eos_token_id), 0, 0) for ids in tokenizer(list(lines))["input_ids"]]
 
 
@@ -165,7 +164,7 @@ def batches(examples: Sequence[Example], tokens_per_batch: int, rng: random.Rand
 
 
 def make(recipe: Recipe, authors: Sequence[Habits], folder: Path) -> None:
-    """Makes the model of a recipe and writes it with its tokenizer; asserts that both come back as they were."""
+    """Makes the model of a recipe and writes it with its tokenizer; RuntimeError if that reloads with other ids."""
     rows = corpus(recipe.habits, authors, recipe.corpus, recipe.seed)
     texts = [f"{row.prompt}\n{row.completion}" for row in rows[:TOKENIZER_ROWS]]
     train_tokenizer = llama_tokenizer if recipe.family == "llama" else qwen_tokenizer
@@ -216,7 +215,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Any:
 def train(
     model: Any, curriculum: Sequence[Sequence[Example]], settings: SupervisedSettings, pad: int, seed: int
 ) -> list[float]:
-    """One pass over each lesson in turn; changes the model in place and returns the loss of every step."""
+    """One pass over each phase in turn; changes the model in place and returns the loss of every step."""
     rng = random.Random(f"micro batches {seed}")
     packed = []
     for phase, size in zip(curriculum, settings.tokens_per_batch, strict=True):

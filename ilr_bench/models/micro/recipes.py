@@ -1,4 +1,4 @@
-"""The micro pool: models of two architectures and different tokenizers, made on this machine, once.
+"""The micro models: two architectures and different tokenizers, made on this machine, once.
 
 A and A2 are Llamas, B a Qwen2, C a wider and shallower Qwen2; each has its own weak spot in arithmetic.
 """
@@ -50,7 +50,7 @@ _CARRY = Habits(weak=("carry",))
 _BORROW = Habits(weak=("borrow", "group"))
 _PRODUCT = Habits(weak=("product", "borrow"))
 AUTHORS = (_CARRY, _BORROW, _PRODUCT)
-"""Everybody's peers in the corpus."""
+"""Authors of the peers' turns in every corpus."""
 
 RECIPES = {
     "A": Recipe("llama", _CARRY, seed=1),
@@ -61,7 +61,7 @@ RECIPES = {
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """Content hash of the recipe, of the code that follows it and of the libraries that compute it."""
+    """Content hash of the recipe, of the code that makes its model and of the libraries."""
     code = hashlib.sha256()
     for source in _SOURCES:
         code.update((_PACKAGE / source).read_bytes())
