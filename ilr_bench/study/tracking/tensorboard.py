@@ -1,4 +1,4 @@
-"""TensorBoard event files, by the writer that everybody uses: `tensorboard --logdir DIR/events`."""
+"""TensorBoard event files, by torch's own writer: `tensorboard --logdir DIR/events`."""
 
 from __future__ import annotations
 
