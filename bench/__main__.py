@@ -63,7 +63,7 @@ def main() -> None:
             print(sharing.compare_with_cold_runs(arguments.workers))
         elif arguments.part:
             chosen = {part.name: part for part in parts(full, device)}[arguments.part]
-            arguments.out.write_text(json.dumps(chosen.measure()), encoding="utf-8")
+            arguments.out.write_text(json.dumps(chosen.rows()), encoding="utf-8")
         else:
             check_device(device)
             usual = OUT.with_name("results-cuda.json") if device != "cpu" else GRID if full else OUT

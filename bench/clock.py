@@ -1,4 +1,4 @@
-"""How things are timed side by side, and where the seconds, tokens and memory of a step go.
+"""How things are timed against each other, and where the seconds, tokens and memory of a step go.
 
 On a CPU seconds are those that this process computes, all its threads together: on an idle machine with one thread
 they are the seconds on the clock, and beside other work they stay what they are. On a GPU they are those on the clock

@@ -1,10 +1,10 @@
 """One joint step, beside stock TRL trainers that do the same work and beside an agent that works alone.
 
 The step is the real one (`loop.select`, `generate_rollouts`, `calibrate`, `update`) with random weights. Two things are
-unlike a real run: answers never end early, so that everybody samples the same number of tokens; and advantages are
+unlike a real run: answers never end early, so that every agent samples the same number of tokens; and advantages are
 drawn at random, so that no turn may be left out of the update.
 
-An agent that works alone hears as many peers as in the joint step, but their turns cost nothing: words at random. What
+An agent that works alone reads as many peers as in the joint step, but their turns cost nothing: words at random. What
 its step costs, times the number of agents, is what the agents would cost apart, with the context growth counted in.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from ilr_bench.tasks.types import Question
 QUESTION_WORDS = 24
 """With what the style adds, a prompt of 36 tokens."""
 TRL_BATCH = 5 * 2**30
-"""Bytes that a batch of TRL's may keep for the way back; a larger one is taken in halves, as its users would."""
+"""Bytes that a batch of TRL's may keep for the backward pass; a larger one is halved, as its users would."""
 
 
 class Peer(Agent):
@@ -50,7 +50,7 @@ class Peer(Agent):
     words: str
 
     def render(self, text: str) -> Prompt:
-        """Nobody reads it."""
+        """No engine reads it."""
         return Prompt((PAD,), 0)
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -81,14 +81,8 @@ class JointStep:
     config: RunConfig
     watch: MemoryWatch
     step: int = 0
-    rollouts: Rollouts | None = None
-
-    @property
-    def discussion(self) -> Rollouts:
-        """That of the last step; raises ValueError where none was taken."""
-        if self.rollouts is None:
-            raise ValueError("take a step first: its prompts are needed")
-        return self.rollouts
+    rollouts: Rollouts = field(init=False)
+    """Of the last step; absent before the first one."""
 
     def take(self) -> None:
         """The step, optimizer steps included."""
@@ -96,11 +90,11 @@ class JointStep:
         batch, indices = loop.select(self.config, self.state, self.step)
         rollouts = loop.generate_rollouts(self.config, self.state, batch, indices)
         advantage_batches = loop.calibrate(self.config, rollouts)
-        taught = {
+        samples = {
             stage: [self._with_random_advantages(advantage_batch) for advantage_batch in by_agent]
             for stage, by_agent in advantage_batches.items()
         }
-        loop.update(self.config, self.state, rollouts, taught, [[] for _ in batch.agents], self.step)
+        loop.update(self.config, self.state, rollouts, samples, [[] for _ in batch.agents], self.step)
         self.rollouts = rollouts
 
     def _with_random_advantages(self, advantage_batch: AdvantageBatch) -> AdvantageBatch:
@@ -156,7 +150,7 @@ def joint_step(cell: Cell, grader: Grader, watch: MemoryWatch, alone: bool = Fal
 
 
 def time_joint_step(cell: Cell, limits: Limits | None = None, with_trl: bool = True) -> list[BenchRow]:
-    """Stages of the step, the step against agents apart, and against TRL's trainers (`with_trl`) wherewhere it fits."""
+    """Stages of the step, the step against agents apart, and against TRL's trainers (`with_trl`) where it fits."""
     against = f"{cell.name}: against stock TRL"
     if cell.device == "cpu" and cell.memory > (free := available_memory()):
         lacking = f"not run: needs about {cell.memory / 2**30:.0f} GiB of {free / 2**30:.0f} free"
@@ -192,7 +186,7 @@ def stock_trainers(ours: JointStep) -> list[Any]:
     # TRL takes seconds to import, and not every measurement needs it.
     from bench.trl_step import StockTrainer, make_trainer
 
-    cell, rollouts = ours.cell, ours.discussion
+    cell, rollouts = ours.cell, ours.rollouts
     trainers = []
     for index, size in enumerate(cell.sizes):
         model, tokenizer = make_model(size, index, cell.device), make_tokenizer(size)
@@ -209,7 +203,7 @@ def stock_trainers(ours: JointStep) -> list[Any]:
 
 
 def kept(shape: Architecture, rows: int, longest: int, answer: int) -> int:
-    """Bytes that a padded forward pass keeps for the way back: activations, and logits of the answers."""
+    """Bytes that a padded forward pass keeps for the backward pass: activations, and logits of the answers."""
     return rows * (longest * shape.layers * activations(shape, 4, False) + answer * shape.vocabulary * 12)
 
 
@@ -238,7 +232,7 @@ def asked(ours: JointStep, stage: str) -> tuple[float, float]:
                 Group(len(group[0].prompt.ids), tuple(len(turn.completion.token_ids) for turn in group))
                 for group in turns[index]
             ]
-            for name, turns in ours.discussion.turns.items()
+            for name, turns in ours.rollouts.turns.items()
         }
         if stage == "update":
             work += update_operations(shape, [*groups["sharing"], *groups["fusion"]])

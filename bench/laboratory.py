@@ -110,11 +110,11 @@ def _dialogues(batch: StepBatch, config: Any, grader: Grader) -> dict[str, Any]:
 
 
 def _swap(batch: StepBatch) -> dict[str, Any]:
-    """The same ideas heard in either mode, with the same random numbers: how many turns change."""
+    """The same ideas read in either mode, with the same random numbers: how many turns change."""
     ideas = share(batch, [1] * len(batch.agents))
     other = replace(batch, cooperation=~batch.cooperation)
     first, second = analyse(batch, ideas, 1), analyse(other, ideas, 1)
-    fused, fused_other = (fuse(seats, ideas, first, [1] * len(batch.agents)) for seats in (batch, other))
+    fused, fused_other = (fuse(one, ideas, first, [1] * len(batch.agents)) for one in (batch, other))
     return {
         agent.name: {"analyses": _changed(first, second, index), "fusions": _changed(fused, fused_other, index)}
         for index, agent in enumerate(batch.agents)

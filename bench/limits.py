@@ -1,7 +1,7 @@
 """The arithmetic limit: what this machine multiplies and reads in a second, and what a joint step asks of it.
 
 Operations: 2 per weight and token forward, 6 forward and backward; attention 4 per layer, query unit and token seen,
-three times that in an update; logits of answers only. A shared prompt counts once, as nobody has to compute it twice.
+three times that in an update; logits of answers only. A shared prompt counts once, as it need not be computed twice.
 Bytes of sampling: the weights once per token step, and the keys and values that its rows see (those of a shared prompt
 once for all its rows).
 """

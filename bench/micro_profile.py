@@ -25,7 +25,7 @@ from ilr_bench.study.trial import build_trainer
 STEPS = 5
 
 
-def measure(models: tuple[str, ...], steps: int = STEPS) -> list[BenchRow]:
+def time_micro_profile(models: tuple[str, ...], steps: int = STEPS) -> list[BenchRow]:
     """Reading the models, what is measured before the first step, and the stages of a step; two steps or more."""
     for model in models:
         MODELS.get(model).prepare()
@@ -46,9 +46,9 @@ def measure(models: tuple[str, ...], steps: int = STEPS) -> list[BenchRow]:
 
         start = watch.clock()
         loaded_agents = build_agents(config)
-        seated = watch.clock()
+        built = watch.clock()
         state, _ = build_trainer(config, loaded_agents, Artifacts(folder / "artifacts"), grader, watch)
-        before = {"reading the models": seated - start, "difficulty and ability, once a study": watch.clock() - seated}
+        before = {"reading the models": built - start, "difficulty and ability, once a study": watch.clock() - built}
         loop.train(config, state, 1, finished)
         found = watch.rows("micro profile", name, watch.clock() - begun, steps - 1)
     first: list[BenchRow] = [

@@ -31,13 +31,13 @@ class Part:
     """Seconds on an idle core, roughly."""
     module: str
     """Of `bench`; imported by the part's own process alone, which should hold nothing else."""
+    function: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    function: str = "measure"
 
-    def measure(self) -> list[BenchRow]:
-        """The rows, measured in this process."""
-        measure: Callable[..., list[BenchRow]] = getattr(import_module(f"bench.{self.module}"), self.function)
-        return measure(**self.arguments)
+    def rows(self) -> list[BenchRow]:
+        """The rows, taken in this process."""
+        take: Callable[..., list[BenchRow]] = getattr(import_module(f"bench.{self.module}"), self.function)
+        return take(**self.arguments)
 
 
 @dataclass(frozen=True)
@@ -69,26 +69,38 @@ class Cell:
 
 def parts(full: bool, device: str) -> list[Part]:
     """`full`: the whole grid; on a GPU, the step that it is asked for."""
-    limits = Part("limits", 10 if device == "cpu" else 20, "limits", {"device": device})
+    limits = Part("limits", 10 if device == "cpu" else 20, "limits", "measure_limits", {"device": device})
     if device != "cpu":
         return [limits, *gpu_parts(device)]
     sizes = {"micro": 15.0, "26M": 90.0} | ({"135M": 300.0} if full else {})
     models = profile("micro").models
     found = [
-        Part("start-up", 120, "startup"),
+        Part("start-up", 120, "startup", "time_startup"),
         limits,
-        *(Part(f"sampling {size}", seconds, "sampling", {"size": size}) for size, seconds in sizes.items()),
-        Part("update", 20, "update"),
         *(
-            Part(f"micro profile, {count} agents", 15 + 3 * count, "micro_profile", {"models": models[:count]})
+            Part(f"sampling {size}", seconds, "sampling", "time_sampling", {"size": size})
+            for size, seconds in sizes.items()
+        ),
+        Part("update", 20, "update", "time_update"),
+        *(
+            Part(
+                f"micro profile, {count} agents",
+                15 + 3 * count,
+                "micro_profile",
+                "time_micro_profile",
+                {"models": models[:count]},
+            )
             for count in range(1, len(models) + 1)
         ),
         *(joint_part(*cell) for cell in cells(full)),
-        Part("grading", 20, "verdicts", function="grading"),
-        Part("jail", 10, "verdicts", function="jail"),
+        Part("grading", 20, "verdicts", "grading"),
+        Part("jail", 10, "verdicts", "jail"),
     ]
     if find_spec("vllm") is not None:
-        found += [Part(f"vllm {size}", 2 * seconds, "vllm", {"size": size}) for size, seconds in sizes.items()]
+        found += [
+            Part(f"vllm {size}", 2 * seconds, "sampling", "time_vllm", {"size": size})
+            for size, seconds in sizes.items()
+        ]
     return found
 
 
@@ -114,7 +126,7 @@ def joint_part(size: str, agents: int, samples: int, tokens: int) -> Part:
     repeats = 1 if seconds > LONG else 2
     cell = Cell((size,) * agents, samples, tokens, QUESTIONS[size], repeats)
     name = f"joint step, {size}, {agents} agents, n = {samples}, {tokens} tokens"
-    return Part(name, 20 + seconds * (repeats + 1) / 3, "joint", {"cell": cell})
+    return Part(name, 20 + seconds * (repeats + 1) / 3, "joint", "time_joint_step", {"cell": cell})
 
 
 def gpu_parts(device: str) -> list[Part]:
@@ -123,9 +135,9 @@ def gpu_parts(device: str) -> list[Part]:
     cell = Cell(GPU_MODELS, new_tokens=256, repeats=3, device=device)
     return [
         *(
-            Part(f"{kind} {size}", seconds, kind, {"size": size, "device": device})
+            Part(f"{kind} {size}", seconds, "sampling", f"time_{kind}", {"size": size, "device": device})
             for kind, seconds in kinds.items()
             for size in GPU_MODELS
         ),
-        Part("joint step", 120, "joint", {"cell": cell}),
+        Part("joint step", 120, "joint", "time_joint_step", {"cell": cell}),
     ]

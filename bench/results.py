@@ -45,9 +45,9 @@ class BenchRow(TypedDict, total=False):
     share: float
     """Of the step's seconds."""
     compute: float
-    """Share of the matrix-multiply peak."""
+    """Fraction of the matrix-multiply peak."""
     bandwidth: float
-    """Share of the memory bandwidth."""
+    """Fraction of the memory bandwidth."""
     value: float
     """A number of another kind, named in `what`."""
     error: float

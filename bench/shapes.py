@@ -1,7 +1,7 @@
 """Models of stated sizes with random weights, and a tokenizer in which every token is a word.
 
-Speed does not depend on what weights say. Text of such a tokenizer comes back as the tokens it was made of, so that
-what one agent says is as long for another, and a library that wants text gets the very same prompts.
+Speed does not depend on the weights' values. Text of such a tokenizer comes back as the tokens it was made of, so that
+a turn of one agent is as long for another, and a library that wants text gets the very same prompts.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def compare_with_cold_runs(workers: int, variants: Sequence[str] = VARIANTS) -> 
 
 
 def sweep(study: Path, workers: int, variants: Sequence[str]) -> None:
-    """One sweep in a process of its own, with nothing to take over."""
+    """One sweep in a process of its own, with nothing to reuse."""
     study.parent.mkdir(parents=True)
     options = ("--workers", str(workers), "--fresh", "--out", str(study))
     call("ilr_bench.sweep", *options, variants=variants, log=study.parent / "sweep.log")

@@ -85,9 +85,9 @@ TARGETS = (
 
 def markdown(results: Results) -> str:
     """What it was measured on, the targets, and a table per group."""
-    said = results["versions"]
-    libraries = ", ".join(f"{name} {said[name]}" for name in ("torch", "transformers", "trl") if name in said)
-    head = f"{results['date']}, {results['machine']}, {libraries}, commit {said.get('commit', 'unknown')}."
+    found = results["versions"]
+    libraries = ", ".join(f"{name} {found[name]}" for name in ("torch", "transformers", "trl") if name in found)
+    head = f"{results['date']}, {results['machine']}, {libraries}, commit {found.get('commit', 'unknown')}."
     parts = [head, targets(results["rows"])]
     for group, title in TITLES.items():
         rows = [row for row in results["rows"] if row["group"] == group]
@@ -122,7 +122,7 @@ def table(rows: Sequence[BenchRow]) -> str:
 
 
 def steps(rows: Sequence[BenchRow]) -> str:
-    """A line per joint step: its seconds, the share of each stage, and how far from the machine's limits each is."""
+    """A line per joint step: its seconds, the fraction of each stage, and how far from the machine's limits each is."""
     found: dict[str, dict[str, BenchRow]] = {}
     for row in rows:
         cell, _, stage = row["what"].rpartition(": ")

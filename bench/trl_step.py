@@ -75,7 +75,7 @@ class StockTrainer:
         ).to(trainer.model.device)
 
     def step(self) -> int:
-        """Share, analyse, fuse, update; returns the number of sampled tokens."""
+        """Sharing, analysis, fusion, update; returns the number of sampled tokens."""
         trainer = self.trainer
         before = int(trainer.state.num_input_tokens_seen)
         model = trainer.model

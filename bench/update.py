@@ -1,4 +1,4 @@
-"""The policy update against TRL's own trainer, side by side in one process.
+"""The policy update against TRL's own trainer, both in one process.
 
 The same turns, loss, optimizer and clipping; TRL gets them as the one padded batch that it would make of them.
 """

@@ -4,7 +4,7 @@ Both work in processes of their own, so seconds are those on the clock.
 
 Simple answers are numbers as models write them (integers, decimals, fractions), no two alike; formulas are read by
 math-verify on both sides, which remembers what it has read, so the two sides get different ones. A hostile answer is
-measured against the CPU time that one answer may take. Programs are judged in the jail, in a process without walls
+measured against the CPU time that one answer may take. Programs are judged in the jail, in a process without isolation
 (`jail=False`), and run right here.
 """
 
@@ -68,7 +68,7 @@ def formula(number: int) -> tuple[str, str]:
 
 
 def jail() -> list[BenchRow]:
-    """One row: seconds per program with and without walls, and what is added to running it here (`value`)."""
+    """One row: seconds per program with and without isolation, and what is added to running it here (`value`)."""
     with CodeJudge() as jailed, CodeJudge(jail=False) as free:
         here, *seconds = fastest(
             run_here,

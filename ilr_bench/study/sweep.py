@@ -220,8 +220,8 @@ def sweep(
         execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))
         anyhow = force or executor != "local"
         if search is not None:
-            from ilr_bench.study.search.planned import SearchOptions, describe_search, first_round, plan_search
-            from ilr_bench.study.search.running import conclude, run_search
+            from ilr_bench.study.search.plan import SearchOptions, describe_search, first_round, plan_search
+            from ilr_bench.study.search.run import conclude, run_search
 
             asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
             settings = parse_overrides(overrides or ())

@@ -1,4 +1,4 @@
-"""The benchmark: the same work on both sides, fits that find a known law, runs that continue, tables that say it."""
+"""The benchmark: the same work on both sides, fits that find a known law, runs that continue, and their tables."""
 
 import inspect
 import json
@@ -245,7 +245,9 @@ def test_an_interrupted_run_goes_on_with_the_parts_that_are_missing(tmp_path, mo
 
     monkeypatch.setattr(command, "UNFINISHED", tmp_path / "unfinished")
     monkeypatch.setattr(command, "measured", measured)
-    monkeypatch.setattr(command, "parts", lambda full, device: [Part(name, 1, "limits") for name in "abc"])
+    monkeypatch.setattr(
+        command, "parts", lambda full, device: [Part(name, 1, "limits", "measure_limits") for name in "abc"]
+    )
     with pytest.raises(command.PartFailedError):
         command.run(False, "cpu", tmp_path / "out.json", False)
     assert not (tmp_path / "out.json").exists()
@@ -271,8 +273,7 @@ def test_only_some_parts_are_measured_and_go_to_no_file_unless_one_is_named(tmp_
 
 def test_every_part_names_something_that_can_be_called_with_its_arguments():
     for part in (*parts(full=True, device="cpu"), *parts(full=False, device="cuda")):
-        if part.module != "vllm":  # an environment of its own
-            inspect.signature(getattr(import_module(f"bench.{part.module}"), part.function)).bind(**part.arguments)
+        inspect.signature(getattr(import_module(f"bench.{part.module}"), part.function)).bind(**part.arguments)
 
 
 def test_parts_of_other_code_are_not_taken_over(tmp_path, monkeypatch):
@@ -288,7 +289,7 @@ def test_a_part_that_dies_is_named(monkeypatch):
     done = subprocess.CompletedProcess((), -9)
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(command.PartFailedError, match="sampling micro was killed by signal 9"):
-        command.measured(Part("sampling micro", 1, "sampling"), False, "cpu")
+        command.measured(Part("sampling micro", 1, "sampling", "time_sampling"), False, "cpu")
 
 
 def test_the_grid_has_every_size_number_of_agents_and_of_samples():

@@ -1,4 +1,4 @@
-"""Searches whose trials are closed forms: what a world says of a point comes from a function, at once."""
+"""Searches without training: the accuracy of a point is a function of its settings, known at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ilr_bench.core.config import content_hash
 from ilr_bench.core.profiles import MICRO
 from ilr_bench.study.launch.scheduler import Job
 from ilr_bench.study.plan import PlannedTrial
-from ilr_bench.study.search.rounds import DIRECTIONS, Rules, Search
+from ilr_bench.study.search.loop import Search
+from ilr_bench.study.search.plan import DIRECTIONS, SearchOptions
 from ilr_bench.study.search.trials import Measurement, Target
 
 
@@ -21,7 +22,7 @@ def nothing() -> None:
 
 
 class ScriptedBackend:
-    """Remembers what was run, as a study's folder does: a second search in the same world repeats nothing."""
+    """Remembers what was run, as a study's folder does: a second search with the same backend repeats nothing."""
 
     def __init__(
         self,
@@ -51,9 +52,9 @@ class ScriptedBackend:
         return Job(target.trial.folder, nothing, (target,))
 
     def run(self, job: Job) -> None:
-        [goal] = job.arguments
-        self.ran.append((goal.trial.hash, goal.until))
-        self.reached[goal.trial.hash] = goal.until or goal.trial.config.training.steps
+        [target] = job.arguments
+        self.ran.append((target.trial.hash, target.until))
+        self.reached[target.trial.hash] = target.until or target.trial.config.training.steps
 
     def measurement_at(self, target: Target) -> Measurement | None:
         key, config = target.trial.hash, target.trial.config
@@ -70,18 +71,18 @@ class ScriptedBackend:
 def search_in(
     backend: ScriptedBackend,
     suggest: Callable[[optuna.Trial], dict[str, Any]],
-    rules: Rules,
+    options: SearchOptions,
     sampler: optuna.samplers.BaseSampler | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
 ) -> Search:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name="search",
-        directions=[DIRECTIONS[name] for name in rules.objectives],
+        directions=[DIRECTIONS[name] for name in options.objectives],
         sampler=sampler or optuna.samplers.TPESampler(seed=0),
         pruner=pruner or optuna.pruners.NopPruner(),
     )
-    return Search(study, suggest, rules, backend, backend.publish)
+    return Search(study, suggest, options, backend, backend.publish)
 
 
 def drive(search: Search, backend: ScriptedBackend, last_first: bool = False, jobs: int | None = None) -> Search:

@@ -1,4 +1,4 @@
-"""The search: asked and told in rounds, the same whatever runs the trials."""
+"""The search: Optuna's ask and tell in rounds, the same whatever runs the trials."""
 
 import optuna
 import pytest
@@ -9,12 +9,11 @@ from scripted_search import ScriptedBackend, drive, nothing, search_in, told
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MICRO
 from ilr_bench.study.launch.scheduler import Failure, Job
-from ilr_bench.study.search.pruning import NAMES, pruner
-from ilr_bench.study.search.rounds import Rules
+from ilr_bench.study.search.plan import PRUNERS, SearchOptions, make_pruner
 
 
-def rules(trials=8, round_size=4, objectives=("accuracy",), pruning="none"):
-    return Rules(trials, round_size, objectives, pruning)
+def options(trials=8, round_size=4, objectives=("accuracy",), pruning="none"):
+    return SearchOptions("", trials, pruner=pruning, objectives=objectives, round=round_size)
 
 
 def one_number(trial):
@@ -30,12 +29,14 @@ def rising(settings, seed, step):
     return (1 - (settings["x"] - 0.3) ** 2) * step / 30
 
 
-def searched(world, **changes):
+def searched(backend, **changes):
     pruning = changes.get("pruning", "none")
-    return search_in(world, changes.pop("suggest", one_number), rules(**changes), pruner=pruner(pruning, MICRO))
+    return search_in(
+        backend, changes.pop("suggest", one_number), options(**changes), pruner=make_pruner(pruning, MICRO)
+    )
 
 
-@pytest.mark.parametrize("pruning", NAMES)
+@pytest.mark.parametrize("pruning", PRUNERS)
 def test_the_order_in_which_trials_end_changes_nothing(pruning):
     seeds = (0, 1, 2, 3)
     first, last = ScriptedBackend(rising, seeds=seeds), ScriptedBackend(rising, seeds=seeds)
@@ -45,7 +46,7 @@ def test_the_order_in_which_trials_end_changes_nothing(pruning):
     assert one.best()[0].number == other.best()[0].number
 
 
-@pytest.mark.parametrize("pruning", NAMES)
+@pytest.mark.parametrize("pruning", PRUNERS)
 def test_a_search_that_starts_again_repeats_nothing_and_ends_the_same(pruning):
     seeds = (0, 1, 2, 3)
     whole, broken = ScriptedBackend(rising, seeds=seeds), ScriptedBackend(rising, seeds=seeds)
@@ -126,8 +127,8 @@ def test_an_impossible_point_costs_nothing():
                 raise ConfigurationError("x: too small")
             return super().plan(settings)
 
-    world = Picky(rising)
-    search = drive(searched(world, trials=12), world)
+    backend = Picky(rising)
+    search = drive(searched(backend, trials=12), backend)
     states = {search_trial.settings["x"] < 0.5: search_trial.state for search_trial in search.points}
     assert states == {True: "impossible", False: "complete"}
     assert {search_trial.reason for search_trial in search.points if search_trial.state == "impossible"} == {
@@ -140,13 +141,13 @@ def test_a_failed_preparation_ends_the_search():
         def prepare(self, trials):
             yield [Job("model", nothing, ())]
 
-    world = Unprepared(rising)
-    search = searched(world)
+    backend = Unprepared(rising)
+    search = searched(backend)
     [job] = search.ready()
     search.ended(job, Failure("no such model", 3))
     assert search.ready() == []
     assert search.failed["model"].status == 3
-    assert not world.ran
+    assert not backend.ran
 
 
 def test_once_it_is_asked_to_stop_nothing_half_done_is_judged():
@@ -170,7 +171,7 @@ def test_with_two_objectives_the_front_is_what_nothing_dominates(values):
         return {"place": trial.suggest_int("place", 0, 100) * 0 + next(indices)}
 
     backend = ScriptedBackend(lambda s, seed, step: values[s["place"]][0] / 4, lambda s: values[s["place"]][1])
-    search = search_in(backend, next_point, rules(len(values), objectives=("accuracy", "tokens")))
+    search = search_in(backend, next_point, options(len(values), objectives=("accuracy", "tokens")))
     drive(search, backend)
     front = [
         index
@@ -189,7 +190,7 @@ def test_tpe_finds_a_better_point_than_chance():
 
     def best(sampler):
         backend = ScriptedBackend(closed_form)
-        return drive(search_in(backend, two_numbers, rules(40), sampler), backend).best()[0].accuracy
+        return drive(search_in(backend, two_numbers, options(40), sampler), backend).best()[0].accuracy
 
     seeds = range(5)
     learned = [best(optuna.samplers.TPESampler(seed=seed)) for seed in seeds]

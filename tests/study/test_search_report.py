@@ -12,9 +12,8 @@ from ilr_bench.core.config import from_dict, to_dict
 from ilr_bench.core.errors import StoreError
 from ilr_bench.core.profiles import MICRO
 from ilr_bench.storage.records import read_study
-from ilr_bench.study.search.pruning import pruner
-from ilr_bench.study.search.rounds import Rules
-from ilr_bench.study.search.study_file import publish, write_storage
+from ilr_bench.study.search.plan import SearchOptions, make_pruner
+from ilr_bench.study.search.run import publish, write_storage
 from reports import Settings
 from reports.tables.search import comma_separated, table, write
 
@@ -32,8 +31,8 @@ def suggest(trial):
 
 def searched(tmp_path, objectives=("accuracy",), pruning="asha"):
     backend = ScriptedBackend(lambda s, seed, step: (1 - s["x"]) * step / 30, lambda s: int(1000 * (1 - s["x"]) ** 2))
-    rules = Rules(12, 4, objectives, pruning)
-    search = drive(search_in(backend, suggest, rules, pruner=pruner(pruning, MICRO)), backend)
+    options = SearchOptions("", 12, pruner=pruning, objectives=objectives)
+    search = drive(search_in(backend, suggest, options, pruner=make_pruner(pruning, MICRO)), backend)
     publish(tmp_path, search, {"sampler": "tpe", "pruner": pruning, "seeds": [0]}, "micro", "a command")
     return search
 

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from ilr_bench.core.config import change
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.profiles import MICRO
-from ilr_bench.study.search import samplers
-from ilr_bench.study.search.planned import (
+from ilr_bench.study.search import space as space_module
+from ilr_bench.study.search.loop import SearchTrial
+from ilr_bench.study.search.plan import (
     SearchOptions,
     check_apart,
     describe_search,
-    grid_command,
     optuna_study,
     parse_objectives,
     plan_search,
 )
-from ilr_bench.study.search.points import TrialPlanner, check_space
-from ilr_bench.study.search.rounds import SearchTrial
-from ilr_bench.study.search.space import SPACES, declared_space, examples, load_space
+from ilr_bench.study.search.run import grid_command
+from ilr_bench.study.search.space import SPACES, declared_space, examples, load_space, make_sampler, samplers
+from ilr_bench.study.search.trials import TrialPlanner, check_space
 from ilr_bench.tasks.benchmarks import BENCHMARKS, Benchmark, BenchmarkQuestion
 from ilr_bench.tasks.sources import SOURCES
 
@@ -245,14 +245,14 @@ def test_objectives_have_one_order():
 
 
 def test_every_sampler_of_optuna_is_known_by_its_name():
-    assert {"tpe", "random", "nsgaii", "gp", "qmc", "cmaes"} <= set(samplers.names())
+    assert {"tpe", "random", "nsgaii", "gp", "qmc", "cmaes"} <= set(samplers())
     for name in ("tpe", "random", "nsgaii"):
-        assert type(samplers.sampler(name, 0, 2)).__name__.lower() == f"{name}sampler"
+        assert type(make_sampler(name, 0, 2)).__name__.lower() == f"{name}sampler"
     with pytest.raises(ConfigurationError, match="one objective only"):
-        samplers.sampler("cmaes", 0, 2)
+        make_sampler("cmaes", 0, 2)
 
 
 def test_a_sampler_whose_package_is_missing_says_which(monkeypatch):
-    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
+    monkeypatch.setattr(space_module, "find_spec", lambda name: None)
     with pytest.raises(MissingInputError, match="pip install cmaes"):
-        samplers.sampler("cmaes", 0, 1)
+        make_sampler("cmaes", 0, 1)

@@ -16,9 +16,8 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.study.launch import pool
 from ilr_bench.study.launch.pool import Execution
 from ilr_bench.study.launch.scheduler import JobEnd
-from ilr_bench.study.search.planned import SearchOptions, plan_search
-from ilr_bench.study.search.running import run_search
-from ilr_bench.study.search.study_file import NAME, STORAGE, claim, write_storage
+from ilr_bench.study.search.plan import NAME, SearchOptions, plan_search
+from ilr_bench.study.search.run import STORAGE, claim, run_search, write_storage
 from reports import Settings
 from reports.frames import load
 from reports.tables.search import REPORT
@@ -97,7 +96,7 @@ def test_workers_kills_and_a_lost_storage_change_nothing(run, options, tmp_path,
     assert [point["number"] for point in found["points"]] == [0, 1, 2]
     assert found["best"]
 
-    for kill_at in (4, 2):  # between rungs, then after one more job
+    for kill_at in (4, 2):  # between prune steps, then after one more job
         with pytest.raises(Killed):
             run(tmp_path / "other", search, slots=2, kill_at=kill_at)
     run(tmp_path / "other", search, slots=2)

@@ -16,8 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.storage.records import RecordTail
 from ilr_bench.study.tracking import make_loggers
-from ilr_bench.study.tracking.scalars import step_scalars
-from ilr_bench.study.tracking.study_log import StudyLog
+from ilr_bench.study.tracking.study_log import StudyLog, step_scalars
 
 
 def events(study: Path, trial: Path) -> dict[str, list[tuple[int, float]]]:
@@ -97,7 +96,7 @@ def test_half_written_steps_wait_for_their_other_half(tmp_path: Path) -> None:
 
 
 class Tracker(types.ModuleType):
-    """Stands in for a tracker's module: the runs that were made of it, and what they were told."""
+    """Stands in for a tracker's module: its runs, and what was logged to them."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -1,4 +1,4 @@
-"""What a search may choose: dimensions declared in a TOML file, or a function that asks Optuna for each value."""
+"""What a search may choose (dimensions in a TOML file, or a function that asks Optuna for values), and its sampler."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import math
 import tomllib
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import optuna
 
 from ilr_bench.core.config import RunConfig, change
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.registry import Registry
 
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
@@ -24,6 +27,11 @@ Suggest = Callable[[optuna.Trial], dict[str, Any]]
 
 EXAMPLES = Path(__file__).parent / "spaces"
 FIELDS = {"low", "high", "log", "step", "choices", "when"}
+NEEDS = {"cmaes": "cmaes"}
+"""Sampler -> package that Optuna itself does not bring."""
+NO_SEARCH = "a grid needs no search: name its values by --set KEY=V1,V2 and its variants by --variants"
+REFUSED = {"grid": NO_SEARCH, "bruteforce": NO_SEARCH, "partialfixed": "fix settings by --set KEY=VALUE"}
+"""Samplers of Optuna that are not offered -> what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -31,36 +39,28 @@ class Space:
     """The points that a search may try."""
 
     name: str
-    suggest: Suggest
+    function: Suggest
     declaration: Mapping[str, Any]
     """What was declared, as JSON data: another declaration is another search."""
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """One point's settings; raises ConfigurationError where the function asks for the impossible."""
+        try:
+            settings = self.function(trial)
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"--search {self.name}: {error}") from error
+        if not isinstance(settings, dict) or not settings:
+            raise ConfigurationError(f"--search {self.name}: its function must return a dict of settings")
+        return settings
 
 
 @dataclass(frozen=True)
 class Dimension:
     """One setting that a search may choose."""
 
-    key: str
-    kind: type | None
-    """int or float: a range; None: one of the choices."""
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    step: float | None = None
-    choices: tuple[Any, ...] = ()
-    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    suggest: Callable[[optuna.Trial], Any]
+    when: Mapping[str, tuple[Any, ...]]
     """Dimension -> values with which this one is asked for at all; else the setting stays as it is."""
-
-    def suggest(self, trial: optuna.Trial) -> Any:
-        """One value."""
-        if self.kind is None:
-            return trial.suggest_categorical(self.key, self.choices)
-        if self.kind is int:
-            step = 1 if self.step is None else int(self.step)
-            return trial.suggest_int(self.key, int(self.low), int(self.high), step=step, log=self.log)
-        value = trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
-        # 3 * 0.2 is not 0.6, and would name another trial than a grid over 0.6 does.
-        return value if self.step is None else float(f"{value:.12g}")
 
 
 SPACES: Registry[Suggest] = Registry("search space", group="ilr_bench.spaces")
@@ -99,7 +99,7 @@ def declared_space(name: str, declared: Mapping[str, Any], start: RunConfig) -> 
                     raise ConfigurationError(f"`when` names {other}, which is no dimension above it")
         except ConfigurationError as error:
             raise ConfigurationError(f"--search {name}: {key}: {error}") from error
-    return Space(name, partial(_suggest, tuple(dimensions.values())), dict(declared))
+    return Space(name, partial(_suggest, dimensions), dict(declared))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -116,11 +116,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     return space
 
 
-def _suggest(dimensions: tuple[Dimension, ...], trial: optuna.Trial) -> dict[str, Any]:
+def _suggest(dimensions: Mapping[str, Dimension], trial: optuna.Trial) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
-    for dimension in dimensions:
-        if all(key in chosen and chosen[key] in values for key, values in dimension.when.items()):
-            chosen[dimension.key] = dimension.suggest(trial)
+    for key, dimension in dimensions.items():
+        if all(other in chosen and chosen[other] in values for other, values in dimension.when.items()):
+            chosen[key] = dimension.suggest(trial)
     return chosen
 
 
@@ -139,13 +139,13 @@ def _dimension(key: str, entry: Any, start: RunConfig) -> Dimension:
     if "choices" in entry:
         if entry.keys() & {"low", "high", "log", "step"}:
             raise ConfigurationError("choices have no low, high, log or step")
-        return Dimension(key, None, choices=_choices(key, entry["choices"], start), when=conditions)
+        return Dimension(_choices(key, entry["choices"], start), conditions)
     if not {"low", "high"} <= entry.keys():
         raise ConfigurationError("needs low and high, or choices")
-    return dataclasses.replace(_range(key, entry, start), when=conditions)
+    return Dimension(_range(key, entry, start), conditions)
 
 
-def _choices(key: str, choices: Any, start: RunConfig) -> tuple[Any, ...]:
+def _choices(key: str, choices: Any, start: RunConfig) -> Callable[[optuna.Trial], Any]:
     if not isinstance(choices, list) or not choices:
         raise ConfigurationError("choices: write a list of at least one value")
     for choice in choices:
@@ -153,21 +153,19 @@ def _choices(key: str, choices: Any, start: RunConfig) -> tuple[Any, ...]:
             raise ConfigurationError(f"choices: {choice!r} is not one value; write a list of names as a+b")
         if key != "variant":
             change(start, {key: choice})
-    return tuple(choices)
+    return lambda trial: trial.suggest_categorical(key, choices)
 
 
-def _range(key: str, entry: Mapping[str, Any], start: RunConfig) -> Dimension:
+def _range(key: str, entry: Mapping[str, Any], start: RunConfig) -> Callable[[optuna.Trial], Any]:
     kind = _kind(key, start)
     if kind not in (int, float):
         raise ConfigurationError("is no number; give its values as choices")
     low, high, step, log = entry["low"], entry["high"], entry.get("step"), entry.get("log", False)
     if not isinstance(log, bool):
         raise ConfigurationError(f"log: {log!r} is neither true nor false")
-    numbers = {"low": low, "high": high} | ({} if step is None else {"step": step})
-    for name, value in numbers.items():
-        wanted = "a whole number" if kind is int else "a number"
-        fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        if not fits or not math.isfinite(value):
+    wanted, types_ = ("a whole number", int) if kind is int else ("a number", int | float)
+    for name, value in (("low", low), ("high", high), *([] if step is None else [("step", step)])):
+        if not isinstance(value, types_) or isinstance(value, bool) or not math.isfinite(value):
             raise ConfigurationError(f"{name}: {value!r} is not {wanted}")
     if low > high:
         raise ConfigurationError(f"low {low} is above high {high}")
@@ -175,7 +173,12 @@ def _range(key: str, entry: Mapping[str, Any], start: RunConfig) -> Dimension:
         raise ConfigurationError(f"step {step} is not above 0")
     if log and (low <= 0 or step is not None):
         raise ConfigurationError("a logarithmic range starts above 0 and has no step")
-    return Dimension(key, kind, low=low, high=high, log=log, step=step)
+    if kind is int:
+        return lambda trial: trial.suggest_int(key, low, high, step=step or 1, log=log)
+    if step is None:
+        return lambda trial: trial.suggest_float(key, low, high, log=log)
+    # 3 * 0.2 is not 0.6, and would name another trial than a grid over 0.6 does.
+    return lambda trial: float(f"{trial.suggest_float(key, low, high, step=step):.12g}")
 
 
 def _kind(key: str, start: RunConfig) -> Any:
@@ -192,3 +195,38 @@ def _kind(key: str, start: RunConfig) -> Any:
     if typing.get_origin(index) is types.UnionType:
         index = next(part for part in typing.get_args(index) if part is not types.NoneType)
     return index
+
+
+def printed(settings: Mapping[str, Any]) -> str:
+    """A point in one line."""
+    return ", ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in
+                     settings.items())  # fmt: skip
+
+
+def samplers() -> dict[str, type[optuna.samplers.BaseSampler]]:
+    """All that `--sampler` takes: Optuna's classes by their names in small letters, without the common ending."""
+    ending = "Sampler"
+    classes = {
+        name.removesuffix(ending).lower(): getattr(optuna.samplers, name)
+        for name in sorted(optuna.samplers.__all__)
+        if name.endswith(ending) and name not in ("BaseSampler", "BaseGASampler")
+    }
+    return {name: classes[name] for name in sorted(classes.keys() - REFUSED.keys())}
+
+
+def make_sampler(name: str, seed: int, objectives: int) -> optuna.samplers.BaseSampler:
+    """A seeded sampler; raises ConfigurationError for an unknown or unfit one, MissingInputError for what it needs."""
+    if name in REFUSED:
+        raise ConfigurationError(f"--sampler {name}: {REFUSED[name]}")
+    known = samplers()
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        raise ConfigurationError(f"--sampler {name}: Optuna has no such sampler; {hint}")
+    if objectives > 1 and name == "cmaes":
+        raise ConfigurationError(f"--sampler {name}: takes one objective only; choose tpe or nsgaii")
+    if name in NEEDS and find_spec(NEEDS[name]) is None:
+        raise MissingInputError(f"--sampler {name}: needs the package {NEEDS[name]}; pip install {NEEDS[name]}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return known[name](seed=seed)  # type: ignore[call-arg]

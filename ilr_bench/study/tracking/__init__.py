@@ -32,7 +32,7 @@ class TrackingRun(Protocol):
 
 
 class Logger(Protocol):
-    """A place for curves."""
+    """A destination of training curves."""
 
     name: str
     starts_anew: bool
@@ -69,8 +69,7 @@ def make_loggers(names: Sequence[str]) -> list[Logger]:
 
 
 def _make(name: str) -> Logger:
-    from ilr_bench.study.tracking.tensorboard import TensorBoard
-    from ilr_bench.study.tracking.trackers import Trackio, Wandb
+    from ilr_bench.study.tracking.loggers import TensorBoard, Trackio, Wandb
 
     made: dict[str, Logger] = {"tensorboard": TensorBoard(), "trackio": Trackio(), "wandb": Wandb()}
     return made[name]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.records import RecordTail, StepRecord
+from ilr_bench.storage.records import RecordTail, SampleRecord, StepRecord, Verdict, read
 from ilr_bench.study.tracking import Logger, TrackingRun
-from ilr_bench.study.tracking.scalars import standalone_scalars, step_scalars
 
 SECONDS_BETWEEN_LOOKS = 2.0
 NOTHING = {"step": 0, "finished": False}
@@ -60,9 +61,8 @@ class StudyLog:
                 self._trials[name] = _Trial(config.parent, self._loggers, self._noted)
             self._trials[name].look(self._out / "events")
         for logger in self._loggers:
-            text = json.dumps(self._noted[logger.name], indent=1) + "\n"
             if _read_note(self._note(logger)) != self._noted[logger.name]:
-                write_atomic(self._note(logger), text)
+                write_atomic(self._note(logger), json.dumps(self._noted[logger.name], indent=1) + "\n")
         self._looked = time.monotonic()
 
     def _note(self, logger: Logger) -> Path:
@@ -75,7 +75,7 @@ class _Trial:
     def __init__(self, folder: Path, loggers: Sequence[Logger], noted: dict[str, dict[str, Any]]) -> None:
         self._folder = folder
         self._settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
-        self._follower = RecordTail(folder / "train.jsonl")
+        self._tail = RecordTail(folder / "train.jsonl")
         self._waiting: dict[int, list[StepRecord]] = defaultdict(list)
         self._open: dict[str, TrackingRun] = {}
         self._states = {name: states.setdefault(folder.name, dict(NOTHING)) for name, states in noted.items()}
@@ -92,28 +92,28 @@ class _Trial:
         steps = self._whole_steps()
         standalone = standalone_scalars(self._folder) if finished else {}
         for logger in self._due if steps or finished else ():
-            state, curves = self._states[logger.name], self._curves(logger, events)
+            state, run = self._states[logger.name], self._run(logger, events)
             for step, values in steps.items():
                 if step > state["step"]:
-                    curves.log(values, step)
+                    run.log(values, step)
                     state["step"] = step
             if finished:
-                curves.log(standalone, self._settings["training"]["steps"])
+                run.log(standalone, self._settings["training"]["steps"])
                 state["finished"] = True
-            curves.flush()
+            run.flush()
         if finished:
             self.close()
             self._due = []
 
     def close(self) -> None:
         """Ends what is open."""
-        for curves in self._open.values():
-            curves.close()
+        for run in self._open.values():
+            run.close()
         self._open.clear()
 
     def _whole_steps(self) -> dict[int, dict[str, float]]:
         """Step -> values, for new steps of which every agent's record is there."""
-        for record in self._follower.new():
+        for record in self._tail.new():
             self._waiting[record.step].append(record)
         questions = self._settings["training"]["questions_per_step"]
         whole = [step for step, records in self._waiting.items() if len(records) == len(self._settings["models"])]
@@ -122,7 +122,7 @@ class _Trial:
             for step, records in ((step, self._waiting.pop(step)) for step in whole)
         }
 
-    def _curves(self, logger: Logger, events: Path) -> TrackingRun:
+    def _run(self, logger: Logger, events: Path) -> TrackingRun:
         if logger.name not in self._open:
             self._open[logger.name] = logger.open(self._folder.name, self._settings, events)
         return self._open[logger.name]
@@ -134,3 +134,25 @@ def _read_note(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return noted
+
+
+def step_scalars(record: StepRecord, questions: int) -> dict[str, float]:
+    """`agent/field` -> value of every number in one agent's record of one step, under the record's own names.
+
+    `questions`: of a step; they give `sharing_length` and `sampled_length`, mean tokens of a sharing turn and tokens
+    sampled per question.
+    """
+    fields = {key: value for key, value in dataclasses.asdict(record).items() if key not in ("step", "agent")}
+    fields["sharing_length"] = record.sharing_tokens / (record.sharing_samples * questions)
+    fields["sampled_length"] = record.sampled_tokens / questions
+    return {f"{record.agent}/{key}": float(value) for key, value in fields.items() if value is not None}
+
+
+def standalone_scalars(folder: Path) -> dict[str, float]:
+    """`agent/solo/benchmark` -> accuracy in a trial's folder, over all samples."""
+    found = {}
+    for path in sorted(folder.glob("eval/*/*.jsonl")):
+        correct = [record.verdict is Verdict.CORRECT for record in read(path, SampleRecord)]
+        if correct:
+            found[f"{path.parent.name}/solo/{path.stem}"] = fmean(correct)
+    return found

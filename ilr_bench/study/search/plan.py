@@ -1,37 +1,49 @@
-"""`python -m ilr_bench.sweep --search`: from options to a search that has been checked."""
+"""`python -m ilr_bench.sweep --search`: from options to a search that has been checked.
+
+The pruners `asha` and `hyperband` compare points after the same number of training steps. `wilcoxon` needs, as Optuna
+puts it, instances of one problem whose mean is the point's value; here these are the agents of each training seed at
+the end of their training. Accuracies of one training at several steps are no such instances: they belong to one answer
+that improves, and their mean is not the value.
+"""
 
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.storage.records import TrialEntry
 from ilr_bench.study.plan import Plan, PlannedTrial
-from ilr_bench.study.search.points import TrialPlanner, check_space, printed, suggested
-from ilr_bench.study.search.pruning import NAMES, check, prune_steps, pruner
-from ilr_bench.study.search.rounds import DIRECTIONS, Objective, Rules, SearchTrial
-from ilr_bench.study.search.samplers import sampler
-from ilr_bench.study.search.space import Space, load_space
-from ilr_bench.study.search.study_file import NAME, entry
+from ilr_bench.study.search.space import Space, load_space, make_sampler, printed
+from ilr_bench.study.search.trials import TrialPlanner, check_space
 from ilr_bench.tasks.benchmarks import BENCHMARKS, expand
 from ilr_bench.tasks.benchmarks import get as get_benchmark
 from ilr_bench.tasks.sources import SOURCES
 from ilr_bench.tasks.types import GROUPS
 
-FRESH_SEEDS = 3
-"""Fewest seeds that the best point is trained with again."""
+NAME = "search"
+"""Of the Optuna study; Hyperband chooses brackets by it."""
+PRUNERS = ("none", "asha", "hyperband", "wilcoxon")
+KEPT = 2
+"""One of so many points goes on from each prune step: runs here are validated a handful of times, and a larger number
+would leave all but the first of those unused."""
+P_THRESHOLD = 0.1
+INSTANCES = 4
+"""Fewest for which a one-sided signed-rank test can reach `P_THRESHOLD`: its smallest p-value is 2^-n."""
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"accuracy": "maximize", "tokens": "minimize"}
+"""Objective -> what is better."""
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What the command line says of a search."""
+    """A search as the command line names it."""
 
     space: str
     """A TOML file, or the name of a space."""
@@ -42,7 +54,7 @@ class SearchOptions:
     pruner: str = "none"
     objectives: tuple[str, ...] = ("accuracy",)
     round: int = 4
-    """Points asked for at a time; it is part of what the search is, whatever the number of workers."""
+    """Points asked for before Optuna hears the value of any of them; part of the search, whatever runs the trials."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +63,9 @@ class PlannedSearch:
 
     space: Space
     planner: TrialPlanner
-    rules: Rules
     options: SearchOptions
+    objectives: tuple[str, ...]
+    """Those of the options in the order of `DIRECTIONS`."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -68,18 +81,21 @@ class PlannedSearch:
     def command(self) -> str:
         """The command that runs the search again. Folder and workers change no number and are left out."""
         options, planner = self.options, self.planner
-        words = ["--profile", planner.profile, *(["--variants", planner.variant] if planner.variant else [])]
-        words += ["--models", ",".join(planner.models)] if planner.models else []
-        words += ["--seeds", ",".join(map(str, planner.seeds))]
-        words += [word for key, value in planner.fixed.items() for word in ("--set", f"{key}={value}")]
-        words += ["--search", options.space, "--trials", str(options.trials), "--round", str(options.round)]
+        words = ["--search", options.space, "--trials", str(options.trials), "--round", str(options.round)]
         words += ["--sampler", options.sampler, "--sampler-seed", str(options.sampler_seed)]
         words += ["--pruner", options.pruner, "--objectives", ",".join(options.objectives), "--out", "DIR"]
-        return shlex.join(["python", "-m", "ilr_bench.sweep", *words])
+        return sweep_command(planner, planner.variant, planner.seeds, planner.fixed, words)
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """One point's settings."""
-        return suggested(self.space, trial)
+
+def sweep_command(
+    planner: TrialPlanner, variant: str | None, seeds: Sequence[int], settings: Mapping[str, str], rest: Sequence[str]
+) -> str:
+    """A command that trains with the planner's profile and models."""
+    words = ["--profile", planner.profile, *([] if variant is None else ["--variants", variant])]
+    words += ["--models", ",".join(planner.models)] if planner.models else []
+    words += ["--seeds", ",".join(map(str, seeds))]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return shlex.join(["python", "-m", "ilr_bench.sweep", *words, *rest])
 
 
 def plan_search(
@@ -91,8 +107,8 @@ def plan_search(
     overrides: Mapping[str, Sequence[str]],
 ) -> PlannedSearch:
     """Checks a search before its first trial; raises ConfigurationError, or MissingInputError for missing data."""
-    if options.pruner not in NAMES:
-        raise ConfigurationError(f"--pruner {options.pruner}: choose one of {', '.join(NAMES)}")
+    if options.pruner not in PRUNERS:
+        raise ConfigurationError(f"--pruner {options.pruner}: choose one of {', '.join(PRUNERS)}")
     if min(options.trials, options.round) < 1:
         raise ConfigurationError("--trials and --round: at least 1")
     for option, given in (("--variants", variants), ("--models", groups)):
@@ -105,37 +121,38 @@ def plan_search(
         raise ConfigurationError("--seeds: name at least one")
     models = MODEL_GROUPS.get(groups[0][0], groups[0]) if groups else ()
     fixed = {key: values[0] for key, values in overrides.items()}
-    start = _start(profile_name, models, fixed)
+    start = profile(profile_name)
+    start = change(replace(start, models=tuple(models) or start.models), fixed)
     space = load_space(options.space, start)
     variant = variants[0] if variants else None
     planner = TrialPlanner(profile_name, variant, tuple(models), tuple(seeds), fixed, start)
     objectives = parse_objectives(options.objectives)
-    check(options.pruner, objectives, start, seeds)
-    sampler(options.sampler, options.sampler_seed, len(objectives))
+    check_pruner(options.pruner, objectives, start, seeds)
+    make_sampler(options.sampler, options.sampler_seed, len(objectives))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_space(space, planner)
     check_apart(start)
-    return PlannedSearch(space, planner, Rules(options.trials, options.round, objectives, options.pruner), options)
+    return PlannedSearch(space, planner, options, objectives)
 
 
 def optuna_study(planned: PlannedSearch) -> optuna.Study:
     """An empty study in memory."""
-    options, rules = planned.options, planned.rules
+    options = planned.options
     return optuna.create_study(
         study_name=NAME,
-        directions=[DIRECTIONS[objective] for objective in rules.objectives],
-        sampler=sampler(options.sampler, options.sampler_seed, len(rules.objectives)),
-        pruner=pruner(rules.pruning, planned.planner.start),
+        directions=[DIRECTIONS[objective] for objective in planned.objectives],
+        sampler=make_sampler(options.sampler, options.sampler_seed, len(planned.objectives)),
+        pruner=make_pruner(options.pruner, planned.planner.start),
     )
 
 
 def describe_search(planned: PlannedSearch) -> str:
-    """What a search will do, and the points of its first round."""
-    options, planner, rules = planned.options, planned.planner, planned.rules
+    """A search in words, and the points of its first round."""
+    options, planner = planned.options, planned.planner
     steps = planner.start.training.steps
     lines = [
-        f"{rules.trials} points x {len(planner.seeds)} seeds of {steps} steps at most, {rules.round} points at a time; "
-        f"sampler {options.sampler}, objectives {', '.join(rules.objectives)} (validation questions)"
+        f"{options.trials} points x {len(planner.seeds)} seeds of {steps} steps at most, {options.round} points at a "
+        f"time; sampler {options.sampler}, objectives {', '.join(planned.objectives)} (validation questions)"
     ]
     if options.pruner == "wilcoxon":
         lines.append("a point may be given up after each seed but the last (wilcoxon)")
@@ -153,35 +170,23 @@ def first_round(planned: PlannedSearch) -> Plan:
     for number, settings in enumerate(_first(planned)):
         asked, needed = planned.planner.plan(settings)
         trials |= {trial.hash: trial for trial in (*needed, *asked)}
-        entries += [entry(trial, f"#{number}") for trial in asked]
+        entries += [search_entry(trial, number) for trial in asked]
     return Plan(tuple(trials.values()), tuple(entries))
+
+
+def search_entry(trial: PlannedTrial, number: int) -> TrialEntry:
+    """A trial of a point under a name such as `ilr #3`."""
+    config = trial.config
+    name = f"{config.variant} #{number}"
+    return TrialEntry(name, config.models, config.agents, config.seed, trial.hash, trial.folder)
 
 
 def _first(planned: PlannedSearch) -> list[dict[str, Any]]:
     study = optuna_study(planned)
-    return [planned.suggest(study.ask()) for _ in range(min(planned.rules.round, planned.rules.trials))]
+    return [planned.space.suggest(study.ask()) for _ in range(min(planned.options.round, planned.options.trials))]
 
 
-def grid_command(planned: PlannedSearch, search_trial: SearchTrial, out: Path, several: bool) -> str:
-    """The sweep that trains a point with seeds that the search has not used, and scores it on the benchmarks."""
-    planner = planned.planner
-    settings = {key: str(value) for key, value in {**planner.fixed, **search_trial.settings}.items()}
-    variant = settings.pop("variant", planner.variant or "")
-    first = max(planner.seeds) + 1
-    seeds = range(first, first + max(FRESH_SEEDS, len(planner.seeds)))
-    words = ["python", "-m", "ilr_bench.sweep", "--profile", planner.profile, "--variants", variant]
-    words += ["--models", ",".join(planner.models)] if planner.models else []
-    words += ["--seeds", ",".join(map(str, seeds))]
-    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return shlex.join([*words, "--out", f"{out}-best-{search_trial.number}" if several else f"{out}-best"])
-
-
-def _start(profile_name: str, models: Sequence[str], fixed: Mapping[str, str]) -> RunConfig:
-    start = profile(profile_name)
-    return change(replace(start, models=tuple(models) or start.models), fixed)
-
-
-def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
+def parse_objectives(names: Sequence[str]) -> tuple[str, ...]:
     """The objectives by name; raises ConfigurationError for an unknown one, and for a benchmark above all."""
     for name in names:
         if name in GROUPS or name in BENCHMARKS:
@@ -216,3 +221,44 @@ def check_apart(config: RunConfig) -> None:
 
 def _words(text: str) -> str:
     return " ".join(text.split()).casefold()
+
+
+def check_pruner(kind: str, objectives: Sequence[str], start: RunConfig, seeds: Sequence[int]) -> None:
+    """Raises ConfigurationError where nothing could be pruned."""
+    if kind == "none":
+        return
+    if len(objectives) > 1:
+        raise ConfigurationError(
+            f"--pruner {kind}: Optuna prunes for one objective only; leave the pruner out, or name one objective"
+        )
+    if kind == "wilcoxon":
+        if len(start.models) * (len(seeds) - 1) < INSTANCES:
+            raise ConfigurationError(
+                f"--pruner wilcoxon: compares points agent by agent and seed by seed, and needs {INSTANCES} such pairs "
+                f"before the last seed; name more than {len(seeds)} --seeds, or choose asha"
+            )
+    elif not prune_steps(start):
+        raise ConfigurationError(
+            f"--pruner {kind}: training.validate_every={start.training.validate_every} leaves no validation before "
+            f"the end of {start.training.steps} steps; lower it by --set"
+        )
+
+
+def make_pruner(kind: str, start: RunConfig) -> optuna.pruners.BasePruner:
+    """Optuna's pruner; a prune step is one unit of its resource."""
+    if kind == "asha":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=KEPT)
+    if kind == "hyperband":
+        most = len(prune_steps(start)) + 1
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=KEPT)
+    if kind == "wilcoxon":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)
+    return optuna.pruners.NopPruner()
+
+
+def prune_steps(config: RunConfig) -> list[int]:
+    """Validated steps before the last one."""
+    every = config.training.validate_every
+    return list(range(every, config.training.steps, every)) if every else []
