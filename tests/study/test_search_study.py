@@ -97,7 +97,7 @@ def test_workers_kills_and_a_lost_storage_change_nothing(run, options, tmp_path,
     assert [point["number"] for point in found["points"]] == [0, 1, 2]
     assert found["best"]
 
-    for kill_at in (4, 2):  # between rungs, then after one more job
+    for kill_at in (4, 2):  # between prune steps, then after one more job
         with pytest.raises(Killed):
             run(tmp_path / "other", search, slots=2, kill_at=kill_at)
     run(tmp_path / "other", search, slots=2)
