@@ -41,8 +41,14 @@ def status(
 def _show(state: StudyState, as_json: bool, watch: bool) -> None:
     if as_json:
         best = None if state.best is None else state.best.flat()
-        data = {"profile": state.profile, "holder": state.holder, "trials": [trial.flat() for trial in state.trials]}
-        data |= {"best": best, "counts": state.counts}
+        trials = [trial.flat() for trial in state.trials]
+        data = {
+            "profile": state.profile,
+            "holder": state.holder,
+            "trials": trials,
+            "best": best,
+            "counts": state.counts,
+        }
         say(json.dumps(data, ensure_ascii=False, indent=None if watch else 1))
         return
     if watch:

@@ -62,8 +62,8 @@ def run_trial(
 
     `key` is the trial's hash, `dependency` the folder of the trial whose sampled tokens it matches, `watch`
     is called with the step and the fraction of the evaluation that are done. With `until` below `training.steps` it
-    trains up to that joint step, saves a checkpoint there, and returns None without evaluating; a later call goes on, and
-    the bytes in which the trial ends do not depend on such stops. `keep` checkpoints stay, and the best by validation.
+    trains up to that joint step, saves a checkpoint and returns None without evaluating; a later call goes on, and the
+    bytes in which the trial ends do not depend on such stops. `keep` checkpoints stay, and the best by validation.
     `take_turns`: whether, by the resolved configuration, the agents do not fit on a graphics card together.
     Of several processes that run a trial, all call this; rank 0 writes, scores the agents and returns
     the result, the others return None once the training is done. Raises Stopped, with everything saved, where this
