@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,31 +40,30 @@ def status(
 
 def _show(state: StudyState, as_json: bool, watch: bool) -> None:
     if as_json:
-        _say_json(state, None if watch else 1)
+        best = None if state.best is None else state.best.flat()
+        trials = [trial.flat() for trial in state.trials]
+        data = {
+            "profile": state.profile,
+            "holder": state.holder,
+            "trials": trials,
+            "best": best,
+            "counts": state.counts,
+        }
+        say(json.dumps(data, ensure_ascii=False, indent=None if watch else 1))
         return
     if watch:
         Console().clear()  # on a terminal only
-    _say_table(state)
-
-
-def _say_json(state: StudyState, indent: int | None) -> None:
-    import json
-    from dataclasses import asdict
-
-    say(json.dumps(asdict(state) | {"counts": state.counts}, ensure_ascii=False, indent=indent))
-
-
-def _say_table(state: StudyState) -> None:
     rows = [HEAD]
     for trial in state.trials:
-        validation = "" if trial.validation is None else f"{trial.validation:.1%}"
-        told = " ".join(filter(None, (trial.state, trial.detail)))
-        tokens = f"{trial.sampled_tokens:,}" if trial.sampled_tokens else ""
-        rows.append((trial.variant, trial.models, str(trial.seed), told, validation, tokens))
+        entry, progress = trial.entry, trial.progress
+        validation = "" if progress.validation is None else f"{progress.validation:.1%}"
+        state_and_detail = " ".join(filter(None, (trial.state, trial.detail)))
+        tokens = f"{progress.sampled_tokens:,}" if progress.sampled_tokens else ""
+        rows.append((entry.variant, trial.models, str(entry.seed), state_and_detail, validation, tokens))
     say_rows(rows)
     say("")
     say(", ".join(f"{count} {name}" for name, count in state.counts.items()))
     if state.best is not None:
-        ahead = state.best
-        say(f"best so far: {ahead.variant} {ahead.models} {ahead.seed}, {ahead.validation:.1%} on validation")
+        entry, value = state.best.entry, state.best.progress.validation
+        say(f"best so far: {entry.variant} {state.best.models} {entry.seed}, {value:.1%} on validation")
     say("no process works on it" if state.holder is None else f"{state.holder} works on it")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,10 @@ def plan_study(
     grid = overrides or {}
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
-    groups = [_members(group) for group in model_groups] or [start.models]
+    groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
         bare = change(replace(start, models=group, seed=seed), extra)
-        made = {name: _make(name, bare) for name in variants}
+        made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
         suffix = "".join(f" {key}={value}" for key, value in extra.items() if len(grid[key]) > 1)
         for config in made.values():
@@ -79,7 +80,7 @@ def plan_study(
             if needed is None:
                 _enter(config, None, suffix, trials, entries)
                 continue
-            wanted = _make(needed, bare)
+            wanted = ablations.get(needed)(bare)
             _enter(wanted, None, suffix, trials, entries)
             _enter(config, _hash(wanted), suffix, trials, entries)
     if not trials:
@@ -88,14 +89,6 @@ def plan_study(
         _check_names(trial.config)
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
-
-
-def _members(group: tuple[str, ...]) -> tuple[str, ...]:
-    return MODEL_GROUPS.get(group[0], group) if len(group) == 1 else group
-
-
-def _make(name: str, bare: RunConfig) -> RunConfig:
-    return ablations.get(name)(bare)
 
 
 def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, RunConfig]) -> None:
@@ -136,8 +129,7 @@ def _hash(config: RunConfig, dependency: str | None = None) -> str:
 
 
 def _grid(overrides: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    names = list(overrides)
-    return [dict(zip(names, values, strict=True)) for values in itertools.product(*overrides.values())]
+    return [dict(zip(overrides, values, strict=True)) for values in itertools.product(*overrides.values())]
 
 
 def _size(config: RunConfig) -> float:
@@ -152,14 +144,11 @@ def _plain(model: str) -> str:
 
 def setting(config: RunConfig, key: str) -> Any:
     """The value behind a dotted key."""
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
+    return attrgetter(key)(config)
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`KEY=V1,V2` texts to values by key; raises ConfigurationError on another form, and for what is said twice."""
+    """`KEY=V1,V2` texts to values by key; raises ConfigurationError on another form, and for what is given twice."""
     overrides: dict[str, tuple[str, ...]] = {}
     for text in settings:
         key, equals, listed = (part.strip() for part in text.partition("="))

@@ -1,4 +1,4 @@
-"""What a study takes over from the studies beside it: trials that have finished there, and their artifacts.
+"""What a study reuses of the studies beside it: trials that have finished there, and their artifacts.
 
 A trial is known by its hash, so the same one may stand in several studies. It is copied, not run again, where it
 is whole and the same code and libraries made it; its copy ends in the bytes that a run would have left here.
@@ -38,7 +38,7 @@ def with_artifacts(out: Path, fresh: bool = False) -> tuple[Artifacts, tuple[Pat
 def reuse_trials(left: Sequence[PlannedTrial], out: Path, siblings: Sequence[Path], artifacts: Artifacts) -> set[str]:
     """Copies what has finished in the studies beside; returns the hashes of the trials that are here now.
 
-    Says how many came from where, and how many there are not taken because other code or versions made them.
+    Notes how many came from where, and how many there are not taken because other code or versions made them.
     """
     current = versions()
     taken: dict[str, Path] = {}

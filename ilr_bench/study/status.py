@@ -7,7 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +21,7 @@ from ilr_bench.storage.records import RecordTail, Study, TrialEntry, TrialResult
 
 @dataclass(frozen=True)
 class Progress:
-    """What a trial's folder says."""
+    """What a trial's folder shows."""
 
     step: int = 0
     steps: int | None = None
@@ -82,18 +82,24 @@ def _result(folder: Path) -> TrialResult | None:
 class TrialState:
     """One line of a study: a name, and how far its trial is."""
 
-    variant: str
-    models: str
-    seed: int
-    folder: str
+    entry: TrialEntry
     state: str
     """`finished`, `running`, `stopped`, `failed`, `waiting`, `pruned`."""
     detail: str
     """At which step, for what, or why; empty where there is nothing to add."""
-    step: int
-    steps: int | None
-    validation: float | None
-    sampled_tokens: int
+    progress: Progress
+
+    @property
+    def models(self) -> str:
+        """The agents, such as `A+B`."""
+        return "+".join(self.entry.agents)
+
+    def flat(self) -> dict[str, Any]:
+        """For JSON: who, how far, and what has been seen."""
+        entry, seen = self.entry, asdict(self.progress)
+        del seen["finished"]
+        named = {"variant": entry.variant, "models": self.models, "seed": entry.seed, "folder": entry.folder}
+        return named | {"state": self.state, "detail": self.detail} | seen
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class StudyState:
     @property
     def counts(self) -> dict[str, int]:
         """State -> trials; a trial under two names counts once."""
-        return dict(Counter(trial.state for trial in {trial.folder: trial for trial in self.trials}.values()))
+        return dict(Counter(trial.state for trial in {trial.entry.folder: trial for trial in self.trials}.values()))
 
 
 def read_state(folder: Path) -> StudyState:
@@ -128,22 +134,9 @@ def read_state(folder: Path) -> StudyState:
         needed = needed_trial(entry, study) if state == "waiting" else None
         if needed is not None and not progress[needed.folder].finished:
             detail = f"for {needed.variant}"
-        trials.append(
-            TrialState(
-                variant=entry.variant,
-                models="+".join(entry.agents),
-                seed=entry.seed,
-                folder=entry.folder,
-                state=state,
-                detail=detail,
-                step=now.step,
-                steps=now.steps,
-                validation=now.validation,
-                sampled_tokens=now.sampled_tokens,
-            )
-        )
-    ahead = best((trial.folder, progress[trial.folder]) for trial in trials if trial.state not in ("pruned", "failed"))
-    leader = None if ahead is None else next(trial for trial in trials if trial.folder == ahead[0])
+        trials.append(TrialState(entry, state, detail, now))
+    ahead = best((trial.entry.folder, trial.progress) for trial in trials if trial.state not in ("pruned", "failed"))
+    leader = None if ahead is None else next(trial for trial in trials if trial.entry.folder == ahead[0])
     return StudyState(study.profile, holder, tuple(trials), leader)
 
 

@@ -74,7 +74,7 @@ def run_sweep(
 ) -> Outcome:
     """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
 
-    Takes over what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
+    Reuses what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
     of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises Stopped where a
     signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
     or disk, unless `force`.
@@ -107,7 +107,7 @@ def run_sweep(
 def begin(
     plan: Plan, profile: str, command: str, out: Path, artifacts: Artifacts, siblings: Sequence[Path]
 ) -> list[PlannedTrial]:
-    """Writes the study down, takes over what has finished in the studies `siblings`, and returns the trials left."""
+    """Writes the study down, reuses what has finished in the studies `siblings`, and returns the trials left."""
     write_study(out, extended_study(out, Study(profile, command, plan.entries)))
     left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
     if len(left) < len(plan.trials):
@@ -246,7 +246,7 @@ def sweep(
 
 @contextmanager
 def how_to_continue() -> Iterator[None]:
-    """Adds this process's own command to what a stop has to say."""
+    """Adds this process's own command to the message of a stop."""
     try:
         yield
     except Stopped as stop:
@@ -261,7 +261,7 @@ def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: 
 
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
-    """Says how a sweep ended; raises IlrError if any job failed, with the failures' own exit status if it is one."""
+    """Reports how a sweep ended; raises IlrError if any job failed, with the failures' own exit status if it is one."""
     note(f"seconds on the clock: {outcome.seconds:.0f}")
     note("seconds of the workers: " + _work_split(out, plan))
     for job, failure in outcome.failed.items():

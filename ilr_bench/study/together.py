@@ -32,7 +32,7 @@ def run_distributed(
 ) -> None:
     """Runs a plan's trials on the processes of `accelerate launch`; called by every one of them.
 
-    The first one takes over what the studies beside this one have finished, writes, and tells the loggers in `log`.
+    Rank 0 reuses what the studies beside this one have finished, writes, and passes records to the loggers in `log`.
     `timeout`: seconds that a process waits for another. Raises IlrError where another process ends early or hangs,
     DoesNotFitError where one process does not fit, unless `force`, Stopped where one is asked to stop, and what
     `run_trial` raises.
@@ -49,11 +49,11 @@ def run_distributed(
             main.enter_context(lock_study(out))
             check_and_keep(plan, begin(plan, profile, command, out, artifacts, siblings), 1, out, force)
             curves = main.enter_context(StudyLog(out, loggers))
-        # What killed runs left is removed, and what others have finished is here; until then nobody looks.
+        # What killed runs left is removed, and what others have finished is here; until then no process looks.
         note(f"process {dist.rank + 1} of {dist.from_rank0(dist.size)} is ready")
         for trial in plan.trials:
             dependency = None if trial.dependency is None else out / plan.by_hash(trial.dependency).folder
-            # Those that keep shares of what the first one saves must not leave before it has saved.
+            # Those that hold shards of what rank 0 saves must not leave before it has saved.
             those = replace(dist, others_wait=dist.shards or trial != plan.trials[-1])
             watch = partial(_log_trial, trial, curves)
             with dist.until_saved():

@@ -61,13 +61,13 @@ def run_trial(
     """Runs a trial to its end, or continues it, and returns its result.
 
     `key` is the trial's hash, `dependency` the folder of the trial whose sampled tokens it matches, `watch`
-    is told the step done and the share of the solo evaluation. With `until` below `training.steps` it trains up to
-    that joint step, saves a checkpoint there, and returns None without evaluating; a later call goes on, and the
+    is called with the step and the fraction of the evaluation that are done. With `until` below `training.steps` it
+    trains up to that joint step, saves a checkpoint and returns None without evaluating; a later call goes on, and the
     bytes in which the trial ends do not depend on such stops. `keep` checkpoints stay, and the best by validation.
-    `take_turns` says of the resolved configuration whether its agents do not fit on a graphics card together.
-    Of several processes that share a trial, all call this; the one that leads writes, scores the agents and returns
+    `take_turns`: whether, by the resolved configuration, the agents do not fit on a graphics card together.
+    Of several processes that run a trial, all call this; rank 0 writes, scores the agents and returns
     the result, the others return None once the training is done. Raises Stopped, with everything saved, where this
-    process is asked to stop (see `stopping`), or another one that shares the trial.
+    process is asked to stop (see `signals`), or another one of the trial.
     """
     if is_finished(folder, key, artifacts):
         return read_result(folder)
@@ -127,7 +127,7 @@ def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
 def make_swapper(config: RunConfig, dist: DistContext, take_turns: Callable[[RunConfig], bool]) -> DeviceSwapper | None:
     """Where the agents take turns on the graphics card, if they have to.
 
-    Processes that share out optimizer states meet over them whoever's turn it is, so there nobody takes turns.
+    Processes that hold shards of optimizer states exchange them for every agent, so there agents do not take turns.
     """
     if dist.shards or computing_device() != "cuda" or not take_turns(config):
         return None
@@ -180,7 +180,7 @@ def build_trainer(
     stopwatch: Stopwatch,
     dist: DistContext = SINGLE,
 ) -> tuple[loop.TrainerState, InitialEstimates]:
-    """Questions, difficulty, abilities and optimizers around seated agents; `dist`: the processes that share them."""
+    """Questions, difficulty, abilities and optimizers around loaded agents; `dist`: the processes that train them."""
     training, validation = load_questions(config)
     measured = dist.rank0_first(
         partial(measure_agents, config, loaded_agents, (training, validation), artifacts, grader)
@@ -233,7 +233,7 @@ def _train(
 def _assist(
     config: RunConfig, folder: Path, artifacts: Artifacts, dist: DistContext, take_turns: Callable[[RunConfig], bool]
 ) -> None:
-    """Takes this process's part in a training that another one leads; writes nothing but artifacts."""
+    """This process's part in a training under rank 0; writes nothing but artifacts."""
     with Grader() as grader:
         loaded_agents = build_agents(config, make_swapper(config, dist, take_turns))
         state, _ = build_trainer(config, loaded_agents, artifacts, grader, Stopwatch(Path(os.devnull)), dist)

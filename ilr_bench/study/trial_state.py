@@ -1,8 +1,8 @@
 """What a trial needs to go on from a step with the same bits, and how it is saved and found again.
 
-A step is whole or was never made: records and checkpoints are written between steps, when no rollout waits for its
-update. Random choices are derived from seeds (`seeds.py`), and no generator of Python, NumPy or torch carries a state
-from step to step, so the step's number stands for all of them, and for the place in the data.
+Records and checkpoints are written between steps, when no rollout waits for its update. Random choices are derived
+from seeds (`seeds.py`), and no generator of Python, NumPy or torch carries a state from step to step, so the step's
+number stands for all of them, and for the position in the data.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class TrialCheckpointer:
-    """A classroom with the records of its steps, in a trial's folder."""
+    """The trainer's state with the records of its steps, in a trial's folder."""
 
     def __init__(self, folder: Path, state: TrainerState, fingerprints: Mapping[str, str]) -> None:
         """`fingerprints`: agent -> fingerprint of the model that it started from."""

@@ -34,11 +34,11 @@ def one_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 def sat(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each benchmark was really answered."""
     count: Counter[str] = Counter()
-    sit = RegisteredBenchmarkRun.run
+    run_benchmark = RegisteredBenchmarkRun.run
 
     def counting(run: RegisteredBenchmarkRun, *arguments: object) -> Answers:
         count[run.name] += 1
-        return sit(run, *arguments)  # type: ignore[arg-type]
+        return run_benchmark(run, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RegisteredBenchmarkRun, "run", counting)
     return count

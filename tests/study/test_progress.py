@@ -129,7 +129,7 @@ def test_a_trial_that_goes_on_in_a_later_rung_counts_each_of_its_steps_once(caps
         progress.add({name: 5.0})
         progress(Event(name, done=5.0))
         progress(Event(name, ended=True))
-    progress.add({names[0]: 20.0})  # the next rung, for one of them
+    progress.add({names[0]: 20.0})  # the next prune step, for one of them
     waiting = progress._view()
     assert (waiting.done_fraction, sum(job.running for job in waiting.jobs)) == (10 / 25, 0)
     progress(Event(names[0], done=6.0))
@@ -148,7 +148,7 @@ def test_a_trial_that_goes_on_in_a_later_rung_counts_each_of_its_steps_once(caps
 
 def test_a_rung_of_a_killed_search_starts_where_the_trial_was() -> None:
     line = JobLine("trials/ilr-A-0-0", 5.0).onwards(20.0)
-    line.take(Event(line.name, done=0.0), 0.0)  # its checkpoint was lost, and the rung before is trained again
+    line.take(Event(line.name, done=0.0), 0.0)  # its checkpoint was lost, and the prune step before is trained again
     assert (line.done, line.begun_at, line.units) == (0.0, 0.0, 15.0)
     line.take(Event(line.name, done=8.0), 1.0)
     assert (line.done, line.onwards(30.0).start) == (3.0, 20.0)

@@ -93,7 +93,7 @@ def test_a_worker_without_a_sign_of_life_is_killed_and_its_job_tried_again(run, 
     # A machine so busy that a worker needs seconds to start costs more attempts.
     failed, events = run([Job("hangs", jobs.hang_once, (starts,))], workers=1, patience=4.0, retries=30)
     assert failed == {}
-    assert all("no sign of life for 4 s" in event.error for event in events if event.again)
+    assert all("no heartbeat for 4 s" in event.error for event in events if event.again)
     assert any(event.again for event in events)
 
 

@@ -1,4 +1,4 @@
-"""`ilr-bench status` says how far a study is, from its folder alone."""
+"""`ilr-bench status` shows how far a study is, from its folder alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from study_folders import both, finish, write_entries, write_steps, write_trial
 
 from ilr_bench.cli.status import status
-from ilr_bench.study.status import TrialState, read_state
+from ilr_bench.study.status import read_state
 
 HERE = f"{os.getpid()} on {platform.node()}"
 
@@ -25,7 +25,7 @@ def fail(study: Path, folder: Path, outcome: str = "failed", message: str = "Tra
 
 
 def states(study: Path) -> dict[str, str]:
-    return {trial.variant: f"{trial.state} {trial.detail}".strip() for trial in read_state(study).trials}
+    return {trial.entry.variant: f"{trial.state} {trial.detail}".strip() for trial in read_state(study).trials}
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_every_trial_says_where_it_is(study: Path) -> None:
     found = read_state(study)
     assert found.counts == {"finished": 1, "running": 2, "failed": 1, "waiting": 1}
     assert found.best is not None
-    assert (found.best.variant, found.best.validation) == ("ilr", 0.5)
-    assert found.trials[1].sampled_tokens == 2 * (201 + 202)
+    assert (found.best.entry.variant, found.best.progress.validation) == ("ilr", 0.5)
+    assert found.trials[1].progress.sampled_tokens == 2 * (201 + 202)
     assert found.holder == f"process {HERE}"
 
 
@@ -101,11 +101,12 @@ def test_points_that_a_search_gave_up_are_shown_and_are_never_best(study: Path) 
     ]
     (study / "search.json").write_text(json.dumps({"points": points}))
     found = read_state(study)
-    assert found.trials[-1] == TrialState(
-        "ilr", "A+B", 7, f"trials/{given_up.name}", "pruned", "after 1 of 4 steps", 1, 4, 0.9, 402
-    )
+    assert found.trials[-1].flat() == {
+        "variant": "ilr", "models": "A+B", "seed": 7, "folder": f"trials/{given_up.name}", "state": "pruned",
+        "detail": "after 1 of 4 steps", "step": 1, "steps": 4, "validation": 0.9, "sampled_tokens": 402,
+    }  # fmt: skip
     assert found.best is not None
-    assert found.best.seed == 0
+    assert found.best.entry.seed == 0
 
 
 def test_reading_changes_nothing(study: Path) -> None:

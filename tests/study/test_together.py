@@ -1,4 +1,4 @@
-"""A study under a launch: what the process that leads does around its trials."""
+"""A study under a launch: what rank 0 does around its trials."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ class Local:
     def wait(self, interrupt: Interrupt | None) -> Sequence[Event | JobEnd]:
         """See Executor."""
         busy = {worker.connection: worker for worker in self._busy()}
-        patience = min(worker.heard for worker in busy.values()) + self._timeout - time.monotonic()
-        received = wait([*busy, *([] if interrupt is None else [interrupt.fileno()])], max(0.0, patience))
+        remaining = min(worker.heard for worker in busy.values()) + self._timeout - time.monotonic()
+        received = wait([*busy, *([] if interrupt is None else [interrupt.fileno()])], max(0.0, remaining))
         news: list[Event | JobEnd] = []
         for connection, worker in busy.items():
             if connection in received:
@@ -116,7 +116,7 @@ class Worker:
         self.connection, theirs = Pipe()
         self._logs = logs
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        # A session of its own: Ctrl-C in a terminal reaches the whole group, and the worker is told by its parent.
+        # A session of its own: Ctrl-C in a terminal reaches the whole group, and the worker hears from its parent.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ilr_bench.study.launch.local", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
@@ -127,14 +127,9 @@ class Worker:
         theirs.close()
         self.job: Job | None = None
         self.heard = time.monotonic()
-        """When its last sign of life came."""
+        """When its last message came, on the monotonic clock."""
         self.spent = False
         """Whether it takes no other job."""
-
-    @property
-    def pid(self) -> int:
-        """Id of its process."""
-        return self._process.pid
 
     def start(self, job: Job) -> None:
         """Hands over a job. A worker that has died since the last one shows that when it is listened to."""
@@ -164,7 +159,7 @@ class Worker:
     def kill_silent(self, timeout: float) -> JobEnd:
         """Kills a worker that has been silent for `timeout` seconds."""
         self.kill()
-        message = f"its worker gave no sign of life for {timeout:.0f} s and was killed (--patience waits longer)"
+        message = f"its worker sent no heartbeat for {timeout:.0f} s and was killed (--patience waits longer)"
         return self._end(Failure(message, IlrError.exit_status, passing=True), lost=True)
 
     def ask_to_stop(self) -> None:
@@ -212,7 +207,7 @@ def tail(log: Path) -> str:
 
 
 def explain(status: int) -> Failure:
-    """What the exit status of a worker that died says: killed by a signal, or an error that is nobody's to mend."""
+    """The exit status of a worker that died: killed by a signal, or an error in this program."""
     if status < 0:
         cause = f"its worker process was killed by {signal.Signals(-status).name}"
         if -status == signal.SIGKILL:

@@ -1,7 +1,4 @@
-"""The workers of one study and the rules they work by; what went wrong is noted in the study's `failures.jsonl`.
-
-How a study's jobs are run: settings that change no number, and the executor they ask for.
-"""
+"""The worker pool of one study, with the settings that change no number; failures go to `failures.jsonl`."""
 
 from __future__ import annotations
 
@@ -68,7 +65,7 @@ class WorkerPool:
 
 @contextmanager
 def open_worker_pool(out: Path, execution: Execution) -> Iterator[WorkerPool]:
-    """A crew for a study's folder; its workers end with the context. Raises what `open_executor` raises."""
+    """A worker pool for a study's folder; its workers end with the context. Raises what `open_executor` raises."""
     # In this order: Ray has handlers of its own.
     with (
         closing(open_executor(execution, out)) as executor,
@@ -97,13 +94,13 @@ class Execution:
     retries: int = RETRIES
     """Further attempts at a job whose worker died, hung or ran out of memory."""
     timeout: float = TIMEOUT
-    """Seconds without a sign of life after which a worker hangs."""
+    """Seconds without a heartbeat after which a worker counts as hung."""
     gpus_per_trial: int = 0
     """GPUs that every worker has to itself; 0 leaves the choice of GPUs as it is."""
     ray_address: str | None = None
     """Of a Ray cluster, `auto` for the one of this machine; None starts one."""
     log: tuple[str, ...] = ()
-    """Loggers that are told of the trials' records (see `watchers`)."""
+    """Loggers that get the trials' records (see `tracking`)."""
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError for what cannot be meant, MissingInputError for a logger that is not installed."""

@@ -1,7 +1,4 @@
-"""Progress of a sweep: one screen with an estimate of the end on a terminal, plain lines elsewhere.
-
-The one screen that a sweep shows on a terminal: what runs and what failed, the rest in a line.
-"""
+"""Progress of a sweep: on a terminal one screen of what runs and what failed, elsewhere plain lines."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ RAY_SETTINGS = {
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""Environment of a cluster that is started here: nothing is sent home, and a busy machine may take its time."""
+"""Environment of a cluster that is started here: no usage statistics, and a busy machine may take its time."""
 FORWARDED_VARIABLES = ("ILR_BENCH_", "HF_", "TRANSFORMERS_", "TOKENIZERS_")
 """Beginnings of the environment variables that workers on other nodes get from this process."""
 
@@ -70,7 +70,7 @@ class RayWorker:
         self._local: Local | None = None
 
     def poll(self, message: bytes | None) -> list[Event | JobEnd]:
-        """Takes a job if there is a letter, and waits for news of the one it has."""
+        """Takes a job if there is a message, and waits for news of the one it has."""
         if message is not None:
             self._settle()
             job: Job = pickle.loads(message)
@@ -85,7 +85,7 @@ class RayWorker:
         self._workers().stop()
 
     def _settle(self) -> None:
-        with contextlib.suppress(OSError):  # the complaint says it
+        with contextlib.suppress(OSError):  # the mismatch is reported below
             os.chdir(self._node_env.folder)
         sys.path.extend(path for path in self._node_env.paths if path not in sys.path)
 
@@ -107,7 +107,7 @@ class _Slot:
 
 
 class Ray:
-    """Up to `slots` jobs at a time; more than the cluster has room for wait in its queue."""
+    """Up to `slots` jobs at a time; those that the cluster cannot hold yet wait in its queue."""
 
     def __init__(self, slots: int, out: Path, timeout: float, gpus: int = 0, address: str | None = None) -> None:
         """Connects to the cluster at `address`, or starts one of `slots` cores here; `gpus` are for each job.
@@ -128,7 +128,7 @@ class Ray:
         write_atomic(out / TOKEN, token)
         carried = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED_VARIABLES)}
         paths = tuple(path or str(Path.cwd()) for path in sys.path)
-        self._surroundings = NodeEnv(str(Path.cwd()), str(out), token, paths, carried, timeout)
+        self._node_env = NodeEnv(str(Path.cwd()), str(out), token, paths, carried, timeout)
         try:
             self._check_every_node()
         except IlrError:
@@ -149,7 +149,7 @@ class Ray:
             return
         actor = next((actor for asked, actor in self._idle if asked == resources), None)
         if actor is None:
-            actor = self._ray.remote(RayWorker).options(max_concurrency=2, **resources).remote(self._surroundings)
+            actor = self._ray.remote(RayWorker).options(max_concurrency=2, **resources).remote(self._node_env)
         else:
             self._idle.remove((resources, actor))
         self._slots.append(_Slot(resources, actor, job, actor.poll.remote(pickle.dumps(job))))
@@ -220,7 +220,7 @@ class Ray:
         look = self._ray.remote(NodeEnv.mismatch)
         nodes = [node["NodeID"] for node in self._ray.nodes() if node["Alive"]]
         looks = [
-            look.options(num_cpus=0, scheduling_strategy=affinity(node, soft=False)).remote(self._surroundings)
+            look.options(num_cpus=0, scheduling_strategy=affinity(node, soft=False)).remote(self._node_env)
             for node in nodes
         ]
         for seen in looks:

@@ -42,7 +42,7 @@ class Failure:
     passing: bool = False
     """Whether another attempt may succeed."""
     tail: str = ""
-    """Last lines of its log, where the message alone does not say what happened."""
+    """Last lines of its log, where the message alone does not tell what happened."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Event:
 
 @dataclass(frozen=True)
 class JobEnd:
-    """What an executor says of a job that it no longer runs."""
+    """The end of a job, from an executor."""
 
     job: str
     failure: Failure | None = None
@@ -100,7 +100,7 @@ class JobGraph:
     """A source for jobs that are all known: each starts when those it needs have succeeded, in the order given."""
 
     def __init__(self, jobs: Iterable[Job], skip: Callable[[Job, Failure], None]) -> None:
-        """`skip` is told the jobs that are not run because another one failed."""
+        """`skip` is called for jobs that are not run because another one failed."""
         self._waiting = list(jobs)
         self._skip = skip
         self._done: set[str] = set()
