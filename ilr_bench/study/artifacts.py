@@ -21,7 +21,6 @@ from ilr_bench.core.config import EvaluationSettings, RunConfig, content_hash
 from ilr_bench.evaluation.runner import (
     Answers,
     EvaluationProgress,
-    NullProgress,
     RegisteredBenchmarkRun,
     run_benchmarks,
 )
@@ -199,7 +198,7 @@ def evaluate_base_model(model: str, config: RunConfig, artifacts: Artifacts) -> 
             run = CachedBenchmarkRun(
                 name, loaded_agent.agent, loaded_agent.loaded.fingerprint, config.evaluation, artifacts, 0, grader
             )
-            run.shared(NullProgress())
+            run.shared(EvaluationProgress())
 
 
 class CachedBenchmarkRun:
