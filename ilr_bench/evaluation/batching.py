@@ -1,12 +1,9 @@
-"""Finished batches of an evaluation, so that an interrupted one generates none of them twice.
+"""Batches of an evaluation, and the journal of finished ones, so that an interruption generates none of them twice.
 
-The first line names what the batches answer, each further line holds one batch; a line begins with its own digest. It
-is on the disk before the next batch begins; when the journal is opened again, it is cut off before the first line that
-a kill left half-written or that was altered since.
-
-Which completions are sampled together: a function of the full list of prompts alone.
-
-So an interrupted evaluation meets the same batches again, and results do not depend on where it was interrupted.
+Which completions are sampled together is a function of the full list of prompts alone, so results do not depend on
+where an evaluation was interrupted. The journal's first line names what the batches answer, each further line holds one
+batch; a line begins with its own digest and is on the disk before the next batch begins. When the journal is opened
+again, it is cut off before the first line that a kill left half-written or that was altered since.
 """
 
 from __future__ import annotations
@@ -78,7 +75,7 @@ def _digest(text: bytes) -> bytes:
 
 
 def _batch(line: bytes) -> tuple[int, list[Completion]] | None:
-    """What a line notes, or None where it is not as it was written."""
+    """Number and completions of a line, or None where it is not as it was written."""
     digest, _, text = line.partition(b" ")
     if not text.endswith(b"\n") or digest != _digest(text[:-1]):
         return None
@@ -97,7 +94,7 @@ class GenerationRequest:
 
 
 Batch = tuple[int, ...]
-"""Places of prompts, ascending, one for each of their samples in this batch."""
+"""Indices of prompts, ascending, one for each of their samples in this batch."""
 
 
 def plan_batches(prompt_batch: Sequence[GenerationRequest], batch_tokens: int | None) -> list[Batch]:
@@ -132,8 +129,8 @@ def complete(
 ) -> list[list[Completion]]:
     """`prompt_batch[i].samples` completions of every prompt; batches noted in the file `journal` are not sampled again.
 
-    The longest prompts go first, so that a lack of memory shows at once. `answered` is told how many completions are
-    there and how many tokens were sampled for them now. Completions from the journal come without log-probabilities.
+    The longest prompts go first, so that a lack of memory shows at once. `answered` is called with the number of new
+    completions and of tokens sampled for them now. Completions from the journal come without log-probabilities.
     Raises StoreError where the journal cannot be written, and Stopped after a batch that is noted.
     """
     batches = plan_batches(prompt_batch, batch_tokens)

@@ -1,7 +1,7 @@
 """Agents that answer benchmarks together, as a method of its own: single answers, Debate, Idea3 (paper, Table 4).
 
-Debate is that of Du et al. 2023 (arXiv 2305.14325): everybody answers, then everybody answers again in sight of
-the others' last answers, and the majority decides at the end. Idea3 is one pass of its three stages. Benchmarks
+Debate is that of Du et al. 2023 (arXiv 2305.14325): all agents answer, then all answer again in sight of the
+others' last answers, and the majority decides at the end. Idea3 is one pass of its three stages. Benchmarks
 that ask for programs are left out: analyses and fusions ask for an answer.
 """
 
@@ -40,7 +40,7 @@ def run_joint_inference(
     config: RunConfig,
     folder: Path,
     grader: Grader,
-    watch: Callable[[float], None] = lambda share: None,
+    watch: Callable[[float], None] = lambda fraction: None,
 ) -> None:
     """Answers the configuration's benchmarks by its inference method, and writes `folder/inference.jsonl`.
 
@@ -69,7 +69,7 @@ def run_joint_inference(
 
 
 def run_dialogue(batch: StepBatch, method: str, rounds: int) -> list[Turns]:
-    """What everybody says in each round, one turn per agent and question; the last round holds the answers."""
+    """The turns of each round, one per agent and question; the last round holds the answers."""
     each = [1] * len(batch.agents)
     rounds_so_far = [share(batch, each)]
     if method == "idea3":
@@ -82,7 +82,7 @@ def run_dialogue(batch: StepBatch, method: str, rounds: int) -> list[Turns]:
 
 
 def debate_round(batch: StepBatch, last_answers: Turns, round_number: int) -> Turns:
-    """A further round of a debate: everybody's answer again, in sight of the others' last ones."""
+    """A further round of a debate: each agent's answer again, in sight of the others' last ones."""
 
     def prompts(agent: int, index: int) -> list[str]:
         own, text = last_answers[agent][index][0].text, batch.questions[index].text
@@ -94,9 +94,9 @@ def debate_round(batch: StepBatch, last_answers: Turns, round_number: int) -> Tu
 
 
 def majority_vote(answers: Sequence[str | None], ability: Sequence[float], equal: Callable[[str, str], bool]) -> int:
-    """Place of an agent that gave the answer most agents gave; ties go to the ablest agent, then to the first.
+    """Index of an agent that gave the answer most agents gave; ties go to the ablest agent, then to the first.
 
-    Agents without an answer do not vote; where nobody has one, the ablest agent stands for all.
+    Agents without an answer do not vote; where no agent has one, the ablest agent is chosen.
     """
     order = sorted(range(len(answers)), key=lambda agent: -ability[agent])
     groups: list[list[int]] = []
@@ -172,36 +172,34 @@ def _answer(
         turns_by_round = [[by_agent[index][0] for by_agent in turns] for turns in rounds_of_turns]
         found = [graded_answers[index] for graded_answers in graded]
         chosen = majority_vote([graded_answer.answer for graded_answer in found], ability, partial(_equal, grader))
-        template = _record(benchmark, config, row, seed)
+        everyone = [chosen, *(number for number in range(len(agents)) if number != chosen)]
+        answerers = [*((agent.name, [number]) for number, agent in enumerate(agents)), (JOINT, everyone)]
         records += [
-            _answered(template, agent.name, turns_by_round, [number], found[number])
-            for number, agent in enumerate(agents)
+            _record(config, benchmark.name, row, seed, turns_by_round, name, numbers, found[numbers[0]])
+            for name, numbers in answerers
         ]
-        joint_answerers = [chosen, *(number for number in range(len(agents)) if number != chosen)]
-        records.append(_answered(template, JOINT, turns_by_round, joint_answerers, found[chosen]))
     return records
 
 
 def _record(
-    benchmark: Benchmark, config: RunConfig, row: BenchmarkQuestion, seed: int
-) -> Callable[..., InferenceRecord]:
-    method = config.inference.method
-    return partial(
-        InferenceRecord, benchmark=benchmark.name, method=method, question_id=row.id, gold=row.gold, seed=seed
-    )
-
-
-def _answered(
-    record: Callable[..., InferenceRecord],
-    name: str,
+    config: RunConfig,
+    benchmark: str,
+    row: BenchmarkQuestion,
+    seed: int,
     turns_by_round: list[list[Turn]],
-    own: list[int],
+    name: str,
+    numbers: list[int],
     found: GradedAnswer,
 ) -> InferenceRecord:
-    """`turns_by_round`: by round and agent; `own`: whose last turns made this answer, the one shown first."""
-    last = [turns_by_round[-1][number] for number in own]
+    """`turns_by_round`: by round and agent; `numbers`: agents whose last turns made the answer, the shown one first."""
+    last = [turns_by_round[-1][number] for number in numbers]
     spent = [turn for turns in turns_by_round[:-1] for turn in turns] + last
-    return record(
+    return InferenceRecord(
+        benchmark=benchmark,
+        method=config.inference.method,
+        question_id=row.id,
+        gold=row.gold,
+        seed=seed,
         agent=name,
         rounds=len(turns_by_round),
         tokens=sum(len(turn.completion.token_ids) for turn in spent),
@@ -214,7 +212,7 @@ def _answered(
 
 
 def _modes(config: RunConfig, agents: int, questions: int, seed: int) -> NDArray[np.bool_]:
-    """(agents, questions) Whom the coin has cooperate; without a discussion, nobody is asked."""
+    """(agents, questions): where the interaction rule has an agent cooperate; all True without Idea3."""
     if config.inference.method != "idea3":
         return np.ones((agents, questions), dtype=bool)
     rng = np.random.default_rng(derive_seed(seed, "modes"))

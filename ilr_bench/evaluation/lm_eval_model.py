@@ -1,4 +1,4 @@
-"""The one room that knows lm-eval: an agent as its model, a benchmark as its task, its log of samples.
+"""Our side of lm-eval: an agent as its model, a benchmark as its task, its log of samples.
 
 A benchmark's rows are held in memory: nothing is fetched, and no data-set cache is written. The question reaches
 lm-eval in the agent's own wording (so its samples show the true prompt); chat template and tokenizer are the
@@ -27,7 +27,7 @@ from lm_eval.utils import handle_non_serializable, sanitize_list
 from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.evaluation.batching import GenerationRequest, complete
-from ilr_bench.evaluation.scorer import GradedAnswer, Scorer
+from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.engine import Completion, SamplingOptions
 from ilr_bench.prompts import task_formats
@@ -51,7 +51,7 @@ class AgentLM(LM):  # type: ignore[misc]
         journal: Path | None = None,
         answered: Callable[[int, int], None] = lambda count, tokens: None,
     ) -> None:
-        """`seed` decides all samples of one call of `generate_until`; see `batches.complete` for the rest."""
+        """`seed` decides all samples of one call of `generate_until`; for the others see `batching.complete`."""
         super().__init__()
         self._agent = agent
         self._rows_per_call = rows_per_call
@@ -110,9 +110,9 @@ def until_stop(text: str, stops: Sequence[str]) -> str:
 
 
 class BenchmarkTask(ConfigurableTask):  # type: ignore[misc]
-    """A benchmark as lm-eval's task, whose only metric is a row's share of right samples.
+    """A benchmark as lm-eval's task, whose only metric is a row's fraction of right samples.
 
-    Its filter grades all completions: the filtered response to a row is a list of judgements, one per sample.
+    Its filter grades all completions: the filtered response to a row is a list of graded answers, one per sample.
     """
 
     def __init__(
@@ -123,22 +123,24 @@ class BenchmarkTask(ConfigurableTask):  # type: ignore[misc]
         settings: EvaluationSettings,
         scorer: Scorer,
     ) -> None:
-        """`scorer` is opened by whoever evaluates the task."""
+        """`scorer` is opened by the caller, who evaluates the task."""
         self._rows, self._scorer = rows, scorer
-        forms, kind = task_formats(agent.style), benchmark.kind
+        formats, kind = task_formats(agent.style), benchmark.kind
         documents = [{"id": row.id, "question": row.question, "gold": row.gold} for row in rows]
         config = {
             "task": benchmark.name,
             "custom_dataset": lambda **_: {"test": datasets.Dataset.from_list(documents)},
             "test_split": "test",
             "output_type": "generate_until",
-            "doc_to_text": lambda document: forms.solve_as(document["question"], kind),
+            "doc_to_text": lambda document: formats.solve_as(document["question"], kind),
             "doc_to_target": lambda document: document["gold"],
-            "process_results": lambda document, results: {METRIC: fmean(map(_is_right, results[0]))},
+            "process_results": lambda _, results: {
+                METRIC: fmean(graded.verdict is Verdict.CORRECT for graded in results[0])
+            },
             "metric_list": [{"metric": METRIC, "aggregation": "mean", "higher_is_better": True}],
             "repeats": settings.samples,
             "generation_kwargs": {
-                "until": list(forms.stops_as(kind)),
+                "until": list(formats.stops_as(kind)),
                 "max_gen_toks": settings.max_new_tokens,
                 "temperature": settings.temperature,
                 "do_sample": settings.temperature > 0,
@@ -164,13 +166,9 @@ class BenchmarkTask(ConfigurableTask):  # type: ignore[misc]
 
     def apply_filters(self) -> None:
         """Grades the completions of all rows together, which is faster than one by one."""
-        judged = self._scorer.score_all(self._rows, [instance.resps for instance in self.instances])
-        for instance, graded_answers in zip(self.instances, judged, strict=True):
+        graded = self._scorer.score_all(self._rows, [instance.resps for instance in self.instances])
+        for instance, graded_answers in zip(self.instances, graded, strict=True):
             instance.filtered_resps[FILTER] = graded_answers
-
-
-def _is_right(graded_answer: GradedAnswer) -> bool:
-    return graded_answer.verdict is Verdict.CORRECT
 
 
 def run_tasks(model: LM, tasks: Mapping[str, Task], **options: Any) -> dict[str, Any]:

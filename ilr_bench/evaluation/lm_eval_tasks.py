@@ -1,7 +1,7 @@
 """lm-eval's own tasks, named `lm_eval:TASK`: its prompts, few-shot examples, filters and scorer, our model class.
 
 Nothing of the agent's prompt style is used. The rows come from the folder `ILR_BENCH_DATA` where it holds them
-(`LOCAL`), else from wherever the task says. Completions are those of lm-eval's `hf` model (at its batch size of 1) up
+(`LOCAL`), else from where the task has them. Completions are those of lm-eval's `hf` model (at its batch size of 1) up
 to rounding: prompts are tokenized, cut and ended as there.
 """
 
@@ -36,16 +36,13 @@ LIMIT = 256
 UNANSWERED = "[invalid]"
 """What lm-eval's filters give where they find nothing."""
 
-_LOCAL_FILES = (
-    *(Dataset(f"gsm8k/{split}.jsonl", "openai/gsm8k", "main", split) for split in ("train", "test")),
-    Dataset("math500/test.jsonl", "HuggingFaceH4/MATH-500", "default", "test"),
-    *(
-        Dataset(f"mmlu_pro/{split}-00000-of-00001.parquet", "TIGER-Lab/MMLU-Pro", "default", split)
-        for split in ("validation", "test")
-    ),
-)
 LOCAL = {
-    hub: tuple(split for split in _LOCAL_FILES if split.hub == hub) for hub in {file.hub: "" for file in _LOCAL_FILES}
+    hub: tuple(Dataset(file.format(split), hub, configuration, split) for split in splits)
+    for hub, configuration, file, splits in (
+        ("openai/gsm8k", "main", "gsm8k/{}.jsonl", ("train", "test")),
+        ("HuggingFaceH4/MATH-500", "default", "math500/{}.jsonl", ("test",)),
+        ("TIGER-Lab/MMLU-Pro", "default", "mmlu_pro/{}-00000-of-00001.parquet", ("validation", "test")),
+    )
 }
 """Data set on the hub, as tasks name it -> its splits in the data folder."""
 
@@ -56,7 +53,7 @@ class LmEvalRun:
     """One task, or one group of tasks, of lm-eval's, made ready for one agent."""
 
     def __init__(self, name: str, agent: Agent, settings: EvaluationSettings, seed: int, chat_template: bool) -> None:
-        """`name` without its prefix. `settings` say the limits only: how answers are drawn is the task's business.
+        """`name` without its prefix. Of `settings` only the limits count: the task decides how answers are sampled.
 
         Raises ConfigurationError for a task that is unknown, wants likelihoods or runs programs, MissingInputError
         where its data cannot be had.
@@ -78,11 +75,11 @@ class LmEvalRun:
         ]
 
     def sample_ids(self) -> list[tuple[str, int]]:
-        """See `Exam.sample_ids`; a question is `task/number of its row`."""
+        """See `BenchmarkRun.sample_ids`; a question is `task/number of its row`."""
         return self._wanted
 
     def run(self, journal: Path, progress: EvaluationProgress) -> Answers:
-        """See `Exam.run`."""
+        """See `BenchmarkRun.run`."""
         settings = self._settings
         model = LmEvalStyleLM(
             self._agent,
@@ -225,7 +222,7 @@ def load_tasks(name: str) -> dict[str, Task]:
 
 @contextmanager
 def _rows_from_the_data_folder() -> Iterator[None]:
-    """lm-eval builds its tasks itself and asks nobody where their rows are: while it does, they are looked for here."""
+    """lm-eval loads a task's rows while it builds the task; for that time they are looked for here first."""
     fetch = ConfigurableTask.download
 
     def download(task: ConfigurableTask, dataset_kwargs: dict[str, Any] | None = None, **others: Any) -> None:

@@ -1,7 +1,6 @@
-"""What k answers to each question say: mean@k, pass@k, maj@k. Pure functions on arrays.
+"""Scores of k answers to each question: mean@k, pass@k, maj@k. Pure functions on arrays.
 
-Arrays are (questions, samples) throughout; each function gives each question a value in
-[0, 1], whose mean is the score.
+Arrays are (questions, samples) throughout; each function gives each question a value in [0, 1], on average the score.
 """
 
 from __future__ import annotations
@@ -21,10 +20,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18}|/0*([0-9]{1,18}))?", re.ASC
 
 
 def mean_at_k(correct: ArrayLike) -> NDArray[np.float64]:
-    """(questions,): share of right samples."""
-    table = _table(correct)
-    values: NDArray[np.float64] = table.mean(axis=1)
-    return values
+    """(questions,): fraction of right samples."""
+    return np.asarray(_table(correct).mean(axis=1), dtype=np.float64)
 
 
 def pass_at_k(correct: ArrayLike, k: int) -> NDArray[np.float64]:
@@ -48,8 +45,8 @@ def majority_at_k(classes: ArrayLike, correct: ArrayLike) -> NDArray[np.float64]
     """(questions,): whether the answer that most samples give is right.
 
     `classes` numbers the different answers of a question (`NO_ANSWER`: none, no vote); samples of one class are right
-    or wrong together. Where several answers have most votes, the share of right ones among them, which is what drawing
-    one of them would earn on average. 0 where no sample has an answer.
+    or wrong together. Where several answers have most votes, the fraction of right ones among them, which is what
+    drawing one of them would earn on average. 0 where no sample has an answer.
     """
     votes, right = np.asarray(classes), _table(correct)
     if votes.shape != right.shape:

@@ -1,7 +1,4 @@
-"""How far an evaluation is: a bar with the time that is left on a terminal, now and then a line elsewhere.
-
-Solo evaluation: a trained agent answers benchmarks alone; one record per sample.
-"""
+"""Standalone evaluation: an agent answers benchmarks alone; one record per sample, and progress on the terminal."""
 
 from __future__ import annotations
 
@@ -32,32 +29,26 @@ from ilr_bench.storage.records import SampleRecord, read, to_line
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Benchmark, expand, get
 
+_log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 30.0
+LOGS = "lm_eval"
+"""Folder of lm-eval's logs, beside the records."""
+NO_DATE = "1970-01-01T00-00-00.000000"
+UNKNOWN_CONTEXT = 2048
+"""Tokens; for a model whose configuration states no context."""
 
 
-class EvaluationProgress(Protocol):
-    """Is told what has been answered."""
+class EvaluationProgress:
+    """Receives what has been answered; this one shows nothing."""
 
     def begin(self, benchmark: str) -> None:
         """The next answers belong to this benchmark."""
-        ...
 
     def answered(self, count: int, tokens: int) -> None:
-        """So many answers more are there, with so many new tokens in all (0: they were there before)."""
-        ...
+        """So many more answers, with so many new tokens in all (0: they were there before)."""
 
 
-class NullProgress:
-    """Watches nothing."""
-
-    def begin(self, benchmark: str) -> None:
-        """Nothing."""
-
-    def answered(self, count: int, tokens: int) -> None:
-        """Nothing."""
-
-
-class LineProgress:
+class LineProgress(EvaluationProgress):
     """A line on stderr when a benchmark begins, and at most one every half minute."""
 
     def __init__(self, total: int) -> None:
@@ -91,7 +82,7 @@ class LineProgress:
         sys.stderr.flush()
 
 
-class BarProgress:
+class BarProgress(EvaluationProgress):
     """A bar over all answers of all benchmarks."""
 
     def __init__(self, progress: Progress, total: int) -> None:
@@ -111,7 +102,7 @@ class BarProgress:
 def show_progress(total: int, lines: bool) -> Iterator[EvaluationProgress]:
     """A bar where stderr is a terminal of this process's own; else lines, where they are wanted.
 
-    A worker process shares the terminal with the process that started it, which draws bars of its own.
+    A worker process has the terminal of the process that started it, which shows bars of its own.
     """
     console = Console(stderr=True)
     if parent_process() is None and console.is_terminal:
@@ -119,19 +110,11 @@ def show_progress(total: int, lines: bool) -> Iterator[EvaluationProgress]:
         with Progress(*columns, console=console, transient=True) as progress:
             yield BarProgress(progress, total)
     else:
-        yield LineProgress(total) if lines else NullProgress()
+        yield LineProgress(total) if lines else EvaluationProgress()
 
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-
-
-_log = logging.getLogger(__name__)
-LOGS = "lm_eval"
-"""Folder of lm-eval's logs, beside the records."""
-NO_DATE = "1970-01-01T00-00-00.000000"
-UNKNOWN_CONTEXT = 2048
-"""Tokens; for a model that does not say how many it can see."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +244,7 @@ class RegisteredBenchmarkRun:
         self._rows = benchmark.load()[: settings.limit]
         self._scorer = Scorer(benchmark, agent, grader, settings.jail)
         with self._scorer:
-            # Where the kernel refuses a jail, it says so now rather than after hours of sampling.
+            # Where the kernel refuses a jail, the error comes now rather than after hours of sampling.
             self._protection = self._scorer.protection
 
     def sample_ids(self) -> list[tuple[str, int]]:
@@ -294,12 +277,8 @@ class RegisteredBenchmarkRun:
         sampled = iter(model.sampled)
         records = []
         for sample in samples:
-            (prompt_text, _), texts, judgements = (
-                sample["arguments"][0],
-                sample["resps"][0],
-                sample["filtered_resps"][0],
-            )
-            for index, (text, judgement) in enumerate(zip(texts, judgements, strict=True)):
+            graded = zip(sample["resps"][0], sample["filtered_resps"][0], strict=True)
+            for index, (text, graded_answer) in enumerate(graded):
                 prompt, completion = next(sampled)
                 records.append(
                     SampleRecord(
@@ -307,11 +286,11 @@ class RegisteredBenchmarkRun:
                         agent=self._agent.name,
                         question_id=sample["doc"]["id"],
                         sample=index,
-                        prompt_hash=content_hash(prompt_text),
+                        prompt_hash=content_hash(sample["arguments"][0][0]),
                         completion=text,
-                        answer=judgement.answer,
+                        answer=graded_answer.answer,
                         gold=sample["target"],
-                        verdict=judgement.verdict,
+                        verdict=graded_answer.verdict,
                         tokens=len(completion.token_ids),
                         seed=self._seed,
                         finished=completion.finished,

@@ -1,16 +1,15 @@
-"""From what a model said to a verdict."""
+"""Verdicts on the completions of one agent on one benchmark."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import ExitStack
-from types import TracebackType
 from typing import NamedTuple
 
+from ilr_bench.core.hardware import cores
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.code import CodeJudge, extract_code
 from ilr_bench.grading.expressions import ProgramRunner, extract_program
+from ilr_bench.grading.killable_pool import ProcessOwner
 from ilr_bench.grading.math import Grader, reject_question_echo
 from ilr_bench.prompts import task_formats
 from ilr_bench.storage.records import Verdict
@@ -24,17 +23,16 @@ class GradedAnswer(NamedTuple):
     verdict: Verdict
 
 
-class Scorer:
+class Scorer(ProcessOwner):
     """Scores one agent's completions on one benchmark. Use it in a `with`."""
 
     def __init__(self, benchmark: Benchmark, agent: Agent, grader: Grader, jail: bool = True) -> None:
         """The grader stays its owner's; processes for programs are started only where a benchmark needs them."""
         self._kind = benchmark.kind
-        self._forms = task_formats(agent.style)
+        self._formats = task_formats(agent.style)
         self._grader = grader
         self._programs = ProgramRunner()
-        self._code = CodeJudge(jail, _cores()) if benchmark.kind == "code" else None
-        self._owned = ExitStack()
+        self._code = CodeJudge(jail, cores()) if benchmark.kind == "code" else None
 
     @property
     def protection(self) -> str | None:
@@ -42,7 +40,7 @@ class Scorer:
         return None if self._code is None else self._code.protection
 
     def score(self, row: BenchmarkQuestion, completions: Sequence[str]) -> list[GradedAnswer]:
-        """The judgements of all completions for one row."""
+        """The graded answers of all completions for one row."""
         return self.score_all([row], [completions])[0]
 
     def score_all(
@@ -55,23 +53,18 @@ class Scorer:
         verdict_of = iter(map(GradedAnswer, answers, verdicts))
         return [[next(verdict_of) for _ in texts] for texts in completions]
 
-    def __enter__(self) -> Scorer:
-        self._owned.enter_context(self._programs)
+    def close(self) -> None:
+        """See `ProcessOwner.close`."""
+        self._programs.close()
         if self._code is not None:
-            self._owned.enter_context(self._code)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._owned.close()
+            self._code.close()
 
     def _answer(self, row: BenchmarkQuestion, completion: str) -> str | None:
         if self._kind == "function":
             return extract_program(completion)
         if self._kind == "code" and row.problem is not None:
             return extract_code(completion, row.problem["entry_point"])
-        return reject_question_echo(self._forms.extract_as(completion, self._kind), row.question)
+        return reject_question_echo(self._formats.extract_as(completion, self._kind), row.question)
 
     def _verdicts(self, rows: Sequence[BenchmarkQuestion], answers: Sequence[str | None]) -> list[Verdict]:
         if self._kind == "function":
@@ -83,10 +76,6 @@ class Scorer:
         if self._kind == "choice":
             return [_choice(answer, row.gold) for row, answer in zip(rows, answers, strict=True)]
         return self._grader.grade([(answer, row.gold) for row, answer in zip(rows, answers, strict=True)])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _choice(letter: str | None, gold: str) -> Verdict:

@@ -66,7 +66,7 @@ class StandaloneRun:
 def evaluate_model(run: StandaloneRun) -> dict[str, float]:
     """Benchmark -> mean accuracy in [0, 1]; records go to `run.out`, and the same call again continues.
 
-    Raises ConfigurationError for contradictory wishes and for a folder that holds answers of something else.
+    Raises ConfigurationError for contradictory options and for a folder that holds answers of something else.
     """
     check(run)
     names = _names(run.benchmarks)
@@ -91,7 +91,7 @@ def solo_agent(run: StandaloneRun, loaded: LoadedModel, config: RunConfig) -> Ag
 
 
 def standalone_config(run: StandaloneRun, loaded: LoadedModel) -> RunConfig:
-    """The configuration that seats the agent: a profile's, or one that follows from the model."""
+    """The configuration of the agent: a profile's, or one that follows from the model."""
     named = run.profile or ("micro" if run.model in MICRO.pool else None)
     base = profile(named or "small")
     style = base.prompt_style if named else "chat" if loaded.tokenizer.chat_template is not None else "fewshot"
@@ -141,7 +141,7 @@ def use_all_cores(model: Any) -> None:
 
 
 def check(run: StandaloneRun) -> None:
-    """Raises ConfigurationError for contradictory wishes."""
+    """Raises ConfigurationError for contradictory options."""
     if run.samples > 1 and run.temperature == 0:
         raise ConfigurationError(
             f"{run.samples} samples at temperature 0 would be {run.samples} times the same answer; "

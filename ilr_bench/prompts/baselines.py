@@ -1,8 +1,8 @@
 """Wordings of what ILR is compared with: Debate, and reflection on one's own idea.
 
-A style that has words of its own for them says so by these three methods. Any other says them in the words of
-Idea3, which is all that a small model may know: in a debate everybody's view is their own answer, and who reflects
-meets their own idea in the place of the peer's.
+The style `chat` has wordings of its own for them. Any other uses those of Idea3, which may be all that a small model
+knows: in a debate each agent's analysis is its own answer, and an agent that reflects analyses its own idea as if it
+were the peer's.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class BaselinePrompts(Protocol):
 
 
 def baseline_prompts(style: PromptStyle) -> BaselinePrompts:
-    """A style's words for the rivals."""
+    """A style's wordings of the baselines."""
     return ChatBaselinePrompts() if style.name == "chat" else Idea3Fallback(style)
 
 
 @dataclass(frozen=True)
 class Idea3Fallback:
-    """Rivals in a style that has words for Idea3 only."""
+    """The baselines in a style that has wordings for Idea3 only."""
 
     style: PromptStyle
 
@@ -51,7 +51,7 @@ class Idea3Fallback:
         return self.style.analyse(question, idea, [idea], Mode.COMPETE)
 
     def improve(self, question: str, idea: str, reflection: str) -> str:
-        """The fusion that follows it."""
+        """The fusion after that analysis."""
         return self.style.fuse(question, idea, [idea], reflection, [reflection], Mode.COMPETE)
 
 
@@ -59,7 +59,7 @@ class ChatBaselinePrompts:
     """Full English wordings, for instruct models."""
 
     def revise(self, question: str, own: str, peers: Sequence[str]) -> str:
-        """Question and everybody's answers, and the request for an updated one."""
+        """Question and all agents' answers, and the request for an updated one."""
         others = [f"The answer of agent {index}:\n{peer}" for index, peer in enumerate(peers, start=2)]
         task = f"Taking the other agents' answers as additional advice, give your updated answer. {ANSWER_FORM}"
         return "\n\n".join([f"Question: {question}", f"Your answer:\n{own}", *others, task])

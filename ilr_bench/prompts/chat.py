@@ -58,7 +58,7 @@ class ChatStyle:
         return f"{question}\n\n{ANSWER_FORM}"
 
     def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
-        """Everybody's solution, and how to judge the peers'."""
+        """All solutions, and how to judge the peers'."""
         return "\n\n".join([*_solutions(question, own_idea, peer_ideas, mode), _ANALYSE[mode]])
 
     def fuse(

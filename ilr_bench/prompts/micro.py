@@ -17,7 +17,7 @@ RANK = "rank easy to hard"
 
 
 class MicroStyle:
-    """The style that the micro models are taught."""
+    """The style that the micro models are pretrained on."""
 
     name = "micro"
     uses_chat_template = True

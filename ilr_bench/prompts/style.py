@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 
 Kind = Literal["answer", "choice", "code", "function"]
-"""What a benchmark asks for; `function` is the micro models' short code, the others as in `benchmarks.Benchmark`."""
+"""What a benchmark asks for; `function` is the micro models' short code, the others as in `tasks.types.Benchmark`."""
 
 
 class Mode(StrEnum):
@@ -30,7 +30,7 @@ class PromptStyle(Protocol):
     """False where the text goes to the model as it is, to be continued."""
 
     def solve(self, question: str) -> str:
-        """Idea Sharing, and the prompt of solo training and solo evaluation: the question alone."""
+        """Idea Sharing, and the prompt of training and evaluation without peers: the question alone."""
         ...
 
     def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
@@ -46,7 +46,7 @@ class PromptStyle(Protocol):
         peer_analyses: Sequence[str],
         mode: Mode,
     ) -> str:
-        """Idea Fusion: an improved answer from all that was said."""
+        """Idea Fusion: an improved answer from ideas and analyses."""
         ...
 
     def rank(self, questions: Sequence[str]) -> str:
@@ -54,7 +54,7 @@ class PromptStyle(Protocol):
         ...
 
     def parse_ranking(self, text: str, size: int) -> tuple[int, ...] | None:
-        """Places of the questions from easiest to hardest (0-based), or None if no permutation of `size`."""
+        """Indices of the questions from easiest to hardest (0-based), or None if no permutation of `size`."""
         ...
 
     def extract_answer(self, completion: str) -> str | None:
@@ -68,7 +68,7 @@ class PromptStyle(Protocol):
 
 @runtime_checkable
 class TaskFormats(Protocol):
-    """What a style says alone, on benchmarks, where answers are of several kinds."""
+    """A style's prompts on benchmarks, where answers are of several kinds."""
 
     def solve_as(self, question: str, kind: Kind) -> str:
         """The question, and what kind of answer is wanted in which form."""
@@ -88,7 +88,7 @@ class TaskFormats(Protocol):
 
 @dataclass(frozen=True)
 class SingleFormat:
-    """The forms of a style that asks every question alike."""
+    """The formats of a style that asks every question alike."""
 
     style: PromptStyle
 
@@ -106,5 +106,5 @@ class SingleFormat:
 
 
 def task_formats(style: PromptStyle) -> TaskFormats:
-    """A style's own forms for the kinds of answers where it has any, else the one form it has."""
+    """A style's own formats for the kinds of answers where it has any, else its only one."""
     return style if isinstance(style, TaskFormats) else SingleFormat(style)

@@ -120,19 +120,19 @@ def _from_file(path: Path) -> list[dict[str, Any]]:
     try:
         text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise MissingInputError(f"{path} cannot be read ({error}); fetch the file again") from error
+        raise _unreadable(path, error) from error
     if path.suffix == ".csv":
-        return _from_csv(text, path)
+        try:
+            return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        except csv.Error as error:
+            raise _unreadable(path, error) from error
     if text.lstrip().startswith("["):
         return list(_json(text, path, "the list"))
     return [_json(line, path, f"line {n}") for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
-def _from_csv(text: str, path: Path) -> list[dict[str, Any]]:
-    try:
-        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise MissingInputError(f"{path} cannot be read ({error}); fetch the file again") from error
+def _unreadable(path: Path, error: Exception) -> MissingInputError:
+    return MissingInputError(f"{path} cannot be read ({error}); fetch the file again")
 
 
 def _json(text: str, path: Path, where: str) -> Any:
@@ -150,7 +150,7 @@ def _from_parquet(path: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise MissingInputError(f"{path} cannot be read ({error}); fetch the file again") from error
+        raise _unreadable(path, error) from error
     return rows
 
 

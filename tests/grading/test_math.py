@@ -343,7 +343,7 @@ def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pyt
 def test_one_process_per_core_and_eight_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(math, "KillablePool", ToldWorker)
     for cores, workers_made in ((1, 1), (5, 5), (64, 8)):
-        monkeypatch.setattr(math.os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
         assert Grader()._worker.made == ("ilr_bench.grading.math_worker", 1.0, workers_made)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ilr_bench.grading.code import extract_code
 from ilr_bench.prompts import STYLES, Kind, task_formats
-from ilr_bench.prompts.fewshot_examples import CHOICES, FORMULAS, PROGRAMS
+from ilr_bench.prompts.fewshot import CHOICES, FORMULAS, PROGRAMS
 from ilr_bench.tasks.benchmarks import get
 from ilr_bench.tasks.types import GROUPS
 

@@ -1,9 +1,9 @@
-"""Outside: starts the launcher, asks it for programs, watches what they take, and hears what they say.
+"""Outside the jail: starts the launcher, asks it for programs, watches their CPU time, and reads their replies.
 
 What a program may take is CPU time, read from the kernel's clock of its process, so that a verdict does not
 depend on what else the machine does. Two things cost no CPU time: to wait for ever, and to wait again and again.
 A program whose clock stands still for `STILL_SECONDS`, or which has been watched for `SILENCE_SECONDS` times its CPU
-limit, has overrun as well; both are counted in intervals that this process itself has been awake for.
+limit, has overrun as well; both are counted in intervals in which this process itself was running.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import ilr_bench
 from ilr_bench.core.errors import IlrError
+from ilr_bench.grading.killable_pool import ProcessOwner
 from ilr_bench.grading.sandbox.program import LENGTH
 
 STILL_SECONDS = 5.0
@@ -53,7 +53,7 @@ class ProgramEnd(enum.Enum):
     """Why there is no further reply."""
 
     FAILED = "failed"
-    """The program raised, ended itself, or said something that is no output."""
+    """The program raised, ended itself, or wrote something that is no output."""
     OVERRAN = "overran"
 
 
@@ -68,12 +68,12 @@ class ProgramRequest:
     setup: str = ""
     """Statements to run between the program and the calls."""
     view: Literal["value", "items", "present"] = "value"
-    """What of an output is told: itself; for iterables of any kind, their items; whether it is there."""
+    """What of an output is sent: itself; for iterables of any kind, their items; whether it is not None."""
     cpu_seconds: float = 60.0
     """The kernel's own limit on the whole, above those that are watched call by call."""
 
 
-class Jail:
+class Jail(ProcessOwner):
     """Starts programs. The launcher starts with the first one; close it, or use it in a `with`. Thread-safe."""
 
     def __init__(self, *, jail: bool = True) -> None:
@@ -119,19 +119,11 @@ class Jail:
                 run.end()
 
     def close(self) -> None:
-        """Ends the launcher; the next program starts another one."""
+        """See `ProcessOwner.close`."""
         if self._line is not None and self._launcher is not None:
             self._line.close()
             self._launcher.wait()
         self._line = self._launcher = None
-
-    def __enter__(self) -> Jail:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _start(self) -> socket.socket:
         if self._line is not None and self._launcher is not None and self._launcher.poll() is None:
@@ -159,16 +151,15 @@ class Jail:
 
 
 class Run:
-    """What one program says. The limits of a step begin where the step before it ended."""
+    """The replies of one program. The limits of a step begin where the step before it ended."""
 
     def __init__(self, control: socket.socket, channel: socket.socket, request: ProgramRequest) -> None:
         """Waits until the program's process is there."""
         self._control, self._channel = control, channel
         self._keeper = control.makefile("rb")
-        self._heard = bytearray()
+        self._received = bytearray()
         self.pid = self._pid()
         """Process id of the program, as seen from here."""
-        self._process = _Clock(self.pid)
         self.cpu_seconds = 0.0
         """CPU time of the step before."""
         content = marshal.dumps(asdict(request))
@@ -198,34 +189,34 @@ class Run:
         return int(rest)
 
     def reply(self, cpu_seconds: float, longest: int = LONGEST_REPLY) -> bytes | ProgramEnd:
-        """The line that tells the next call's output (see `jail.plain`), whoever wrote it.
+        """The line with the next call's output (see `sandbox.wire`), which the program may have forged.
 
-        Reading stops at `longest` bytes: what says more has failed.
+        Reading stops at `longest` bytes: a longer line is a failure.
         """
-        start = at = self._process.seconds()
+        start = at = _cpu_seconds(self.pid)
         waited = still = 0.0
-        end = self._heard.find(b"\n")
+        end = self._received.find(b"\n")
         while end < 0:
-            if len(self._heard) > longest:
+            if len(self._received) > longest:
                 return ProgramEnd.FAILED
             ready, _, _ = select.select([self._channel], [], [], _INTERVAL)
-            now = self._process.seconds()
+            now = _cpu_seconds(self.pid)
             if ready:
                 part = self._receive()
                 if not part:
                     return ProgramEnd.OVERRAN if now - start > cpu_seconds else ProgramEnd.FAILED
                 index = part.find(b"\n")
-                end = -1 if index < 0 else len(self._heard) + index
-                self._heard += part
+                end = -1 if index < 0 else len(self._received) + index
+                self._received += part
             else:
                 waited += _INTERVAL
                 still = still + _INTERVAL if now == at else 0.0
                 at = now
             if now - start > cpu_seconds or waited > SILENCE_SECONDS * cpu_seconds or still > STILL_SECONDS:
                 return ProgramEnd.OVERRAN
-        line = bytes(self._heard[:end])
-        del self._heard[: end + 1]
-        self.cpu_seconds = self._process.seconds() - start
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
+        self.cpu_seconds = _cpu_seconds(self.pid) - start
         return line if len(line) <= longest else ProgramEnd.FAILED
 
     def _receive(self) -> bytes:
@@ -235,19 +226,14 @@ class Run:
             return b""
 
 
-class _Clock:
-    """CPU time of all threads of a process, dead or alive until it is buried."""
-
-    def __init__(self, pid: int) -> None:
-        # How Linux numbers these clocks (clock_getcpuclockid(3), which Python does not offer).
-        self._clock = (~pid << 3) | 2
-
-    def seconds(self) -> float:
-        return time.clock_gettime(self._clock)
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of all threads of a process, dead or alive until its parent has waited for it."""
+    # How Linux numbers these clocks (clock_getcpuclockid(3), which Python does not offer).
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def refusal(reason: str) -> JailError:
-    """What to tell a user whose kernel says no."""
+    """The error for a kernel that refuses, with what to do."""
     return JailError(
         f"the jail for model-written programs cannot be built here: {reason}. It needs user, mount, process, network "
         "and IPC namespaces and seccomp on Linux 5.12 or newer. Either allow them (as an ordinary user: "

@@ -1,20 +1,14 @@
-"""System calls that Python has no function for.
+"""Isolation by the kernel: namespaces and a root file system, Landlock, and a filter of system calls.
 
-Landlock: a second wall around the file system, where the kernel has it (Linux 5.13 and a build with it).
+Once per launcher: a root file system of nothing but Python's library, the system's shared libraries and the chosen
+packages, all read-only. Once per program: namespaces of its own for users, processes, mounts, network, inter-process
+communication, host name and control groups, and an empty folder in memory, the only one that can be written. Landlock
+restricts the file system a second time, where the kernel has it (Linux 5.13 and a build with it).
 
-System calls that no test of a function needs: refused by a filter that the process cannot take off again.
-
-What is refused: starting processes or programs (threads are allowed), sockets other than Unix ones (AF_VSOCK
-knows no network namespace), memory that the address-space limit does not count, System V and POSIX queues,
-kernel keys, and everything that has been a way out of a namespace before (new namespaces, mounts, ptrace,
-io_uring, bpf, userfaultfd, handles to files).
-
-The walls: what a program cannot see it can neither read nor change.
-
-Once per launcher: a root file system of nothing but Python's library, the system's shared libraries and the
-chosen packages, all read-only. Once per program: namespaces of its own for users, processes, mounts, network,
-inter-process communication, host name and control groups, and an empty folder in memory, the only place that
-can be written.
+The filter, which a process cannot take off again, refuses starting processes or programs (threads are allowed), sockets
+other than Unix ones (AF_VSOCK knows no network namespace), memory that the address-space limit does not count, System V
+and POSIX queues, kernel keys, and everything that has been a way out of a namespace before (new namespaces, mounts,
+ptrace, io_uring, bpf, userfaultfd, handles to files).
 """
 
 from __future__ import annotations
@@ -62,7 +56,7 @@ def unshare(flags: int, what: str) -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
-    """Mounts a file system or, with BIND, a folder in a second place; raises OSError."""
+    """Mounts a file system or, with BIND, a folder at a second path; raises OSError."""
     arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None)
     check(_LIBC.mount(*arguments), f"mount of {kind or source} on {target}")
 
@@ -104,6 +98,8 @@ def drop_capabilities() -> None:
     check(_LIBC.capset(ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)())), "capset")
 
 
+# Landlock
+
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446
 _ASK_VERSION, _BENEATH = 1, 1
 _READ_AND_RUN = 0b1101
@@ -138,6 +134,8 @@ def restrict(writable: str) -> None:
     syscall(_RESTRICT, "Landlock", rules, 0)
     os.close(rules)
 
+
+# The filter of system calls
 
 ARCHITECTURES = ("x86_64", "aarch64")
 
@@ -187,7 +185,7 @@ def _program(index: int) -> bytes:
     for numbers in _REFUSED.values():
         if numbers[index]:
             lines += [(_EQUAL, 0, 1, numbers[index]), (_RETURN, 0, 0, refuse)]
-    # glibc asks for clone3, whose flags lie in memory where no filter sees them, and is content with clone.
+    # glibc tries clone3 first, whose flags lie in memory where no filter sees them, and falls back to clone.
     lines += [(_EQUAL, 0, 1, _CLONE3[index]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     lines += [(_EQUAL, 0, 3, _CLONE[index]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
     lines += [(_ANY_BIT, 4, 0, _THREAD), (_RETURN, 0, 0, refuse)]
@@ -195,6 +193,8 @@ def _program(index: int) -> bytes:
     lines += [(_EQUAL, 0, 1, _UNIX), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, refuse)]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
+
+# Namespaces and the root file system
 
 PACKAGES = "/packages"
 """Where packages that programs may import lie in the jail."""
@@ -215,10 +215,9 @@ def require_readable(user: int, folders: list[str]) -> None:
 
 
 def separate() -> int:
-    """Gives this process file systems of its own to arrange; the user id that programs are to run under.
+    """Gives this process a mount namespace of its own; returns the user id that programs are to run under.
 
-    The superuser is taken at its word; anybody else becomes one inside a user namespace. Raises OSError where
-    the kernel allows neither.
+    Any user but the superuser becomes one inside a user namespace. Raises OSError where the kernel allows neither.
     """
     if os.geteuid() == 0:
         try:
@@ -266,9 +265,9 @@ def _show(source: str, target: str) -> None:
 
 def _hide_packages(folder: str) -> None:
     for pattern in _HIDDEN:
-        for place in Path(_CONSTRUCTION + folder).glob(pattern):
-            if place.is_dir() and not place.is_symlink():
-                mount("tmpfs", str(place), "tmpfs", NO_SUID, "size=4k,mode=755")
+        for hidden in Path(_CONSTRUCTION + folder).glob(pattern):
+            if hidden.is_dir() and not hidden.is_symlink():
+                mount("tmpfs", str(hidden), "tmpfs", NO_SUID, "size=4k,mode=755")
 
 
 def _make_link(path: str) -> None:
@@ -291,7 +290,7 @@ def leave_everything(user: int) -> None:
 
 
 def give_up_rights(user: int) -> None:
-    """Another user without any capability, in a user namespace in which nobody has a name; then both filters."""
+    """Another user without any capability, in a user namespace that maps no user; then Landlock and the filter."""
     if os.geteuid() != user:
         os.setgroups([])
         os.setresgid(user, user, user)

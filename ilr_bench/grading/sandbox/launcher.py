@@ -1,12 +1,12 @@
-"""The process that starts programs: `python -S -s -P -c ... launcher.main(SETTINGS)`, started by `jail.host`.
+"""The process that starts programs: `python -S -s -P -c ... launcher.main(SETTINGS)`, started by `sandbox.host`.
 
-It is small, holds neither a question nor an answer, and is itself in the jail's file system from the start. For
-every program it forks a keeper, which makes the namespaces and forks the program's process. The keeper lives
-outside those namespaces; when told to, or when whoever asked is gone, it kills the program, and with this first
-process of a process namespace the kernel ends every other one in it.
+It is small, holds neither a question nor an answer, and is itself in the jail's file system from the start. For every
+program it forks a keeper, which makes the namespaces and forks the program's process. The keeper stays outside those
+namespaces; on request, or when the process that asked is gone, it kills the program, and with this first process of a
+process namespace the kernel ends every other one in it.
 
-One message of one byte and two descriptors asks for a program: the keeper's line (what goes wrong; closing it
-ends the program) and the program's line (request in, replies out).
+One message of one byte and two descriptors asks for a program: the keeper's line (errors out; closing it ends the
+program) and the program's line (request in, replies out).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _WARM = (
 
 
 def main(settings: str) -> None:
-    """Serves until whoever started it closes the line (standard input)."""
+    """Serves until the process that started it closes the line (standard input)."""
     chosen = json.loads(settings)
     line = socket.socket(fileno=os.dup(0))
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    devnull = os.open(os.devnull, os.O_RDWR)
+    os.dup2(devnull, 0)
+    os.dup2(devnull, 1)
+    os.close(devnull)
     for name in _WARM.split():
         importlib.import_module(name)
     isolation.die_with_parent(signal.SIGKILL)
@@ -71,7 +71,7 @@ def _require_architecture() -> None:
 
 
 def _serve(line: socket.socket, user: int | None) -> None:
-    # Keepers are nobody's business here: the kernel buries them.
+    # The kernel cleans up after keepers; their exit status is not needed.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()
     while True:
@@ -131,7 +131,7 @@ def _become_program(control: socket.socket, channel: socket.socket, user: int | 
     except OSError as error:
         control.sendall(f"refused {error}\n".encode())
         return
-    # Nothing of the launcher's is left open: the keeper's line would let a program speak for the jail.
+    # Nothing of the launcher's is left open: over the keeper's line a program could forge the jail's own messages.
     control.close()
     os.dup2(0, 2)
     own = channel.fileno()

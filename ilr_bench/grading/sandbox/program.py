@@ -1,4 +1,4 @@
-"""Inside: what the process of one program does, from its request to its last reply."""
+"""Inside the jail: the process of one program, from its request to its last reply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LENGTH = struct.Struct("<Q")
 
 
 def limit_resources(cpu_seconds: float, *, threads: bool) -> None:
-    """Limits that hold whoever watches: memory, CPU time, files, threads, no core dump.
+    """The kernel's own limits: memory, CPU time, files, threads, no core dump.
 
     `threads` only in a user namespace of one's own: elsewhere the limit counts all processes of the user.
     """

@@ -1,8 +1,8 @@
 """Outputs as plain data, from the jail to the process that judges them.
 
-An output becomes one line of JSON. What JSON cannot say is an object with one key, the kind. Nothing but
-numbers, texts, bytes and the built-in collections of them passes; decoding makes nothing else, so no code of
-the program's comes out with its answer. Subclasses become what they extend; a subclass's `__eq__` stays inside.
+An output becomes one line of JSON; types that JSON lacks are objects with one key, the kind. Nothing but numbers,
+texts, bytes and the built-in collections of them passes; decoding makes nothing else, so no code of the program's comes
+out with its answer. Subclasses become what they extend; a subclass's `__eq__` stays inside.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _encode(value: Any, depth: int, counter: Iterable[int]) -> Any:
 
 
 def _simple(values: list[Any]) -> bool:
-    """Whether JSON says all of a long list as it stands: small integers, or texts; a matter of speed only."""
+    """Whether JSON holds a long list as it stands (small integers, or texts); a matter of speed only."""
     kinds = set(map(type, values))
     if kinds == {int}:
         return bool(min(values) > -_SAFE_INTEGER and max(values) < _SAFE_INTEGER)

@@ -1,7 +1,7 @@
 """Questions of reasoning-gym's generators, the same on every machine.
 
 The package's own start imports all of its hundred generators, one of which needs a SAT solver that is compiled at
-installation. Two of its rooms are enough here, so it is installed without its dependencies and never started whole.
+installation. Two of its modules are enough here, so it is installed without its dependencies and imported in part.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _generator(task: str) -> Any:
 
 
 def _is_exact(row: dict[str, Any]) -> bool:
-    """Whether a division that the generator rounded down left no rest."""
+    """Whether a division that the generator rounded down left no remainder."""
     expression = row["metadata"].get("expression", "")
     if "/" not in expression:
         return True

@@ -14,26 +14,13 @@ from ilr_bench.tasks.data import Dataset, read_rows
 from ilr_bench.tasks.sources import SOURCES, sums
 from ilr_bench.tasks.types import Question, QuestionSource
 
-_TEXT = itemgetter("question", "answer")
-TRAIN = Dataset(
-    "gsm8k/train.jsonl",
-    "openai/gsm8k",
-    "main",
-    "train",
-    7_473,
-    "545d5e96f6cd895dd70f2f41c37d07cce9d0e430a3c7c952728d80bfd103b726",
-    _TEXT,
+TRAIN, TEST = (
+    Dataset(f"gsm8k/{split}.jsonl", "openai/gsm8k", "main", split, rows, sha256, itemgetter("question", "answer"))
+    for split, rows, sha256 in (
+        ("train", 7_473, "545d5e96f6cd895dd70f2f41c37d07cce9d0e430a3c7c952728d80bfd103b726"),
+        ("test", 1_319, "b1defbc105b5880c951424ce286cd8981ac2d0d816539e3d3acff6917eb6e56e"),
+    )
 )
-TEST = Dataset(
-    "gsm8k/test.jsonl",
-    "openai/gsm8k",
-    "main",
-    "test",
-    1_319,
-    "b1defbc105b5880c951424ce286cd8981ac2d0d816539e3d3acff6917eb6e56e",
-    _TEXT,
-)
-
 _CALCULATOR = re.compile(r"<<([^<>]*)>>")
 
 

@@ -14,7 +14,7 @@ from operator import itemgetter
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.tasks.data import Dataset, RawRow, read_rows
 from ilr_bench.tasks.sources import SOURCES
-from ilr_bench.tasks.types import Question, QuestionSource
+from ilr_bench.tasks.types import Question, QuestionSource, boxed
 
 TRAINING, VALIDATION = 11_000, 1_000
 SUBJECTS = (
@@ -87,12 +87,7 @@ def last_box(solution: str) -> str | None:
     rest = rest.lstrip()
     if not rest.startswith("{"):
         return rest.split("$", 1)[0].split(" ", 1)[0].strip() or None
-    depth = 0
-    for index, letter in enumerate(rest):
-        depth += (letter == "{") - (letter == "}")
-        if depth == 0:
-            return rest[1:index].strip()
-    return None
+    return next(iter(boxed(rf"\boxed{rest}")), None)
 
 
 def normalised(text: str) -> str:

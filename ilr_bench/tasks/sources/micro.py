@@ -1,15 +1,11 @@
-"""Questions of the micro profile: procedural families with exact answers and gold steps.
+"""Questions of the micro profile: procedural families with exact answers and gold steps, and a small code family.
 
-Every question reduces to a chain, a start value and operations that act on the running value, which stays
-within 0..49. Which split a question belongs to is decided by the hash of its text, so that training (and the
-corpus that teaches the micro models), validation and benchmarks share no text by construction.
+Every question reduces to a chain, a start value and operations that act on the running value, which stays within
+0..49. A code task asks for one function whose body returns an expression of names, integers, arithmetic and
+comparisons: the corpus shows how such functions are written, and reinforcement never trains on them.
 
-Which split a micro question belongs to: decided by the hash of its text, so splits share none.
-
-The small code family of the micro profile, in EvalPlus's problem format.
-
-A task asks for one function whose body returns an expression of names, integers, arithmetic and comparisons.
-The corpus teaches how such functions are written; reinforcement never trains on them.
+Which split an item belongs to is decided by the hash of its text, so that training (and the corpus of the micro
+models), validation and benchmarks have no text in common by construction.
 """
 
 from __future__ import annotations
@@ -25,7 +21,10 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.tasks.sources import SOURCES
 from ilr_bench.tasks.types import Question, QuestionSource
 
-__all__ = ["FAMILIES", "TRAINING_FAMILIES", "benchmark_questions", "code_problems", "load", "question_stream"]
+Split = Literal["training", "validation", "benchmark"]
+T = TypeVar("T")
+_ATTEMPTS = 400
+"""Unsuccessful draws in a row after which a family counts as exhausted."""
 
 Operation = tuple[str, int]
 """An operator (`+`, `-`, `*`) and its right operand."""
@@ -46,6 +45,34 @@ _STEP = re.compile(r"(?P<value>\d*)(?P<operator>[-+*])(?P<operand>\d+)=(?P<resul
 _NAMES = ("Ann", "Bob", "Cid", "Dan", "Eve", "Fay", "Gus", "Ida")
 _ITEMS = ("figs", "nuts", "pens", "cups", "eggs", "keys")
 _VERBS = {"+": ("buys", "finds", "gets"), "-": ("eats", "loses", "sells")}
+
+
+def split_of(text: str) -> Split:
+    """2 in 8 to the benchmark, 1 to validation, 5 to training."""
+    part = hashlib.sha256(text.encode()).digest()[0] % 8
+    return "benchmark" if part < 2 else "validation" if part == 2 else "training"
+
+
+def stream(draw: Callable[[random.Random], tuple[str, T]], split: Split, rng: random.Random) -> Iterator[T]:
+    """Draws (text, item) and yields the items of one split, each text once, until they run out."""
+    seen: set[str] = set()
+    misses = 0
+    while misses < _ATTEMPTS:
+        text, item = draw(rng)
+        if text in seen or split_of(text) != split:
+            misses += 1
+            continue
+        misses = 0
+        seen.add(text)
+        yield item
+
+
+def take(items: Iterator[T], count: int, family: str) -> tuple[T, ...]:
+    """The first `count` items; raises ConfigurationError if there are fewer."""
+    taken = tuple(islice(items, count))
+    if len(taken) < count:
+        raise ConfigurationError(f"family {family}: only {len(taken)} different questions, {count} asked for")
+    return taken
 
 
 def load(n_train: int, n_validation: int) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
@@ -121,8 +148,8 @@ def _mix(split: Split, count: int) -> tuple[Question, ...]:
         for index, family in enumerate(TRAINING_FAMILIES)
     }
     drawn = {
-        family: take(question_stream(family, split, random.Random(f"{split} {family}")), share, family)
-        for family, share in counts.items()
+        family: take(question_stream(family, split, random.Random(f"{split} {family}")), size, family)
+        for family, size in counts.items()
     }
     indices = range(max(counts.values(), default=0))
     return tuple(drawn[family][index] for index in indices for family in drawn if index < counts[family])
@@ -141,7 +168,7 @@ def _draw_chain(rng: random.Random, steps: int, largest_start: int, largest_oper
     return start, tuple(operations)
 
 
-def _chain_text(chain: Chain) -> str:
+def _chain_text(_: random.Random, chain: Chain) -> str:
     return f"{chain[0]}{''.join(f'{operator}{operand}' for operator, operand in chain[1])}=?"
 
 
@@ -150,19 +177,14 @@ def _story(rng: random.Random, chain: Chain) -> str:
     return f"{rng.choice(_NAMES)} has {chain[0]} {rng.choice(_ITEMS)}, {', '.join(events)}. How many?"
 
 
-def _short_chain(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_OPERAND)
-    return _chain_text(chain), chain
+def _chain_maker(
+    shortest: int, longest: int, word: Callable[[random.Random, Chain], str]
+) -> Callable[[random.Random], tuple[str, Chain]]:
+    def make(rng: random.Random) -> tuple[str, Chain]:
+        chain = _draw_chain(rng, rng.randint(shortest, longest), LARGEST_START, LARGEST_OPERAND)
+        return word(rng, chain), chain
 
-
-def _long_chain(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(4, LONGEST_TRAINING_CHAIN), LARGEST_START, LARGEST_OPERAND)
-    return _chain_text(chain), chain
-
-
-def _word_problem(rng: random.Random) -> tuple[str, Chain]:
-    chain = _draw_chain(rng, rng.randint(2, 3), LARGEST_START, LARGEST_OPERAND)
-    return _story(rng, chain), chain
+    return make
 
 
 def _two_step(rng: random.Random) -> tuple[str, Chain]:
@@ -185,65 +207,28 @@ def _ood(rng: random.Random) -> tuple[str, Chain]:
     kind = rng.randrange(3)
     if kind == 0:
         chain = _draw_chain(rng, LONGEST_TRAINING_CHAIN + 1, LARGEST_START, LARGEST_OPERAND)
-        return _chain_text(chain), chain
+        return _chain_text(rng, chain), chain
     if kind == 1:
         start, operations = _draw_chain(rng, 3, LARGEST, LARGEST_OPERAND)
         while start <= LARGEST_START:
             start, operations = _draw_chain(rng, 3, LARGEST, LARGEST_OPERAND)
-        return _chain_text((start, operations)), (start, operations)
+        return _chain_text(rng, (start, operations)), (start, operations)
     while True:
         first, second = rng.randint(2, 9), rng.randint(2, 9)
         rest = ((rng.choice("+-"), rng.randint(1, 9)), (rng.choice("+-"), rng.randint(1, 9)))
         middle = apply(first * second, rest[0])
         if max(first * second, middle, apply(middle, rest[1])) <= LARGEST and min(middle, apply(middle, rest[1])) >= 0:
             chain = (first, (("*", second), *rest))
-            return _chain_text(chain), chain
+            return _chain_text(rng, chain), chain
 
 
 _MAKERS: dict[str, Callable[[random.Random], tuple[str, Chain]]] = {
-    "short_chain": _short_chain,
-    "long_chain": _long_chain,
-    "word_problem": _word_problem,
+    "short_chain": _chain_maker(2, 3, _chain_text),
+    "long_chain": _chain_maker(4, LONGEST_TRAINING_CHAIN, _chain_text),
+    "word_problem": _chain_maker(2, 3, _story),
     "two_step": _two_step,
     "ood": _ood,
 }
-
-SOURCES.add("micro", QuestionSource("micro", load))
-
-
-Split = Literal["training", "validation", "benchmark"]
-T = TypeVar("T")
-
-_ATTEMPTS = 400
-"""Vain draws in a row after which a family counts as exhausted."""
-
-
-def split_of(text: str) -> Split:
-    """2 parts in 8 benchmark, 1 validation, 5 training."""
-    part = hashlib.sha256(text.encode()).digest()[0] % 8
-    return "benchmark" if part < 2 else "validation" if part == 2 else "training"
-
-
-def stream(draw: Callable[[random.Random], tuple[str, T]], split: Split, rng: random.Random) -> Iterator[T]:
-    """Draws (text, item) and yields the items of one split, each text once, until they run out."""
-    seen: set[str] = set()
-    misses = 0
-    while misses < _ATTEMPTS:
-        text, item = draw(rng)
-        if text in seen or split_of(text) != split:
-            misses += 1
-            continue
-        misses = 0
-        seen.add(text)
-        yield item
-
-
-def take(items: Iterator[T], count: int, family: str) -> tuple[T, ...]:
-    """The first `count` items; raises ConfigurationError if there are fewer."""
-    taken = tuple(islice(items, count))
-    if len(taken) < count:
-        raise ConfigurationError(f"family {family}: only {len(taken)} different questions, {count} asked for")
-    return taken
 
 
 _BASE_INPUTS = (0, 1, 5)
@@ -252,7 +237,7 @@ _WORDS = {"+": "plus", "-": "minus", "*": "times", ">": "above", "<": "below"}
 
 
 class CodeTask(NamedTuple):
-    """One request in words, and the program that meets it."""
+    """A function described in words, and the program of it."""
 
     question: str
     program: str
@@ -284,10 +269,10 @@ def code_problems(count: int) -> tuple[dict[str, Any], ...]:
 
 def code_stream(split: Split, rng: random.Random) -> Iterator[CodeTask]:
     """Different code tasks of one split, until the family is nearly exhausted."""
-    return stream(_draw, split, rng)
+    return stream(_draw_code, split, rng)
 
 
-def _draw(rng: random.Random) -> tuple[str, CodeTask]:
+def _draw_code(rng: random.Random) -> tuple[str, CodeTask]:
     """`f(x): x plus 3, then times 2` -> `def f(x): return (x+3)*2`."""
     first, second = rng.sample("+-*", 2) if rng.random() < 0.7 else (rng.choice("+-*"), rng.choice("<>"))
     a, b = rng.randint(2, 9), rng.randint(2, 9)
@@ -296,3 +281,6 @@ def _draw(rng: random.Random) -> tuple[str, CodeTask]:
     grouped = f"({body})" if second == "*" and first != "*" else body
     question = f"f(x): x {_WORDS[first]} {inner}, then {_WORDS[second]} {b}"
     return question, CodeTask(question, f"def f(x): return {grouped}{second}{b}")
+
+
+SOURCES.add("micro", QuestionSource("micro", load))

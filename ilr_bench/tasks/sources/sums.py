@@ -1,6 +1,6 @@
 """Plain sums and differences of two numbers from 1 to 20: small enough for weak models to learn from.
 
-Which split a sum belongs to is decided by the hash of its text, so splits share none.
+Which split a sum belongs to is decided by the hash of its text, so no two splits have one in common.
 """
 
 from __future__ import annotations
