@@ -5,7 +5,10 @@ from __future__ import annotations
 from files_answers import ANSWERS
 
 TESTS = {
-    "ilr_bench/method/loop.py": "method/test_loop_numbers method/test_loop method/test_pooling method/test_step_records_small_changes method/test_timing_small_changes",
+    "ilr_bench/method/loop.py": (
+        "method/test_loop_numbers method/test_loop method/test_pooling method/test_step_records_small_changes "
+        "method/test_timing_small_changes"
+    ),
     "ilr_bench/method/idea3.py": "method/test_idea3 method/test_idea3_small_changes",
     "ilr_bench/method/interaction.py": "method/test_interaction",
     "ilr_bench/method/calibration.py": "method/test_calibration",
