@@ -53,7 +53,7 @@ def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
 
 def evaluate_base_job(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     """One untrained model's answers to the benchmarks, as artifacts that its trials will find."""
-    from ilr_bench.evaluation.runner import NullProgress
+    from ilr_bench.evaluation.runner import EvaluationProgress
     from ilr_bench.grading.math import Grader
     from ilr_bench.learner.build import build_agents
     from ilr_bench.study.artifacts import CachedBenchmarkRun
@@ -62,7 +62,7 @@ def evaluate_base_job(model: str, config: RunConfig, artifacts: Artifacts) -> No
     with Grader() as grader:
         for name in expand(config.evaluation.benchmarks):
             run = CachedBenchmarkRun(name, loaded_agent, config.evaluation, artifacts, 0, grader)
-            run.shared(NullProgress())
+            run.shared(EvaluationProgress())
 
 
 def _alone(model: str, config: RunConfig) -> RunConfig:

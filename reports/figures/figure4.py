@@ -44,7 +44,8 @@ class Group:
         values = np.stack(list(self.rankings.values()))
         known = ~np.isnan(values)
         total, count = np.where(known, values, 0).sum(axis=0), known.sum(axis=0)
-        return np.divide(total, count, out=np.full(len(total), UNKNOWN), where=count > 0)
+        mean: NDArray[np.float64] = np.divide(total, count, out=np.full(len(total), UNKNOWN), where=count > 0)
+        return mean
 
 
 def groups(frames: StudyFrames) -> tuple[Group, ...]:

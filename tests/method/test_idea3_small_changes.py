@@ -1,0 +1,16 @@
+"""Each agent's turns are sampled as its own style ends them."""
+
+import numpy as np
+from scripted import scripted_agent
+
+from ilr_bench.core.config import SamplingSettings
+from ilr_bench.method.idea3 import StepBatch, share
+from ilr_bench.tasks.types import Question
+
+
+def test_an_agents_turns_end_at_the_stop_strings_of_its_own_style():
+    agents = [scripted_agent(style, lambda prompt, number: "x", style=style) for style in ("micro", "fewshot")]
+    assert agents[0].style.stop_strings() != agents[1].style.stop_strings()
+    share(StepBatch(agents, (Question("q0", "1+1", "2"),), np.ones((2, 1), dtype=bool), SamplingSettings(), 0), [1, 1])
+    for agent in agents:
+        assert [call.options.stop_strings for call in agent.engine.calls] == [agent.style.stop_strings()]
