@@ -269,7 +269,7 @@ def _evalplus(path: Path) -> list[Log]:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
         tasks: dict[str, list[dict[str, Any]]] = data["eval"]
         name = next(iter(tasks)).partition("/")[0].lower()
-        needed = {name: ("base_status",)}
+        needed: dict[str, tuple[str, ...]] = {name: ("base_status",)}
         if all(item["plus_status"] is not None for items in tasks.values() for item in items):
             needed[f"{name}_plus"] = ("base_status", "plus_status")
         hashing = f"EvalPlus {data['hash']}"

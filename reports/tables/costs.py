@@ -49,7 +49,7 @@ def table(frames: StudyFrames) -> Table:
         Line("+".join(entry.models), f"{entry.variant}, seed {entry.seed}", _values(numbers[folder], folder in bounds))
         for folder, entry in entries.items()
     ]
-    totals = tuple(None if None in one else sum(one, 0.0) for one in zip(*numbers.values(), strict=True))  # type: ignore[arg-type]
+    totals = tuple(None if None in one else sum(one, 0.0) for one in zip(*numbers.values(), strict=True))
     lines.append(Line("all", f"{len(numbers)} trials", _values(totals, bool(bounds))))
     about = "Planned from a timing run with the models as they start"
     if bounds:
