@@ -1,10 +1,10 @@
 """A permutation test for a whole table: training runs are the unit, and the largest statistic corrects the family.
 
-If no variant matters, a model's training runs are alike whatever variant they belong to: they may be dealt anew.
-The untrained model is no run. Against it, what all runs have in common may change its sign: question by question
-(would the question have gone the other way?) and run by run (would another training have been as much worse as this
-one was better?). Every draw makes such a null table, computes all comparisons on it as on the true one, and keeps the
-largest (Westfall and Young 1993). `docs/statistics.md` tells what is exact about it, `docs/statistics-simulation.md` what
+If no variant matters, a model's training runs are alike whatever variant they belong to: they may be dealt anew. The
+untrained model is no run. Against it, what all runs have in common may change its sign: question by question (would
+the question have gone the other way?) and run by run (would another training have been as much worse as this one was
+better?). Every draw makes such a null table, computes all comparisons on it as on the true one, and keeps the largest
+(Westfall and Young 1993). `docs/statistics.md` tells what is exact about it, `docs/statistics-simulation.md` what
 simulation shows.
 """
 
