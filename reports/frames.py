@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class StudyFrames:
     """Of the study."""
     study: Study
     trials: pd.DataFrame
-    """KEYS, model, hash, folder, steps, sampled_tokens, rule_cooperation (share or NaN), ability."""
+    """KEYS, model, hash, folder, steps, sampled_tokens, rule_cooperation (a fraction or NaN), ability."""
     steps: pd.DataFrame
     """KEYS and the fields of StepRecord; empty where nothing was trained."""
     samples: pd.DataFrame
@@ -57,9 +57,9 @@ class StudyFrames:
     configs: Mapping[str, RunConfig]
     """Trial folder -> resolved configuration."""
     results: Mapping[str, TrialResult]
-    """Trial folder -> what the trial says of itself."""
+    """Trial folder -> what the trial recorded about itself."""
     subjects: Mapping[str, str]
-    """Benchmark -> `maths`, `code` or `general`, where the trials say so."""
+    """Benchmark -> `maths`, `code` or `general`, where the trials state it."""
     unfinished: tuple[str, ...]
     """Trials that were asked for and have no result yet."""
 
@@ -121,17 +121,12 @@ def _config(folder: Path) -> RunConfig:
 def _trial_rows(result: TrialResult, entry: TrialEntry, config: RunConfig) -> list[dict[str, Any]]:
     return [
         {
-            **_keys(entry, agent),
-            "model": model,
-            "hash": entry.hash,
-            "folder": entry.folder,
-            "steps": result.steps,
+            **_keys(entry, agent), "model": model, "hash": entry.hash, "folder": entry.folder, "steps": result.steps,
             "sampled_tokens": result.sampled_tokens.get(agent, 0),
-            "rule_cooperation": result.cooperation_share.get(agent),
-            "ability": result.ability.get(agent),
+            "rule_cooperation": result.cooperation_share.get(agent), "ability": result.ability.get(agent),
         }
         for agent, model in zip(config.agents, config.models, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def _step_rows(folder: Path, entry: TrialEntry) -> list[dict[str, Any]]:
@@ -163,18 +158,11 @@ def _inference_rows(folder: Path, entry: TrialEntry) -> list[dict[str, Any]]:
 
 def _answer(keys: dict[str, Any], record: SampleRecord | InferenceRecord, sample: int, file: str) -> dict[str, Any]:
     return {
-        **keys,
-        "benchmark": record.benchmark,
-        "question": record.question_id,
-        "sample": sample,
-        "completion": record.completion,
-        "correct": float(record.verdict is Verdict.CORRECT),
-        "verdict": record.verdict.value,
-        "tokens": record.tokens,
-        "file": file,
-        "prompt_hash": record.prompt_hash,
+        **keys, "benchmark": record.benchmark, "question": record.question_id, "sample": sample,
+        "completion": record.completion, "correct": float(record.verdict is Verdict.CORRECT),
+        "verdict": record.verdict.value, "tokens": record.tokens, "file": file, "prompt_hash": record.prompt_hash,
         "sampling_seed": record.seed,
-    }
+    }  # fmt: skip
 
 
 def total_times(trial: Path) -> list[dict[str, Any]] | None:
@@ -191,14 +179,12 @@ def total_times(trial: Path) -> list[dict[str, Any]] | None:
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """Dotted keys to values, without what only names a run: profile, variant, pool and the seed."""
-    found: dict[str, Any] = {}
+    return {key: value for key, value in _flat(to_dict(config)) if key not in (*LABELS, "seed")}
 
-    def walk(data: Mapping[str, Any], prefix: str) -> None:
-        for key, value in data.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            elif prefix or key not in (*LABELS, "seed"):
-                found[prefix + key] = value
 
-    walk(to_dict(config), "")
-    return found
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

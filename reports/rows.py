@@ -32,7 +32,7 @@ class TableRow:
     section: str
     """Heading of the model's part of the table."""
     label: str
-    """The variant, with its group or the agent's name in it where that is needed to tell rows apart."""
+    """The variant, with its group or the agent's name in it where rows would look alike without."""
     variant: str
     models: str
     """The group it was trained in, as `A+B`."""
@@ -80,7 +80,7 @@ def stem(variant: str) -> str:
 
 
 def column_title(name: str) -> str:
-    """A column's name as printed: the micro benchmarks without the prefix that they all share."""
+    """A column's name as printed: the micro benchmarks without their common prefix."""
     return name.removeprefix("micro_").replace("_", " ")
 
 
@@ -124,7 +124,7 @@ def find_rows(
         if _key(item) in texts and (variants is None or stem(item["variant"]) in variants)
     ]
     groups = list(dict.fromkeys(item["models"] for item in names if item["variant"] == "base"))
-    # Groups with an untrained row open the sections; larger groups and twins join them.
+    # Groups with an untrained row open the sections; larger groups and copies of one model join them.
     names.sort(key=lambda item: _place(groups, item["models"]))
     models = list(dict.fromkeys(item["model"] for item in names))
     rows: list[TableRow] = []
@@ -156,16 +156,9 @@ def _row(frames: StudyFrames, title: str, item: Mapping[str, str], earlier: Sequ
     folders = tuple(mine["folder"])
     same = [row for row in earlier if (row.folders, row.agent) == (folders, item["agent"])]
     return TableRow(
-        section=title,
-        label=item["variant"],
-        variant=item["variant"],
-        models=item["models"],
-        agent=item["agent"],
-        seeds=tuple(mine["seed"].tolist()),
-        folders=folders,
-        same_as=same[0].variant if same else None,
-        also=(),
-    )
+        section=title, label=item["variant"], variant=item["variant"], models=item["models"], agent=item["agent"],
+        seeds=tuple(mine["seed"].tolist()), folders=folders, same_as=same[0].variant if same else None, also=(),
+    )  # fmt: skip
 
 
 def _labelled(section: Sequence[TableRow]) -> list[TableRow]:
@@ -173,23 +166,17 @@ def _labelled(section: Sequence[TableRow]) -> list[TableRow]:
     counts, home = Counter(row.variant for row in section), section[0].models
     named = []
     for row in section:
-        twin = row.agent not in (row.section, JOINT)
-        if twin or counts[row.variant] > 1 or home not in (row.models, *row.also):
-            where = f"{row.agent} in {row.models}" if twin else row.models
-            named.append(replace(row, label=f"{row.variant} ({where})"))
-        else:
-            named.append(row)
+        copy = row.agent not in (row.section, JOINT)
+        unclear = copy or counts[row.variant] > 1 or home not in (row.models, *row.also)
+        where = f"{row.agent} in {row.models}" if copy else row.models
+        named.append(replace(row, label=f"{row.variant} ({where})") if unclear else row)
     return named
 
 
 def _title(model: str, models: Sequence[str]) -> str:
     """The model's name without its folder, unless another model has the same."""
-    short = _short(model)
-    return model if [_short(other) for other in models].count(short) > 1 else short
-
-
-def _short(model: str) -> str:
-    return model.rstrip("/").rsplit("/", 1)[-1]
+    names = [other.rstrip("/").rpartition("/")[2] for other in (model, *models)]
+    return model if names.count(names[0]) > 2 else names[0]
 
 
 def _answers_alike(row: TableRow, other: TableRow, answers: Mapping[str, pd.DataFrame]) -> bool:

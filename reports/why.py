@@ -1,4 +1,4 @@
-"""From a printed number back to its samples: what `ilr-bench why` says about one cell of a table."""
+"""From a printed number back to its samples: `ilr-bench why` about one cell of a table."""
 
 from __future__ import annotations
 
@@ -66,14 +66,8 @@ def explain(numbers: Numbers, table: Table, target: str, column: str) -> list[st
     elif value.kind == "published":
         parts.append(f"Printed in the paper ({paper_numbers.SOURCE}); nothing here was computed.")
     else:
-        parts += [
-            _meaning(numbers, row, name),
-            "",
-            *_origins(numbers, row),
-            "",
-            "Records",
-            *_records(numbers, row, name),
-        ]
+        parts += [_meaning(numbers, row, name), "", *_origins(numbers, row)]
+        parts += ["", "Records", *_records(numbers, row, name)]
         parts += ["", "Unrounded, as in the table's JSON", *_facts(numbers, name, value)]
     return [*parts, "", text]
 

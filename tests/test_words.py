@@ -94,7 +94,7 @@ def test_pages_use_no_retired_name_and_no_retired_phrase(path: Path) -> None:
 
 
 def test_a_retired_name_is_found_wherever_it_stands_in_code() -> None:
-    code = "from a import Classroom\n\n\ndef f(x: int) -> Classroom:\n    '''See `Classroom.a`.'''\n    return g(Classroom)\n"
+    code = "from a import Classroom\n\n\ndef f() -> Classroom:\n    '''See `Classroom`.'''\n    return g(Classroom)\n"
     assert sorted(retired_names(code)) == [(1, "Classroom"), (4, "Classroom"), (5, "Classroom"), (6, "Classroom")]
 
 
@@ -103,5 +103,5 @@ def test_a_word_in_the_middle_of_another_name_is_left_alone() -> None:
 
 
 def test_a_retired_phrase_is_found_in_comments_docstrings_and_messages() -> None:
-    code = "'''The ground floor imports nothing.'''\nx = 1  # the ground floor\nraise ValueError(f'{x}: the ground floor')\n"
+    code = "'''The ground floor imports nothing.'''\nx = 1  # the ground floor\nraise E(f'{x}: the ground floor')\n"
     assert sorted(line for line, _ in retired_phrases(prose_in(code))) == [1, 2, 3]

@@ -44,8 +44,9 @@ class Group:
         values = np.stack(list(self.rankings.values()))
         known = ~np.isnan(values)
         total, count = np.where(known, values, 0).sum(axis=0), known.sum(axis=0)
-        mean: NDArray[np.float64] = np.divide(total, count, out=np.full(len(total), UNKNOWN), where=count > 0)
-        return mean
+        joint = np.full(len(total), UNKNOWN)
+        np.divide(total, count, out=joint, where=count > 0)
+        return joint
 
 
 def groups(frames: StudyFrames) -> tuple[Group, ...]:

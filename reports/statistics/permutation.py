@@ -1,10 +1,10 @@
 """A permutation test for a whole table: training runs are the unit, and the largest statistic corrects the family.
 
-If no variant matters, a model's training runs are alike whatever variant they belong to: they may be dealt anew.
-The untrained model is no run. Against it, what all runs share may change its sign: question by question (would the
-question have gone the other way?) and run by run (would another training have been as much worse as this one was
+If no variant matters, a model's training runs are alike whatever variant they belong to: they may be dealt anew. The
+untrained model is no run. Against it, what all runs have in common may change its sign: question by question (would
+the question have gone the other way?) and run by run (would another training have been as much worse as this one was
 better?). Every draw makes such a null table, computes all comparisons on it as on the true one, and keeps the largest
-(Westfall and Young 1993). `docs/statistics.md` says what is exact about it, `docs/statistics-simulation.md` what
+(Westfall and Young 1993). `docs/statistics.md` tells what is exact about it, `docs/statistics-simulation.md` what
 simulation shows.
 """
 
@@ -152,7 +152,7 @@ class _Dealer:
         df = (self._counts - 1).sum()
         inside = self._share @ self._gram @ self._share.T
         rest = float(self._gram.trace() - self._counts @ np.diagonal(inside)) / df
-        # What runs differ by, less what their answers to single questions explain, as a share.
+        # What runs differ by, less what their answers to single questions explain, as a fraction.
         spread = float(self._means @ self._means) / max(len(runs) - 1, 1)
         self._of_runs = math.sqrt(max(1 - rest / spread, 0.0)) if spread else 0.0
         change, variance = self._moments(self._share[None], np.ones((1, len(middle))), np.zeros(1))

@@ -44,10 +44,10 @@ def without_bias(standard_error: float, df: float) -> float:
 
 
 def mcnemar_detectable_effect(n: int, discordant: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The same for the exact McNemar test on `n` questions, where `discordant` of them told the two sides apart.
+    """The same for the exact McNemar test on `n` questions, where the two sides differed on `discordant` of them.
 
     Exact: averages the power of the binomial test over how many questions will differ (Connor 1987, without his
-    normal approximation). The share of differing questions stays as seen, or grows with the effect where that
+    normal approximation). The fraction of differing questions stays as seen, or grows with the effect where that
     must be larger. 1 where no difference would be found.
     """
     share = max(discordant, 1) / n
