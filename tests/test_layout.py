@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,19 @@ def test_a_walk_names_functions_that_its_files_hold() -> None:
         names = re.findall(r"`(\w+(?:\.\w+)?)\(\)`", rest)
         missing = [name for name in names if f"def {name.rpartition('.')[2]}(" not in source]
         assert not missing, f"{file}: {missing}"
+
+
+CONTRACT = (
+    "ilr_bench.method.calibration.perception_calibration ilr_bench.method.interaction.success_probability "
+    "ilr_bench.method.interaction.select_mode ilr_bench.method.advantages.group_advantages ablations.get ablations.names "
+    "ablations.register ilr_bench.tasks.benchmarks.get ilr_bench.tasks.benchmarks.names "
+    "ilr_bench.tasks.benchmarks.register reports.statistics.paired_difference reports.statistics.holm "
+    "reports.statistics.minimum_detectable_effect reports.statistics.interval"
+).split()
+"""Names that users' scripts rely on."""
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_public_names_stay_where_users_import_them(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert callable(getattr(import_module(module), attribute))

@@ -9,6 +9,9 @@ COMMANDS = (lists, train, evaluate, lm_eval, report, status)
 """The modules whose import adds the commands, in the order of `--help`."""
 
 
+__all__ = ["COMMANDS", "app", "main"]
+
+
 def main() -> None:
     """Entry point of the command line."""
     app()

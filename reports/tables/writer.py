@@ -234,8 +234,8 @@ def _tex(text: str) -> str:
 
 
 def html_template(name: str) -> Template:
-    """A template of `reports/page/templates`: whatever is put into it is escaped, and a missing value is an error."""
-    loader = PackageLoader("reports.page")
+    """A template of `reports/templates`: whatever is put into it is escaped, and a missing value is an error."""
+    loader = PackageLoader("reports")
     options = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -12,11 +12,11 @@ import sys
 import threading
 
 STAGES = {
-    "ilr_bench.study.trial": {"measure": "measuring", "open_classroom": "loading", "seal": "sealing"},
-    "ilr_bench.method.loop": {"discuss": "sampling", "update": "updating", "validate": "validating"},
+    "ilr_bench.study.trial": {"measure_agents": "measuring", "build_trainer": "loading", "finalize": "sealing"},
+    "ilr_bench.method.loop": {"generate_rollouts": "sampling", "update": "updating", "validate": "validating"},
     "ilr_bench.study.trial_state": {"save_checkpoint": "saving"},
     "ilr_bench.storage.store": {"append_records": "saving"},
-    "ilr_bench.evaluation.runner": {"run_exams": "evaluating"},
+    "ilr_bench.evaluation.runner": {"run_benchmarks": "evaluating"},
     "ilr_bench.evaluation.lm_eval_model": {"complete": "evaluating"},
     "reports.frames": {"load": "reporting"},
     "reports": {"get": "reporting"},
