@@ -73,13 +73,22 @@ def test_a_walk_names_functions_that_its_files_hold() -> None:
         assert not missing, f"{file}: {missing}"
 
 
-CONTRACT = (
-    "ilr_bench.method.calibration.perception_calibration ilr_bench.method.interaction.success_probability "
-    "ilr_bench.method.interaction.select_mode ilr_bench.method.advantages.group_advantages ablations.get ablations.names "
-    "ablations.register ilr_bench.tasks.benchmarks.get ilr_bench.tasks.benchmarks.names "
-    "ilr_bench.tasks.benchmarks.register reports.statistics.paired_difference reports.statistics.holm "
-    "reports.statistics.minimum_detectable_effect reports.statistics.interval"
-).split()
+CONTRACT = [
+    "ilr_bench.method.calibration.perception_calibration",
+    "ilr_bench.method.interaction.success_probability",
+    "ilr_bench.method.interaction.select_mode",
+    "ilr_bench.method.advantages.group_advantages",
+    "ablations.get",
+    "ablations.names",
+    "ablations.register",
+    "ilr_bench.tasks.benchmarks.get",
+    "ilr_bench.tasks.benchmarks.names",
+    "ilr_bench.tasks.benchmarks.register",
+    "reports.statistics.paired_difference",
+    "reports.statistics.holm",
+    "reports.statistics.minimum_detectable_effect",
+    "reports.statistics.interval",
+]
 """Names that users' scripts rely on."""
 
 
