@@ -157,8 +157,8 @@ class FewShotStyle:
         """Four solved questions of the same kind, then this one."""
         if _is_sum(question):
             return "\n".join([*(f"{shown.question} = {shown.right}" for shown in SUMS), f"{question} ="])
-        worked = [f"Question: {shown.question}\nAnswer: {shown.right}" for shown in WORDED]
-        return "\n\n".join([*worked, f"Question: {question}\nAnswer:"])
+        examples = [f"Question: {shown.question}\nAnswer: {shown.right}" for shown in WORDED]
+        return "\n\n".join([*examples, f"Question: {question}\nAnswer:"])
 
     def analyse(self, question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> str:
         """Judged ideas, right and wrong ones, then the peers' own."""
@@ -223,12 +223,12 @@ class FewShotStyle:
     def solve_as(self, question: str, kind: Kind) -> str:
         """Solved questions of the same kind, then this one; a question with LaTeX is shown answers in LaTeX."""
         if kind in ("code", "function"):
-            worked = [f"Question: {task}\nAnswer:\n```python\n{program}\n```" for task, program in PROGRAMS]
-            return "\n\n".join([*worked, f"Question: {question}\nAnswer:\n```python\n"])
+            examples = [f"Question: {task}\nAnswer:\n```python\n{program}\n```" for task, program in PROGRAMS]
+            return "\n\n".join([*examples, f"Question: {question}\nAnswer:\n```python\n"])
         if kind == "answer" and "\\" not in question:
             return self.solve(question)
-        worked = [f"Question: {asked}\nAnswer: {said}" for asked, said in (CHOICES if kind == "choice" else FORMULAS)]
-        return "\n\n".join([*worked, f"Question: {question}\nAnswer:"])
+        examples = [f"Question: {asked}\nAnswer: {said}" for asked, said in (CHOICES if kind == "choice" else FORMULAS)]
+        return "\n\n".join([*examples, f"Question: {question}\nAnswer:"])
 
     def extract_as(self, completion: str, kind: Kind) -> str | None:
         """What stands after `answer is`: a letter, a number without its unit, or a formula; None where two do."""

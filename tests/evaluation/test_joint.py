@@ -37,11 +37,11 @@ def answers(text):
 def right_after(marker):
     """Wrong until the prompt holds a marker."""
 
-    def speak(prompt, number):
+    def answer(prompt, number):
         right = int(prompt.split("+")[0]) + 1
         return f"\\boxed{{{right if marker in prompt else 0}}}"
 
-    return speak
+    return answer
 
 
 def hold(variant, agents, folder, ability=(0.2, 0.8, 0.5), **changes):

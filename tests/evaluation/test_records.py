@@ -59,8 +59,8 @@ class Noting(ScriptedEngine):
         return super().sample(request)
 
 
-def noting_agent(speak: Callable[[str, int], str] = lambda prompt, sample: r"\boxed{2}") -> Agent:
-    agent = scripted_agent("A", speak)
+def noting_agent(answer: Callable[[str, int], str] = lambda prompt, sample: r"\boxed{2}") -> Agent:
+    agent = scripted_agent("A", answer)
     return replace(agent, engine=Noting(agent.engine))
 
 
@@ -144,14 +144,19 @@ def with_context(size: int) -> Agent:
 
 
 def test_a_prompt_may_take_what_the_answer_leaves(grader: Grader) -> None:
-    def room(context: int, allowed: int) -> int:
+    def prompt_tokens(context: int, allowed: int) -> int:
         agent = replace(with_context(context), max_prompt_tokens=allowed)
         made = RegisteredBenchmarkRun(SUMS, agent, EvaluationSettings(max_new_tokens=30), 0, grader)
         return int(made.decided_by()["prompt_tokens"])
 
-    assert (room(31, 100), room(130, 100), room(129, 100), room(900, 100)) == (1, 100, 99, 100)
+    assert (prompt_tokens(31, 100), prompt_tokens(130, 100), prompt_tokens(129, 100), prompt_tokens(900, 100)) == (
+        1,
+        100,
+        99,
+        100,
+    )
     with pytest.raises(ConfigurationError, match="no room for a prompt"):
-        room(30, 100)
+        prompt_tokens(30, 100)
 
 
 def test_what_decides_the_records_is_told(grader: Grader) -> None:

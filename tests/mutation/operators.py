@@ -64,7 +64,7 @@ def mutants(source: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     seen = {ast.dump(ast.parse(source))}
     found = []
-    for index, (node, changed) in _changes(ast.parse(source), _Place("<module>", None, frozenset())):
+    for index, (node, changed) in _changes(ast.parse(source), _Position("<module>", None, frozenset())):
         start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         end = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
         program = (text[:start] + changed.encode() + text[end:]).decode()
@@ -85,24 +85,24 @@ def mutants(source: str) -> list[Mutant]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Position:
     function: str
     first_line: int | None
     bound: frozenset[str]
     """Names that are bound more than once, so that deleting one assignment leaves a program."""
 
-    def inside(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> _Place:
+    def inside(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> _Position:
         name = node.name if self.function == "<module>" else f"{self.function}.{node.name}"
         if isinstance(node, ast.ClassDef):
-            return _Place(name, self.first_line, frozenset())
+            return _Position(name, self.first_line, frozenset())
         arguments = node.args
         names = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
         names += [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
         first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-        return _Place(name, first, frozenset(name for name in names if names.count(name) > 1))
+        return _Position(name, first, frozenset(name for name in names if names.count(name) > 1))
 
 
-def _changes(node: ast.AST, index: _Place) -> Iterator[tuple[_Place, Change]]:
+def _changes(node: ast.AST, index: _Position) -> Iterator[tuple[_Position, Change]]:
     """Changes of a node and of all nodes in it."""
     yield from ((index, change) for change in _changes_of(node, index))
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -111,7 +111,7 @@ def _changes(node: ast.AST, index: _Place) -> Iterator[tuple[_Place, Change]]:
         yield from _changes(child, index)
 
 
-def _children(node: ast.AST, index: _Place) -> Iterator[ast.AST]:
+def _children(node: ast.AST, index: _Position) -> Iterator[ast.AST]:
     """Those in which something may be changed."""
     if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom):
         return
@@ -138,7 +138,7 @@ def _name(function: ast.AST) -> str:
     return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
 
 
-def _changes_of(node: ast.AST, index: _Place) -> Iterator[Change]:
+def _changes_of(node: ast.AST, index: _Position) -> Iterator[Change]:
     if isinstance(node, ast.stmt):
         yield from _of_statement(node, index)
     elif isinstance(node, ast.Compare | ast.BinOp | ast.BoolOp | ast.UnaryOp):
@@ -156,7 +156,7 @@ def _changes_of(node: ast.AST, index: _Place) -> Iterator[Change]:
         yield from _of_comprehension(node)
 
 
-def _of_statement(node: ast.stmt, index: _Place) -> Iterator[Change]:
+def _of_statement(node: ast.stmt, index: _Position) -> Iterator[Change]:
     if isinstance(node, ast.If | ast.While):
         yield node.test, "True"
         yield node.test, "False"

@@ -39,13 +39,13 @@ def test_accuracy_is_lm_evals_own(name: str, samples: int, tmp_path: Path, grade
     benchmark, settings = get(name), EvaluationSettings(limit=20, samples=samples)
     golds = {row.question: row.gold for row in benchmark.load()}
 
-    def speak(prompt: str, sample: int) -> str:
+    def answer(prompt: str, sample: int) -> str:
         right = (sum(map(ord, prompt)) + sample) % 3 == 0
         if benchmark.kind == "function":
             return golds[prompt] if right else "def f(x): return x*0-12345"
         return rf"\boxed{{{golds[prompt]}}}" if right else r"\boxed{-1}"
 
-    agent = scripted_agent("A", speak)
+    agent = scripted_agent("A", answer)
     scores = evaluate(agent, [name], settings, tmp_path, 0, grader)
     with Scorer(benchmark, agent, grader) as scorer:
         task = BenchmarkTask(benchmark, benchmark.load()[:20], agent, settings, scorer)

@@ -84,10 +84,10 @@ def test_an_unknown_family_and_an_exhausted_one_say_so() -> None:
 
 def test_code_problems_are_whole_programs_in_the_permitted_subset_and_never_taught() -> None:
     problems = micro.code_problems(100)
-    taught = {task.question for task in code_stream("training", random.Random(0))}
+    trained_on = {task.question for task in code_stream("training", random.Random(0))}
     assert len({problem["question"] for problem in problems}) == 100
     for problem in problems:
-        assert problem["question"] not in taught
+        assert problem["question"] not in trained_on
         assert re.fullmatch(r"def f\(x\): return [-+*<>()x\d]+\n", problem["canonical_solution"])
         namespace: dict[str, object] = {}
         exec(problem["prompt"] + problem["canonical_solution"], namespace)

@@ -1,4 +1,4 @@
-"""GSM8K (Cobbe et al. 2021): grade-school word problems with worked solutions, and a mixture with plain sums."""
+"""GSM8K (Cobbe et al. 2021): grade-school word problems with written-out solutions, and a mixture with plain sums."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def parse(row: Mapping[str, Any], identity: str) -> Question:
     text, solution = row.get("question"), row.get("answer")
     if not isinstance(text, str) or not isinstance(solution, str) or "#### " not in solution:
         raise MissingInputError(f"{identity} is no row of GSM8K (question, answer with `#### `); fetch the file again")
-    worked, _, gold = solution.rpartition("#### ")
-    steps = tuple(step.replace(",", "").replace(" ", "") for step in _CALCULATOR.findall(worked))
+    written, _, gold = solution.rpartition("#### ")
+    steps = tuple(step.replace(",", "").replace(" ", "") for step in _CALCULATOR.findall(written))
     return Question(identity, text.strip(), gold.strip().replace(",", ""), steps, "gsm8k")
 
 
