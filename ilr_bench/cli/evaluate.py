@@ -91,8 +91,8 @@ def evaluate(
             chat_template=apply_chat_template,
         )
         if dry_run:
+            from ilr_bench.study.cost.evaluation import say_evaluation
             from ilr_bench.study.cost.fits import available_resources
-            from ilr_bench.study.cost.show import say_evaluation
 
             say_evaluation(run, available_resources(out))
             return

@@ -1,7 +1,6 @@
 """Step and dialogue records of a step whose every number was written by hand and differs between the agents."""
 
 import numpy as np
-from ilr_bench.method.outcomes import AdvantageBatch, Rollouts
 from scripted import scripted_agent
 
 from ilr_bench.core.config import SamplingSettings, change
@@ -9,10 +8,11 @@ from ilr_bench.core.profiles import profile
 from ilr_bench.generation.agent import Prompt
 from ilr_bench.generation.engine import Completion
 from ilr_bench.learner.grpo import StepMetrics
+from ilr_bench.method.advantages import AdvantageBatch
 from ilr_bench.method.idea3 import StepBatch, Turn
 from ilr_bench.method.loop import calibrate
 from ilr_bench.method.metrics import dialogue_records, step_record
-from ilr_bench.method.rewards import Score
+from ilr_bench.method.rewards import Rollouts, Score
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Question
 

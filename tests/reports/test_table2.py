@@ -218,7 +218,7 @@ def test_rows_equal_by_theorem_are_marked_and_checked_on_the_answers(tmp_path: P
     )
     table = table2(study)
     equal = equal_by_theorem(table.frames, table.rows)
-    pairs = {(item.row.section, item.row.label, item.twin.label): item for item in equal}
+    pairs = {(item.row.section, item.row.label, item.other.label): item for item in equal}
     assert set(pairs) == {(model, *pair) for model in "AB" for pair in (("ilr", "di_only"), ("pc_only", "grpo"))}
     assert pairs["A", "ilr", "di_only"].different == 0
     assert pairs["A", "pc_only", "grpo"].different > 0
