@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_no_file_is_over_400_lines(folder: str) -> None:
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_a_package_says_what_lives_there_and_gives_what_it_names(package: str) -> None:
     code = f"import ilr_bench.{package} as p; print(p.__doc__); print(*[getattr(p, name) for name in p.__all__])"
-    ran = subprocess.run(["python", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[0].endswith(".")
 
