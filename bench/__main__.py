@@ -42,7 +42,7 @@ def main() -> None:
         "with --only nowhere)",
     )
     parser.add_argument(
-        "--docs", action="store_true", help="write tables and figure of docs/performance.md (--full: -grid.md) as well"
+        "--docs", action="store_true", help="write the tables of docs/performance.md (--full: -grid.md) as well"
     )
     parser.add_argument("--only", default="", help="the parts with this in their name: jail, sampling, 'joint step'")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="what changed by over a tenth")
@@ -83,7 +83,7 @@ def check_device(device: str) -> None:
 
 def run(full: bool, device: str, out: Path | None, docs: bool, only: str = "") -> None:
     """The parts whose names hold `only`, those left over from an interrupted run apart; raises MissingInputError."""
-    from bench import growth, tables
+    from bench import tables
 
     todo = [part for part in parts(full, device) if only in part.name]
     if not todo:
@@ -103,7 +103,7 @@ def run(full: bool, device: str, out: Path | None, docs: bool, only: str = "") -
         unfinished.keep(part.name, measured(part, full, device))
         note(f"{name}: {time.perf_counter() - start:.0f} s")
     found = [row for part in todo for row in unfinished.parts[part.name]]
-    results = collect([*found, *growth.rows(found)], device)
+    results = collect(found, device)
     if out:
         save(results, out)
     print(tables.markdown(results))

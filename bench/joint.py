@@ -184,7 +184,7 @@ def time_joint_step(cell: Cell, limits: Limits | None = None, with_trl: bool = T
 def stock_trainers(ours: JointStep) -> list[Any]:
     """A trainer for each agent, with a model of its own and the prompts that the agent was given last."""
     # TRL takes seconds to import, and not every measurement needs it.
-    from bench.trl_step import StockTrainer, make_trainer
+    from bench.stock_trl import StockTrainer, make_trainer
 
     cell, rollouts = ours.cell, ours.rollouts
     trainers = []

@@ -81,7 +81,7 @@ def parts(full: bool, device: str) -> list[Part]:
             Part(f"sampling {size}", seconds, "sampling", "time_sampling", {"size": size})
             for size, seconds in sizes.items()
         ),
-        Part("update", 20, "update", "time_update"),
+        Part("update", 20, "stock_trl", "time_update"),
         *(
             Part(
                 f"micro profile, {count} agents",

@@ -50,8 +50,6 @@ class BenchRow(TypedDict, total=False):
     """Fraction of the memory bandwidth."""
     value: float
     """A number of another kind, named in `what`."""
-    error: float
-    """Its standard error."""
     note: str
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import growth
 from bench.results import REST, BenchRow, Results
 from ilr_bench.core.config import IDEA3_STAGES
 from ilr_bench.core.errors import StoreError
@@ -23,7 +22,6 @@ TITLES = {
     "update": "An update against TRL's trainer",
     "stages": "Where a joint step goes",
     "micro profile": "A step of the micro profile (one agent: GRPO alone)",
-    "growth": "Growth: seconds as a power of",
     "start-up": "Start-up, and what is made once",
     "limits": "The machine",
     "verdicts": "Verdicts",
@@ -33,7 +31,6 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "other": ("other, s", lambda value: f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"),
     "ratio": ("other / ours", lambda value: f"{value:.2f}"),
     "value": ("value", lambda value: f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"),
-    "error": ("standard error", lambda value: f"{value:.2f}"),
     "share": ("share of step", lambda value: f"{value:.1%}"),
     "tokens": ("tokens", lambda value: f"{value:,.0f}"),
     "tokens_per_second": ("tokens/s", lambda value: f"{value:,.0f}"),
@@ -145,7 +142,7 @@ def _percent(values: Iterable[float | None]) -> str:
 
 
 def write_docs(results: Results, full: bool, docs: Path = DOCS) -> None:
-    """Brings the block between the marks of a page and its figure up to date; raises StoreError.
+    """Brings the block between the marks of a page up to date; raises StoreError.
 
     The page is docs/performance.md, that of the whole grid (`full`) docs/performance-grid.md.
     """
@@ -155,4 +152,3 @@ def write_docs(results: Results, full: bool, docs: Path = DOCS) -> None:
         raise StoreError(f"{page} does not hold {BEGIN} and {END} once each; put them around the place of the table")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write_atomic(page, f"{before}{BEGIN}\n{markdown(results)}\n{END}{after}")
-    growth.draw(results["rows"], docs / "results" / ("growth-grid.png" if full else "growth.png"))

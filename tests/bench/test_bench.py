@@ -8,12 +8,10 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import __main__ as command
-from bench import growth, joint, limits, results, tables
+from bench import joint, limits, results, tables
 from bench.clock import MemoryWatch, fastest
 from bench.joint import joint_step, stock_trainers, time_joint_step
 from bench.parts import Cell, Part, cells, parts
@@ -164,40 +162,6 @@ def test_text_of_the_word_tokenizer_comes_back_as_the_same_tokens():
     tokenizer = make_tokenizer("tiny")
     ids = [3, 63, 2, 17, 3]
     assert tokenizer(tokenizer.decode(ids))["input_ids"] == ids
-
-
-# Growth.
-
-
-@settings(deadline=None)
-@given(st.floats(-1, 3), st.floats(1e-3, 1e3))
-def test_a_power_law_is_found_again(slope, scale):
-    at = np.array([1.0, 2.0, 3.0, 4.0])
-    found, error = growth.Curve("micro", "agents", "ours", tuple(at), tuple(scale * at**slope)).exponent()
-    assert found == pytest.approx(slope, abs=1e-6)
-    assert error == pytest.approx(0, abs=1e-6)
-
-
-def test_curves_follow_one_axis_and_leave_the_others_as_they_are(tmp_path):
-    def cell(agents, samples, tokens):
-        plural = "s" if agents > 1 else ""
-        name = f"micro, {agents} agent{plural}, 8 questions x {samples}, {tokens} tokens: against stock TRL"
-        seconds = agents * samples**0.5 * tokens
-        return row("peers", name, seconds, 3 * seconds)
-
-    rows = [cell(agents, 8, 48) for agents in (1, 2, 3, 4)] + [cell(2, n, 48) for n in (4, 16)]
-    rows += [cell(2, 8, tokens) for tokens in (24, 96)]
-    rows.append(
-        {"group": "peers", "what": "135M, 4 agents, 2 questions x 8, 48 tokens: against stock TRL", "note": "-"}
-    )
-    found = {(curve.axis, curve.side): curve for curve in growth.curves(rows)}
-    assert found["agents", "ours"].at == (1, 2, 3, 4)
-    assert found["samples", "other"].at == (4, 8, 16)
-    assert found["tokens", "ours"].at == (24, 48, 96)
-    slopes = {fit["what"]: fit["value"] for fit in growth.rows(rows)}
-    assert sorted(set(np.round(list(slopes.values()), 6))) == [0.5, 1.0]
-    growth.draw(rows, tmp_path / "growth.png")
-    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
 # Comparing two results.
