@@ -10,6 +10,7 @@ Kinder to TRL than its `train()`: no data loader, no log, no scheduler, short pr
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Sequence

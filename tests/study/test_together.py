@@ -13,7 +13,7 @@ from ilr_bench.core import signals
 from ilr_bench.core.errors import DoesNotFitError, MissingInputError
 from ilr_bench.learner.distributed import DistContext
 from ilr_bench.study import together
-from ilr_bench.study.tracking import INSTALL
+from ilr_bench.study.tracking import LOGGERS
 
 
 class Memory:
@@ -81,7 +81,7 @@ def test_a_logger_that_is_missing_and_a_disk_that_is_full_are_found_before_anyth
 ) -> None:
     plan = tiny_plan(models, "pure_cooperative")
     monkeypatch.setattr("ilr_bench.study.tracking.find_spec", lambda name: None)
-    with pytest.raises(MissingInputError, match=INSTALL["tensorboard"].replace("[", "\\[")):
+    with pytest.raises(MissingInputError, match=LOGGERS["tensorboard"].install.replace("[", "\\[")):
         together.run_distributed(plan, "micro", tmp_path / "out", "test", ("tensorboard",))
     monkeypatch.setattr("ilr_bench.study.cost.fits._free_disk", lambda folder: 1)
     with pytest.raises(DoesNotFitError, match="disk"):
