@@ -60,9 +60,9 @@ def models() -> None:
         for name in MODELS.names():
             entry = MODELS.get(name)
             rows.append((name, entry.summary, entry.source, entry.licence, entry.state()))
-        for model in HUB_MODELS:
-            state = "downloaded" if is_downloaded(model.name) else "not downloaded"
-            rows.append((model.name, model.summary, "the hub", model.licence, state))
+        for name, summary, licence in HUB_MODELS:
+            state = "downloaded" if is_downloaded(name) else "not downloaded"
+            rows.append((name, summary, "the hub", licence, state))
         say_rows(rows)
         note("any folder that from_pretrained reads, .gguf file or hub name (owner/model) works in their place")
         note(f"prepared models are kept in {cache_folder()}; ILR_BENCH_CACHE names another folder")

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from ilr_bench.core.config import CriticSettings, UpdateSettings
-from ilr_bench.learner.distributed import SINGLE, DistContext
+from ilr_bench.core.config import CriticSettings
 from ilr_bench.learner.grpo import VALUE_LOSS, GRPOLearner, TrainingSample
 from ilr_bench.learner.logprobs import MicroBatch
 
@@ -43,24 +42,13 @@ class PPOLearner(GRPOLearner):
 
     has_value_head = True
 
-    def __init__(
-        self,
-        model: Any,
-        agent: str,
-        settings: UpdateSettings,
-        total_steps: int,
-        max_completion_length: int,
-        temperature: float,
-        dist: DistContext = SINGLE,
-        *,
-        critic: CriticSettings,
-    ) -> None:
-        """See `GRPOLearner`."""
+    def __init__(self, model: Any, *arguments: Any, critic: CriticSettings) -> None:
+        """`arguments`: those of `GRPOLearner` up to `dist`."""
         output = model.get_output_embeddings()
         self.head = ValueHead(output.in_features).to(model.device)
         self.critic = critic
         group = {"params": list(self.head.parameters()), "weight_decay": 0.0, "rate": critic.learning_rate}
-        super().__init__(model, agent, settings, total_steps, max_completion_length, temperature, dist, [group])
+        super().__init__(model, *arguments, head=[group])
         self._hidden: list[Tensor] = []
 
     def state_dict(self) -> dict[str, Any]:

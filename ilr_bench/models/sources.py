@@ -39,22 +39,20 @@ class Packaged:
     turn_end: str = ""
     """Token that ends a turn of that template."""
 
-    @property
     def fingerprint(self) -> str:
         """Hashes of the file and of its conversion; needs neither the package nor torch."""
         added = content_hash([conversion(), self.chat_template, self.turn_end])
         return f"{self.name}-{self.sha256[:12]}-{added}"
 
-    @property
     def folder(self) -> Path:
         """Where it lies in the cache."""
-        return cache_folder() / "models" / self.fingerprint
+        return cache_folder() / "models" / self.fingerprint()
 
     def require(self) -> None:
         """Raises IlrError where its licence is not accepted, or the package is missing and nothing is prepared."""
         if self.licence:
             catalogue.require(self.licence, self.name)
-        if not self.folder.exists():
+        if not self.folder().exists():
             self.files()
 
     def files(self) -> list[Path]:
@@ -122,50 +120,36 @@ GEMMA3 = Packaged(
 )
 
 
-def _entry(packaged: Packaged, summary: str, licence: str) -> ModelEntry:
-    return ModelEntry(
-        name=packaged.name,
-        summary=summary,
-        source=f"package {packaged.install.rsplit(' ', 1)[-1]}",
-        licence=licence,
-        fingerprint=lambda: packaged.fingerprint,
-        folder=lambda: packaged.folder,
-        make=packaged.make,
-        require=packaged.require,
-    )
-
-
-MODELS.add(
-    "smollm2", _entry(SMOLLM2, "SmolLM2-135M-Instruct (Llama architecture; Q4_1 weights, dequantised)", "Apache-2.0")
-)
-MODELS.add(
-    "gemma3-270m",
-    _entry(
+for _packaged, _summary, _licence in (
+    (SMOLLM2, "SmolLM2-135M-Instruct (Llama architecture; Q4_1 weights, dequantised)", "Apache-2.0"),
+    (
         GEMMA3,
         "Gemma 3 270M, the base model (Q4_K_M weights, dequantised; chat template of ours)",
         "Gemma terms of use (--accept-licence gemma)",
     ),
-)
-
-
-@dataclass(frozen=True)
-class HubModel:
-    """A model under its hub name, which is its name in a configuration too."""
-
-    name: str
-    summary: str
-    licence: str
-
+):
+    _entry = ModelEntry(
+        name=_packaged.name,
+        summary=_summary,
+        source=f"package {_packaged.install.rsplit(' ', 1)[-1]}",
+        licence=_licence,
+        fingerprint=_packaged.fingerprint,
+        folder=_packaged.folder,
+        make=_packaged.make,
+        require=_packaged.require,
+    )
+    MODELS.add(_entry.name, _entry)
 
 HUB_MODELS = (
-    HubModel(
+    (
         "meta-llama/Llama-3.1-8B-Instruct",
         "Llama 3.1, 8.0B (the paper's Group1 and Group2)",
         "Llama 3.1 Community License (accepted on the hub)",
     ),
-    HubModel("Qwen/Qwen2.5-7B-Instruct", "Qwen2.5, 7.6B (the paper's Group1 and Group3)", "Apache-2.0"),
-    HubModel("Qwen/Qwen2.5-14B-Instruct", "Qwen2.5, 14.8B (the paper's Group2 and Group3)", "Apache-2.0"),
+    ("Qwen/Qwen2.5-7B-Instruct", "Qwen2.5, 7.6B (the paper's Group1 and Group3)", "Apache-2.0"),
+    ("Qwen/Qwen2.5-14B-Instruct", "Qwen2.5, 14.8B (the paper's Group2 and Group3)", "Apache-2.0"),
 )
+"""The paper's models: hub name, which is the name in a configuration too; summary; licence."""
 
 
 def is_downloaded(name: str) -> bool:

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ilr_bench.core.config import RunConfig, Stage
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig, Stage
 from ilr_bench.tasks.types import Benchmark, expand, get, row_count
 
-SAMPLED_STAGES: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
-"""Stages of a training step."""
 JOINT_KINDS = ("answer", "choice")
 """Kinds of benchmarks that untrained agents answer jointly (`ilr_bench.evaluation.joint`)."""
 TRAINED: dict[str, tuple[Stage, ...]] = {
     "fusion": ("fusion",),
     "sharing": ("sharing",),
     "both": ("sharing", "fusion"),
-    "all": SAMPLED_STAGES,
+    "all": IDEA3_STAGES,
 }
 
 
@@ -140,7 +138,7 @@ def answer_turns(config: RunConfig, benchmark: Benchmark, rows: int) -> Turns:
 
 def rounds(config: RunConfig) -> int:
     """Turns of every agent on one question of a benchmark where they answer jointly; 0 where they do not."""
-    by_method = {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(SAMPLED_STAGES)}
+    by_method = {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(IDEA3_STAGES)}
     return by_method[config.inference.method]
 
 

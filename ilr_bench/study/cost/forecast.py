@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ilr_bench.core.config import RunConfig
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.core.hardware import cores
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.provenance import same_numbers, versions
 from ilr_bench.storage.store import Artifacts, is_finished
-from ilr_bench.study.cost.counts import SAMPLED_STAGES, Load, due, measurements, units_of_step, workload
+from ilr_bench.study.cost.counts import Load, due, measurements, units_of_step, workload
 from ilr_bench.study.cost.gpu_hours import is_large
 from ilr_bench.study.cost.memory import Memory, alone_memory, disk_bytes, trial_memory
 from ilr_bench.study.cost.timings import Timing, known, run_timings, unknown
@@ -27,8 +27,6 @@ SLOWER = 1.6
 """How many times longer than computed a study may take: other work on the machine, memory that workers compete for."""
 START = 15.0
 """Computing seconds in which a worker starts."""
-RECORDED = (*SAMPLED_STAGES, "evaluation")
-"""Stages whose sampled tokens a trial's records state."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,6 @@ class TrialCost:
     """Whether lengths and seconds are known; else tokens are upper bounds and there are no seconds."""
     seen: bool
     """Whether the lengths of its prompts are known; else its memory is an upper bound."""
-
-    @property
-    def recorded_tokens(self) -> float:
-        """Sampled tokens that its records will state."""
-        return sum(cost.tokens for stage, cost in self.whole.items() if stage in RECORDED)
 
     @property
     def seconds_left(self) -> float:
@@ -269,7 +262,7 @@ def matched_samples(other: TrialCost, timing: Timing | None) -> tuple[int, ...]:
     one = config.sampling.max_new_tokens if timing is None else timing.tokens["sharing"]
     spent = [0.0] * len(config.models)
     for load in workload(config, other.samples):
-        if load.stage in SAMPLED_STAGES:
+        if load.stage in IDEA3_STAGES:
             spent[load.agent] += cost_of(load, timing).tokens
     return tuple(max(2, round(tokens / (asked * one))) for tokens in spent)
 

@@ -21,6 +21,7 @@ from statistics import fmean
 from typing import Any
 
 from ilr_bench.core.config import (
+    IDEA3_STAGES,
     AdvantageSettings,
     CalibrationSettings,
     InteractionSettings,
@@ -38,12 +39,11 @@ from ilr_bench.models.catalogue import MODELS, cache_folder
 from ilr_bench.storage.files import write_atomic
 from ilr_bench.storage.provenance import numeric_versions, same_numbers, versions
 from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_result
-from ilr_bench.study.cost.counts import SAMPLED_STAGES, ability_turns, ranking_turns, rounds, units_of_step
+from ilr_bench.study.cost.counts import ability_turns, ranking_turns, rounds, units_of_step
 from ilr_bench.study.cost.memory import LengthsByKind, LengthStats, architectures
+from ilr_bench.study.launch.local import THREADS
 from ilr_bench.study.plan import PlannedTrial
 
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""As workers run: the seconds are those of one core."""
 UPDATE = ("learning_rate", "warmup_steps", "weight_decay")
 """Settings of the update that neither lengths nor seconds follow from: a grid over them is timed once."""
 
@@ -146,7 +146,7 @@ def run_timings(configs: Sequence[RunConfig]) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "ilr_bench.study.cost.timings"],
         input=json.dumps([to_dict(config) for config in configs]),
-        env=os.environ | THREADS,
+        env=os.environ | THREADS,  # as workers run: the seconds are those of one core
         stdout=2,  # what a plan itself prints on stdout may be JSON
         stderr=subprocess.PIPE,
         text=True,
@@ -208,9 +208,9 @@ def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
     turns = {"ranking": agents * ranking_turns(config).count, "ability": agents * ability_turns(config).count}
     tokens = {kind: count / turns[kind] for kind, count in measured.items()}
     tokens |= {kind: fmean(counts) for kind, counts in answers.items()}
-    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in SAMPLED_STAGES if times[stage]}
+    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in IDEA3_STAGES if times[stage]}
     units: dict[str, float] = {stage: times[stage] * count for stage, count in per_step.items()}
-    units |= {stage: sampled[stage] for stage in SAMPLED_STAGES} | {
+    units |= {stage: sampled[stage] for stage in IDEA3_STAGES} | {
         "loading": 1,
         "checkpoint": times["checkpoint"],
         "measurement": sum(measured.values()),
@@ -218,7 +218,7 @@ def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
         "evaluation": sum(sum(counts) for counts in answers.values()),
     }
     seconds = {stage: spent[stage] / count for stage, count in units.items() if count and stage in spent}
-    seen: dict[str, int] = {stage: prompts[stage] for stage in SAMPLED_STAGES if prompts[stage]}
+    seen: dict[str, int] = {stage: prompts[stage] for stage in IDEA3_STAGES if prompts[stage]}
     if alone := prompts["sharing"]:  # an agent that answers alone gets the same prompt
         several = config.difficulty.batch_size if config.difficulty.source == "self_ranking" else 1
         seen |= {"ability": alone, "ranking": min(several * alone, config.sampling.max_prompt_tokens)}
