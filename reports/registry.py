@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from ilr_bench.core.registry import Registry
 
@@ -26,11 +26,8 @@ class Settings:
     permutation test over training runs that corrects by itself, where there are enough runs, else `holm`."""
 
 
-class Writer(Protocol):
-    """Writes a report into the folder `out`, which exists, and returns the file to open first."""
-
-    def __call__(self, frames: StudyFrames, out: Path, settings: Settings) -> Path:
-        """The same records and settings give the same bytes."""
+Writer = Callable[["StudyFrames", Path, Settings], Path]
+"""Writes a report into a folder, which exists, and returns the file to open first; same records, same bytes."""
 
 
 def always(frames: StudyFrames) -> str | None:

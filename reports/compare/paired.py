@@ -83,8 +83,7 @@ def compare(a: Path, b: Path, options: Options, texts: Texts) -> Compared:
             refused.append(str(reason))
     if not lines:
         raise NotComparableError("; ".join(refused))
-    adjust = estimates.holm if options.correction == "holm" else estimates.benjamini_hochberg
-    adjusted = adjust([line.result.pvalue for line in lines])
+    adjusted = estimates.corrected([line.result.pvalue for line in lines], options.correction)
     done = tuple(replace(line, adjusted=float(value)) for line, value in zip(lines, adjusted, strict=True))
     if not options.pairs:
         paired = {log.benchmark for pair in pairs for log in pair}

@@ -98,12 +98,12 @@ def with_texts(log: Log, texts: Callable[[str], Mapping[str, str]]) -> Log:
     if log.kind != "ours" or "id" not in log.answers[0].keys:
         return log
     known = texts(log.benchmark)
-    found = ((answer, known.get(answer.keys["id"])) for answer in log.answers)
-    return replace(log, answers=tuple(answer if text is None else _worded(answer, text) for answer, text in found))
 
+    def worded(answer: Answer) -> Answer:
+        text = known.get(answer.keys["id"])
+        return answer if text is None else replace(answer, keys={**answer.keys, "text": normal(text)}, question=text)
 
-def _worded(answer: Answer, text: str) -> Answer:
-    return replace(answer, keys={**answer.keys, "text": normal(text)}, question=text)
+    return replace(log, answers=tuple(map(worded, log.answers)))
 
 
 def normal(text: str) -> str:
@@ -146,7 +146,8 @@ def _ours(folder: Path) -> dict[str, Log]:
             raise StoreError(f"{path} holds answers of several agents ({', '.join(agents)})")
         for name, mine in groupby(records, key=_benchmark):
             answers = tuple(_our_answer(list(group)) for _, group in groupby(mine, key=lambda item: item.question_id))
-            logs[name] = Log(name, "ours", path, _hashing(records[0]), _numbered(answers))
+            hashing = "lm-eval" if records[0].benchmark.startswith(OURS) else "ours"
+            logs[name] = Log(name, "ours", path, hashing, _numbered(answers))
     if not logs:
         raise StoreError(
             f"{folder} holds no answers: neither records (*.jsonl of ilr-bench evaluate), nor lm-eval's "
@@ -168,10 +169,6 @@ def _holds_records(path: Path) -> bool:
 def _benchmark(record: SampleRecord) -> str:
     """A group of lm-eval's tasks is logged there task by task."""
     return record.question_id.rpartition("/")[0] if record.benchmark.startswith(OURS) else record.benchmark
-
-
-def _hashing(record: SampleRecord) -> str:
-    return "lm-eval" if record.benchmark.startswith(OURS) else "ours"
 
 
 def _our_answer(records: list[SampleRecord]) -> Answer:

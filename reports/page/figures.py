@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
@@ -14,26 +13,15 @@ from reports.frames import StudyFrames
 COLOURS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", "#ffffff": "var(--paper)"}
 
 
-@dataclass(frozen=True)
-class PageFigure:
-    """One figure, ready to stand on a page."""
+def drawing(report: FigureReport, frames: StudyFrames) -> tuple[Markup, int]:
+    """A figure for the page, and the width at which its letters have the size of the text around it, in CSS pixels.
 
-    name: str
-    title: str
-    caption: str
-    svg: Markup
-    """Not escaped again: matplotlib has escaped the words in it."""
-    width: int
-    """At which its letters have the size of the text around it, in CSS pixels."""
-
-
-def page_figure(report: FigureReport, frames: StudyFrames) -> PageFigure:
-    """Draws a figure for the page; the study must be one that the report applies to."""
+    The study must be one that the report applies to. Not escaped again: matplotlib has escaped the words in it.
+    """
     with figure_style():
         figure = report.draw(report.numbers(frames))
         width = round(96 * figure.get_figwidth())
-        svg = themed(inline_svg(figure), report.name, report.title)
-    return PageFigure(report.name, report.title, report.caption, svg, width)
+        return themed(inline_svg(figure), report.name, report.title), width
 
 
 def themed(svg: str, name: str, title: str) -> Markup:

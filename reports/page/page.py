@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from reports.figures.report import FigureReport
 from reports.frames import StudyFrames
 from reports.page import dialogues, facts
 from reports.page.descriptions import GLOSSARY, MICRO_SHORTHAND, counted, describe
-from reports.page.figures import page_figure
+from reports.page.figures import drawing
 from reports.page.findings import findings
 from reports.page.introduction import asked, introduction, is_micro, title
 from reports.registry import REPORTS, Report, Settings
+from reports.statistics.estimates import Interval
 from reports.tables.averages import averages
 from reports.tables.report import TableReport
 from reports.tables.writer import html_template
@@ -28,16 +28,6 @@ DIALOGUES = 700_000
 """Characters of dialogues at most: more than anybody reads."""
 SHOWN = ("base", "grpo", "grpo_matched", "ilr")
 """Variants whose averages open the page."""
-
-
-@dataclass(frozen=True)
-class Level:
-    """One average with its interval, in %."""
-
-    variant: str
-    mean: float
-    low: float
-    high: float
 
 
 def write_page(frames: StudyFrames, out: Path, settings: Settings) -> Path:
@@ -74,7 +64,7 @@ def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:
         "levels": levels(frames),
         "glossary": GLOSSARY,
         "tables": tables,
-        "figures": [page_figure(report, frames) for report in fitting if isinstance(report, FigureReport)],
+        "figures": [(one, *drawing(one, frames)) for one in fitting if isinstance(one, FigureReport)],
         "left_out": [(report.title, reasons[report.name]) for report in reports if reasons[report.name]],
         "settings": facts.settings(frames),
         "run_head": facts.RUN_HEAD,
@@ -96,17 +86,16 @@ def embedded(data: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def levels(frames: StudyFrames) -> list[tuple[str, str, list[Level]]]:
-    """Model, column and the averages of the best-known variants, for the head of the page."""
+def levels(frames: StudyFrames) -> list[tuple[str, str, list[tuple[str, Interval]]]]:
+    """Model, column and the averages of the best-known variants by name, for the head of the page."""
     if frames.samples.empty:
         return []
     found = averages(frames)
-    sections: dict[str, list[Level]] = {}
+    sections: dict[str, list[tuple[str, Interval]]] = {}
     for name in SHOWN:
         for row, cell in found.cells.items():
             if row.label == name:
-                it = cell.interval
-                sections.setdefault(row.section, []).append(Level(name, 100 * it.mean, 100 * it.low, 100 * it.high))
+                sections.setdefault(row.section, []).append((name, cell.interval))
     return [(section, found.headline, shown) for section, shown in sections.items()]
 
 

@@ -12,8 +12,7 @@ import pandas as pd
 from reports.registry import Correction
 from reports.rows import TableRow
 from reports.statistics import estimates
-from reports.statistics.estimates import Section
-from reports.statistics.permutation import DRAWS, FEWEST_DEALS
+from reports.statistics.permutation import DRAWS, FEWEST_DEALS, Section, deals, max_t
 from reports.tables.accuracy import Accuracies, Comparison
 
 Method = Literal["max_t", "holm", "bh"]
@@ -44,10 +43,9 @@ def correct(comparisons: Sequence[Comparison], correction: Correction, accuracie
         sections = _sections(comparisons, accuracies)
         if sections is not None:
             return _max_t(comparisons, sections)
-    method: Method = "bh" if correction == "bh" else "holm"
+    method: Literal["holm", "bh"] = "bh" if correction == "bh" else "holm"
     counted = [item for item in comparisons if item.row.same_as is None]
-    adjust = estimates.benjamini_hochberg if method == "bh" else estimates.holm
-    adjusted = adjust([item.result.pvalue for item in counted])
+    adjusted = estimates.corrected([item.result.pvalue for item in counted], method)
     known = {_trials(item): float(value) for item, value in zip(counted, adjusted, strict=True)}
     return Family(tuple(replace(item, adjusted=known[_trials(item)]) for item in comparisons), method)
 
@@ -67,7 +65,7 @@ def describe(family: Family) -> str:
 
 
 def _max_t(comparisons: Sequence[Comparison], sections: dict[str, Section]) -> Family:
-    found = estimates.max_t(list(sections.values()))
+    found = max_t(list(sections.values()))
     # A comparison of every pair, in the order of the sections.
     order = [(name, *pair) for name, section in sections.items() for pair in section.pairs]
     adjusted = dict(zip(order, np.concatenate(found.adjusted).tolist(), strict=True))
@@ -95,7 +93,7 @@ def _sections(comparisons: Sequence[Comparison], accuracies: Accuracies) -> dict
             pairs=tuple((item.row.label, item.against.label) for item in mine),
         )
         several = any(np.ptp(table.to_numpy(), axis=0).any() for table in known if len(table) > 1)
-        if not several or estimates.deals(made) < FEWEST_DEALS:
+        if not several or deals(made) < FEWEST_DEALS:
             return None
         found[section] = made
     return found or None

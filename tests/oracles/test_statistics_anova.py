@@ -12,7 +12,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from reports.statistics import estimates
-from reports.statistics.estimates import Section, max_t
+from reports.statistics.permutation import Section, max_t
 
 QUESTIONS, RUNS = 30, 3
 NAMES = {"clusters": np.repeat(np.arange(QUESTIONS), RUNS), "seeds": np.tile(np.arange(RUNS), QUESTIONS)}

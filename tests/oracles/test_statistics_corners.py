@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from reports.statistics import estimates
-from reports.statistics.estimates import Section, max_t
+from reports.statistics.permutation import Section, max_t
 
 NORMAL, HALF = stats.norm.ppf(0.975), 0.5
 

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from reports.statistics import estimates, permutation
-from reports.statistics.estimates import Section, SeedVariance, deals, max_t
+from reports.statistics.estimates import SeedVariance
+from reports.statistics.permutation import Section, deals, max_t
 
 
 def names(questions: int, runs: int) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reports.statistics import estimates
-from reports.statistics.estimates import Section, max_t
+from reports.statistics.permutation import Section, max_t
 
 QUESTIONS = 40
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from reports.statistics import estimates
-from reports.statistics.estimates import Section, deals, max_t
+from reports.statistics.permutation import Section, deals, max_t
 
 
 def _runs_only(*rates: list[float]) -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.statistics import estimates
-from reports.statistics.estimates import Answers, Section
+from reports.statistics.estimates import Answers
+from reports.statistics.permutation import MaxT, Section, max_t
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +76,6 @@ def differences(
     return [estimates.compare(sides[one], sides[other], runs=runs) for one, other in pairs or world.pairs]
 
 
-def permuted(world: TableModel, table: dict[str, Floats], rng: np.random.Generator, draws: int) -> estimates.MaxT:
+def permuted(world: TableModel, table: dict[str, Floats], rng: np.random.Generator, draws: int) -> MaxT:
     """The permutation test of a table."""
-    return estimates.max_t([Section(table, world.strata, world.pairs)], rng, draws)
+    return max_t([Section(table, world.strata, world.pairs)], rng, draws)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.hardware import gpu_memory
 from ilr_bench.core.signals import Interrupt, interruptible
 from ilr_bench.storage.files import explained
 from ilr_bench.study.launch.local import TIMEOUT, Local, log_name
@@ -144,8 +143,4 @@ def visible_gpus() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    listed = subprocess.run([program, "--list-gpus"], capture_output=True, text=True, check=False).stdout
-    return [str(index) for index, _ in enumerate(listed.splitlines())]
+    return [str(index) for index, _ in enumerate(gpu_memory())]
