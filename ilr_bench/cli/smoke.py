@@ -87,7 +87,10 @@ def _run(trial: PlannedTrial, out: Path) -> str:
         loaded_agents = build_agents(config)
         untrained = build_agent(UNTRAINED, load_model(config.models[0]), config)
         evaluate(untrained, config.evaluation.benchmarks, config.evaluation, folder / "eval" / UNTRAINED, 0, grader)
-        step, checkpoint = _checkpoint(folder)
+        newest = latest_checkpoint(folder / "checkpoints")
+        if newest is None:
+            raise StoreError(f"{folder} holds no checkpoint that can be read; delete the folder and run again")
+        step, checkpoint = newest
         # The last one has the longest answers: three steps change hardly any of the short ones.
         benchmark = config.evaluation.benchmarks[-1]
         repeated = []
@@ -103,13 +106,6 @@ def _run(trial: PlannedTrial, out: Path) -> str:
             f"{checkpoint}, loaded into fresh twins, answers otherwise than its agents did; delete {out} and run again"
         )
     return _table(config, folder, step)
-
-
-def _checkpoint(folder: Path) -> tuple[int, Path]:
-    found = latest_checkpoint(folder / "checkpoints")
-    if found is None:
-        raise StoreError(f"{folder} holds no checkpoint that can be read; delete the folder and run again")
-    return found
 
 
 def _table(config: RunConfig, folder: Path, step: int) -> str:

@@ -68,8 +68,7 @@ def train(
         str, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
     ] = "",
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print what it will cost and stop; exit status 7: does not fit here."),
+        bool, typer.Option("--dry-run", help="Print what it will cost and stop; exit status 7: does not fit here.")
     ] = False,
     patience: Annotated[
         float,

@@ -104,7 +104,7 @@ def markdown(entries: Sequence[Entry]) -> str:
         parts += [f"**{key.title}**", pipes(grid)]
     notes = [
         "Avg: accuracy in % alone ± half of its 95 % interval. Minutes: on the clock for one run, mean over runs, with "
-        "whatever else the machine did. Whether two rows differ is what the tables of a study test.",
+        "whatever else the machine did. Whether two rows differ is what the tables of a study test."
     ]
     if len(exams) > 1:
         notes.append(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from reports.figures.panels import panel_per_model
 from reports.figures.report import figure_report, needs_answers
 from reports.figures.step_blocks import ordered
-from reports.figures.style import SOFT, VariantStyle, legend_below, mark, points, prepare, variant_styles
+from reports.figures.style import SOFT, legend_below, mark, points, prepare, variant_styles
 from reports.frames import StudyFrames
 from reports.tables.averages import averages
 from reports.tables.training_effects import effects
@@ -46,7 +46,15 @@ def draw(table: pd.DataFrame) -> Figure:
     last: list[float] = []
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
-        last.append(_panel(axes, rows, found, apart))
+        """Draws the marks, no two closer than `apart` thousand tokens."""
+        prepare(axes)
+        axes.axhline(0, color=SOFT, linewidth=1.2, zorder=1)
+        index = -apart
+        for row in points(rows.sort_values("sampled_tokens", kind="stable")):
+            look, index = found[row.variant], max(row.sampled_tokens / 1000, index + apart)
+            axes.plot([index, index], [100 * row.low, 100 * row.high], color=look.colour, linewidth=1.8, zorder=2)
+            axes.plot(index, 100 * row.gain, marker=look.marker, markersize=7, color=look.colour, zorder=3)
+        last.append(float(index))
 
     up = f"gain in {table['column'].iloc[0]}, points (95 % interval)"
     across = "tokens sampled for it while training, thousands"
@@ -54,18 +62,6 @@ def draw(table: pd.DataFrame) -> Figure:
     figure.axes[0].set_xlim(0, max(last) + 2 * apart)
     legend_below(figure, [mark(look, name) for name, look in found.items()], most=4)
     return figure
-
-
-def _panel(axes: Axes, table: pd.DataFrame, found: dict[str, VariantStyle], apart: float) -> float:
-    """Draws the marks, no two closer than `apart` thousand tokens, and returns the place of the last one."""
-    prepare(axes)
-    axes.axhline(0, color=SOFT, linewidth=1.2, zorder=1)
-    index = -apart
-    for row in points(table.sort_values("sampled_tokens", kind="stable")):
-        look, index = found[row.variant], max(row.sampled_tokens / 1000, index + apart)
-        axes.plot([index, index], [100 * row.low, 100 * row.high], color=look.colour, linewidth=1.8, zorder=2)
-        axes.plot(index, 100 * row.gain, marker=look.marker, markersize=7, color=look.colour, zorder=3)
-    return float(index)
 
 
 REPORT = figure_report(

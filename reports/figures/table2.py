@@ -66,10 +66,7 @@ def _panel(axes: Axes, table: Numbers, rows: list[TableRow]) -> None:
 
 
 def _legend(table: Numbers) -> list[Line2D]:
-    handles = [
-        Line2D([], [], **LEVEL, label="level of base"),
-        _marker("D", SOFT, SOFT, "untrained"),
-    ]
+    handles = [Line2D([], [], **LEVEL, label="level of base"), _marker("D", SOFT, SOFT, "untrained")]
     if any(ALONE in row.variant for row in table.rows):
         handles.append(_marker("s", ORANGE, ORANGE, "trained alone"))
     if any(ALONE not in row.variant and row.variant != "base" for row in table.rows):

@@ -10,11 +10,7 @@ from scipy import optimize, special, stats
 
 
 def minimum_detectable_effect(
-    standard_error: float,
-    df: float = math.inf,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    critical: float | None = None,
+    standard_error: float, df: float = math.inf, alpha: float = 0.05, power: float = 0.8, critical: float | None = None
 ) -> float:
     """Smallest true difference that a two-sided t test at level `alpha` finds with probability `power`.
 

@@ -24,10 +24,7 @@ PLAN = "plan.json"
 """What a study was expected to cost, beside its records; outside every hash."""
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-CGROUP_FILES = {
-    "memory.max": "memory.current",
-    "memory/memory.limit_in_bytes": "memory/memory.usage_in_bytes",
-}
+CGROUP_FILES = {"memory.max": "memory.current", "memory/memory.limit_in_bytes": "memory/memory.usage_in_bytes"}
 """Limit -> use, in versions 2 and 1."""
 ADVICE = {
     "evaluation": "set evaluation.rows_per_call lower",
