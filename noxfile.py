@@ -195,7 +195,12 @@ def statistics(session: nox.Session) -> None:
 def laboratory(session: nox.Session) -> None:
     """What the untrained micro models know, and what the two modes mean to them (docs/results/micro.md)."""
     prepare(session)
-    run(session, "python", "-m", "bench.laboratory", *completed(session.posargs, [("--out", "runs/laboratory.json")]))
+    run(
+        session,
+        "python",
+        "tests/simulations/laboratory.py",
+        *completed(session.posargs, [("--out", "runs/laboratory.json")]),
+    )
 
 
 def reproduce(session: nox.Session, variants: str, models: tuple[str, ...] = ("A,B",), seeds: str = "0,1,2") -> None:

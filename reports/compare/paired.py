@@ -128,7 +128,10 @@ def _lines(one: Log, other: Log, options: Options, texts: Texts) -> tuple[list[L
 
 def _measures(name: str, one: Log, other: Log, options: Options) -> list[tuple[str, str]]:
     """The common ones or, where there are none, the only one of each; `--metric` chooses."""
-    chosen = [[item for item in log.measures if _is_asked(item, options.metric)] for log in (one, other)]
+    chosen = [
+        [item for item in log.measures if options.metric in (None, item, item.partition(",")[0])]
+        for log in (one, other)
+    ]
     if options.metric is None or any(chosen):
         # A log that has no choice (ours: accuracy) keeps what it has.
         choices = zip(chosen, (one, other), strict=True)
@@ -141,10 +144,6 @@ def _measures(name: str, one: Log, other: Log, options: Options) -> list[tuple[s
     known = " against ".join(" ".join(log.measures) or "none" for log in (one, other))
     wanted = "no measure in common" if options.metric is None else f"no measure {options.metric} to compare by"
     raise NotComparableError(f"{name}: {wanted}: {known}; choose with --metric METRIC,FILTER")
-
-
-def _is_asked(measure: str, metric: str | None) -> bool:
-    return metric is None or metric in (measure, measure.partition(",")[0])
 
 
 def _line(

@@ -1,4 +1,4 @@
-"""What the untrained micro models know: `python -m bench.laboratory --out FILE`.
+"""What the untrained micro models know: `python tests/simulations/laboratory.py --out FILE`.
 
 Every number is taken on validation questions, which no table reports, with an interval: self-ranking against the
 true number of steps, who would cooperate, whether analyses see errors, whether fusion helps, and what swapping
