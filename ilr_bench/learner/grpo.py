@@ -85,6 +85,7 @@ class GRPOLearner:
         max_completion_length: int,
         temperature: float,
         dist: DistContext = SINGLE,
+        *,
         head: Sequence[dict[str, Any]] = (),
     ) -> None:
         """model: with its starting weights, which are the reference of the KL term; load a checkpoint afterwards.

@@ -16,6 +16,7 @@ from reports.compare.joining import Pairs, Texts, comparable
 from reports.compare.sources import Key, Log, read_logs
 from reports.statistics import estimates
 from reports.statistics.estimates import PairedDifference
+from reports.statistics.power import mcnemar_detectable_effect
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def compare(a: Path, b: Path, options: Options, texts: Texts) -> Compared:
             refused.append(str(reason))
     if not lines:
         raise NotComparableError("; ".join(refused))
-    adjusted = estimates.corrected([line.result.pvalue for line in lines], options.correction)
+    adjust = estimates.holm if options.correction == "holm" else estimates.benjamini_hochberg
+    adjusted = adjust([line.result.pvalue for line in lines])
     done = tuple(replace(line, adjusted=float(value)) for line, value in zip(lines, adjusted, strict=True))
     if not options.pairs:
         paired = {log.benchmark for pair in pairs for log in pair}
@@ -164,7 +166,7 @@ def _line(
     if result.standard_error:
         detectable = estimates.detectable_difference(result)
     elif samples == 1:
-        detectable = estimates.mcnemar_detectable_effect(questions, 0)
+        detectable = mcnemar_detectable_effect(questions, 0)
     change = a.mean(axis=1) - b.mean(axis=1)
     won, lost = ([pairs[index] for index in np.flatnonzero(better)] for better in (change > 0, change < 0))
     return Line(

@@ -1,9 +1,17 @@
 """Arrays in, numbers out: intervals, paired tests, corrections and power, for tables of accuracies."""
 
-from reports.statistics.estimates import Interval, PairedDifference, corrected, interval, paired_difference
+from reports.statistics.estimates import (
+    Interval,
+    PairedDifference,
+    benjamini_hochberg,
+    holm,
+    interval,
+    paired_difference,
+)
 from reports.statistics.permutation import max_t
 from reports.statistics.power import minimum_detectable_effect
 
 __all__ = [
-    "Interval", "PairedDifference", "corrected", "interval", "max_t", "minimum_detectable_effect", "paired_difference",
+    "Interval", "PairedDifference", "benjamini_hochberg", "holm", "interval", "max_t", "minimum_detectable_effect",
+    "paired_difference",
 ]  # fmt: skip

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -233,16 +232,23 @@ def detectable_difference(
     return minimum_detectable_effect(error, result.df, alpha, power, critical)
 
 
-def corrected(pvalues: ArrayLike, method: Literal["holm", "bh"]) -> Floats:
-    """P-values of a family, shape (comparisons,), corrected for its size.
+def holm(pvalues: ArrayLike) -> Floats:
+    """Holm's (1979) step-down p-values: family-wise error under any dependence; shape (comparisons,)."""
+    return _corrected(pvalues, "holm")
 
-    `holm`: Holm's (1979) step-down, the family-wise error under any dependence. `bh`: Benjamini and Hochberg's (1995),
-    for independent or positively dependent tests: they bound the expected fraction of false ones among the marked,
-    which is less than the chance of a single one.
+
+def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
+    """Benjamini and Hochberg's (1995) p-values, shape (comparisons,), for independent or positively dependent tests.
+
+    They bound the expected fraction of false ones among the marked, which is less than the chance of a single one.
     """
+    return _corrected(pvalues, "fdr_bh")
+
+
+def _corrected(pvalues: ArrayLike, method: str) -> Floats:
     raw = np.asarray(pvalues, dtype=np.float64)
     # statsmodels refuses an empty family, which a table without comparisons has.
-    return np.asarray(multipletests(raw, method={"holm": "holm", "bh": "fdr_bh"}[method])[1]) if len(raw) else raw
+    return np.asarray(multipletests(raw, method=method)[1]) if len(raw) else raw
 
 
 def arrange(

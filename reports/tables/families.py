@@ -43,9 +43,10 @@ def correct(comparisons: Sequence[Comparison], correction: Correction, accuracie
         sections = _sections(comparisons, accuracies)
         if sections is not None:
             return _max_t(comparisons, sections)
-    method: Literal["holm", "bh"] = "bh" if correction == "bh" else "holm"
+    method: Method = "bh" if correction == "bh" else "holm"
     counted = [item for item in comparisons if item.row.same_as is None]
-    adjusted = estimates.corrected([item.result.pvalue for item in counted], method)
+    adjust = estimates.benjamini_hochberg if method == "bh" else estimates.holm
+    adjusted = adjust([item.result.pvalue for item in counted])
     known = {_trials(item): float(value) for item, value in zip(counted, adjusted, strict=True)}
     return Family(tuple(replace(item, adjusted=known[_trials(item)]) for item in comparisons), method)
 

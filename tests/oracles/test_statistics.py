@@ -32,7 +32,7 @@ def test_holm_equals_statsmodels() -> None:
     for size in (1, 2, 7, 18):
         pvalues = rng.random(size) ** 3
         expected = multipletests(pvalues, method="holm")[1]
-        np.testing.assert_allclose(estimates.corrected(pvalues, "holm"), expected, atol=1e-12)
+        np.testing.assert_allclose(estimates.holm(pvalues), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 20), (1, 20), (13, 20), (20, 20), (150, 272), (1200, 1319)])
@@ -178,7 +178,7 @@ def _family_wise_error(tables: int, seeds: int, spread: float) -> float:
     errors = 0
     for _ in range(tables):
         base, trained = _null_table(rng, 5, 300, seeds, spread)
-        errors += estimates.corrected(_family(base, trained, strata), "holm").min() < 0.05
+        errors += estimates.holm(_family(base, trained, strata)).min() < 0.05
     return errors / tables
 
 

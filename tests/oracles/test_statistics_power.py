@@ -17,7 +17,7 @@ def test_benjamini_hochberg_equals_statsmodels() -> None:
     for size in (1, 2, 7, 18):
         pvalues = np.round(rng.random(size) ** 3, 2)
         expected = multipletests(pvalues, method="fdr_bh")[1]
-        np.testing.assert_allclose(estimates.corrected(pvalues, "bh"), expected, atol=1e-12)
+        np.testing.assert_allclose(estimates.benjamini_hochberg(pvalues), expected, atol=1e-12)
 
 
 def _power_of_mcnemar(n: int, differ: float, effect: float, alpha: float) -> float:

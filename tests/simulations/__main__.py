@@ -77,9 +77,9 @@ def _errors(world: TableModel, tables: int, salt: int) -> Floats:
         pooled = [item.pvalue for item in differences(world, table)]
         own = [item.pvalue for item in differences(world, table, pooled=False)]
         families = (
-            estimates.corrected(pooled, "holm"),
-            estimates.corrected(pooled, "bh"),
-            estimates.corrected(own, "holm"),
+            estimates.holm(pooled),
+            estimates.benjamini_hochberg(pooled),
+            estimates.holm(own),
             permuted(world, table, rng, DRAWS).adjusted[0],
         )
         hits += [family[null].min() <= LEVEL for family in families]
@@ -95,7 +95,7 @@ def _one_run_errors(tables: int) -> dict[str, float]:
         several = rng.binomial(4, chance, (4, 300)) / 4
         for index, answers in enumerate((single, several)):
             tests = [estimates.paired_difference(row, answers[0], np.arange(300)) for row in answers[1:]]
-            hits[index] += estimates.corrected([item.pvalue for item in tests], "holm").min() <= LEVEL
+            hits[index] += estimates.holm([item.pvalue for item in tests]).min() <= LEVEL
     return {"McNemar, Holm": hits[0] / tables, "sign flips, Holm": hits[1] / tables}
 
 
