@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -90,7 +92,12 @@ def test_math_is_shuffled_the_same_way_each_time(monkeypatch: pytest.MonkeyPatch
     assert math.parse({"problem": "1+1?", "solution": r"\boxed{2}"}, "x").family == ""
 
 
+@pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="reasoning-gym is not installed")
 def test_generated_questions_are_named_after_their_task() -> None:
-    pytest.importorskip("reasoning_gym")
     first = generated.questions("chain_sum")[0]
     assert (first.id, first.family) == ("rg_chain_sum-000", "chain_sum")
+
+
+def test_the_generators_that_are_asked_for_are_those_that_are_installed() -> None:
+    noxfile = Path(__file__).parents[2] / "noxfile.py"
+    assert f'GENERATORS = "reasoning-gym=={generated.VERSION}"' in noxfile.read_text(encoding="utf-8")
