@@ -28,7 +28,7 @@ TESTS = {
     "ilr_bench/tasks/sources/gsm8k.py": "tasks/test_sources_pinned tasks/test_questions_real",
     "ilr_bench/tasks/sources/math.py": "tasks/test_sources_pinned tasks/test_question_sources",
     "ilr_bench/tasks/sources/generated.py": "tasks/test_sources_pinned tasks/test_benchmarks_public",
-    "ilr_bench/evaluation/joint.py": "evaluation/test_joint",
+    "ilr_bench/evaluation/joint.py": "evaluation/test_joint evaluation/test_joint_small_changes",
     "ilr_bench/grading/math.py": "grading/test_math",
     "ilr_bench/grading/math_worker.py": "grading/test_math",
     "ilr_bench/grading/expressions.py": "grading/test_expressions",
