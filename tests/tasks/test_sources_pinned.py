@@ -35,6 +35,17 @@ def test_micro_questions_and_their_steps() -> None:
     assert digest(streams) == "e11492b3c43b6045"
 
 
+def test_micro_questions_take_the_families_in_turn_whatever_the_number() -> None:
+    for count in (0, 3, 6):
+        asked = [question.family for question in micro.load(count, 3)[0]]
+        assert asked == [micro.TRAINING_FAMILIES[index % 4] for index in range(count)]
+
+
+def test_words_that_are_no_steps_are_passed_over() -> None:
+    first, second = (1, ("+", 2), 3), (3, ("+", 1), 4)
+    assert micro.read_tape(["so", "+1=4", "1+2=3", "1+2=3", "and", "+1=4"]) == (first, second)
+
+
 def test_micro_programs() -> None:
     assert digest(micro.code_problems(60)) == "954ba58263177b0e"
     assert digest(list(islice(micro.code_stream("training", random.Random(5)), 400))) == "8dbbb6c87eeca797"
