@@ -122,7 +122,7 @@ def generate_rollouts(config: RunConfig, state: TrainerState, batch: StepBatch, 
     rollouts = Rollouts(batch, indices, state.dist.all_gather(turns), state.dist.all_gather(scores))
     for stage, by_agent in rollouts.turns.items():
         prompts = [len(turn.prompt.ids) for groups in by_agent for group in groups for turn in group]
-        state.stopwatch.count(stage, sampled_tokens(by_agent), max(prompts, default=0))
+        state.stopwatch.count(stage, sampled_tokens(by_agent), max(prompts))
     return rollouts
 
 

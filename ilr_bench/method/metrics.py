@@ -98,7 +98,7 @@ def dialogue_records(
 
 
 def _numbers(group: Sequence[Turn], dialogue: int, dialogues: int) -> range:
-    each = max(1, len(group) // dialogues)
+    each = len(group) // dialogues
     return range(dialogue * each, (dialogue + 1) * each)
 
 

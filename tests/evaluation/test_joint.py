@@ -13,6 +13,7 @@ from ilr_bench.core.config import SamplingSettings, change, content_hash
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.seeds import derive_seed
+from ilr_bench.evaluation import joint
 from ilr_bench.evaluation.joint import majority_vote, run_dialogue, run_joint_inference
 from ilr_bench.grading.math import Grader
 from ilr_bench.method.idea3 import StepBatch
@@ -333,3 +334,19 @@ def test_in_a_debate_an_agent_meets_the_others_in_their_order(tmp_path):
     assert len(output) == 2
     assert agents[1].engine.heard[2].split("\n")[:4] == ["1+1", "mine: B3", "partner: A3", "partner: C3"]
     assert agents[1].engine.heard[3].split("\n")[:4] == ["20+2", "mine: B4", "partner: A4", "partner: C4"]
+
+
+def test_a_second_question_has_prompts_and_texts_of_its_own(benchmark, tmp_path):
+    agent = scripted_agent("A", lambda prompt, number: f"\\boxed{{{len(prompt)}}} to {prompt}")
+    records = hold("infer_single", [agent], tmp_path)
+    assert [record.completion for record in records if record.agent == "A"] == [
+        "\\boxed{3} to 1+1", "\\boxed{3} to 2+1"
+    ]  # fmt: skip
+    assert len({record.prompt_hash for record in records}) == 2
+
+
+def test_a_request_to_stop_is_heard_between_benchmarks_and_not_after_the_last(two_benchmarks, tmp_path, monkeypatch):
+    places = []
+    monkeypatch.setattr(joint, "stop_here", places.append)
+    hold("infer_single", [scripted_agent("A", answers("2"))], tmp_path, **two_benchmarks)
+    assert places == [f"told in {tmp_path / 'inference.jsonl'}"]

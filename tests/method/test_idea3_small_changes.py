@@ -1,10 +1,10 @@
-"""Each agent's turns are sampled as its own style ends them."""
+"""Each agent's turns are sampled as its own style ends them, and counted."""
 
 import numpy as np
 from scripted import scripted_agent
 
 from ilr_bench.core.config import SamplingSettings
-from ilr_bench.method.idea3 import StepBatch, share
+from ilr_bench.method.idea3 import StepBatch, sampled_tokens, share
 from ilr_bench.tasks.types import Question
 
 
@@ -14,3 +14,11 @@ def test_an_agents_turns_end_at_the_stop_strings_of_its_own_style():
     share(StepBatch(agents, (Question("q0", "1+1", "2"),), np.ones((2, 1), dtype=bool), SamplingSettings(), 0), [1, 1])
     for agent in agents:
         assert [call.options.stop_strings for call in agent.engine.calls] == [agent.style.stop_strings()]
+
+
+def test_the_tokens_of_a_stage_are_those_of_all_agents_questions_and_turns():
+    agents = [scripted_agent(name, lambda prompt, number: "x" * (number + 1)) for name in ("A", "B")]
+    questions = (Question("q0", "1+1", "2"), Question("q1", "1+2", "3"))
+    turns = share(StepBatch(agents, questions, np.ones((2, 2), dtype=bool), SamplingSettings(), 0), [2, 3])
+    lengths = [len(turn.completion.token_ids) for groups in turns for group in groups for turn in group]
+    assert sampled_tokens(turns) == sum(lengths) > len(lengths) == 2 * (2 + 3)

@@ -24,15 +24,15 @@ def says(*answers):
     return lambda prompt, number: f"\\boxed{{{answers[number]}}}"
 
 
-def meet(*speakers, limit=64, styles=("micro",) * 3):
-    """Two samples of each agent on each question, and what pooling makes of them."""
+def meet(*speakers, limit=64, styles=("micro",) * 3, samples=2):
+    """`samples` answers of each agent on each question, and what pooling makes of them."""
     config = change(CONFIG, {"sampling.max_new_tokens": limit})
     agents = [
         scripted_agent(f"agent{n}", reply, offset=1000 * n, style=styles[n]) for n, reply in enumerate(speakers)
     ]  # fmt: skip
     cooperation = np.ones((len(agents), len(QUESTIONS)), dtype=bool)
     batch = StepBatch(agents, QUESTIONS, cooperation, config.sampling, seed=0)
-    turns = {"sharing": share(batch, [2] * len(agents))}
+    turns = {"sharing": share(batch, [samples] * len(agents))}
     with Grader() as grader:
         scores = {"sharing": score_turns(batch, turns["sharing"], RewardSettings("verified"), grader)}
     advantage_batches = compute_advantages(rewards_of(scores["sharing"]), config.calibration, config.advantages)
@@ -47,6 +47,13 @@ def test_right_answers_of_the_peers_join_the_group_and_wrong_ones_do_not():
     assert pooled.advantage_batches[0].advantages[0] == pytest.approx(expected[:2])
     assert borrowed.credit == pytest.approx(expected[2])
     assert pooled.borrowed[1] == []
+
+
+def test_all_own_answers_of_a_group_keep_their_place_before_the_borrowed_ones():
+    _, _, pooled = meet(says("0", "2", "0"), says("2", "2", "9"), samples=3)
+    expected = group_advantages([0.1, 1.1, 0.1, 1.1, 1.1])
+    assert pooled.advantage_batches[0].advantages[0] == pytest.approx(expected[:3])
+    assert [turn.credit for turn in pooled.borrowed[0]] == pytest.approx(expected[3:])
 
 
 def test_who_has_nothing_to_borrow_keeps_the_own_advantages():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from files_answers import ANSWERS
+STATISTICS = "oracles/test_statistics_forms oracles/test_statistics_max_t oracles/test_statistics_corners"
+TABLES = "reports/test_rows reports/test_comparison"
 
 TESTS = {
     "ilr_bench/method/loop.py": (
@@ -22,11 +23,40 @@ TESTS = {
     "ilr_bench/learner/trl_loss.py": "learner/test_grpo",
     "ilr_bench/learner/ppo.py": "learner/test_ppo learner/test_grpo_memory",
     "ilr_bench/method/metrics.py": "method/test_step_records_small_changes method/test_loop_numbers method/test_loop",
-    "ilr_bench/tasks/sources/micro.py": "tasks/test_micro_questions",
-    "ilr_bench/tasks/sources/sums.py": "tasks/test_questions_real",
-    "ilr_bench/tasks/sources/gsm8k.py": "tasks/test_questions_real",
-    "ilr_bench/tasks/sources/math.py": "tasks/test_question_sources",
-    "ilr_bench/tasks/sources/generated.py": "tasks/test_benchmarks_public",
+    "ilr_bench/tasks/sources/micro.py": "tasks/test_sources_pinned tasks/test_micro_questions",
+    "ilr_bench/tasks/sources/sums.py": "tasks/test_sources_pinned tasks/test_questions_real",
+    "ilr_bench/tasks/sources/gsm8k.py": "tasks/test_sources_pinned tasks/test_questions_real",
+    "ilr_bench/tasks/sources/math.py": "tasks/test_sources_pinned tasks/test_question_sources",
+    "ilr_bench/tasks/sources/generated.py": "tasks/test_sources_pinned tasks/test_benchmarks_public",
+    "ilr_bench/evaluation/joint.py": "evaluation/test_joint evaluation/test_joint_small_changes",
+    "ilr_bench/grading/math.py": "grading/test_math",
+    "ilr_bench/grading/math_worker.py": "grading/test_math",
+    "ilr_bench/grading/expressions.py": "grading/test_expressions",
+    "ilr_bench/grading/compare_outputs.py": "grading/test_code grading/test_expressions",
+    "ilr_bench/core/profiles.py": "core/test_profiles",
+    "ilr_bench/core/seeds.py": "core/test_seeds",
+    "ilr_bench/learner/logprobs.py": "generation/test_prefix_attention learner/test_grpo learner/test_logprobs",
+    "ilr_bench/generation/sampling.py": "generation/test_sampling",
+    "ilr_bench/evaluation/metrics.py": "evaluation/test_metrics",
+    "ilr_bench/evaluation/scorer.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
+    "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
+    "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
+    "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
+    "ilr_bench/prompts/style.py": "prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/chat.py": "prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/fewshot.py": "prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/micro.py": "prompts/test_wordings prompts/test_prompts",
+    "ilr_bench/prompts/baselines.py": "prompts/test_wordings",
+    "ablations/baselines.py": "ablations/test_registry_of_variants",
+    "ablations/beyond.py": "ablations/test_registry_of_variants",
+    "ablations/paper.py": "ablations/test_registry_of_variants",
+    "ablations/registry.py": "ablations/test_registry_of_variants",
+    "reports/statistics/estimates.py": f"{STATISTICS} oracles/test_statistics",
+    "reports/statistics/permutation.py": "oracles/test_statistics_max_t oracles/test_statistics_forms",
+    "reports/statistics/power.py": "oracles/test_statistics_forms oracles/test_statistics_power",
+    "reports/tables/accuracy.py": TABLES,
+    "reports/tables/averages.py": "reports/test_rows",
+    "reports/tables/comparison.py": TABLES,
+    "reports/rows.py": TABLES,
 }
 """File -> names of test files in `tests`, those first that kill most."""
-TESTS |= ANSWERS

@@ -20,6 +20,10 @@ from ilr_bench.tasks.sources import SOURCES, math
         (r"So $x = \boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
         (r"First $\boxed{1}$, no: $\boxed{2}$.", "2"),
         (r"$$\boxed 9$$.", "9"),
+        (r"So $\boxed 9$ or $\frac 1 2$.", "9"),
+        (r"\boxed 12 apples", "12"),
+        ("\\boxed ", None),
+        ("\\boxed $3$", None),
         (r"\boxed{\left\{ \text{a} \right\}}", r"\left\{ \text{a} \right\}"),
         ("The answer is 3.", None),
         (r"\boxed{\frac{1}{2", None),
@@ -27,6 +31,10 @@ from ilr_bench.tasks.sources import SOURCES, math
 )
 def test_the_last_box_holds_the_answer(solution: str, answer: str | None) -> None:
     assert math.last_box(solution) == answer
+
+
+def test_a_question_is_known_by_its_text_without_spaces() -> None:
+    assert math.normalised(" 1 +\n2") == math.normalised("1+2") == "1+2"
 
 
 def test_a_row_without_an_answer_is_refused() -> None:

@@ -107,7 +107,7 @@ class JobGraph:
         self._failed: set[str] = set()
 
     def ready(self) -> list[Job]:
-        """See Source."""
+        """See `JobSource`."""
         while lost := [job for job in self._waiting if not self._failed.isdisjoint(job.needs)]:
             for job in lost:
                 culprit = next(need for need in job.needs if need in self._failed)
@@ -119,7 +119,7 @@ class JobGraph:
         return ready
 
     def ended(self, job: Job, failure: Failure | None) -> None:
-        """See Source."""
+        """See `JobSource`."""
         (self._done if failure is None else self._failed).add(job.name)
 
 

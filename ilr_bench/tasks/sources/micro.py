@@ -151,7 +151,7 @@ def _mix(split: Split, count: int) -> tuple[Question, ...]:
         family: take(question_stream(family, split, random.Random(f"{split} {family}")), size, family)
         for family, size in counts.items()
     }
-    indices = range(max(counts.values(), default=0))
+    indices = range(max(counts.values()))
     return tuple(drawn[family][index] for index in indices for family in drawn if index < counts[family])
 
 
