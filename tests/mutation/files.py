@@ -18,7 +18,8 @@ TESTS = {
     "ilr_bench/method/difficulty.py": "method/test_difficulty method/test_difficulty_small_changes",
     "ilr_bench/method/rewards.py": "method/test_rewards method/test_rewards_small_changes method/test_loop_numbers",
     "ilr_bench/learner/grpo.py": (
-        "learner/test_grpo_written_out learner/test_grpo learner/test_grpo_broken learner/test_grpo_memory"
+        "learner/test_grpo_small_changes learner/test_grpo_written_out learner/test_grpo learner/test_grpo_broken "
+        "learner/test_grpo_memory"
     ),
     "ilr_bench/learner/trl_loss.py": "learner/test_grpo",
     "ilr_bench/learner/ppo.py": "learner/test_ppo learner/test_grpo_memory",
