@@ -240,13 +240,17 @@ class CodeJudge(ProcessOwner):
     def judge(self, program: str | None, problem: Mapping[str, Any]) -> Verdict:
         """CORRECT where every output is right; MISSING without a program; TIMEOUT where it overran its limits.
 
+        A program that is killed from outside is run once more; KILLED where that happens again.
         Raises JailError where the kernel refuses what the jail needs, ConfigurationError where the canonical
         solution itself fails.
         """
         if program is None:
             return Verdict.MISSING
         for part in ("tests",) if "tests" in problem else _PARTS:
-            verdict = self._judge(program, problem, self._tests(problem, part))
+            tests = self._tests(problem, part)
+            verdict = self._judge(program, problem, tests)
+            if verdict is Verdict.KILLED:
+                verdict = self._judge(program, problem, tests)
             if verdict is not Verdict.CORRECT:
                 return verdict
         return Verdict.CORRECT
@@ -274,11 +278,11 @@ class CodeJudge(ProcessOwner):
         with self._jail.run(_request(program, problem, calls, LOAD_SECONDS + left)) as run:
             ended = run.loaded(LOAD_SECONDS)
             if ended is not None:
-                return _verdict(ended)
+                return _VERDICTS[ended]
             for test in tests:
                 line = run.reply(min(test.cpu_seconds, left), _HEADROOM + _HEADROOM_FACTOR * len(test.expected))
                 if isinstance(line, ProgramEnd):
-                    return _verdict(line)
+                    return _VERDICTS[line]
                 left -= run.cpu_seconds
                 # Not a number is not equal to itself.
                 if oracle is None and line == test.expected and b"NaN" not in line:
@@ -333,5 +337,8 @@ def _request(program: str, problem: Mapping[str, Any], calls: Sequence[Any], cpu
     return ProgramRequest(program, problem["entry_point"], tuple(calls), setup, view_of(problem), cpu_seconds)
 
 
-def _verdict(ended: ProgramEnd) -> Verdict:
-    return Verdict.TIMEOUT if ended is ProgramEnd.OVERRAN else Verdict.WRONG
+_VERDICTS = {
+    ProgramEnd.FAILED: Verdict.WRONG,
+    ProgramEnd.OVERRAN: Verdict.TIMEOUT,
+    ProgramEnd.KILLED: Verdict.KILLED,
+}

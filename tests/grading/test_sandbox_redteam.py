@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ SECRET: dict[str, Any] = {
 }  # fmt: skip
 NEEDLE = f"str().join(({CANARY[:9]!r}, {CANARY[9:]!r}))"
 HONEST = "import math\ndef f(x): return math.isqrt(49)"
+NEIGHBOUR = "import time\ndef f(x):\n for _ in range(15): time.sleep(0.02)\n print(x); return 7"
+"""Right, and there long enough to be disturbed."""
 OUTSIDE = ["/", "/tmp", "/var/tmp", "/dev/shm", "/run", "/usr/lib", str(Path.home()), str(PROJECT), str(Path.cwd())]
 
 
@@ -39,14 +43,21 @@ def judge() -> Iterator[CodeJudge]:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_attack_succeeds(judge: CodeJudge, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     attack = ATTACKS[name]
-    for word, meaning in (("MARK", MARK), ("NEEDLE", NEEDLE), ("HOME", str(Path.home())), ("PROJECT", str(PROJECT))):
+    names = {"MARK": MARK, "NEEDLE": NEEDLE, "HOSTNAME": socket.gethostname(), "HOME": str(Path.home()),
+             "PROJECT": str(PROJECT)}  # fmt: skip
+    for word, meaning in names.items():
         attack = attack.replace(word, meaning)
-    with monkeypatch.context() as hurry:
+    with monkeypatch.context() as hurry, ThreadPoolExecutor(3) as threads:
         hurry.setattr(code, "TEST_SECONDS", 0.25)
         hurry.setattr(code, "LOAD_SECONDS", 0.5)
         hurry.setattr(host, "STILL_SECONDS", 0.4)
+        hurry.setattr(host, "WAITING_FACTOR", 10)
         problem = dict(SECRET)  # judged anew, under these limits
-        verdict = judge.judge(attack, problem)
+        assert judge.judge(HONEST, problem) is Verdict.CORRECT
+        before = launcher_of(judge)
+        beside, attacked, after = threads.map(judge.judge, (NEIGHBOUR, attack, NEIGHBOUR), (problem,) * 3)
+    assert (beside, after, launcher_of(judge)) == (Verdict.CORRECT, Verdict.CORRECT, before)
+    verdict = attacked
     assert verdict in (Verdict.WRONG, Verdict.TIMEOUT)
     assert verdict is Verdict.TIMEOUT or name not in WAITING
     assert_alone(judge)
