@@ -347,7 +347,7 @@ def test_all_steps_together_have_a_deadline(jail: Jail, monkeypatch: pytest.Monk
 def test_descriptors_above_a_thousand_are_no_hindrance(jail: Jail) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(1030):
-            stack.enter_context(open(os.devnull))
+            stack.enter_context(Path(os.devnull).open())
         assert replies(jail, "def f(): return 1", []) == [1]
         with Jail() as another:
             assert replies(another, "def f(): return 1", []) == [1]

@@ -300,8 +300,8 @@ def _receive(line: socket.socket, seconds: float) -> bytes:
     watched.register(line, select.POLLIN)
     if not watched.poll(1000 * seconds):
         raise JailError(
-            f"the processes around a model-written program have been silent for {seconds:.0f} s: something stopped them "
-            "(without a jail, the program may have), or the machine is far too busy; run the command again"
+            f"the processes around a model-written program have been silent for {seconds:.0f} s: something stopped "
+            "them (without a jail, the program may have), or the machine is far too busy; run the command again"
         )
     try:
         return line.recv(1 << 16)

@@ -216,7 +216,7 @@ FOLDER_BYTES, FOLDER_FILES = 64 << 20, 1024
 _NOBODY = 65534
 _LAUNCHERS, _USERS = 1 << 16, 1 << 12
 _FIRST_USER = 0x70000000
-"""The last ids that a user can have, which nobody gives away: each launcher has a block, each program takes the next."""
+"""The last ids that a user can have, which nobody gives away: a block for each launcher, one for each program."""
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _LOCAL_LIBRARIES = "/usr/local/lib"
 """Of this folder, which holds whatever was installed by hand, only shared libraries are shown."""
