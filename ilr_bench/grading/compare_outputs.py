@@ -25,7 +25,7 @@ _LARGEST_TABLE = 10_000_000
 """Numbers that a comparison of nested lists may hold in one array."""
 
 CPU_SECONDS = 10.0
-"""CPU time of one comparison; the largest answers of the benchmarks take a tenth of it."""
+"""CPU time of one comparison; the largest answers of the benchmarks (2 MB) take about one."""
 MEMORY_BYTES = 2 << 30
 _MOST_VALUES = 10_000_000
 """Values of one output; `sandbox.wire` refuses most that are larger before they are sent."""

@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "redteam"))
 from attacks import ATTACKS, CANARY, MARK, WAITING
+from processes import run_python
 
 from ilr_bench.grading import code
 from ilr_bench.grading.code import CodeJudge
@@ -103,3 +104,25 @@ def test_programs_find_no_process_but_their_own(judge: CodeJudge) -> None:
     program = "import os\ndef f(x): return 7 if (os.getpid(), os.getppid(), os.listdir('/tmp')) == (1, 0, []) else 5"
     assert judge.judge(program, SECRET) is Verdict.CORRECT
     assert os.getpid() != 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others are tested so everywhere")
+def test_no_neighbour_is_reached_without_rights_either() -> None:
+    attacks = [attack for name, attack in ATTACKS.items() if "kill" in name or "group" in name]
+    assert len(attacks) >= 9
+    asking = run_python(f"""
+        from concurrent.futures import ThreadPoolExecutor
+        from ilr_bench.grading.sandbox import isolation
+        isolation.drop_capabilities()
+        from ilr_bench.grading.code import CodeJudge
+        with CodeJudge() as judge, ThreadPoolExecutor(3) as threads:
+            for attack in {attacks!r}:
+                programs = ({NEIGHBOUR!r}, attack, {NEIGHBOUR!r})
+                verdicts = list(threads.map(lambda program: judge.judge(program, {SECRET!r}), programs))
+                print(verdicts[0], verdicts[1] != "correct", verdicts[2], judge.launcher_pid)
+    """)
+    output, complaints = asking.communicate()
+    lines = [line.split() for line in output.splitlines()]
+    assert len(lines) == len(attacks), complaints
+    assert all(line[:3] == ["correct", "True", "correct"] for line in lines), output
+    assert len({line[3] for line in lines}) == 1
