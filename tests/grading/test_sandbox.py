@@ -357,3 +357,36 @@ def test_a_program_that_prints_much_is_not_held_up(jail: Jail) -> None:
     assert replies(jail, "def f():\n for _ in range(200): print('a' * 100_000)\n return 1", []) == [1]
     assert replies(jail, "import sys\ndef f(): return sys.stdin.read(), input", [])[0] is ProgramEnd.FAILED
     assert replies(jail, "import sys\ndef f(): return sys.stdin.read()", []) == [""]
+
+
+def test_locks_pairs_of_sockets_threads_and_databases_are_a_programs_own(jail: Jail) -> None:
+    program = """
+import asyncio, concurrent.futures, fcntl, os, socket, sqlite3
+def f():
+    base = sqlite3.connect("a.db")
+    base.execute("create table t (x)")
+    base.commit()
+    fcntl.lockf(open("b", "w"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    one, other = socket.socketpair()
+    one.send(b"x")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return [other.recv(1), sum(pool.map(abs, [-1, -2])), asyncio.run(asyncio.sleep(0, 4)), os.dup(0) > 2]
+"""
+    assert replies(jail, program, []) == [[b"x", 3, 4, True]]
+
+
+@pytest.mark.skipif(isolation.version() < 6, reason="Landlock knows no scope of signals here")
+def test_signals_stay_among_those_that_the_second_wall_holds() -> None:
+    process = run_python("""
+        import os
+        from ilr_bench.grading.sandbox import isolation
+        isolation.forbid_new_privileges()
+        isolation.restrict("/tmp")
+        os.kill(os.getpid(), 0)
+        try:
+            os.kill(os.getppid(), 0)
+        except PermissionError:
+            print("refused")
+    """)
+    output, complaints = process.communicate()
+    assert output.split() == ["refused"], complaints
