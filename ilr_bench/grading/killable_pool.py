@@ -250,11 +250,11 @@ def _work(end: socket.socket, store: int, reply_to: Callable[[str], str], cpu_se
 
 def _readable(ends: Sequence[socket.socket], seconds: float) -> list[socket.socket]:
     """Those of which something can be read, as soon as there is one (not `select`: descriptors may be large)."""
-    watched = select.poll()
+    poller = select.poll()
     end_of = {end.fileno(): end for end in ends}
     for descriptor in end_of:
-        watched.register(descriptor, select.POLLIN)
-    return [end_of[descriptor] for descriptor, _ in watched.poll(1000 * seconds)]
+        poller.register(descriptor, select.POLLIN)
+    return [end_of[descriptor] for descriptor, _ in poller.poll(1000 * seconds)]
 
 
 def _limit(limits: dict[int, int]) -> None:

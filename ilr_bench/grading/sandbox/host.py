@@ -296,9 +296,9 @@ def _receive(line: socket.socket, seconds: float) -> bytes:
 
     Raises JailError where they stay silent for so long.
     """
-    watched = select.poll()
-    watched.register(line, select.POLLIN)
-    if not watched.poll(1000 * seconds):
+    poller = select.poll()
+    poller.register(line, select.POLLIN)
+    if not poller.poll(1000 * seconds):
         raise JailError(
             f"the processes around a model-written program have been silent for {seconds:.0f} s: something stopped "
             "them (without a jail, the program may have), or the machine is far too busy; run the command again"

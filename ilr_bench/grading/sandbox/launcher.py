@@ -93,9 +93,9 @@ def _serve(line: socket.socket, asking: int | None, users: Sequence[int | None])
     # The kernel cleans up after keepers; their exit status is not needed.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.freeze()
-    watched = _poll(line.fileno(), asking)
+    poller = _poll(line.fileno(), asking)
     for user in itertools.cycle(users):
-        if asking in {ready for ready, _ in watched.poll()}:
+        if asking in {ready for ready, _ in poller.poll()}:
             return
         message, descriptors, _, _ = socket.recv_fds(line, 1, 3)
         if not message:
@@ -149,19 +149,19 @@ def _keep(control: socket.socket, request: int, replies: int, asking: int | None
 
 
 def _poll(*descriptors: int | None) -> select.poll:
-    watched = select.poll()
+    poller = select.poll()
     for descriptor in descriptors:
         if descriptor is not None:
-            watched.register(descriptor, select.POLLIN)
-    return watched
+            poller.register(descriptor, select.POLLIN)
+    return poller
 
 
 def _drop_output(printed: int, control: socket.socket, asking: int | None) -> bool:
     """Reads what the program prints, until it is to end; returns whether its own end may be waited for."""
-    watched = _poll(control.fileno(), asking, printed)
-    while (ready := {descriptor for descriptor, _ in watched.poll()}) == {printed}:
+    poller = _poll(control.fileno(), asking, printed)
+    while (ready := {descriptor for descriptor, _ in poller.poll()}) == {printed}:
         if not os.read(printed, 1 << 16):
-            watched.unregister(printed)
+            poller.unregister(printed)
     return control.fileno() in ready and control.recv(1) == b"?"
 
 
