@@ -34,8 +34,8 @@ from ilr_bench.storage.records import Verdict
 
 LONGEST_COMPLETION = 500_000
 """Characters after the thought; nothing is looked for behind them."""
-_MOST_PARSED = 2_000_000
-"""Characters that the parser may read to find one program, some of them several times."""
+_MOST_PARSED, _READINGS = 2_000_000, 100
+"""Characters that the parser may read to find one program; less for a short text, which it may read so often."""
 _END_OF_THOUGHT, _THOUGHT = "</think>", "<think>"
 
 TEST_SECONDS, REFERENCE_FACTOR, PROGRAM_SECONDS = 1.0, 4.0, 60.0
@@ -73,7 +73,7 @@ def _after_thought(text: str) -> str:
 def longest_code(text: str) -> str:
     """The lines of a text that parse and are most; its first line where no two do.
 
-    Of a text on which the parser would read more than `_MOST_PARSED` characters, the longest run found until then.
+    Where the parser would read more than its budget, the longest run found until then.
     """
     lines = source_lines(text)
     # filled[i]: how many lines before line i are not empty.
@@ -105,7 +105,7 @@ class _Runs:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._lines = lines
-        self.left = _MOST_PARSED
+        self.left = min(_MOST_PARSED, _READINGS * (1000 + sum(map(len, lines))))
 
     def longest_from(self, first: int) -> tuple[range, list[range]]:
         """The longest run that begins with a line, and the lines of its statements that are not their first.
