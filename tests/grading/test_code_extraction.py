@@ -168,6 +168,22 @@ def test_the_run_is_the_one_that_trying_all_finds(pieces: list[str]) -> None:
     assert longest_code(text) == brute(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = 1\ndef f():\n  c = 1\n  try:\n    d = 1\n    e = 1",
+        "def f():\n  try:\n    d = 1\n  except E:\n    pass\n  x = 1\n  try:\n    try:\n      y\n    finally: z\n    e",
+        'a = 1\nb = 2\ndef f():\n  """Text.\n\n  More.\n',
+        "def f():\n  c = 1\n  x = g(1,\n    2,\n    3,\n",
+        "Text it is\n'''\nmore\n'''\na = 1\nb = 2",
+        'it is\na = """\nb = 1\nc = 2\n"""\nd e\n"""\nd = 1\nf = 2\ng = 3\nh = 4',
+    ],
+)
+def test_what_breaks_off_is_left_out_and_nothing_else(text: str) -> None:
+    assert longest_code(text) == brute(text)
+    assert len(longest_code(text).split("\n")) > 1
+
+
 HOSTILE = [
     "x = (\n" * 3000, "it's 0777 (\n" * 3000, "'''\na b\n" * 2000, "def f():\n" + "  try:\n" + "    a = 1\n" * 3000,
     "if x:\n" + " 3apples 'a\n" * 3000, ("a = 1\n" * 40 + "b c\n") * 100, "@a\n" * 3000, "(\n" * 90 + "()\n" * 3000,
