@@ -1,9 +1,10 @@
 """Verdicts on programs: found in completions, run in a jail, judged outside it by EvalPlus's rules (0.3.1).
 
-**Extraction** is that of EvalPlus's `sanitize`, with Python's own parser. First the longest run of lines that parses:
-most lines that are not empty, the earliest of equals. Then, of its top level, all imports and whatever the entry point
-reaches by name: functions with a `return`, classes, assignments. Everything else (calls, `if`, decorated definitions,
-second definitions of a name) is left out; where nothing remains, the whole run stays.
+**Extraction** is that of EvalPlus's `sanitize`, with Python's own parser, on what follows a thought. A line ends where
+the parser says that it does: with a line feed, a carriage return or both, and nothing else. First the longest run of
+lines that parses: most lines that are not empty, the earliest of equals. Then, of its top level, all imports and
+whatever the entry point reaches by name: functions with a `return`, classes, assignments. Everything else (calls, `if`,
+decorated definitions, second definitions of a name) is left out; where nothing remains, the whole run stays.
 
 **Problems** are in EvalPlus's format: `task_id`, `prompt`, `entry_point`, `canonical_solution`, `base_input`,
 `plus_input`, `atol`. A problem whose tests state their results has `tests` instead of inputs: pairs of an expression
@@ -14,24 +15,28 @@ time here: a test may take `TEST_SECONDS`, or four times what the canonical solu
 from __future__ import annotations
 
 import ast
-import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from codeop import PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import accumulate
+from typing import Any
 
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.grading.compare_outputs import Comparison, Oracle, is_floats
+from ilr_bench.grading.compare_outputs import OutputJudge, has_oracle, is_floats, tolerance_after, view_of
+from ilr_bench.grading.expressions import source_lines
 from ilr_bench.grading.killable_pool import ProcessOwner
 from ilr_bench.grading.sandbox.host import Jail, ProgramEnd, ProgramRequest
 from ilr_bench.grading.sandbox.wire import decode, encode
 from ilr_bench.storage.records import Verdict
 
-LONGEST_COMPLETION = 100_000
-"""Characters; nothing is looked for behind them."""
-_MOST_LINES = 200
+LONGEST_COMPLETION = 500_000
+"""Characters after the thought; nothing is looked for behind them."""
+_MOST_PARSED, _READINGS = 2_000_000, 100
+"""Characters that the parser may read to find one program; less for a short text, which it may read so often."""
+_END_OF_THOUGHT, _THOUGHT = "</think>", "<think>"
 
 TEST_SECONDS, REFERENCE_FACTOR, PROGRAM_SECONDS = 1.0, 4.0, 60.0
 """EvalPlus's: least limit of one test, its multiple of the canonical solution's time, limit of all tests together."""
@@ -42,18 +47,17 @@ _CANONICAL_SECONDS = 120.0
 _PARTS = ("base_input", "plus_input")
 _HEADROOM, _HEADROOM_FACTOR = 1 << 16, 16
 
-_PRESENT = ("check_str", "text_match_three", "text_starta_endb")
-_SAME_SET = (
-    "similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum",
-    "intersection_array", "find_dissimilar", "Diff",
-)  # fmt: skip
-
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
-def extract_code(completion: str, entry_point: str) -> str | None:
-    """The program in a completion; None where no code names the entry point."""
-    run = longest_code(completion[:LONGEST_COMPLETION])
+def extract_code(completion: str, entry_point: str, answer_part: Callable[[str], str] | None = None) -> str | None:
+    """The program in a completion; None where no code names the entry point.
+
+    `answer_part` takes a model's thought off; without it, text up to the last `</think>` is one, and so is all of a
+    text that begins with `<think>` and never ends it.
+    """
+    answer = (answer_part or _after_thought)(completion)
+    run = longest_code(answer[:LONGEST_COMPLETION])
     tree = _parse(run)
     if tree is None:
         return None
@@ -61,37 +65,124 @@ def extract_code(completion: str, entry_point: str) -> str | None:
     return program if re.search(rf"\b{re.escape(entry_point)}\b", program) else None
 
 
+def _after_thought(text: str) -> str:
+    _, mark, after = text.rpartition(_END_OF_THOUGHT)
+    return after if mark else "" if text.lstrip().startswith(_THOUGHT) else text
+
+
 def longest_code(text: str) -> str:
     """The lines of a text that parse and are most; its first line where no two do.
 
-    Of a text of more than `_MOST_LINES` lines, the first ones are looked at: the search is quadratic.
+    Where the parser would read more than its budget, the longest run found until then.
     """
-    lines = text.split("\n")[:_MOST_LINES]
+    lines = source_lines(text)
     # filled[i]: how many lines before line i are not empty.
-    filled = [0]
-    for line in lines:
-        filled.append(filled[-1] + bool(line.strip()))
-    spans = (
-        (filled[first] - filled[last + 1], first, last)
-        for first in range(len(lines))
-        for last in range(first + 1, len(lines))
-        if filled[last + 1] > filled[first]
-    )
-    for _, first, last in sorted(spans):
-        run = "\n".join(lines[first : last + 1])
-        if _parse(run) is not None:
-            return run
-    return lines[0]
+    filled = list(accumulate((bool(line.strip()) for line in lines), initial=0))
+    runs = _Runs(lines)
+    best = found = range(1)
+    most = 0
+    hopeless: set[int] = set()
+    for first, line in enumerate(lines):
+        if filled[-1] - filled[first] <= most or not runs.left:
+            break
+        # No statement begins in a line that is indented.
+        if first in hopeless or (line[:1] in (" ", "\t") and line.strip()[:1] not in ("", "#")):
+            continue
+        found, statements = runs.longest_from(first)
+        # From another statement of the same run, the same end would be reached.
+        hopeless.update(set(found).difference(*statements))
+        if filled[found.stop] - filled[first] > most:
+            most, best = filled[found.stop] - filled[first], found
+    last = best.stop
+    while last > best.start + 2 and not lines[last - 1].strip():
+        last -= 1
+    shorter, run = ("\n".join(lines[best.start : stop]) for stop in (last, best.stop))
+    return run if _parse(shorter) is None and _parse(run) is not None else shorter
+
+
+class _Runs:
+    """Runs of lines that parse, within a budget: what a model writes must not keep the parser busy for long."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = lines
+        self.left = min(_MOST_PARSED, _READINGS * (1000 + sum(map(len, lines))))
+
+    def longest_from(self, first: int) -> tuple[range, list[range]]:
+        """The longest run that begins with a line, and the lines of its statements that are not their first.
+
+        The run is empty where fewer than two lines parse. What no further line could mend is found by doubling and
+        halving; of what only breaks off, the statement that does is left out.
+        """
+        total = len(self._lines)
+        good, end = first, min(first + 2, total)
+        while not self._broken(first, end):
+            good, end = end, min(2 * end - first, total)
+            if good == end:
+                break
+        while end - good > 1:
+            middle = (good + end) // 2
+            good, end = (good, middle) if self._broken(first, middle) else (middle, end)
+        while good > first + 1:
+            tree = self._parse(first, good)
+            if isinstance(tree, ast.Module):
+                return range(first, good), [_continuation(node, first) for node in tree.body]
+            good = min(good - 1, self._beginning(first, good, tree))
+        return range(first, first), []
+
+    def _broken(self, first: int, end: int) -> bool:
+        """Whether these lines cannot be the beginning of a program."""
+        tree = self._parse(first, end, PyCF_ALLOW_INCOMPLETE_INPUT)
+        if tree is None or isinstance(tree, ast.Module):
+            return tree is None
+        if tree.msg != "incomplete input":
+            return True
+        # The parser counts a text that its line does not end among these.
+        tree = self._parse(first, end)
+        return tree is None or (isinstance(tree, SyntaxError) and _BROKEN_TEXT.match(tree.msg) is not None)
+
+    def _beginning(self, first: int, end: int, error: SyntaxError | None) -> int:
+        """The line with which that begins which breaks off before line `end`."""
+        if error is None or not error.lineno:
+            return end
+        if "'except'" in error.msg:
+            return next((line for line in range(end - 1, first, -1) if _TRY.match(self._lines[line])), first)
+        return first + error.lineno - 1
+
+    def _parse(self, first: int, end: int, flags: int = 0) -> ast.Module | SyntaxError | None:
+        text = "\n".join(self._lines[first:end])
+        if len(text) > self.left:
+            self.left = 0
+            return None
+        self.left -= len(text) + 1
+        return _compile(text, flags)
+
+
+_BROKEN_TEXT = re.compile("unterminated (f-string|string|t-string) literal")
+_TRY = re.compile(r"\s*try\s*:")
+
+
+def _continuation(node: ast.stmt, first: int) -> range:
+    begin = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+    return range(first + begin, first + (node.end_lineno or begin))
 
 
 def _parse(text: str) -> ast.Module | None:
+    tree = _compile(text)
+    return tree if isinstance(tree, ast.Module) else None
+
+
+def _compile(text: str, flags: int = 0) -> ast.Module | SyntaxError | None:
+    """The syntax tree, or what is wrong with a text; None where the parser gives up on it."""
     with warnings.catch_warnings():
         # A model's `"\d"` is no concern of the user's.
         warnings.simplefilter("ignore")
         try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            tree: ast.Module = compile(text, "<completion>", "exec", ast.PyCF_ONLY_AST | flags, dont_inherit=True)
+        except SyntaxError as error:
+            return error
+        except (ValueError, MemoryError, RecursionError):
             return None
+        return tree
 
 
 def _reduced(tree: ast.Module, text: str, entry_point: str) -> str:
@@ -152,61 +243,6 @@ def _source(node: ast.stmt, lines: list[bytes]) -> str:
     return b"\n".join(taken).decode()
 
 
-def view_of(problem: Mapping[str, Any]) -> Literal["value", "items", "present"]:
-    """What of an output counts: itself, the items of an iterable, or that it is not None."""
-    if not _is_mbpp_plus(problem):
-        return "value"
-    entry_point = problem["entry_point"]
-    return "present" if entry_point in _PRESENT else "items" if entry_point in _SAME_SET else "value"
-
-
-def oracle_of(problem: Mapping[str, Any]) -> Oracle | None:
-    """The task's own oracle; None where equality decides."""
-    entry_point, atol = problem["entry_point"], problem["atol"]
-    if problem["task_id"].startswith("HumanEval/") and entry_point == "find_zero":
-        return lambda output, _, arguments: abs(_polynomial(arguments[0], output)) <= atol or _never()
-    if not _is_mbpp_plus(problem):
-        return None
-    if entry_point in _SAME_SET:
-        return lambda output, expected, _: set(output) == set(expected)
-    if entry_point == "are_equivalent":
-        return lambda *_: True
-    if entry_point == "sum_div":
-        return lambda output, expected, _: output == expected or output == 0
-    if entry_point == "surface_Area":
-        return lambda output, expected, arguments: output == expected or abs(output - _surface(*arguments)) <= atol
-    if entry_point == "digit_distance_nums":
-        return lambda output, expected, arguments: output in (expected, _digit_distance(*arguments))
-    return None
-
-
-def _is_mbpp_plus(problem: Mapping[str, Any]) -> bool:
-    # The original MBPP states its tests itself, and equality is what they ask for.
-    return problem["task_id"].startswith("Mbpp/") and "tests" not in problem
-
-
-def _never() -> bool:
-    raise ValueError("no root, and no second chance by tolerance")
-
-
-def _polynomial(coefficients: list[float], x: float) -> float:
-    return sum(factor * math.pow(x, power) for power, factor in enumerate(coefficients))
-
-
-def _surface(base_edge: float, height: float) -> int:
-    """Surface of a square pyramid of this height over the base."""
-    slant = math.sqrt((base_edge / 2) ** 2 + height**2)
-    return round(base_edge**2 + 4 * (base_edge * slant) / 2)
-
-
-def _digit_distance(first: int, second: int) -> int:
-    """Sum of the differences of digits, the shorter number filled up with zeros."""
-    texts = str(first), str(second)
-    longest = max(map(len, texts))
-    digits = zip(*(text.zfill(longest) for text in texts), strict=True)
-    return sum(abs(int(one) - int(other)) for one, other in digits)
-
-
 @dataclass(frozen=True)
 class _Test:
     """One call, what it must return, and what it may take."""
@@ -224,6 +260,7 @@ class CodeJudge(ProcessOwner):
     def __init__(self, jail: bool = True, workers: int = 1) -> None:
         """`jail=False` runs programs in a process with limits only: they can read, write and send what you can."""
         self._jail = Jail(jail=jail)
+        self._outputs = OutputJudge()
         self._workers = workers
         self._known: dict[tuple[int, str], tuple[Mapping[str, Any], list[_Test]]] = {}
 
@@ -240,13 +277,17 @@ class CodeJudge(ProcessOwner):
     def judge(self, program: str | None, problem: Mapping[str, Any]) -> Verdict:
         """CORRECT where every output is right; MISSING without a program; TIMEOUT where it overran its limits.
 
+        A program that is killed from outside is run once more; KILLED where that happens again.
         Raises JailError where the kernel refuses what the jail needs, ConfigurationError where the canonical
         solution itself fails.
         """
         if program is None:
             return Verdict.MISSING
         for part in ("tests",) if "tests" in problem else _PARTS:
-            verdict = self._judge(program, problem, self._tests(problem, part))
+            tests = self._tests(problem, part)
+            verdict = self._judge(program, problem, tests)
+            if verdict is Verdict.KILLED:
+                verdict = self._judge(program, problem, tests)
             if verdict is not Verdict.CORRECT:
                 return verdict
         return Verdict.CORRECT
@@ -263,28 +304,29 @@ class CodeJudge(ProcessOwner):
     def close(self) -> None:
         """See `ProcessOwner.close`."""
         self._jail.close()
+        self._outputs.close()
 
     def _judge(self, program: str, problem: Mapping[str, Any], tests: Sequence[_Test]) -> Verdict:
         if not tests:
             return Verdict.CORRECT
         left = min(PROGRAM_SECONDS, sum(test.cpu_seconds for test in tests)) + 1
         calls = [test.call for test in tests]
-        oracle = oracle_of(problem)
-        comparison = Comparison(problem["atol"], oracle)
+        by_oracle, tolerance = has_oracle(problem), problem["atol"]
         with self._jail.run(_request(program, problem, calls, LOAD_SECONDS + left)) as run:
             ended = run.loaded(LOAD_SECONDS)
             if ended is not None:
-                return _verdict(ended)
+                return _VERDICTS[ended]
             for test in tests:
                 line = run.reply(min(test.cpu_seconds, left), _HEADROOM + _HEADROOM_FACTOR * len(test.expected))
                 if isinstance(line, ProgramEnd):
-                    return _verdict(line)
+                    return _VERDICTS[line]
                 left -= run.cpu_seconds
                 # Not a number is not equal to itself.
-                if oracle is None and line == test.expected and b"NaN" not in line:
-                    comparison.tolerate(test.floats)
-                elif not _accepts(comparison, line, test):
-                    return Verdict.WRONG
+                if by_oracle or line != test.expected or b"NaN" in line:
+                    right = self._outputs.accepts(problem, tolerance, line, test.expected, test.call)
+                    if not right:
+                        return Verdict.TIMEOUT if right is None else Verdict.WRONG
+                tolerance = tolerance_after(tolerance, floats=test.floats)
         return Verdict.CORRECT
 
     def _tests(self, problem: Mapping[str, Any], part: str) -> list[_Test]:
@@ -298,7 +340,7 @@ class CodeJudge(ProcessOwner):
             self._known[key] = (problem, tests)
         return self._known[key][1]
 
-    def _run_canonical(self, problem: Mapping[str, Any], inputs: Sequence[Any]) -> list[_Test]:
+    def _run_canonical(self, problem: Mapping[str, Any], inputs: Sequence[Any], *, again: bool = True) -> list[_Test]:
         if not inputs:
             return []
         program = problem["prompt"] + problem["canonical_solution"]
@@ -307,13 +349,17 @@ class CodeJudge(ProcessOwner):
             ended = run.loaded(_CANONICAL_SECONDS)
             for call in inputs:
                 line = run.reply(_CANONICAL_SECONDS) if ended is None else ended
+                if line is ProgramEnd.KILLED and again:
+                    break
                 if isinstance(line, ProgramEnd):
                     raise ConfigurationError(
                         f"problem {problem['task_id']}: its canonical solution {line.value} on test {len(found)}; "
                         "leave the problem out or mend the data"
                     )
                 found.append(_test(call, line, max(TEST_SECONDS, REFERENCE_FACTOR * run.cpu_seconds)))
-        return found
+            else:
+                return found
+        return self._run_canonical(problem, inputs, again=False)
 
 
 def _test(call: Any, expected: bytes, cpu_seconds: float) -> _Test:
@@ -321,17 +367,13 @@ def _test(call: Any, expected: bytes, cpu_seconds: float) -> _Test:
     return _Test(call, expected, output is not None and is_floats(output.value), cpu_seconds)
 
 
-def _accepts(comparison: Comparison, line: bytes, test: _Test) -> bool:
-    output, expected = decode(line), decode(test.expected)
-    if output is None or expected is None:
-        return False
-    return comparison.accepts(output.value, expected.value, test.call, exact=output.exact)
-
-
 def _request(program: str, problem: Mapping[str, Any], calls: Sequence[Any], cpu_seconds: float) -> ProgramRequest:
     setup = problem.get("setup", "")
     return ProgramRequest(program, problem["entry_point"], tuple(calls), setup, view_of(problem), cpu_seconds)
 
 
-def _verdict(ended: ProgramEnd) -> Verdict:
-    return Verdict.TIMEOUT if ended is ProgramEnd.OVERRAN else Verdict.WRONG
+_VERDICTS = {
+    ProgramEnd.FAILED: Verdict.WRONG,
+    ProgramEnd.OVERRAN: Verdict.TIMEOUT,
+    ProgramEnd.KILLED: Verdict.KILLED,
+}

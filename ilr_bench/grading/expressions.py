@@ -43,14 +43,23 @@ def extract_program(completion: str) -> str | None:
 
     It begins with a line that starts with `def ` and goes on through indented and empty lines.
     """
+    completion = "\n".join(source_lines(completion))
     for text in [*_FENCE.findall(completion), completion]:
-        lines = text.strip().splitlines()
+        lines = text.strip().split("\n")
         start = next((index for index, line in enumerate(lines) if line.startswith("def ")), None)
         if start is not None:
             body = lines[start + 1 :]
-            end = next((index for index, line in enumerate(body) if line and not line[0].isspace()), len(body))
+            end = next((index for index, line in enumerate(body) if line and line[0] not in " \t\f"), len(body))
             return "\n".join([lines[start], *body[:end]]).rstrip()
     return None
+
+
+def source_lines(text: str) -> list[str]:
+    """The lines of a text as Python's parser counts them, and as everything here does.
+
+    They end with a line feed, a carriage return or both, and with none of the other characters that `splitlines` knows.
+    """
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def check_safe_subset(program: str, entry_point: str) -> str | None:

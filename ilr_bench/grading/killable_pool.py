@@ -6,7 +6,8 @@ inside one long C call, which no Python exception can leave.
 
 A fork server does once what takes time to set up, then forks the workers, and at once a new one for each that dies: a
 hostile request costs its own limit and a few milliseconds. Requests wait in sockets that keep them apart, so they are
-sent ahead of the replies; a worker that dies loses the request at the head of its queue and no other.
+sent ahead of the replies; a worker that dies loses the request at the head of its queue and no other. Of large
+requests, which lie in a file in memory, the place in it is sent.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ WALL_SECONDS = 120.0
 """Workers that are all silent for so long hang outside their CPU limit, and are killed."""
 START_SECONDS = 300.0
 LARGEST = 100_000
-"""Bytes of a request or reply."""
+"""Bytes of one message: a reply, or a request that is not put by."""
 _AHEAD = 32
 """Requests that wait at one worker."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
@@ -56,8 +57,13 @@ class ProcessOwner(ABC):
 class KillablePool(ProcessOwner):
     """The side that asks. Processes start with the first request, without this process's environment."""
 
-    def __init__(self, module: str, cpu_seconds: float, copies: int = 1) -> None:
-        """`module` calls `serve` when run; `cpu_seconds` is the limit of one request; `copies`: number of workers."""
+    def __init__(self, module: str, cpu_seconds: float, copies: int = 1, largest: int = LARGEST) -> None:
+        """`module` calls `serve` when run; `cpu_seconds` is the limit of one request; `copies`: number of workers.
+
+        `largest`: bytes that a request may have.
+        """
+        self._largest = largest
+        self._store: int | None = None
         self._command = [sys.executable, "-P", "-m", module, str(cpu_seconds)]
         self._copies = copies
         self._process: subprocess.Popen[bytes] | None = None
@@ -77,16 +83,17 @@ class KillablePool(ProcessOwner):
         """The reply to each request; None where its process overran its limits or died of it twice.
 
         Dying of anything but the CPU limit may have come from outside, so it gives a second chance. Raises
-        MissingInputError where the processes cannot be started, and ValueError for a request above LARGEST bytes.
+        MissingInputError where the processes cannot be started, and ValueError for a request that is too large.
         """
         # Numbers are never used twice: a worker killed between its reply and the next request replies once more.
         first = self._asked
         self._asked += len(requests)
         replies: dict[int, str | None] = {}
         waiting = deque(range(first, self._asked))
-        messages = [f"{first + index} {request}".encode() for index, request in enumerate(requests)]
-        if any(len(message) > LARGEST for message in messages):
-            raise ValueError(f"a request to {self._command[3]} has more than {LARGEST:,} bytes")
+        if self._store is None:
+            self._store = os.memfd_create("requests")
+        os.ftruncate(self._store, 0)
+        messages = [self._message(self._store, first + index, text) for index, text in enumerate(requests)]
         attempts_left = dict.fromkeys(waiting, 2)
         while len(replies) < len(messages):
             for number in self._exchange(waiting, messages, first, replies):
@@ -99,6 +106,24 @@ class KillablePool(ProcessOwner):
 
     def close(self) -> None:
         """Ends the processes; the next request starts others."""
+        self._stop()
+        if self._store is not None:
+            os.close(self._store)
+            self._store = None
+
+    def _message(self, store: int, number: int, request: str) -> bytes:
+        content = request.encode()
+        message = b"%d =%b" % (number, content)
+        if len(message) > self._largest:
+            raise ValueError(f"a request to {self._command[3]} has more than {self._largest:,} bytes")
+        if len(message) <= LARGEST:
+            return message
+        place = os.lseek(store, 0, os.SEEK_END)
+        with open(store, "wb", closefd=False) as file:
+            file.write(content)
+        return b"%d @%d %d" % (number, place, len(content))
+
+    def _stop(self) -> None:
         for end in self._sockets:
             end.close()
         self._sockets = []
@@ -120,7 +145,7 @@ class KillablePool(ProcessOwner):
             for end, ahead in in_flight.items():
                 while waiting and len(ahead) < _AHEAD and _send(end, messages[waiting[0] - first]):
                     ahead.append(waiting.popleft())
-            readable, _, _ = select.select(self._sockets, [], [], WALL_SECONDS)
+            readable = _readable(self._sockets, WALL_SECONDS)
             for end in readable:
                 message = _receive(end)
                 if not message:
@@ -141,24 +166,25 @@ class KillablePool(ProcessOwner):
         """Ends what is left of the processes; what was not at the head of a queue waits again."""
         heads = [ahead.popleft() for ahead in in_flight.values() if ahead]
         waiting.extend(number for ahead in in_flight.values() for number in ahead)
-        self.close()
+        self._stop()
         return heads
 
     def _start(self) -> None:
+        assert self._store is not None
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        environment = {**kept, "PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+        environment = {**kept, "PYTHONPATH": paths, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1",
+                       "OPENBLAS_NUM_THREADS": "1"}  # fmt: skip
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(self._copies)]
         self._sockets = [ours for ours, _ in pairs]
         theirs = [end.fileno() for _, end in pairs]
         self._process = subprocess.Popen(
-            [*self._command, *map(str, theirs)],
-            stdin=subprocess.DEVNULL, pass_fds=theirs, env=environment, start_new_session=True,
+            [*self._command, *map(str, [self._store, *theirs])],
+            stdin=subprocess.DEVNULL, pass_fds=[self._store, *theirs], env=environment, start_new_session=True,
         )  # fmt: skip
         for _, end in pairs:
             end.close()
-        ready, _, _ = select.select(self._sockets[:1], [], [], START_SECONDS)
-        if not ready or _receive(self._sockets[0]) != _READY:
+        if not _readable(self._sockets[:1], START_SECONDS) or _receive(self._sockets[0]) != _READY:
             self.close()
             command = " ".join(self._command)
             raise MissingInputError(f"`{command}` does not start (see above); is this environment complete?")
@@ -171,7 +197,8 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, isolated: bool) 
     files, no core dump. `isolated`: no file is opened either (so nothing can be imported any more), and no process or
     thread started (root excepted: the kernel does not count its processes).
     """
-    cpu_seconds, ends = float(sys.argv[1]), [socket.socket(fileno=int(number)) for number in sys.argv[2:]]
+    cpu_seconds, store = float(sys.argv[1]), int(sys.argv[2])
+    ends = [socket.socket(fileno=int(number)) for number in sys.argv[3:]]
     _limit({resource.RLIMIT_AS: memory_bytes, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0})
     ends[0].send(_READY)
     # Parsers print, which should not reach the user's terminal.
@@ -187,7 +214,7 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, isolated: bool) 
                     other.close()  # or its queue would seem alive after its own worker's death
             if isolated:
                 _limit({resource.RLIMIT_NOFILE: 0, resource.RLIMIT_NPROC: 0})
-            _work(end, reply_to, cpu_seconds)
+            _work(end, store, reply_to, cpu_seconds)
             os._exit(0)
         return pid
 
@@ -208,14 +235,26 @@ def serve(reply_to: Callable[[str], str], memory_bytes: int, *, isolated: bool) 
         indices[fork(end)] = end
 
 
-def _work(end: socket.socket, reply_to: Callable[[str], str], cpu_seconds: float) -> None:
+def _work(end: socket.socket, store: int, reply_to: Callable[[str], str], cpu_seconds: float) -> None:
     # A request is taken from the queue only when it is answered: the fork server finds there what a worker died of.
     while request := _receive(end, socket.MSG_PEEK):
         number, _, text = request.partition(b" ")
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-        reply = reply_to(text.decode())
+        if text[:1] == b"@":
+            place, length = map(int, text[1:].split())
+            text = b"=" + os.pread(store, length, place)
+        reply = reply_to(text[1:].decode())
         signal.setitimer(signal.ITIMER_PROF, 0)
         _reply(end, number, b"=" + reply.encode())
+
+
+def _readable(ends: Sequence[socket.socket], seconds: float) -> list[socket.socket]:
+    """Those of which something can be read, as soon as there is one (not `select`: descriptors may be large)."""
+    poller = select.poll()
+    end_of = {end.fileno(): end for end in ends}
+    for descriptor in end_of:
+        poller.register(descriptor, select.POLLIN)
+    return [end_of[descriptor] for descriptor, _ in poller.poll(1000 * seconds)]
 
 
 def _limit(limits: dict[int, int]) -> None:

@@ -29,6 +29,8 @@ class Verdict(StrEnum):
     """Grading or running it took too long; counted as not right."""
     REFUSED = "refused"
     """A program outside the subset that may run here; counted as not right."""
+    KILLED = "killed"
+    """Something outside (as the system, for want of memory) killed the program twice; counted as not right."""
 
 
 @dataclass(frozen=True)

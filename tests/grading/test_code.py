@@ -9,8 +9,8 @@ import pytest
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading import code
-from ilr_bench.grading.code import CodeJudge, oracle_of, view_of
-from ilr_bench.grading.compare_outputs import Comparison, is_floats
+from ilr_bench.grading.code import CodeJudge
+from ilr_bench.grading.compare_outputs import Comparison, is_floats, oracle_of, tolerance_after, view_of
 from ilr_bench.grading.sandbox.host import ProgramRequest
 from ilr_bench.storage.records import Verdict
 
@@ -228,13 +228,10 @@ def test_a_tolerance_is_due_to_floats_and_rows_of_them(value: Any, floats: bool)
 
 
 def test_a_tolerance_of_the_problems_own_is_kept() -> None:
-    comparison = Comparison(0.1)
-    comparison.tolerate(True)
-    assert comparison.accepts(1.05, 1.0)
+    assert Comparison(tolerance_after(0.1, floats=True)).accepts(1.05, 1.0)
+    assert Comparison(tolerance_after(0, floats=True)).accepts([[1.0000001]], [[1.0]])
     assert not Comparison(0).accepts(10**9 + 1, 10**9)
-    exact = Comparison(0)
-    exact.tolerate(False)
-    assert not exact.accepts([[1.0000001]], [[1.0]])
+    assert not Comparison(tolerance_after(0, floats=False)).accepts([[1.0000001]], [[1.0]])
 
 
 def test_a_float_answer_that_was_right_brings_its_tolerance_to_later_tests_of_its_part(judge: CodeJudge) -> None:

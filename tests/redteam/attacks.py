@@ -93,6 +93,11 @@ SPYING = {
     "attaches a debugger": "import ctypes\ndef f(x): return ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0 and 7 or 5",
     "reads another process's memory": "import ctypes\ndef f(x):\n"
     " return ctypes.CDLL(None).process_vm_readv(1, None, 0, None, 0, 0) >= 0 and 7 or 5",
+    "reads its command line": "import sys\ndef f(x): return 7 if 'PROJECT' in repr((sys.orig_argv, sys.argv)) else 5",
+    "reads the host's name": "import os, socket\ndef f(x): return 7 if 'HOSTNAME' in (os.uname().nodename, socket.gethostname()) else 5",
+    "looks through what was installed by hand": "import os, sys\ndef f(x):\n"
+    " own = tuple(p for p in sys.path if p.startswith('/usr/local/lib/'))\n"
+    " return [n for d, _, names in os.walk('/usr/local') for n in names if not d.startswith(own) and '.so' not in n] and 7 or 5",
     "uses descriptors it inherited": "import os\ndef f(x):\n found = []\n for d in range(3, 4096):\n"
     "  try: os.fstat(d); found.append(d)\n  except OSError: pass\n return 5 if len(found) == 1 else 7",
 }
@@ -126,11 +131,44 @@ ESCAPING = {
     "asks for a name": "import socket\ndef f(x): return socket.gethostbyname('localhost') and 7",
     "sends a datagram": "import socket\ndef f(x):\n s = socket.socket(2, 2); s.sendto(b'x', ('127.0.0.1', 9)); return 7",
     "speaks to the kernel": "import socket\ndef f(x): return socket.socket(16, 3, 0) and 7",
+    "makes a pair of other sockets": "import socket\ndef f(x):\n for family in range(2, 64):\n"
+    "  for kind in range(1, 6):\n   try: socket.socketpair(family, kind)\n   except OSError: continue\n   return 7\n return 5",
+    "changes its descriptor table": "import ctypes\ndef f(x): return ctypes.CDLL(None).syscall(154, 0, bytes(64), 64) >= 0 and 7 or 5",
+    "asks for the list of mounts": "import ctypes\ndef f(x):\n c, b = ctypes.CDLL(None), ctypes.create_string_buffer(4096)\n"
+    " ask = (ctypes.c_uint64 * 4)(24, 2 ** 64 - 1, 0, 0)\n"
+    " return (c.syscall(458, ask, b, 99, 0) >= 0 or c.syscall(457, ask, b, 4096, 0) >= 0) and 7 or 5",
     "speaks to the hypervisor": "import socket\ndef f(x): return socket.socket(40, 1) and 7",
     "speaks to an abstract socket": "import socket\ndef f(x):\n s = socket.socket(1, 1); s.connect(b'\\0MARK'.decode())\n"
     " s.send(b'x'); return 7",
 }
 """These try to get out."""
+
+NEIGHBOURLY = {
+    "kills its group beside others": "import os, signal\ndef f(x):\n os.kill(0, signal.SIGTERM); os.kill(0, signal.SIGKILL)\n"
+    " return 5",
+    "stops its group": "import os, signal\ndef f(x): os.kill(0, signal.SIGSTOP); return 5",
+    "signals every group": "import os, signal\ndef f(x):\n for g in range(2, 70000):\n"
+    "  try: os.killpg(g, signal.SIGKILL)\n  except OSError: pass\n return 5",
+    "signals its group by its files": "import fcntl, os, signal\ndef f(x):\n r, w = os.pipe()\n"
+    " fcntl.fcntl(r, fcntl.F_SETOWN, -os.getpgrp() or -1); fcntl.fcntl(r, 10, signal.SIGKILL)\n"
+    " fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC); os.write(w, b'x'); return 5",
+    "slows its user down": "import os\ndef f(x):\n for which in (0, 1, 2):\n  for who in (0, os.getuid()):\n"
+    "   try: os.setpriority(which, who, 19)\n   except OSError: pass\n return 5",
+    "uses up its user's pipes": "import os, fcntl\ndef f(x):\n kept = []\n try:\n"
+    "  while True: kept.append(os.pipe()); fcntl.fcntl(kept[-1][1], 1031, 1 << 20)\n except OSError: return 5",
+    "locks its own input": "import fcntl\ndef f(x):\n for d in range(8):\n"
+    "  try: fcntl.flock(d, fcntl.LOCK_EX); fcntl.lockf(d, fcntl.LOCK_EX)\n  except OSError: pass\n return 5",
+    "locks the library": "import fcntl, json\ndef f(x): fcntl.flock(open(json.__file__), fcntl.LOCK_EX); return 5",
+    "leases the library": "import fcntl, json\ndef f(x): fcntl.fcntl(open(json.__file__), fcntl.F_SETLEASE, 0); return 7",
+    "is told of changes": "import fcntl, json, os\ndef f(x):\n"
+    " fcntl.fcntl(os.open(os.path.dirname(json.__file__), 0), fcntl.F_NOTIFY, 1); return 7",
+    "watches files": "import ctypes\ndef f(x): return ctypes.CDLL(None).inotify_init1(0) >= 0 and 7 or 5",
+    "shares a file with others": "import os\ndef f(x):\n for d in (0, 1, 2):\n  s = os.fstat(d)\n"
+    "  if not (s.st_mode & 0o170000) == 0o010000: return 7\n return 5",
+    "takes on another user": "import os\ndef f(x):\n for u in (0, 1000, 65534, 0x70000000):\n"
+    "  try: os.setresuid(u, u, u)\n  except OSError: continue\n  if u != 65534: return 7\n return 5",
+}
+"""These try to disturb programs that run beside them, or to leave them a note."""
 
 LITTERING = {
     "writes everywhere": "import os\ndef f(x):\n done = []\n"
@@ -203,8 +241,13 @@ WAITING = {
     "sleeps": "import time\ndef f(x): time.sleep(9999)",
     "stops itself": "import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGSTOP); signal.pause()",
     "waits for a lock": "import threading\ndef f(x):\n a = threading.Lock(); a.acquire(); a.acquire()",
+    "dribbles": "import os, time\nfiles = []\nfor d in range(3, 64):\n try: os.fstat(d); files.append(d)\n"
+    " except OSError: pass\ndef f(x):\n while True:\n  time.sleep(0.008)\n  for d in files: os.write(d, b'9')",
+    "sends out of band": "import os, socket, time\nkept = []\ndef f(x):\n for d in range(3, 64):\n"
+    "  try: kept.append(socket.socket(fileno=d)); kept[-1].send(b'9', socket.MSG_OOB)\n  except OSError: pass\n"
+    " time.sleep(9999)",
     "reads the input": "import os\ndef f(x): return os.read(os.pipe()[0], 1)",
 }
-"""These take nothing, for ever."""
+"""These take next to nothing, for ever."""
 
-ATTACKS = FORGED | SPYING | ESCAPING | LITTERING | GREEDY | WAITING
+ATTACKS = FORGED | SPYING | ESCAPING | NEIGHBOURLY | LITTERING | GREEDY | WAITING

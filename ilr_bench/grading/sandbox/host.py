@@ -2,8 +2,11 @@
 
 What a program may take is CPU time, read from the kernel's clock of its process, so that a verdict does not
 depend on what else the machine does. Two things cost no CPU time: to wait for ever, and to wait again and again.
-A program whose clock stands still for `STILL_SECONDS`, or which has been watched for `SILENCE_SECONDS` times its CPU
-limit, has overrun as well; both are counted in intervals in which this process itself was running.
+A program whose clock stands still for `STILL_SECONDS`, or which has been watched for `WAITING_FACTOR` times its CPU
+limit, in one step or altogether, has overrun as well, whatever it sends meanwhile; both are counted in intervals in
+which this process itself was running. Nothing is read that could block.
+
+A program that something else killed (the system, for want of memory) has not failed: KILLED says so.
 """
 
 from __future__ import annotations
@@ -15,31 +18,32 @@ import json
 import marshal
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import ilr_bench
 from ilr_bench.core.errors import IlrError
 from ilr_bench.grading.killable_pool import ProcessOwner
-from ilr_bench.grading.sandbox.program import LENGTH
 
 STILL_SECONDS = 5.0
-SILENCE_SECONDS = 30.0
+WAITING_FACTOR = 30.0
 LONGEST_REPLY = 64 << 20
 """Bytes of one line that are accepted where the caller knows no better."""
 _INTERVAL = 0.02
-_START_SECONDS = 120.0
+_START_SECONDS = _END_SECONDS = 120.0
 _PACKAGES = ("numpy", "numpy.libs")
+# The settings name paths, which programs could read in a command line.
 _COMMAND = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from ilr_bench.grading.sandbox.launcher import main; main(sys.argv[2])"
+    "import json, os, sys; settings = json.loads(os.read(0, 1 << 16)); sys.path.insert(0, settings['root']); "
+    "from ilr_bench.grading.sandbox.launcher import main; main(settings)"
 )
 
 
@@ -55,6 +59,8 @@ class ProgramEnd(enum.Enum):
     FAILED = "failed"
     """The program raised, ended itself, or wrote something that is no output."""
     OVERRAN = "overran"
+    KILLED = "was killed from outside"
+    """Neither by its limits nor by itself. (Without a jail, a program that kills itself looks the same.)"""
 
 
 @dataclass(frozen=True)
@@ -105,18 +111,14 @@ class Jail(ProcessOwner):
 
         Raises JailError where the kernel refuses what the jail needs.
         """
-        control, its_control = socket.socketpair()
-        channel, its_channel = socket.socketpair()
-        with control, channel:
-            with its_control, its_channel:
-                descriptors = [its_control.fileno(), its_channel.fileno()]
-                with self._lock:
-                    socket.send_fds(self._start(), [b"p"], descriptors)
-            run = Run(control, channel, request)
-            try:
-                yield run
-            finally:
-                run.end()
+        # What stopped the launcher may have come from outside, so there is a second chance.
+        run = self._begin(request) or self._begin(request)
+        if run is None:
+            raise refusal("its launcher ended without a word")
+        try:
+            yield run
+        finally:
+            run.end()
 
     def close(self) -> None:
         """See `ProcessOwner.close`."""
@@ -125,12 +127,40 @@ class Jail(ProcessOwner):
             self._launcher.wait()
         self._line = self._launcher = None
 
+    def _begin(self, request: ProgramRequest) -> Run | None:
+        """None where the launcher is gone."""
+        control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        replies, its_replies = os.pipe()
+        run = Run(control, replies, request.cpu_seconds)
+        file = os.memfd_create("request")
+        line = None
+        try:
+            with its_control, open(file, "wb", closefd=False) as content:
+                marshal.dump(vars(request), content)
+                content.seek(0)
+                with self._lock:
+                    line = self._start()
+                    socket.send_fds(line, [b"p"], [its_control.fileno(), file, its_replies])
+            began = run.begin()
+        except (BrokenPipeError, ConnectionResetError):
+            began = False
+        finally:
+            os.close(file)
+            os.close(its_replies)
+            if not run.pid:
+                run.end()
+        if not began:
+            with self._lock:
+                if self._line is line:
+                    self.close()
+        return run if began else None
+
     def _start(self) -> socket.socket:
         if self._line is not None and self._launcher is not None and self._launcher.poll() is None:
             return self._line
         root = str(Path(ilr_bench.__file__).parents[1])
-        settings = json.dumps({"jail": self._jail, "root": root, "packages": _packages()})
-        command = [sys.executable, "-S", "-s", "-P", "-c", _COMMAND, root, settings]
+        settings = {"jail": self._jail, "root": root, "packages": _packages(), "asking": os.getpid()}
+        command = [sys.executable, "-S", "-s", "-P", "-c", _COMMAND]
         # The order of a set of texts hangs on the hash seed, and outputs on that order.
         environment = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         if "LD_LIBRARY_PATH" in os.environ:
@@ -140,8 +170,8 @@ class Jail(ProcessOwner):
             self._launcher = subprocess.Popen(
                 command, stdin=its_line.fileno(), stdout=subprocess.DEVNULL, env=environment, start_new_session=True
             )
-        ready, _, _ = select.select([self._line], [], [], _START_SECONDS)
-        answer = json.loads((self._line.recv(1 << 16) if ready else b"") or b"{}")
+        self._line.sendall(json.dumps(settings).encode())
+        answer = json.loads(_receive(self._line, _START_SECONDS) or b"{}")
         if "protection" not in answer:
             self.close()
             reason = answer.get("missing", "its launcher does not start (see above)")
@@ -153,19 +183,29 @@ class Jail(ProcessOwner):
 class Run:
     """The replies of one program. The limits of a step begin where the step before it ended."""
 
-    def __init__(self, control: socket.socket, channel: socket.socket, request: ProgramRequest) -> None:
-        """Waits until the program's process is there."""
-        self._control, self._channel = control, channel
-        self._keeper = control.makefile("rb")
+    def __init__(self, control: socket.socket, replies: int, limit: float) -> None:
+        """`control`: the keeper's line. `replies`: the pipe's end. `limit`: CPU seconds of the whole program."""
+        self._control, self._replies, self._limit = control, replies, limit
+        os.set_blocking(replies, False)
+        self._readable = select.poll()
+        self._readable.register(replies, select.POLLIN)
         self._received = bytearray()
-        self.pid = self._pid()
+        self._waited = 0.0
+        self._ended_by: int | None = None
+        self.pid = 0
         """Process id of the program, as seen from here."""
         self.cpu_seconds = 0.0
         """CPU time of the step before."""
-        content = marshal.dumps(asdict(request))
-        # The process may be gone, then the first reply is missing as well.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            channel.sendall(LENGTH.pack(len(content)) + content)
+
+    def begin(self) -> bool:
+        """Waits until the program's process is there; False where the launcher or the keeper is gone."""
+        word, _, rest = _receive(self._control, _START_SECONDS).decode().partition(" ")
+        if word == "pid":
+            self.pid = int(rest)
+            return True
+        if word == "refused":
+            raise refusal(rest)
+        return False
 
     def loaded(self, cpu_seconds: float) -> ProgramEnd | None:
         """Waits until the program is loaded; None where it is."""
@@ -174,62 +214,111 @@ class Run:
             return line
         return None if line == b"true" else ProgramEnd.FAILED
 
-    def end(self) -> None:
-        """Kills the program and waits until nothing of it is left; raises JailError where it never started."""
-        with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_WR)
-        message = self._keeper.read()
-        if message.startswith(b"refused "):
-            raise refusal(message.removeprefix(b"refused ").decode().strip())
+    def end(self, *, patient: bool = False) -> int:
+        """Kills the program and waits until nothing of it is left; returns the signal that ended it before, else 0.
 
-    def _pid(self) -> int:
-        word, _, rest = self._keeper.readline().decode().partition(" ")
-        if word != "pid":
-            raise refusal(rest.strip() or "its launcher ended without a word")
-        return int(rest)
+        `patient`: an end that is under way may take a moment. Raises JailError where the program never started, or
+        cannot be ended.
+        """
+        if self._ended_by is not None:
+            return self._ended_by
+        self._ended_by = signal.SIGKILL  # the keeper's own end, where it says nothing else
+        with contextlib.suppress(OSError):
+            if patient:
+                self._control.send(b"?")
+            self._control.shutdown(socket.SHUT_WR)
+        with self._control:
+            os.close(self._replies)
+            while message := _receive(self._control, _END_SECONDS):
+                word, _, rest = message.decode().partition(" ")
+                if word == "refused":
+                    raise refusal(rest)
+                if word == "ended":
+                    self._ended_by = int(rest)
+        return self._ended_by
 
     def reply(self, cpu_seconds: float, longest: int = LONGEST_REPLY) -> bytes | ProgramEnd:
         """The line with the next call's output (see `sandbox.wire`), which the program may have forged.
 
         Reading stops at `longest` bytes: a longer line is a failure.
         """
+        if self._ended_by is not None:
+            return ProgramEnd.FAILED
+        try:
+            return self._await(cpu_seconds, longest)
+        except ProcessLookupError:
+            return self._why_ended()
+
+    def _await(self, cpu_seconds: float, longest: int) -> bytes | ProgramEnd:
         start = at = _cpu_seconds(self.pid)
         waited = still = 0.0
+        seen = time.monotonic()
         end = self._received.find(b"\n")
         while end < 0:
             if len(self._received) > longest:
                 return ProgramEnd.FAILED
-            ready, _, _ = select.select([self._channel], [], [], _INTERVAL)
-            now = _cpu_seconds(self.pid)
-            if ready:
-                part = self._receive()
-                if not part:
-                    return ProgramEnd.OVERRAN if now - start > cpu_seconds else ProgramEnd.FAILED
+            part = self._part()
+            now, before, seen = _cpu_seconds(self.pid), seen, time.monotonic()
+            passed = min(seen - before, _INTERVAL)
+            waited, still, at = waited + passed, still + passed if now == at else 0.0, now
+            self._waited += passed
+            if part == b"":
+                return ProgramEnd.OVERRAN if now - start > cpu_seconds else self._why_ended()
+            if part is not None:
                 index = part.find(b"\n")
                 end = -1 if index < 0 else len(self._received) + index
                 self._received += part
-            else:
-                waited += _INTERVAL
-                still = still + _INTERVAL if now == at else 0.0
-                at = now
-            if now - start > cpu_seconds or waited > SILENCE_SECONDS * cpu_seconds or still > STILL_SECONDS:
+            too_long = waited > WAITING_FACTOR * cpu_seconds or self._waited > WAITING_FACTOR * self._limit
+            if now - start > cpu_seconds or too_long or still > STILL_SECONDS:
                 return ProgramEnd.OVERRAN
         line = bytes(self._received[:end])
         del self._received[: end + 1]
         self.cpu_seconds = _cpu_seconds(self.pid) - start
         return line if len(line) <= longest else ProgramEnd.FAILED
 
-    def _receive(self) -> bytes:
+    def _part(self) -> bytes | None:
+        """What can be read now or within a moment: None where nothing, empty where nothing is to come."""
         try:
-            return self._channel.recv(1 << 20)
-        except ConnectionResetError:
-            return b""
+            return os.read(self._replies, 1 << 20) if self._readable.poll(1000 * _INTERVAL) else None
+        except BlockingIOError:
+            return None
+
+    def _why_ended(self) -> ProgramEnd:
+        """Of a program that has let go of its pipe, or is gone with its keeper."""
+        with contextlib.suppress(ProcessLookupError):
+            if _cpu_seconds(self.pid) >= self._limit:
+                return ProgramEnd.OVERRAN
+        return ProgramEnd.KILLED if self.end(patient=True) == signal.SIGKILL else ProgramEnd.FAILED
+
+
+def _receive(line: socket.socket, seconds: float) -> bytes:
+    """What is said next on a line of this module's own processes; empty where they are gone.
+
+    Raises JailError where they stay silent for so long.
+    """
+    poller = select.poll()
+    poller.register(line, select.POLLIN)
+    if not poller.poll(1000 * seconds):
+        raise JailError(
+            f"the processes around a model-written program have been silent for {seconds:.0f} s: something stopped "
+            "them (without a jail, the program may have), or the machine is far too busy; run the command again"
+        )
+    try:
+        return line.recv(1 << 16)
+    except ConnectionResetError:
+        return b""
 
 
 def _cpu_seconds(pid: int) -> float:
-    """CPU time of all threads of a process, dead or alive until its parent has waited for it."""
+    """CPU time of all threads of a process, dead or alive until its parent has waited for it.
+
+    Raises ProcessLookupError afterwards.
+    """
     # How Linux numbers these clocks (clock_getcpuclockid(3), which Python does not offer).
-    return time.clock_gettime((~pid << 3) | 2)
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError as error:
+        raise ProcessLookupError(f"there is no process {pid}") from error
 
 
 def refusal(reason: str) -> JailError:

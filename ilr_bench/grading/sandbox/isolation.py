@@ -7,8 +7,9 @@ restricts the file system a second time, where the kernel has it (Linux 5.13 and
 
 The filter, which a process cannot take off again, refuses starting processes or programs (threads are allowed), sockets
 other than Unix ones (AF_VSOCK knows no network namespace), memory that the address-space limit does not count, System V
-and POSIX queues, kernel keys, and everything that has been a way out of a namespace before (new namespaces, mounts,
-ptrace, io_uring, bpf, userfaultfd, handles to files).
+and POSIX queues, kernel keys, watching or leasing files (the library's are the host's), the list of mounts, and
+everything that has been a way out of a namespace before (new namespaces, mounts, ptrace, io_uring, bpf, userfaultfd,
+modify_ldt, handles to files).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -107,6 +110,7 @@ _MAKE_DEVICES = 1 << 6 | 1 << 11
 # Bits of the file rights that each version of the interface knows.
 _RIGHTS = (0, 13, 14, 15, 15)
 _NEWEST_RIGHTS = 16
+_SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract Unix sockets and signals stay among the processes so restricted
 
 
 def version() -> int:
@@ -120,13 +124,16 @@ def version() -> int:
 def restrict(writable: str) -> None:
     """From now on this process reads what it sees, writes beneath one folder only, and makes no device anywhere.
 
+    Since Linux 6.12 it sends signals to none but its own threads either.
+
     Needs no_new_privs. Does nothing where the kernel has no Landlock; raises OSError where it refuses.
     """
     known = version()
     if not known:
         return
     every = (1 << (_RIGHTS[known] if known < len(_RIGHTS) else _NEWEST_RIGHTS)) - 1
-    rules = syscall(_CREATE, "Landlock", struct.pack("=Q", every), ctypes.c_size_t(8), 0)
+    handled = struct.pack("=QQQ", every, 0, _SCOPES) if known >= _SCOPES_SINCE else struct.pack("=Q", every)
+    rules = syscall(_CREATE, "Landlock", handled, ctypes.c_size_t(len(handled)), 0)
     for folder, rights in (("/", _READ_AND_RUN), (writable, every & ~_MAKE_DEVICES)):
         index = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         syscall(_ADD_RULE, f"Landlock rule for {folder}", rules, _BENEATH, struct.pack("=Qi", rights, index), 0)
@@ -147,7 +154,9 @@ _REFUSED = {
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "open_tree": (428, 428),
     "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
     "fspick": (433, 433), "mount_setattr": (442, 442), "name_to_handle_at": (303, 264),
-    "open_by_handle_at": (304, 265), "fanotify_init": (300, 262), "quotactl": (179, 60),
+    "open_by_handle_at": (304, 265), "fanotify_init": (300, 262), "quotactl": (179, 60), "quotactl_fd": (443, 443),
+    "inotify_init": (253, 0), "inotify_init1": (294, 26), "modify_ldt": (154, 0),
+    "statmount": (457, 457), "listmount": (458, 458), "open_tree_attr": (467, 467),
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "personality": (135, 92),
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "syslog": (103, 116),
@@ -155,13 +164,15 @@ _REFUSED = {
     "memfd_create": (319, 279), "memfd_secret": (447, 447),
     "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
 }  # fmt: skip
-_CLONE, _CLONE3, _SOCKET, _SECCOMP = (56, 220), (435, 435), (41, 198), (317, 277)
+_CLONE, _CLONE3, _SECCOMP = (56, 220), (435, 435), (317, 277)
+_SOCKET, _SOCKET_PAIR, _FILE_CONTROL = (41, 198), (53, 199), (72, 25)
 _AUDIT = (0xC000003E, 0xC00000B7)
 _THREAD, _UNIX = 0x10000, 1
+_SET_LEASE, _NOTIFY = 1024, 1026  # commands of fcntl(2)
 _OTHER_INTERFACE = 0x40000000  # x32, which numbers the same calls anew
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _SET_FILTER = 1
 
@@ -187,9 +198,11 @@ def _program(index: int) -> bytes:
             lines += [(_EQUAL, 0, 1, numbers[index]), (_RETURN, 0, 0, refuse)]
     # glibc tries clone3 first, whose flags lie in memory where no filter sees them, and falls back to clone.
     lines += [(_EQUAL, 0, 1, _CLONE3[index]), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
-    lines += [(_EQUAL, 0, 3, _CLONE[index]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
-    lines += [(_ANY_BIT, 4, 0, _THREAD), (_RETURN, 0, 0, refuse)]
-    lines += [(_EQUAL, 0, 2, _SOCKET[index]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_EQUAL, 0, 4, _CLONE[index]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_ANY_BIT, 0, 1, _THREAD), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, refuse)]
+    lines += [(_EQUAL, 0, 5, _FILE_CONTROL[index]), (_LOAD, 0, 0, _SECOND_ARGUMENT)]
+    lines += [(_EQUAL, 1, 0, _SET_LEASE), (_EQUAL, 0, 1, _NOTIFY), (_RETURN, 0, 0, refuse), (_RETURN, 0, 0, _ALLOW)]
+    lines += [(_EQUAL, 1, 0, _SOCKET[index]), (_EQUAL, 0, 2, _SOCKET_PAIR[index]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
     lines += [(_EQUAL, 0, 1, _UNIX), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, refuse)]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
@@ -201,7 +214,13 @@ PACKAGES = "/packages"
 FOLDER = "/tmp"
 FOLDER_BYTES, FOLDER_FILES = 64 << 20, 1024
 _NOBODY = 65534
-_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+_LAUNCHERS, _USERS = 1 << 16, 1 << 12
+_FIRST_USER = 0x70000000
+"""The last ids that a user can have, which nobody gives away: a block for each launcher, one for each program."""
+_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+_LOCAL_LIBRARIES = "/usr/local/lib"
+"""Of this folder, which holds whatever was installed by hand, only shared libraries are shown."""
+_HOST_NAME = "jail"
 _HIDDEN = ("python*/site-packages", "python*/dist-packages", "site-packages")
 # Nothing that is shown lies under it, and every Linux has it: the new root is put together there.
 _CONSTRUCTION = "/dev"
@@ -210,19 +229,22 @@ _CONSTRUCTION = "/dev"
 def require_readable(user: int, folders: list[str]) -> None:
     """Raises OSError where a program, which does not run as root, could not read the library that it is shown."""
     for folder in folders:
-        if user == _NOBODY and Path(folder).is_dir() and Path(folder).stat().st_mode & 0o5 != 0o5:
-            raise OSError(f"programs run as nobody, who cannot read {folder} (`chmod -R o+rX` on it would do)")
+        if user != os.geteuid() and Path(folder).is_dir() and Path(folder).stat().st_mode & 0o5 != 0o5:
+            raise OSError(f"programs run as another user, who cannot read {folder} (`chmod -R o+rX` on it would do)")
 
 
-def separate() -> int:
-    """Gives this process a mount namespace of its own; returns the user id that programs are to run under.
+def separate() -> Sequence[int]:
+    """Gives this process a mount namespace of its own; returns the user ids that programs are to take in turn.
 
-    Any user but the superuser becomes one inside a user namespace. Raises OSError where the kernel allows neither.
+    Of the superuser's programs each has an id of its own, or all are `nobody` where those ids do not exist (as in a
+    container of fewer users). Any other user becomes the superuser of a user namespace, and programs keep the user's
+    id. Raises OSError where the kernel allows neither.
     """
     if os.geteuid() == 0:
         try:
             unshare(NEW_MOUNT, "mount namespace")
-            return _NOBODY
+            first = _FIRST_USER + os.getpid() % _LAUNCHERS * _USERS
+            return range(first, first + _USERS) if _ids_exist() else (_NOBODY,)
         except PermissionError:
             pass  # root of a container without the right to mount: as any other user
     user, group = os.geteuid(), os.getegid()
@@ -231,7 +253,13 @@ def separate() -> int:
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     unshare(NEW_MOUNT, "mount namespace")
-    return user
+    return (user,)
+
+
+def _ids_exist() -> bool:
+    """Whether all ids from `_FIRST_USER` on can be taken, as users and as groups."""
+    maps = [Path("/proc/self", name).read_text().split() for name in ("uid_map", "gid_map")]
+    return all(int(inside) == 0 and int(count) > _FIRST_USER + _LAUNCHERS * _USERS for inside, _, count, *_ in maps)
 
 
 def build_root(library: list[str], packages: list[str]) -> None:
@@ -247,6 +275,9 @@ def build_root(library: list[str], packages: list[str]) -> None:
         if not any(Path(other) in Path(source).parents for other in sources):
             _show(source, source)
             _hide_packages(source)
+    for local in sorted(Path(_LOCAL_LIBRARIES).glob("*.so*")):
+        if local.is_file() and _LOCAL_LIBRARIES not in shown:
+            _show(str(local), str(local))
     for path in shown:
         if os.path.realpath(path) != path:
             _make_link(path)
@@ -258,9 +289,11 @@ def build_root(library: list[str], packages: list[str]) -> None:
 
 
 def _show(source: str, target: str) -> None:
-    folder = Path(_CONSTRUCTION + target)
-    folder.mkdir(parents=True, exist_ok=True)
-    mount(source, str(folder), "", BIND | RECURSIVE)
+    place = Path(_CONSTRUCTION + target)
+    (place if Path(source).is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        place.touch()
+    mount(source, str(place), "", BIND | RECURSIVE)
 
 
 def _hide_packages(folder: str) -> None:
@@ -283,6 +316,8 @@ def leave_everything(user: int) -> None:
     unshare(NEW_PROCESS, "process namespace")
     unshare(NEW_NETWORK, "network namespace")
     unshare(NEW_IPC | NEW_HOST_NAME | NEW_CONTROL_GROUP, "IPC, UTS and cgroup namespaces")
+    socket.sethostname(_HOST_NAME)
+    check(_LIBC.setdomainname(b"", ctypes.c_size_t(0)), "setdomainname")
     flags = NO_SUID | NO_DEVICES | NO_EXECUTION
     options = f"size={FOLDER_BYTES},nr_inodes={FOLDER_FILES},mode=700,uid={user}"
     mount("tmpfs", FOLDER, "tmpfs", flags, options)

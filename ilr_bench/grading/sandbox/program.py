@@ -7,8 +7,6 @@ import marshal
 import os
 import random
 import resource
-import socket
-import struct
 from typing import Any
 
 from ilr_bench.grading.sandbox.wire import encode
@@ -17,7 +15,6 @@ MEMORY_BYTES = 2 << 30
 FILE_BYTES = 16 << 20
 OPEN_FILES = 64
 THREADS = 32
-LENGTH = struct.Struct("<Q")
 
 
 def limit_resources(cpu_seconds: float, *, threads: bool) -> None:
@@ -44,14 +41,14 @@ def limit_resources(cpu_seconds: float, *, threads: bool) -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def receive(channel: socket.socket) -> dict[str, Any]:
-    """The request: `marshal` of plain data, which only the trusted side sends."""
-    (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
-    request: dict[str, Any] = marshal.loads(_exactly(channel, length))
+def read_request(file: int) -> dict[str, Any]:
+    """The request: `marshal` of plain data, which only the trusted side writes; closes the file."""
+    with open(file, "rb") as opened:
+        request: dict[str, Any] = marshal.load(opened)
     return request
 
 
-def run(request: dict[str, Any], channel: socket.socket) -> None:
+def run(request: dict[str, Any], replies: int) -> None:
     """Runs a program and replies, one line when it is loaded and one per call.
 
     Whatever it raises passes through here and ends the process: a program that fails one test has failed. As in
@@ -65,23 +62,18 @@ def run(request: dict[str, Any], channel: socket.socket) -> None:
     exec(compile(request["source"], "<program>", "exec"), names)
     if request["setup"]:
         exec(compile(request["setup"], "<setup>", "exec"), names)
-    channel.sendall(b"true\n")
+    _write(replies, b"true\n")
     for call in request["calls"]:
         output = eval(call, names) if isinstance(call, str) else names[request["entry_point"]](*call)
         if view == "present" and not isinstance(output, bool):
             output = output is not None
-        channel.sendall(encode(output, items=view == "items").encode() + b"\n")
+        _write(replies, encode(output, items=view == "items").encode() + b"\n")
 
 
-def _exactly(channel: socket.socket, count: int) -> bytes:
-    parts = []
-    while count:
-        part = channel.recv(min(count, 1 << 20))
-        if not part:
-            raise EOFError("the request ended early")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def _write(file: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(file, left) :]
 
 
 def empty_environment() -> None:
