@@ -24,6 +24,8 @@ from ilr_bench.core.errors import MissingInputError
 
 OUT = Path(__file__).with_name("results")
 WORK = Path("runs", "gpu")
+CPU_FACTOR = 5.0
+"""On the time limits of parts where there is no card."""
 
 
 def main() -> int:
@@ -51,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help=f"parts, with commas: {', '.join(part.name for part in PARTS)}")
     parser.add_argument("--tiny", action="store_true", help="smallest shapes: proves the script on a CPU")
     parser.add_argument("--commit", help="what is measured, where this copy is no checkout")
-    parser.add_argument("--wheels", type=Path, metavar="DIR", help="only download what a machine without a network lacks")
+    parser.add_argument(
+        "--wheels", type=Path, metavar="DIR", help="only download what a machine without a network lacks"
+    )
     parser.add_argument(
         "--find-links", type=Path, action="append", metavar="DIR", help="folders of such wheels (default: ./wheels*)"
     )
@@ -88,7 +92,8 @@ def _run(arguments: argparse.Namespace, links: Sequence[Path]) -> int:
     parts = [known[name] for name in names] or list(PARTS)
     files = Files(arguments.out, arguments.work)
     machine = describe(arguments.device, arguments.commit)
-    status = run_parts(parts, partial(_command, command), machine, files, 60 * arguments.minutes)
+    factor = 1.0 if arguments.device == "cuda" else CPU_FACTOR
+    status = run_parts(parts, partial(_command, command), machine, files, 60 * arguments.minutes, factor)
     print((arguments.out / "results.md").read_text(encoding="utf-8"))
     return status
 

@@ -23,7 +23,7 @@ from bench.shapes import END, PAD, SIZES, make_model
 from ilr_bench.core.config import CriticSettings, UpdateSettings
 from ilr_bench.core.errors import IlrError
 from ilr_bench.generation.dispatch import DeviceSwapper
-from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
+from ilr_bench.generation.engine import LOGITS_CHUNK, Completion, SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.learner.grpo import GRPOLearner, StepMetrics, TrainingSample
 from ilr_bench.learner.logprobs import chunked_logprobs, logprobs_of
@@ -109,9 +109,7 @@ def tokens_against_cpu(size: str, temperature: float, device: str) -> float:
     return float(np.mean([one.token_ids != other.token_ids for one, other in pairs]))
 
 
-def learner_on(
-    device: str, critic: bool = False, model: Any = None, **changes: Any
-) -> GRPOLearner:
+def learner_on(device: str, critic: bool = False, model: Any = None, **changes: Any) -> GRPOLearner:
     """A learner of the small model on the device."""
     model = same_model(SIZE, device) if model is None else model
     settings = dataclasses.replace(UpdateSettings(warmup_steps=0), **changes)
@@ -175,13 +173,15 @@ def reference_policy(device: str) -> float:
 
 def chunked(device: str) -> float:
     """Log-probabilities and gradients of logits in chunks, against all of them at once."""
-    head = torch.nn.Linear(64, 4_000_000 // 64, bias=False, device=device)
-    hidden = torch.randn(40, 64, device=device, requires_grad=True)
-    targets = torch.arange(40, device=device) * 17
+    vocabulary = 2**16
+    tokens = 5 * LOGITS_CHUNK // vocabulary // 2
+    head = torch.nn.Linear(64, vocabulary, bias=False, device=device)
+    hidden = torch.randn(tokens, 64, device=device, requires_grad=True)
+    targets = torch.arange(tokens, device=device) * 17
     parts = chunked_logprobs(head, hidden, targets, 1.0, head.out_features)
     whole = logprobs_of(head(hidden), targets, 1.0)
     ours, theirs = (torch.autograd.grad(one.sum(), hidden)[0] for one in (parts, whole))
-    return max(float((parts - whole).abs().max()), float((ours - theirs).abs().max()))
+    return max(float((parts - whole).detach().abs().max()), float((ours - theirs).abs().max()))
 
 
 def adapters_in_one_batch(device: str) -> float:
@@ -288,7 +288,11 @@ def with_size(measure: Callable[..., float], *arguments: Any) -> Callable[[str],
 
 CHECKS: tuple[tuple[str, float, Callable[[str], float]], ...] = (
     ("engine: log-probabilities against a forward pass", 1e-4, with_size(logprobs_against_forward, SIZE)),
-    ("engine, large vocabulary: log-probabilities against a forward pass", 1e-4, with_size(logprobs_against_forward, LARGE)),
+    (
+        "engine, large vocabulary: log-probabilities against a forward pass",
+        1e-4,
+        with_size(logprobs_against_forward, LARGE),
+    ),
     ("engine: greedy completions unlike the CPU's", 0.0, with_size(tokens_against_cpu, SIZE, 0.0)),
     ("engine: sampled completions unlike the CPU's", 0.05, with_size(tokens_against_cpu, SIZE, 1.0)),
     ("engine, large vocabulary: sampled completions unlike the CPU's", 0.05, with_size(tokens_against_cpu, LARGE, 1.0)),

@@ -123,11 +123,12 @@ def run_parts(
     machine: dict[str, str],
     files: Files,
     seconds: float,
+    factor: float = 1.0,
 ) -> int:
     """Runs the parts and returns the exit status: 1 where one failed or ran out of time, 130 after Ctrl-C.
 
     `command`: a part, the file for its rows and the moment (`time.time()`) at which it is stopped, to the command that
-    measures it. `seconds`: for everything together.
+    measures it. `seconds`: for everything together; `factor`: on the parts' own limits.
     """
     end = time.time() + seconds
     files.out.mkdir(parents=True, exist_ok=True)
@@ -138,8 +139,9 @@ def run_parts(
         if left < LEAST_SECONDS:
             found.append(_outcome(part, "left out", 0.0, files))
         else:
-            note(f"[{index}/{len(parts)}] {part.title}: at most {min(left, part.seconds):.0f} s")
-            found.append(_run(part, command, files, min(end, time.time() + part.seconds)))
+            limit = min(left, factor * part.seconds)
+            note(f"[{index}/{len(parts)}] {part.title}: at most {limit:.0f} s")
+            found.append(_run(part, command, files, time.time() + limit))
         note(f"[{index}/{len(parts)}] {part.name}: {found[-1]['status']}, {found[-1]['seconds']:.0f} s")
         _write({"machine": machine, "parts": found}, files)
         if found[-1]["status"] == "interrupted":

@@ -164,9 +164,9 @@ def update(setup: Setup) -> Iterator[Row]:
         yield {"what": f"{name}: update", "value": seconds, "unit": "s", "note": f"{tokens / seconds:,.0f} tokens/s"}
         yield {"what": f"{name}: of the matrix-product peak", "value": work / seconds / limits.operations}
         planned = _planned(size, settings, min(8, prompts * samples), samples, prompt_tokens, new_tokens)
-        yield {"what": f"{name}: peak memory", "value": peak, "unit": "MiB", "note": f"planned {planned / MIB:,.0f} MiB"}
-        if setup.device == "cuda":
-            yield {"what": f"{name}: peak memory in parts of the plan", "value": peak * MIB / planned}
+        whose = f"planned {planned / MIB:,.0f} MiB" + ("" if setup.device == "cuda" else ", without the process")
+        yield {"what": f"{name}: peak memory", "value": peak, "unit": "MiB", "note": whose}
+        yield {"what": f"{name}: peak memory in parts of the plan", "value": peak * MIB / planned}
         del learner, model
         gc.collect()
         if setup.device == "cuda":
