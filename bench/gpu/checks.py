@@ -12,6 +12,7 @@ import io
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.learner.grpo import GRPOLearner, StepMetrics, TrainingSample
 from ilr_bench.learner.logprobs import chunked_logprobs, logprobs_of
 from ilr_bench.learner.ppo import PPOLearner
-from ilr_bench.models.lora import attach_lora
 from ilr_bench.models.loading import load_weights, save_weights
+from ilr_bench.models.lora import attach_lora
 from ilr_bench.storage.recovery import retry_smaller_batch
 
 SIZE, LARGE = "micro", "26M"
@@ -193,7 +194,7 @@ def adapters_in_one_batch(device: str) -> float:
     worst = 0.0
     for view, groups in zip(views, together, strict=True):
         alone = TransformersEngine(view, (END,), PAD, str).sample(asked)
-        for one, other in zip(sum(groups, []), sum(alone, []), strict=True):
+        for one, other in zip(chain(*groups), chain(*alone), strict=True):
             if one.token_ids != other.token_ids:
                 return float("inf")
             worst = max(worst, float(np.abs(one.logprobs - other.logprobs).max()))

@@ -19,5 +19,5 @@ PARTS = (
         "deterministic", "resume in deterministic mode, byte for byte", 75, "bench.gpu.trials", "deterministic",
         DETERMINISTIC,
     ),
-    Part("evidence", "SmolLM2, `ilr` against `grpo_matched`, as many seeds as fit", 600, "bench.gpu.trials", "evidence"),
+    Part("evidence", "SmolLM2, `ilr` against `grpo_matched`: the seeds that fit", 600, "bench.gpu.trials", "evidence"),
 )  # fmt: skip

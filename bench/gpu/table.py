@@ -31,7 +31,7 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
 def _row(row: Mapping[str, Any]) -> str:
     shown = [_cell(row.get(key)) for key in ("value", "unit", "limit")]
     verdict = "" if row.get("ok", True) else "**wrong** "
-    return f"| {_cell(row['what'])} | {' | '.join(shown)} | {verdict}{_cell(row.get('note'))} |"
+    return f"| {_cell(row['what'])} | {' | '.join(shown)} | {verdict}{_cell(row.get('note'))}".rstrip() + " |"
 
 
 def _cell(value: Any) -> str:

@@ -121,7 +121,8 @@ def deterministic(setup: Setup) -> Iterator[Row]:
         if refused := _attempt(_train, trial, base / name, 0, until, mode):
             yield {"what": f"{name}: torch's strict deterministic mode", "ok": False, "note": refused}
             _train(trial, base / name, 0, until, "warn")
-        seconds[name] = _step_seconds(base / name)
+        if until == steps:
+            seconds[name] = _step_seconds(base / name)
     # In a process of its own, which nothing of the first half has touched.
     if _in_process(_train, trial, base / "resumed", 0, steps, "on") != "done":
         _in_process(_train, trial, base / "resumed", 0, steps, "warn")

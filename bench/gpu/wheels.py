@@ -21,12 +21,13 @@ from ilr_bench.core.errors import IlrError, MissingInputError
 LOCK = Path(__file__).parents[2] / "requirements.lock"
 NEEDED = {
     "trl": "the loss of the policy update",
-    "datasets": "imported by trl's trainer",
+    "datasets": "imported by trl's trainer and by lm-eval",
     "dill": "imported by datasets",
     "multiprocess": "imported by datasets",
     "math-verify": "grades answers",
     "latex2sympy2-extended": "imported by math-verify",
     "antlr4-python3-runtime": "imported by latex2sympy2-extended",
+    "lm-eval": "runs the benchmarks on which agents are scored",
     "gguf": "reads the packaged weights of SmolLM2",
 }
 """What the machines seen so far (torch, transformers, accelerate, peft, pandas, scipy, statsmodels, sympy, pytest) lack
