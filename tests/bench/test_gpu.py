@@ -169,7 +169,7 @@ def test_what_is_lacking_is_unpacked_and_what_is_here_is_not(tmp_path):
         "made_for_this_test-1.0-py3-none-any.whl"
     ]
     assert sorted(path.name for path in site.iterdir()) == ["made_for_this_test-1.0.dist-info", "made_module.py"]
-    code = "import made_module; from importlib.metadata import version; print(made_module.VALUE, version('made-for-this-test'))"
+    code = "import made_module, importlib.metadata as m; print(made_module.VALUE, m.version('made-for-this-test'))"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True,
                           text=True, check=True)  # fmt: skip
     assert done.stdout.split() == ["3", "1.0"]
@@ -228,7 +228,7 @@ def test_an_unknown_part_is_refused_with_the_known_ones(tmp_path):
     from bench.gpu.__main__ import _run
 
     arguments = argparse.Namespace(only="checks,nothing", work=tmp_path, out=tmp_path)
-    with pytest.raises(MissingInputError, match="nothing.*there are checks, trial"):
+    with pytest.raises(MissingInputError, match=r"nothing.*there are checks, trial"):
         _run(arguments, [])
 
 
