@@ -82,6 +82,7 @@ def _run(arguments: argparse.Namespace, links: Sequence[Path]) -> int:
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",
+        "TQDM_DISABLE": "1",
     }
     if arguments.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

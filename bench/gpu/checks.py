@@ -12,6 +12,7 @@ import io
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,17 @@ def adapter_update(device: str) -> float:
     return distance(ours, theirs)
 
 
+@contextmanager
+def exact() -> Iterator[None]:
+    """Within it equal updates give equal bits where torch can; Adam makes a last bit as large as its rate."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@exact()
 def round_trip(device: str) -> float:
     """Weights and optimizer saved and loaded into fresh ones: the next update's gradients and weights are the same."""
     samples = turns(SIZE)
@@ -246,6 +258,7 @@ def weights_apart(ours: Any, theirs: Any) -> float:
     return max(float((one.detach().cpu() - other.detach().cpu()).abs().max()) for one, other in pairs)
 
 
+@exact()
 def taking_turns(device: str) -> float:
     """Agents offloaded between their updates end with the weights of agents that stay on the device."""
     samples = turns(SIZE)
@@ -295,8 +308,8 @@ CHECKS: tuple[tuple[str, float, Callable[[str], float]], ...] = (
         with_size(logprobs_against_forward, LARGE),
     ),
     ("engine: greedy completions unlike the CPU's", 0.0, with_size(tokens_against_cpu, SIZE, 0.0)),
-    ("engine: sampled completions unlike the CPU's", 0.05, with_size(tokens_against_cpu, SIZE, 1.0)),
-    ("engine, large vocabulary: sampled completions unlike the CPU's", 0.05, with_size(tokens_against_cpu, LARGE, 1.0)),
+    ("engine: sampled completions unlike the CPU's", 0.06, with_size(tokens_against_cpu, SIZE, 1.0)),
+    ("engine, large vocabulary: sampled completions unlike the CPU's", 0.06, with_size(tokens_against_cpu, LARGE, 1.0)),
     ("GRPO update: gradients against the CPU", 1e-4, update_against_cpu),
     ("PPO update: gradients against the CPU", 1e-4, lambda device: update_against_cpu(device, critic=True)),
     ("update in bf16: gradients against fp32", 0.1, half_precision),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -36,22 +36,24 @@ READS = "aten::_local_scalar_dense"
 """A number that the host waits for, on every device."""
 GIB, MIB = 2**30, 2**20
 ENGINES = (
-    ("135M", torch.float32), ("1B", torch.float32), ("135M", torch.bfloat16), ("1B", torch.bfloat16),
-    ("8B", torch.bfloat16),
+    ("1B", torch.bfloat16), ("135M", torch.bfloat16), ("8B", torch.bfloat16), ("135M", torch.float32),
+    ("1B", torch.float32),
 )  # fmt: skip
+PROFILED = (("135M", torch.float32), ("1B", torch.bfloat16), ("8B", torch.bfloat16))
 
 
 def joint_step(setup: Setup) -> Iterator[Row]:
     """Stages of a joint step of two agents with random weights."""
     size, questions = ("tiny", 2) if setup.tiny else ("135M", 16)
     cell = Cell((size, size), 8, 8 if setup.tiny else 48, questions, repeats=1, device=setup.device)
-    for row in time_joint_step(cell, with_trl=False):
+    for taken in time_joint_step(cell, with_trl=False):
+        row: dict[str, Any] = dict(taken)
+        units = (("tokens_per_second", "tokens/s"), ("memory", "MiB"))
+        notes = [f"{row[key]:,.0f} {unit}" for key, unit in units if key in row]
+        notes += [f"{row[key]:.1%} of the {key} limit" for key in ("compute", "bandwidth") if key in row]
+        notes += [f"{row['other']:.3g} s apart"] if "other" in row else []
         shown: Row = {"what": row["what"], "value": row["ours"], "unit": "s"}
-        parts = [f"{row[key]:,.0f} {unit}" for key, unit in (("tokens_per_second", "tokens/s"), ("memory", "MiB"))
-                 if key in row]  # type: ignore[literal-required]  # fmt: skip
-        parts += [f"{row[key]:.1%} of the {key} limit" for key in ("compute", "bandwidth")
-                  if key in row]  # type: ignore[literal-required]  # fmt: skip
-        yield shown | {"note": ", ".join(parts)} if parts else shown
+        yield shown | {"note": ", ".join(notes)} if notes else shown
 
 
 def measured_limits(device: str) -> tuple[Limits, list[Row]]:
@@ -65,7 +67,7 @@ def measured_limits(device: str) -> tuple[Limits, list[Row]]:
 
 
 def engine(setup: Setup) -> Iterator[Row]:
-    """The engine at three sizes in fp32 and bf16; a size is left out where the time is short."""
+    """The engine at three sizes in bf16, then in fp32, beside `generate`."""
     limits, rows = measured_limits(setup.device)
     yield from rows
     chosen = (("tiny", torch.float32), ("tiny", torch.bfloat16)) if setup.tiny else ENGINES
@@ -79,17 +81,11 @@ def engine(setup: Setup) -> Iterator[Row]:
 def _engine_rows(setup: Setup, size: str, dtype: torch.dtype, limits: Limits) -> Iterator[Row]:
     new_tokens = 12 if setup.tiny else NEW_TOKENS
     width = torch.finfo(dtype).bits // 8
-    name = f"{size}, {str(dtype).removeprefix('torch.')}, {PROMPTS * SAMPLES} rows x {new_tokens}"
+    name = f"{size}, {_name(dtype)}, {PROMPTS * SAMPLES} rows x {new_tokens}"
     model = make_model(size, device=setup.device, dtype=dtype)
     clock = clock_of(setup.device)
-    rng = np.random.default_rng(0)
-    prompts = rng.integers(UNKNOWN + 1, SIZES[size].vocabulary, size=(PROMPTS, PROMPT_TOKENS)).tolist()
-    # No end token: every row grows to the limit on both sides.
-    sampler = TransformersEngine(model, (), PAD, str)
-
-    def sample(count: int) -> None:
-        sampler.sample(SamplingRequest(prompts, [SAMPLES] * PROMPTS, SamplingOptions(count, 1.0), 0))
-
+    prompts = _prompts(size)
+    sample = _sampler(model, prompts)
     sample(FEW)
     forget_peak(setup.device)
     (seconds,) = fastest(partial(sample, new_tokens), repeats=1, warm=False, clock=clock)
@@ -100,7 +96,26 @@ def _engine_rows(setup: Setup, size: str, dtype: torch.dtype, limits: Limits) ->
     _generate(model, prompts, FEW)
     (theirs,) = fastest(partial(_generate, model, prompts, new_tokens), repeats=1, warm=False, clock=clock)
     yield {"what": f"{name}: times `generate`", "value": theirs / seconds, "note": f"generate: {theirs:.2f} s"}
-    yield from _per_token(setup, name, sample)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _prompts(size: str) -> list[list[int]]:
+    rng = np.random.default_rng(0)
+    found: list[list[int]] = rng.integers(
+        UNKNOWN + 1, SIZES[size].vocabulary, size=(PROMPTS, PROMPT_TOKENS)
+    ).tolist()  # fmt: skip
+    return found
+
+
+def _sampler(model: Any, prompts: list[list[int]]) -> Callable[[int], object]:
+    """Samples so many tokens for every row: without an end token each grows to the limit."""
+    sampler = TransformersEngine(model, (), PAD, str)
+    return lambda count: sampler.sample(
+        SamplingRequest(prompts, [SAMPLES] * len(prompts), SamplingOptions(count, 1.0), 0)
+    )
 
 
 def _generate(model: Any, prompts: list[list[int]], new_tokens: int) -> None:
@@ -119,24 +134,32 @@ def _generate(model: Any, prompts: list[list[int]], new_tokens: int) -> None:
         )
 
 
-def _per_token(setup: Setup, name: str, sample: Any) -> Iterator[Row]:
+def kernels(setup: Setup) -> Iterator[Row]:
     """Operators, kernels and synchronisations that a step of one token for every row takes."""
     cuda = setup.device == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    counts: list[Counter[str]] = []
-    for tokens in (FEW, MORE):
-        with profile(activities=activities) as profiled:
-            sample(tokens)
-        count: Counter[str] = Counter()
-        for event in profiled.events() or ():
-            count["operators"] += event.name.startswith("aten::")
-            count["kernels"] += str(event.device_type).endswith("CUDA") and not event.name.startswith("Mem")
-            count["host waits for the device"] += event.name in SYNCHRONISATIONS
-            count["numbers read by the host"] += event.name == READS
-        counts.append(count)
-    kinds = ("operators", "numbers read by the host", *(("kernels", "host waits for the device") if cuda else ()))
-    for kind in kinds:
-        yield {"what": f"{name}: {kind} per token step", "value": (counts[1][kind] - counts[0][kind]) / (MORE - FEW)}
+    for size, dtype in (("tiny", torch.float32),) if setup.tiny else PROFILED:
+        sample = _sampler(make_model(size, device=setup.device, dtype=dtype), _prompts(size))
+        sample(FEW)
+        counts: list[Counter[str]] = []
+        for tokens in (FEW, MORE):
+            with profile(activities=activities) as profiled:
+                sample(tokens)
+            counts.append(_count(profiled.events() or ()))
+        kinds = ("operators", "numbers read by the host", *(("kernels", "host waits for the device") if cuda else ()))
+        for kind in kinds:
+            what = f"{size}, {_name(dtype)}: {kind} per token step"
+            yield {"what": what, "value": (counts[1][kind] - counts[0][kind]) / (MORE - FEW)}
+
+
+def _count(events: Iterable[Any]) -> Counter[str]:
+    count: Counter[str] = Counter()
+    for event in events:
+        count["operators"] += event.name.startswith("aten::")
+        count["kernels"] += str(event.device_type).endswith("CUDA") and not event.name.startswith("Mem")
+        count["host waits for the device"] += event.name in SYNCHRONISATIONS
+        count["numbers read by the host"] += event.name == READS
+    return count
 
 
 def update(setup: Setup) -> Iterator[Row]:
@@ -150,7 +173,9 @@ def update(setup: Setup) -> Iterator[Row]:
     }
     for name, (prompts, prompt_tokens, samples, new_tokens) in workloads.items():
         model = make_model(size, device=setup.device)
-        settings = UpdateSettings(precision="bf16", rows_per_micro_batch=8, warmup_steps=0)
+        rows_at_once = _fitting(setup, size, prompt_tokens, new_tokens)
+        name = f"{name}, {rows_at_once} at a time"
+        settings = UpdateSettings(precision="bf16", rows_per_micro_batch=rows_at_once, warmup_steps=0)
         learner = GRPOLearner(model, "A", settings, 10, new_tokens, 1.0)
         turns = make_turns(size, prompts, prompt_tokens, samples, new_tokens)
         learner.update(turns, 1)
@@ -163,7 +188,7 @@ def update(setup: Setup) -> Iterator[Row]:
         tokens = prompts * samples * new_tokens
         yield {"what": f"{name}: update", "value": seconds, "unit": "s", "note": f"{tokens / seconds:,.0f} tokens/s"}
         yield {"what": f"{name}: of the matrix-product peak", "value": work / seconds / limits.operations}
-        planned = _planned(size, settings, min(8, prompts * samples), samples, prompt_tokens, new_tokens)
+        planned = _planned(size, rows_at_once, prompt_tokens, new_tokens)
         whose = f"planned {planned / MIB:,.0f} MiB" + ("" if setup.device == "cuda" else ", without the process")
         yield {"what": f"{name}: peak memory", "value": peak, "unit": "MiB", "note": whose}
         yield {"what": f"{name}: peak memory in parts of the plan", "value": peak * MIB / planned}
@@ -173,11 +198,19 @@ def update(setup: Setup) -> Iterator[Row]:
             torch.cuda.empty_cache()
 
 
-def _planned(size: str, settings: UpdateSettings, rows: int, samples: int, prompt_tokens: int, turn: int) -> float:
+def _fitting(setup: Setup, size: str, prompt_tokens: int, turn: int) -> int:
+    """Turns of one prompt in a micro-batch: eight, or as many as the plan says fit on the card."""
+    if setup.device == "cpu":
+        return 8
+    card = torch.cuda.get_device_properties(0).total_memory
+    return next((rows for rows in (8, 4, 2) if _planned(size, rows, prompt_tokens, turn) < card), 1)
+
+
+def _planned(size: str, rows: int, prompt_tokens: int, turn: int) -> float:
     """Bytes: weights, moments, and the update's terms with what the allocator holds beside them."""
     shape = SIZES[size]
-    config: RunConfig = change(configuration("micro"), {"update.precision": settings.precision})
-    terms = memory.update(config, shape, -(-rows // samples) * prompt_tokens, rows * turn, prompt_tokens + turn)
+    config: RunConfig = change(configuration("micro"), {"update.precision": "bf16"})
+    terms = memory.update(config, shape, prompt_tokens, rows * turn, prompt_tokens + turn)
     return 3 * memory.FLOAT * shape.parameters + (1 + memory.SLACK) * sum(terms.values())
 
 

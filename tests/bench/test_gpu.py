@@ -215,7 +215,7 @@ def test_the_wheels_are_those_of_the_lock_and_too_many_bytes_are_refused(tmp_pat
 
 def test_every_part_names_a_function_of_an_existing_module():
     assert [part.name for part in PARTS] == [
-        "checks", "trial", "smollm2", "step", "engine", "update", "offload", "deterministic", "evidence",
+        "checks", "trial", "smollm2", "step", "engine", "kernels", "update", "offload", "deterministic", "evidence",
     ]  # fmt: skip
     for part in PARTS:
         path = Path(__file__).parents[2] / f"{part.module.replace('.', '/')}.py"
