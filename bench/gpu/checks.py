@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.gpu.runner import Row, Setup
+from bench.gpu.runner import ResultRow, Setup
 from bench.shapes import END, PAD, SIZES, make_model
 from ilr_bench.core.config import CriticSettings, UpdateSettings
 from ilr_bench.core.errors import IlrError
@@ -40,11 +40,11 @@ NEW_TOKENS = 16
 Gradients = dict[str, torch.Tensor]
 
 
-def check(setup: Setup) -> Iterator[Row]:
+def check(setup: Setup) -> Iterator[ResultRow]:
     """A row per check: the largest difference, and the largest that is right."""
     device = setup.device
     for what, most, measure in CHECKS:
-        row: Row = {"what": what, "limit": most}
+        row: ResultRow = {"what": what, "limit": most}
         try:
             value = measure(device)
             row |= {"value": value, "ok": value <= most}
@@ -264,18 +264,18 @@ def taking_turns(device: str) -> float:
     samples = turns(SIZE)
     swapper = DeviceSwapper(offload_device="cpu", compute_device=device)
     models = [make_model(SIZE, seed=index) for index in range(2)]
-    staying = [learner_on(device, model=copy.deepcopy(model).to(device)) for model in models]
+    resident = [learner_on(device, model=copy.deepcopy(model).to(device)) for model in models]
     moving = []
     for model in models:
         swapper.register(model)
         moving.append(learner_on(device, model=model))
         swapper.attach(model, [], moving[-1].optimizer)
     for step in (1, 2):
-        for one, other in zip(moving, staying, strict=True):
+        for one, other in zip(moving, resident, strict=True):
             swapper.onload(one.model)
             one.update(samples, step)
             other.update(samples, step)
-    return max(weights_apart(one.model, other.model) for one, other in zip(moving, staying, strict=True))
+    return max(weights_apart(one.model, other.model) for one, other in zip(moving, resident, strict=True))
 
 
 def out_of_memory(device: str) -> float:

@@ -30,7 +30,7 @@ GRACE = 5.0
 """Seconds between the request to end and the kill."""
 
 
-class Row(TypedDict, total=False):
+class ResultRow(TypedDict, total=False):
     """One measured or checked number; what does not apply is left out."""
 
     what: str
@@ -50,7 +50,7 @@ class Outcome(TypedDict):
     title: str
     status: Status
     seconds: float
-    rows: list[Row]
+    rows: list[ResultRow]
     output: list[str]
     """The last lines of what it printed; none where it ended well."""
 
@@ -209,14 +209,14 @@ def _outcome(part: Part, status: Status, seconds: float, files: Files) -> Outcom
     }
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[ResultRow]:
     """The rows of a file, the last one left out where it was torn by a kill."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError):
             yield json.loads(line)
 
 
-def write_rows(rows: Iterator[Row], path: Path) -> None:
+def write_rows(rows: Iterator[ResultRow], path: Path) -> None:
     """Writes each row as soon as it is there, and shows it."""
     with path.open("a", encoding="utf-8") as file:
         for row in rows:

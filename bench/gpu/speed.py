@@ -14,7 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench.clock import clock_of, fastest, forget_peak, recent_peak
-from bench.gpu.runner import Row, Setup
+from bench.gpu.runner import ResultRow, Setup
 from bench.joint import time_joint_step
 from bench.limits import Group, Limits, limits_of, sampling_bytes, update_operations
 from bench.parts import Cell
@@ -32,6 +32,7 @@ PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 8, 200, 256
 FEW, MORE = 4, 12
 """New tokens of two profiles; what a token costs is in their difference."""
 SYNCHRONISATIONS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
+OPERATORS = "operators, also those that others call,"
 READS = "aten::_local_scalar_dense"
 """A number that the host waits for, on every device."""
 GIB, MIB = 2**30, 2**20
@@ -39,10 +40,12 @@ ENGINES = (
     ("1B", torch.bfloat16), ("135M", torch.bfloat16), ("8B", torch.bfloat16), ("135M", torch.float32),
     ("1B", torch.float32),
 )  # fmt: skip
+UPDATES, TINY_UPDATES = ((8, 200, 256), (1, 3272, 1024)), ((8, 20, 12), (1, 60, 24))
+"""Prompts, tokens of each, tokens of each of its eight turns: questions asked alone, and a dialogue at its longest."""
 PROFILED = (("135M", torch.float32), ("1B", torch.bfloat16), ("8B", torch.bfloat16))
 
 
-def joint_step(setup: Setup) -> Iterator[Row]:
+def joint_step(setup: Setup) -> Iterator[ResultRow]:
     """Stages of a joint step of two agents with random weights."""
     size, questions = ("tiny", 2) if setup.tiny else ("135M", 16)
     cell = Cell((size, size), 8, 8 if setup.tiny else 48, questions, repeats=1, device=setup.device)
@@ -52,11 +55,11 @@ def joint_step(setup: Setup) -> Iterator[Row]:
         notes = [f"{row[key]:,.0f} {unit}" for key, unit in units if key in row]
         notes += [f"{row[key]:.1%} of the {key} limit" for key in ("compute", "bandwidth") if key in row]
         notes += [f"{row['other']:.3g} s apart"] if "other" in row else []
-        shown: Row = {"what": row["what"], "value": row["ours"], "unit": "s"}
+        shown: ResultRow = {"what": row["what"], "value": row["ours"], "unit": "s"}
         yield shown | {"note": ", ".join(notes)} if notes else shown
 
 
-def measured_limits(device: str) -> tuple[Limits, list[Row]]:
+def measured_limits(device: str) -> tuple[Limits, list[ResultRow]]:
     """The card's own limits, as measured now."""
     found = limits_of(device)
     kind = "fp32, one thread" if device == "cpu" else "bf16"
@@ -66,7 +69,7 @@ def measured_limits(device: str) -> tuple[Limits, list[Row]]:
     ]
 
 
-def engine(setup: Setup) -> Iterator[Row]:
+def engine(setup: Setup) -> Iterator[ResultRow]:
     """The engine at three sizes in bf16, then in fp32, beside `generate`."""
     limits, rows = measured_limits(setup.device)
     yield from rows
@@ -78,7 +81,7 @@ def engine(setup: Setup) -> Iterator[Row]:
             torch.cuda.empty_cache()
 
 
-def _engine_rows(setup: Setup, size: str, dtype: torch.dtype, limits: Limits) -> Iterator[Row]:
+def _engine_rows(setup: Setup, size: str, dtype: torch.dtype, limits: Limits) -> Iterator[ResultRow]:
     new_tokens = 12 if setup.tiny else NEW_TOKENS
     width = torch.finfo(dtype).bits // 8
     name = f"{size}, {_name(dtype)}, {PROMPTS * SAMPLES} rows x {new_tokens}"
@@ -134,7 +137,7 @@ def _generate(model: Any, prompts: list[list[int]], new_tokens: int) -> None:
         )
 
 
-def kernels(setup: Setup) -> Iterator[Row]:
+def kernels(setup: Setup) -> Iterator[ResultRow]:
     """Operators, kernels and synchronisations that a step of one token for every row takes."""
     cuda = setup.device == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
@@ -146,7 +149,7 @@ def kernels(setup: Setup) -> Iterator[Row]:
             with profile(activities=activities) as profiled:
                 sample(tokens)
             counts.append(_count(profiled.events() or ()))
-        kinds = ("operators", "numbers read by the host", *(("kernels", "host waits for the device") if cuda else ()))
+        kinds = (OPERATORS, "numbers read by the host", *(("kernels", "host waits for the device") if cuda else ()))
         for kind in kinds:
             what = f"{size}, {_name(dtype)}: {kind} per token step"
             yield {"what": what, "value": (counts[1][kind] - counts[0][kind]) / (MORE - FEW)}
@@ -155,26 +158,23 @@ def kernels(setup: Setup) -> Iterator[Row]:
 def _count(events: Iterable[Any]) -> Counter[str]:
     count: Counter[str] = Counter()
     for event in events:
-        count["operators"] += event.name.startswith("aten::")
+        count[OPERATORS] += event.name.startswith("aten::")
         count["kernels"] += str(event.device_type).endswith("CUDA") and not event.name.startswith("Mem")
         count["host waits for the device"] += event.name in SYNCHRONISATIONS
         count["numbers read by the host"] += event.name == READS
     return count
 
 
-def update(setup: Setup) -> Iterator[Row]:
+def update(setup: Setup) -> Iterator[ResultRow]:
     """The update of 64 turns, and of 8 turns behind a prompt of a dialogue's length: share of the peak, memory."""
     limits, rows = measured_limits(setup.device)
     yield from rows
     size = "tiny" if setup.tiny else "1B"
-    workloads = {
-        f"{size}, 8 prompts of 200 x 8 turns of 256": (8, 20 if setup.tiny else 200, 8, 12 if setup.tiny else 256),
-        f"{size}, a prompt of 3,272 x 8 turns of 1,024": (1, 60 if setup.tiny else 3272, 8, 24 if setup.tiny else 1024),
-    }
-    for name, (prompts, prompt_tokens, samples, new_tokens) in workloads.items():
+    samples = 8
+    for prompts, prompt_tokens, new_tokens in TINY_UPDATES if setup.tiny else UPDATES:
         model = make_model(size, device=setup.device)
         rows_at_once = _fitting(setup, size, prompt_tokens, new_tokens)
-        name = f"{name}, {rows_at_once} at a time"
+        name = f"{size}, {prompts} x {prompt_tokens:,} tokens x 8 turns of {new_tokens:,}, {rows_at_once} at a time"
         settings = UpdateSettings(precision="bf16", rows_per_micro_batch=rows_at_once, warmup_steps=0)
         learner = GRPOLearner(model, "A", settings, 10, new_tokens, 1.0)
         turns = make_turns(size, prompts, prompt_tokens, samples, new_tokens)
@@ -191,7 +191,8 @@ def update(setup: Setup) -> Iterator[Row]:
         planned = _planned(size, rows_at_once, prompt_tokens, new_tokens)
         whose = f"planned {planned / MIB:,.0f} MiB" + ("" if setup.device == "cuda" else ", without the process")
         yield {"what": f"{name}: peak memory", "value": peak, "unit": "MiB", "note": whose}
-        yield {"what": f"{name}: peak memory in parts of the plan", "value": peak * MIB / planned}
+        if setup.device == "cuda":
+            yield {"what": f"{name}: peak memory in parts of the plan", "value": peak * MIB / planned}
         del learner, model
         gc.collect()
         if setup.device == "cuda":
@@ -233,7 +234,7 @@ def make_turns(size: str, prompts: int, prompt_tokens: int, samples: int, new_to
     ]
 
 
-def offload(setup: Setup) -> Iterator[Row]:
+def offload(setup: Setup) -> Iterator[ResultRow]:
     """Two agents with gradients' moments take turns on the card: GB/s, and whether a byte has changed."""
     size = "tiny" if setup.tiny else "0.5B"
     swapper = DeviceSwapper(offload_device="cpu", compute_device=setup.device)

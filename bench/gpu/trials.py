@@ -21,7 +21,7 @@ import torch
 
 from bench.gpu.random_model import SETTINGS as RANDOM
 from bench.gpu.random_model import prepared
-from bench.gpu.runner import Row, Setup
+from bench.gpu.runner import ResultRow, Setup
 from bench.gpu.wheels import MICRO
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.models.catalogue import MODELS
@@ -74,7 +74,7 @@ SEEDS = 10
 """At most so many of the `small` study."""
 
 
-def micro_trial(setup: Setup) -> Iterator[Row]:
+def micro_trial(setup: Setup) -> Iterator[ResultRow]:
     """Table 2's trial `ilr`, but for its number of steps."""
     settings = MICRO_SETTINGS | (MICRO_TINY if setup.tiny else {})
     (trial,) = _plan("micro", ["ilr"], micro_models(setup), settings).trials
@@ -91,7 +91,7 @@ def micro_models(setup: Setup) -> tuple[str, ...]:
     return tuple(map(str, folders)) if all(folder.is_dir() for folder in folders) else MICRO
 
 
-def smollm2(setup: Setup) -> Iterator[Row]:
+def smollm2(setup: Setup) -> Iterator[ResultRow]:
     """Three steps of `small`'s `ilr`: a process that is killed after the second, and another one that continues."""
     models, settings, what = _smollm2_models(setup)
     settings = (SMOLLM2_TINY if setup.tiny else SMOLLM2_SETTINGS) | settings
@@ -110,7 +110,7 @@ def smollm2(setup: Setup) -> Iterator[Row]:
     yield from _rows(folder, trial, STEPS)
 
 
-def deterministic(setup: Setup) -> Iterator[Row]:
+def deterministic(setup: Setup) -> Iterator[ResultRow]:
     """The same micro steps uninterrupted and resumed, with torch's deterministic algorithms: bytes, and the cost."""
     steps, stop = (3, 1) if setup.tiny else (5, 2)
     settings = MICRO_SETTINGS | (MICRO_TINY if setup.tiny else {}) | {"training.steps": str(steps + 1)}
@@ -138,7 +138,7 @@ def deterministic(setup: Setup) -> Iterator[Row]:
         yield {"what": f"{name} after a resume", "value": "same bytes" if same else "other bytes", "ok": same}
 
 
-def evidence(setup: Setup) -> Iterator[Row]:
+def evidence(setup: Setup) -> Iterator[ResultRow]:
     """The `small` study, `ilr` against `grpo_matched`, seed by seed; the same folder continues in a later run."""
     models, settings, what = _smollm2_models(setup)
     yield {"what": "models", "value": what}
@@ -239,7 +239,7 @@ def _attempt(function: Any, *arguments: Any) -> str:
     return ""
 
 
-def _rows(folder: Path, trial: PlannedTrial, steps: int) -> Iterator[Row]:
+def _rows(folder: Path, trial: PlannedTrial, steps: int) -> Iterator[ResultRow]:
     """Stages, losses and scores of a finished trial."""
     records = list(read(folder / "train.jsonl", StepRecord))
     expected = [(step, agent) for step in range(1, steps + 1) for agent in trial.config.agents]
@@ -255,7 +255,7 @@ def _rows(folder: Path, trial: PlannedTrial, steps: int) -> Iterator[Row]:
         tokens[line["stage"]] += line.get("tokens", 0)
     for stage, seconds in spent.items():
         if stage != "total":
-            row: Row = {"what": f"stage {stage}, all steps", "value": seconds, "unit": "s"}
+            row: ResultRow = {"what": f"stage {stage}, all steps", "value": seconds, "unit": "s"}
             yield row | {"note": f"{tokens[stage] / seconds:,.0f} tokens/s"} if tokens[stage] and seconds else row
     for one in records:
         finite = math.isfinite(one.loss) and math.isfinite(one.gradient_norm)
@@ -289,8 +289,8 @@ def _step_seconds(folder: Path) -> float:
     return float(sum(totals) / len(totals))
 
 
-def _equal(what: str, expected: int, found: int, note: str = "") -> Row:
-    row: Row = {"what": what, "value": found, "ok": found == expected}
+def _equal(what: str, expected: int, found: int, note: str = "") -> ResultRow:
+    row: ResultRow = {"what": what, "value": found, "ok": found == expected}
     if found != expected:
         row["note"] = f"expected {expected} {note}".strip()
     return row

@@ -39,7 +39,7 @@ MOST = 60e6
 HALF = 48 * 2**20
 PYTHON = "3.12"
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-PIECE = re.compile(r"(?P<name>.+\.whl)\.part(?P<index>\d+)$")
+HALF_NAME = re.compile(r"(?P<name>.+\.whl)\.part(?P<index>\d+)$")
 MICRO = ("A", "B")
 """Micro models; to make them takes a minute or two, which a lent machine should not spend."""
 
@@ -118,7 +118,7 @@ def unpack(folders: Iterable[Path], site: Path) -> list[str]:
     site.mkdir(parents=True)
     wheels: dict[str, list[Path]] = {}
     for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
-        piece = PIECE.match(path.name)
+        piece = HALF_NAME.match(path.name)
         if piece or path.suffix == ".whl":
             wheels.setdefault(piece["name"] if piece else path.name, []).append(path)
     return [name for name, paths in wheels.items() if not _is_here(name) and _unpack(name, paths, site)]
