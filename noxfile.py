@@ -152,6 +152,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """Everything to run first where there is a graphics card, in 8 minutes (docs/gpu.md); `-- --device cpu --tiny`."""
+    prepare(session)
+    run(session, "python", "-m", "bench.gpu", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def data(session: nox.Session) -> None:
     """The tests that need the benchmarks' real rows, and how many each of them saw.
 

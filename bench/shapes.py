@@ -22,12 +22,13 @@ SIZES = {
     "135M": FACTS["smollm2"],
     "0.5B": Architecture(896, 24, 14, 2, 64, 4864, 151_936, tied=True, biased=True),
     "1B": Architecture(2048, 16, 32, 8, 64, 8192, 128_256, tied=True),
+    "8B": FACTS["meta-llama/Llama-3.1-8B-Instruct"],
 }
-"""135M has the shape of SmolLM2-135M, 0.5B that of Qwen2.5-0.5B, 1B that of Llama-3.2-1B."""
+"""135M has the shape of SmolLM2-135M, 0.5B that of Qwen2.5-0.5B, 1B that of Llama-3.2-1B, 8B that of Llama-3.1-8B."""
 
 
-def make_model(size: str, seed: int = 0, device: str = "cpu") -> Any:
-    """A Llama (Qwen2 where the shape has biases) with random weights in fp32, in evaluation mode."""
+def make_model(size: str, seed: int = 0, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
+    """A Llama (Qwen2 where the shape has biases) with random weights, drawn on the device, in evaluation mode."""
     shape = SIZES[size]
     settings: dict[str, Any] = {
         "vocab_size": shape.vocabulary,
@@ -45,8 +46,9 @@ def make_model(size: str, seed: int = 0, device: str = "cpu") -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = (Qwen2Config if shape.biased else LlamaConfig)(**settings)
-        model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    return model.eval().to(device)
+        with torch.device(device):  # a large one takes minutes to draw on a CPU
+            model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
+    return model.eval()
 
 
 def make_tokenizer(size: str) -> Any:
