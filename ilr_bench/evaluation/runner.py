@@ -24,6 +24,8 @@ from ilr_bench.evaluation.metrics import mean_at_k, sample_table
 from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
+from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.style import wording
 from ilr_bench.storage.files import as_noted, write_atomic, write_noted
 from ilr_bench.storage.records import SampleRecord, read, to_line
 from ilr_bench.storage.timing import Stopwatch
@@ -260,6 +262,8 @@ class RegisteredBenchmarkRun:
             "settings": asdict(self._settings) | {"benchmarks": None},
             "seed": self._seed,
             "style": self._agent.style.name,
+            "wording": wording(self._agent.style, STYLES.plugin(self._agent.style.name)),
+            "kind": self._benchmark.kind,
             "prompt_tokens": self._agent.max_prompt_tokens,
             "jail": self._protection,
         }
