@@ -241,14 +241,35 @@ def _commit() -> str:
     return described.stdout.strip()
 
 
+def row_parts(rows: Sequence[tuple[str, Sequence[object]]], stated: Sequence[object]) -> dict[str, str]:
+    """Id of a row -> hash of its content; `ORDER` -> hash of the order and of what is `stated` about all rows."""
+    parts = {ORDER: content_hash([*stated, *(name for name, _ in rows)])}
+    for name, content in rows:
+        data = json.dumps(content, sort_keys=True, default=repr)  # problems may hold sets and the like
+        parts[name] = content_hash([parts.get(name, ""), data])  # a name that occurs twice stands for both rows
+    return parts
+
+
+def code_inputs(modules: tuple[str, ...]) -> dict[str, Mapping[str, str]]:
+    """This package's modules as inputs, each by itself."""
+    return {f"code {name}": {"source": found} for name, found in module_hashes(modules).items()}
+
+
+def package_inputs(names: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    """Installed packages as inputs, each by itself."""
+    found = package_versions(names)
+    return {f"package {name}": {"version": version} for name, version in found.items()}
+
+
 def changes(earlier: TrialInputs, now: TrialInputs) -> Changes:
     """What is other than it was. A model that is not here cannot be compared, and counts as it was."""
     return Changes(
-        tuple(_differences(earlier.training, now.training)), tuple(_differences(earlier.evaluation, now.evaluation))
+        tuple(differences(earlier.training, now.training)), tuple(differences(earlier.evaluation, now.evaluation))
     )
 
 
-def _differences(earlier: Inputs, now: Inputs) -> Iterator[str]:
+def differences(earlier: Inputs, now: Inputs) -> Iterator[str]:
+    """What is other than it was, in words."""
     names = [name for name in {**now, **earlier} if earlier.get(name) != now.get(name)]
     modules = [name.removeprefix("code ") for name in names if name.startswith("code ")]
     for name in names:
@@ -273,6 +294,25 @@ def difference(name: str, earlier: Mapping[str, str] | None, now: Mapping[str, s
         return f"{name}: {', '.join(counted) or 'another order, kind or limit of tokens'}"
     names = [*other, *sorted(now.keys() ^ earlier.keys())]
     return f"{name}: {', '.join(names[:3])}{' and more' if len(names) > 3 else ''} changed"
+
+
+def version_history(root: Path, versions: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, str]]:
+    """Inputs that a study had in several versions: name, the versions from the newest on, what changed last.
+
+    `root`: of the study's artifacts; `versions`: name -> content hashes, as in `Study.inputs`.
+    """
+    several = {name: hashes for name, hashes in versions.items() if len(hashes) > 1}
+    noted = [found for path in sorted(root.glob("*")) if several and (found := read_inputs(root, path.name))]
+    for name, hashes in several.items():
+        known = {
+            content_hash(section[name]): section[name]
+            for inputs in noted
+            for section in (inputs.training, inputs.evaluation)
+            if name in section
+        }
+        new, old = (known.get(found) for found in hashes[:2])
+        what = difference(name, old, new) if new is not None and old is not None else f"{name} changed"
+        yield name, ", before ".join(hashes), what
 
 
 def read_inputs(root: Path, name: str | None) -> TrialInputs | None:

@@ -17,7 +17,15 @@ from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.style import wording
 from ilr_bench.storage import provenance
 from ilr_bench.storage.files import MANIFEST, explained, remove, sync
-from ilr_bench.storage.provenance import ORDER, Changes, TrialInputs, changes, read_inputs
+from ilr_bench.storage.provenance import (
+    Changes,
+    TrialInputs,
+    changes,
+    code_inputs,
+    package_inputs,
+    read_inputs,
+    row_parts,
+)
 from ilr_bench.storage.store import RESULT, Artifacts
 from ilr_bench.study.plan import PlannedTrial
 from ilr_bench.tasks.sources import SOURCES
@@ -53,8 +61,10 @@ class InputReader:
             training |= self._once(name, partial(_questions, questions.source, count, questions.validation))
         learns = bool(config.training.steps)
         code = provenance.TRAINING if learns else provenance.MEASURING
-        training |= _code((*code, *(provenance.FINE_TUNING if warm.steps else ())))
-        training |= _packages((*provenance.ALWAYS, *engines, *(provenance.LEARNERS if learns or warm.steps else ())))
+        training |= code_inputs((*code, *(provenance.FINE_TUNING if warm.steps else ())))
+        training |= package_inputs(
+            (*provenance.ALWAYS, *engines, *(provenance.LEARNERS if learns or warm.steps else ()))
+        )
         if matched is not None:
             training["matched trial"] = {"training": content_hash(matched.training)}
         evaluation: dict[str, Mapping[str, str]] = {}
@@ -63,8 +73,8 @@ class InputReader:
             evaluation |= self._once(name, partial(_benchmark, benchmark, settings.limit))
         if evaluation:
             alone = config.inference.method == "none"
-            evaluation |= agents | _code(provenance.EVALUATING if alone else provenance.ANSWERING_TOGETHER)
-            evaluation |= _packages((*provenance.ALWAYS, *engines, *(provenance.HARNESS if alone else ())))
+            evaluation |= agents | code_inputs(provenance.EVALUATING if alone else provenance.ANSWERING_TOGETHER)
+            evaluation |= package_inputs((*provenance.ALWAYS, *engines, *(provenance.HARNESS if alone else ())))
         return TrialInputs(training, evaluation)
 
     def _once(self, name: str, read: Callable[[], Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
@@ -88,21 +98,13 @@ def _wording(name: str) -> dict[str, str]:
 def _questions(source: str, train: int, validation: int) -> dict[str, str]:
     training, held_out = SOURCES.get(source).load(train, validation)
     rows = [(one.id, [one.text, one.answer, one.steps]) for one in (*training, *held_out)]
-    return _rows(rows, [len(training), len(held_out)])
+    return row_parts(rows, [len(training), len(held_out)])
 
 
 def _benchmark(name: str, limit: int | None) -> dict[str, str]:
     benchmark = get(name)
     rows = [(row.id, [row.question, row.gold, row.problem]) for row in benchmark.load()[:limit]]
-    return _rows(rows, [benchmark.kind, benchmark.max_new_tokens])
-
-
-def _rows(rows: Sequence[tuple[str, Sequence[object]]], stated: Sequence[object]) -> dict[str, str]:
-    parts = {ORDER: content_hash([*stated, *(name for name, _ in rows)])}
-    for name, content in rows:
-        data = json.dumps(content, sort_keys=True, default=repr)  # problems may hold sets and the like
-        parts[name] = content_hash([parts.get(name, ""), data])  # a name that occurs twice stands for both rows
-    return parts
+    return row_parts(rows, [benchmark.kind, benchmark.max_new_tokens])
 
 
 def _model(name: str) -> dict[str, str]:
@@ -118,15 +120,6 @@ def _model(name: str) -> dict[str, str]:
         return {"fingerprint": MODELS.get(name).fingerprint()} | sources
     revision = hub_revision(name)
     return {"revision": revision} if revision else {}
-
-
-def _code(modules: tuple[str, ...]) -> dict[str, Mapping[str, str]]:
-    return {f"code {name}": {"source": found} for name, found in provenance.module_hashes(modules).items()}
-
-
-def _packages(names: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    found = provenance.package_versions(names)
-    return {f"package {name}": {"version": version} for name, version in found.items()}
 
 
 def noted_inputs(folder: Path) -> str | None:
