@@ -63,7 +63,7 @@ def install(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(**more: str) -> dict[str, str]:
     """Settings of a tiny trial on these files."""
     own = {"questions.source": NAME, "evaluation.benchmarks": NAME, "prompt_style": NAME}
-    tiny = {key: value for key, value in SETTINGS.items() if key != "evaluation.limit"}
+    tiny = {key: value for key, value in SETTINGS.items() if key != "evaluation.limit"}  # all rows
     return tiny | own | {key.replace("__", "."): value for key, value in more.items()}
 
 

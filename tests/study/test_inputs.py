@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import sys
@@ -235,3 +236,27 @@ def test_a_source_counts_by_what_python_runs(tmp_path: Path) -> None:
     assert written("def f():\n    return '1'\n") != written("def f():\n    return '2'\n")
     assert written("def f():\n    '''Doc.'''\n") == written("def f():\n    '''Other.'''\n")
     assert written("x = (") != written("x = ((")
+
+
+NO_NUMBERS = {
+    "core/console.py", "core/errors.py", "core/hardware.py", "core/lazy.py", "core/profiles.py", "core/registry.py",
+    "core/signals.py", "core/validation.py", "models/catalogue.py", "models/gguf.py", "prompts/__init__.py",
+    "storage/checkpoints.py", "storage/files.py", "storage/provenance.py", "storage/recovery.py", "storage/store.py",
+    "storage/timing.py", "study/inputs.py", "tasks/benchmarks/__init__.py", "tasks/data.py",
+    "tasks/sources/__init__.py", "tasks/sources/sums.py", "prompts/chat.py",
+}  # fmt: skip
+"""What numeric modules import that computes no number itself, or counts by what it gives: rows, wordings, models."""
+
+
+def test_no_module_that_numeric_modules_import_is_forgotten() -> None:
+    numeric = set(provenance.module_hashes(provenance.NUMERIC))
+    imported = set()
+    for module in numeric:
+        for node in ast.walk(ast.parse((provenance.OWN / module).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ilr_bench"):
+                place = (node.module or "").replace(".", "/").removeprefix("ilr_bench").lstrip("/")
+                for name in node.names:
+                    files_of = (f"{place}/{name.name}.py", f"{place}.py", f"{place}/__init__.py")
+                    imported.add(next(file for file in files_of if (provenance.OWN / file).exists()))
+    assert imported - numeric - NO_NUMBERS == set()
+    assert NO_NUMBERS & numeric == set()

@@ -182,7 +182,7 @@ def test_a_table_leaves_out_what_another_version_made_and_why_names_both(laborat
     frames = load(out)
     assert frames.unfinished == ()
     new, old = read_study(out).inputs[f"benchmark {NAME}"]
-    lines = why(frames, "variants", "first/pure_competitive", "Mine", Settings())
+    lines = why(frames, "variants", "first/pure_competitive", "Avg", Settings())
     (line,) = (line for line in lines if NAME in line and "version" in line)
     assert f"in version {new}, before {old}; the last change: benchmark {NAME}: 1 of 50 rows changed" in line
 
