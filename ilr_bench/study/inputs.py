@@ -160,7 +160,7 @@ def settle(folder: Path, now: TrialInputs, artifacts: Artifacts) -> str:
     if not changed:
         return ""
     if changed.training:
-        aside = folder.parents[1] / SUPERSEDED
+        aside = artifacts.root.parent / SUPERSEDED
         with explained(aside):
             aside.mkdir(parents=True, exist_ok=True)
             older = aside / f"{folder.name}-{noted_inputs(folder) or 'unknown'}"
