@@ -13,6 +13,7 @@ import pandas as pd
 
 from ilr_bench.core.config import LABELS, RunConfig, from_dict, to_dict
 from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.provenance import read_inputs
 from ilr_bench.storage.records import (
     InferenceRecord,
     SampleRecord,
@@ -61,7 +62,7 @@ class StudyFrames:
     subjects: Mapping[str, str]
     """Benchmark -> `maths`, `code` or `general`, where the trials state it."""
     unfinished: tuple[str, ...]
-    """Trials that were asked for and have no result yet."""
+    """Trials that were asked for and have no result yet, or one that other versions of the study's inputs made."""
 
 
 def load(folder: Path) -> StudyFrames:
@@ -76,12 +77,17 @@ def load(folder: Path) -> StudyFrames:
     unfinished = []
     for entry in study.trials:
         place = folder / entry.folder
+        name = f"{entry.variant}, {'+'.join(entry.models)}, seed {entry.seed}"
         if not (place / "result.json").exists():
-            unfinished.append(f"{entry.variant}, {'+'.join(entry.models)}, seed {entry.seed}")
+            unfinished.append(name)
             continue
         require_finalized(place, entry.hash)
-        configs[entry.folder] = _config(place)
-        results[entry.folder] = read_result(place)
+        result = read_result(place)
+        other = other_versions(folder, study, result)
+        if other:
+            unfinished.append(f"{name} (made with another version of {', '.join(other[:3])})")
+            continue
+        configs[entry.folder], results[entry.folder] = _config(place), result
         trials += _trial_rows(results[entry.folder], entry, configs[entry.folder])
         steps += _step_rows(place, entry)
         if (place / INFERENCE).exists():
@@ -104,6 +110,13 @@ def load(folder: Path) -> StudyFrames:
         subjects={name: subject for result in results.values() for name, subject in result.subjects.items()},
         unfinished=tuple(unfinished),
     )
+
+
+def other_versions(folder: Path, study: Study, result: TrialResult) -> list[str]:
+    """Names of a trial's inputs that are not in the version which the study's last command found."""
+    noted = read_inputs(folder / "artifacts", result.inputs) if study.inputs else None
+    digests = {} if noted is None else noted.digests
+    return [name for name, found in digests.items() if study.inputs.get(name, [found])[0] != found]
 
 
 def _keys(entry: TrialEntry, agent: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
+from ilr_bench.storage.provenance import read_inputs, version_history
 from reports.frames import INFERENCE, StudyFrames, settings_of
 from reports.registry import REPORTS, Settings
 from reports.rows import TableRow, column_title
@@ -143,7 +144,17 @@ def _origins(numbers: Numbers, row: TableRow) -> list[str]:
         by_versions.setdefault(text, []).append(seed)
     for text, seeds in by_versions.items():
         lines.append(f"  seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: {text}")
-    return lines
+    return [*lines, *_versions(frames, row)]
+
+
+def _versions(frames: StudyFrames, row: TableRow) -> Iterator[str]:
+    """Of the row's inputs that changed while the study grew: the version in the number, and those before."""
+    root = frames.folder / "artifacts"
+    noted = [read_inputs(root, frames.results[folder].inputs) for folder in row.folders]
+    used = {name for inputs in noted if inputs is not None for name in inputs.digests}
+    for name, versions, what in version_history(root, frames.study.inputs):
+        if name in used:
+            yield f"  {name} in version {versions}; the last change: {what}"
 
 
 def _configuration(frames: StudyFrames, rows: Sequence[TableRow], row: TableRow) -> list[str]:

@@ -52,8 +52,9 @@ def benchmarks(
 @app.command()
 def models() -> None:
     """Lists the models that can be named: what they are, where they come from, licence, whether they are ready."""
-    from ilr_bench.models.catalogue import MODELS, cache_folder
+    from ilr_bench.models.catalogue import MODELS
     from ilr_bench.models.sources import HUB_MODELS, is_downloaded
+    from ilr_bench.storage.files import cache_folder
 
     with fail_in_one_line():
         rows = [("name", "what it is", "comes from", "licence", "on this machine")]

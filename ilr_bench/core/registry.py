@@ -59,6 +59,11 @@ class Registry(Generic[T]):
         self._fill()
         return tuple(self._names)
 
+    def plugin(self, name: str) -> str | None:
+        """The module that another package names for an entry; None for entries of this project."""
+        self._fill()
+        return self._outside[name].module if name in self._outside else None
+
     def __contains__(self, name: str) -> bool:
         self._fill()
         return name in self._names

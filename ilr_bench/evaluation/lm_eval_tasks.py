@@ -27,6 +27,16 @@ from ilr_bench.evaluation.lm_eval_model import AgentLM, quiet, run_tasks, sample
 from ilr_bench.evaluation.runner import Answers, EvaluationProgress
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.engine import Completion, SamplingOptions
+from ilr_bench.storage.provenance import (
+    ALWAYS,
+    ENGINES,
+    EVALUATING,
+    HARNESS,
+    Inputs,
+    code_inputs,
+    package_inputs,
+    row_parts,
+)
 from ilr_bench.storage.records import SampleRecord, Verdict
 from ilr_bench.tasks.data import Dataset, data_path, read_rows
 
@@ -77,6 +87,12 @@ class LmEvalRun:
     def sample_ids(self) -> list[tuple[str, int]]:
         """See `BenchmarkRun.sample_ids`; a question is `task/number of its row`."""
         return self._wanted
+
+    def inputs(self) -> Inputs:
+        """See `RegisteredBenchmarkRun.inputs`; rows are those of all of the task's tasks, by task and number."""
+        rows = [(f"{name}/{n}", row) for name, task in self._tasks.items() for n, row in enumerate(task.eval_docs)]
+        code = code_inputs((*EVALUATING, "evaluation/lm_eval_tasks.py"))
+        return {f"benchmark {self.name}": row_parts(rows, [])} | code | package_inputs((*ALWAYS, *ENGINES, *HARNESS))
 
     def run(self, journal: Path, progress: EvaluationProgress) -> Answers:
         """See `BenchmarkRun.run`."""

@@ -24,7 +24,19 @@ from ilr_bench.evaluation.metrics import mean_at_k, sample_table
 from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
+from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.style import wording
 from ilr_bench.storage.files import as_noted, write_atomic, write_noted
+from ilr_bench.storage.provenance import (
+    ALWAYS,
+    ENGINES,
+    EVALUATING,
+    HARNESS,
+    Inputs,
+    code_inputs,
+    package_inputs,
+    row_parts,
+)
 from ilr_bench.storage.records import SampleRecord, read, to_line
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Benchmark, expand, get
@@ -260,8 +272,23 @@ class RegisteredBenchmarkRun:
             "settings": asdict(self._settings) | {"benchmarks": None},
             "seed": self._seed,
             "style": self._agent.style.name,
+            "wording": wording(self._agent.style, STYLES.plugin(self._agent.style.name)),
+            "kind": self._benchmark.kind,
             "prompt_tokens": self._agent.max_prompt_tokens,
             "jail": self._protection,
+        }
+
+    def inputs(self) -> Inputs:
+        """What the records depend on beside model and settings, part by part."""
+        limit = self._settings.limit
+        name = f"benchmark {self.name}" + (f" (first {limit})" if limit is not None else "")
+        rows = [(row.id, [row.question, row.gold, row.problem]) for row in self._rows]
+        style = self._agent.style
+        return {
+            name: row_parts(rows, [self._benchmark.kind, self._benchmark.max_new_tokens]),
+            f"wording {style.name}": wording(style, STYLES.plugin(style.name)),
+            **code_inputs(EVALUATING),
+            **package_inputs((*ALWAYS, *ENGINES, *HARNESS)),
         }
 
     def run(self, journal: Path, progress: EvaluationProgress) -> Answers:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.hardware import cores
 from ilr_bench.core.profiles import MICRO, profile
-from ilr_bench.evaluation.runner import BenchmarkRun, RegisteredBenchmarkRun, context_of, run_benchmarks
+from ilr_bench.evaluation.runner import LOGS, RegisteredBenchmarkRun, context_of, record_file, run_benchmarks
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.build import build_agent
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.prompts import STYLES
-from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.files import explained, note_name, remove, write_atomic
+from ilr_bench.storage.provenance import Inputs, differences
 from ilr_bench.storage.store import lock_study
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.benchmarks import expand, get
+
+if TYPE_CHECKING:
+    from ilr_bench.evaluation.lm_eval_tasks import LmEvalRun
 
 LM_EVAL = "lm_eval:"
 LONGEST_ANSWER = 512
@@ -78,6 +83,7 @@ def evaluate_model(run: StandaloneRun) -> dict[str, float]:
     with lock_study(run.out), Grader() as grader:
         claim(run.out, _answers_for(run, loaded, config))
         runs = [_benchmark_run(name, agent, config, run, grader) for name in names]
+        drop_outdated(run.out, {one.name: one.inputs() for one in runs})
         return run_benchmarks(runs, agent, run.out, run.seed, lines=True, stopwatch=Stopwatch(run.out / "timing.jsonl"))
 
 
@@ -122,15 +128,33 @@ def standalone_config(run: StandaloneRun, loaded: LoadedModel) -> RunConfig:
 
 def claim(out: Path, what: dict[str, Any]) -> None:
     """Notes what a folder of records answers for; raises ConfigurationError where it answers for something else."""
-    note = out / "evaluation.json"
-    if note.exists():
-        earlier = json.loads(note.read_text(encoding="utf-8"))
+    noted = out / "evaluation.json"
+    if noted.exists():
+        earlier = json.loads(noted.read_text(encoding="utf-8"))
         other = sorted(key for key in what.keys() | earlier.keys() if what.get(key) != earlier.get(key))
         if other:
             raise ConfigurationError(
                 f"{out} holds answers of another model or other settings ({', '.join(other)}); choose another --out"
             )
-    write_atomic(note, json.dumps(what, indent=1) + "\n")
+    write_atomic(noted, json.dumps(what, indent=1) + "\n")
+
+
+def drop_outdated(out: Path, now: Mapping[str, Inputs]) -> None:
+    """Removes the records of benchmarks whose inputs are not as they were, says what changed, and notes what is.
+
+    `now`: benchmark -> its inputs. Records without a note are those of an earlier version, and go too.
+    """
+    note_file = out / "inputs.json"
+    noted: dict[str, Inputs] = json.loads(note_file.read_text(encoding="utf-8")) if note_file.exists() else {}
+    for name, inputs in now.items():
+        records = record_file(out, name)
+        changed = list(differences(noted[name], inputs)) if name in noted else ["an earlier version noted no inputs"]
+        if changed and records.exists():
+            note(f"{'; '.join(changed)}; {name} is evaluated again")
+        if changed:
+            for path in (records, note_name(records), records.with_suffix(".part.jsonl"), out / LOGS / records.stem):
+                remove(path)
+    write_atomic(note_file, json.dumps(noted | dict(now)) + "\n")
 
 
 def use_all_cores(model: Any) -> None:
@@ -157,7 +181,9 @@ def _names(asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in members for name in names))
 
 
-def _benchmark_run(name: str, agent: Agent, config: RunConfig, run: StandaloneRun, grader: Grader) -> BenchmarkRun:
+def _benchmark_run(
+    name: str, agent: Agent, config: RunConfig, run: StandaloneRun, grader: Grader
+) -> RegisteredBenchmarkRun | LmEvalRun:
     if name.startswith(LM_EVAL):
         # lm-eval takes seconds to import.
         from ilr_bench.evaluation.lm_eval_tasks import LmEvalRun

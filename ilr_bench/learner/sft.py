@@ -22,11 +22,11 @@ from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
 from ilr_bench.learner.grpo import TrainingSample, training_mode
 from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
-from ilr_bench.models.catalogue import cache_folder, prepare_once
+from ilr_bench.models.catalogue import prepare_once
 from ilr_bench.models.loading import LoadedModel, computing_device, load_model, locate, save_prepared
 from ilr_bench.prompts import STYLES, PromptStyle
-from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.provenance import numeric_versions
+from ilr_bench.storage.files import cache_folder, write_atomic
+from ilr_bench.storage.provenance import ALWAYS, FINE_TUNING, LEARNERS, numeric_versions
 from ilr_bench.storage.records import WarmStartRecord, read, to_line
 from ilr_bench.tasks.sources import SOURCES, Question
 
@@ -64,7 +64,7 @@ def sft_checkpoint(model: str, index: int, config: RunConfig, build_agent: Build
                 config.update.rows_per_micro_batch,
                 config.update.gradient_checkpointing,
             ],
-            "versions": numeric_versions(),
+            "versions": numeric_versions(FINE_TUNING, (*ALWAYS, *LEARNERS)),
         }
     )
 

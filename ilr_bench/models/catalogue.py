@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,8 @@ import typer
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, IlrError
 from ilr_bench.core.registry import Registry
-from ilr_bench.storage.files import digests, explained, hold_lock, replace_folder, sha256
+from ilr_bench.storage.files import digests, explained, file_hash, hold_lock, replace_folder
+from ilr_bench.storage.provenance import source_hash
 
 LISTING = "files.sha256"
 """Digests of a folder's files, as `sha256sum --check` reads them."""
@@ -61,20 +62,30 @@ def is_whole(folder: Path) -> bool:
 @cache
 def conversion() -> str:
     """Content hash of the conversion of GGUF files into model folders: our code and its libraries."""
-    code = file_hash(Path(__file__).with_name("gguf.py"))
+    code = source_hash(Path(__file__).with_name("gguf.py"))
     libraries = {name: version(name) for name in ("torch", "transformers", "tokenizers", "gguf", "safetensors")}
     return content_hash([code, libraries])
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, computed again only where its size or time has changed."""
-    state = path.stat()
-    return _file_hash(path, state.st_size, state.st_mtime_ns)
+CONTENT = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.tiktoken", "*.jinja")
+"""Files of a model folder that decide what the model computes."""
 
 
-@lru_cache(maxsize=256)
-def _file_hash(path: Path, size: int, modified: int) -> str:
-    return sha256(path)
+def model_files(
+    folder: Path, patterns: Sequence[str] = (*CONTENT, "additional_chat_templates/*.jinja")
+) -> dict[str, str]:
+    """Name -> SHA-256 of a model's files, by name."""
+    files = {path.relative_to(folder).as_posix(): path for pattern in patterns for path in folder.glob(pattern)}
+    return {name: file_hash(files[name]) for name in sorted(files)}
+
+
+def hub_revision(name: str) -> str | None:
+    """The commit at which a model of the hub lies in the hub's own cache on this machine; None where it does not."""
+    # Takes a moment to import, and most commands need none of it.
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent.name if isinstance(found, str) else None
 
 
 @dataclass(frozen=True)
@@ -114,14 +125,6 @@ class ModelEntry:
 MODELS: Registry[ModelEntry] = Registry(
     "model", modules=("ilr_bench.models.micro.recipes", "ilr_bench.models.sources"), group="ilr_bench.models"
 )
-
-
-def cache_folder() -> Path:
-    """Where prepared models are kept: `ILR_BENCH_CACHE`, else `ilr_bench` in the user's cache folder."""
-    configured = os.environ.get("ILR_BENCH_CACHE")
-    if configured:
-        return Path(configured)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ilr_bench"
 
 
 VARIABLE = "ILR_BENCH_ACCEPT_LICENCE"

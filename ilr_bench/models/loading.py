@@ -24,10 +24,10 @@ from transformers.utils import logging as transformers_logging
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError, first_line
-from ilr_bench.models.catalogue import MODELS, cache_folder, conversion, file_hash, prepare_once
+from ilr_bench.models.catalogue import CONTENT, MODELS, conversion, model_files, prepare_once
 from ilr_bench.models.gguf import convert_gguf
 from ilr_bench.models.lora import AdapterModel, attach_lora
-from ilr_bench.storage.files import explained
+from ilr_bench.storage.files import cache_folder, explained, file_hash
 
 CHECK_FILE = "tokenizer_check.json"
 PROBES = (
@@ -74,8 +74,6 @@ def _token_ids(tokenizer: Any, text: str) -> list[int]:
 
 
 _FULL, _ADAPTER = "model.safetensors", "adapter_model.safetensors"
-_CONTENT = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
-"""Files of a model folder that decide what the model computes."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +169,7 @@ def save_prepared(model: Any, tokenizer: Any, folder: Path) -> None:
 
 def folder_hash(folder: Path) -> str:
     """First 12 hexadecimal digits of the SHA-256 over the names and contents of a model's files."""
-    files = sorted({path for pattern in _CONTENT for path in folder.glob(pattern)})
-    text = "".join(f"{path.name} {file_hash(path)}\n" for path in files)
+    text = "".join(f"{name} {found}\n" for name, found in model_files(folder).items())
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -195,7 +192,7 @@ def locate(name_or_path: str) -> tuple[Path, str]:
 
 def _from_hub(name: str) -> tuple[Path, str]:
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(_CONTENT)))
+        folder = Path(snapshot_download(name, allow_patterns=list(CONTENT)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise MissingInputError(
             f"model {name} is neither a folder here nor to be had from the hub ({first_line(error)}); "

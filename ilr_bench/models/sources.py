@@ -11,7 +11,8 @@ from pathlib import Path
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.models import catalogue
-from ilr_bench.models.catalogue import MODELS, ModelEntry, cache_folder, conversion, file_hash
+from ilr_bench.models.catalogue import MODELS, ModelEntry, conversion
+from ilr_bench.storage.files import cache_folder, file_hash
 
 TURNS = (
     "{{ bos_token }}{% for message in messages %}<start_of_turn>"
@@ -154,7 +155,4 @@ HUB_MODELS = (
 
 def is_downloaded(name: str) -> bool:
     """Whether the hub's own cache on this machine holds the model's configuration."""
-    # Takes a moment to import, and most commands need none of it.
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    return catalogue.hub_revision(name) is not None

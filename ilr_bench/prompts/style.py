@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+from ilr_bench.core.config import content_hash
+from ilr_bench.storage.provenance import plugin_hashes
 
 Kind = Literal["answer", "choice", "code", "function"]
 """What a benchmark asks for; `function` is the micro models' short code, the others as in `tasks.types.Benchmark`."""
@@ -108,3 +111,23 @@ class SingleFormat:
 def task_formats(style: PromptStyle) -> TaskFormats:
     """A style's own formats for the kinds of answers where it has any, else its only one."""
     return style if isinstance(style, TaskFormats) else SingleFormat(style)
+
+
+def wording(style: PromptStyle, plugin: str | None = None) -> dict[str, str]:
+    """Part of a style -> content hash: the texts that it makes of examples, and the modules that read answers.
+
+    Texts tell what comes from files and settings, modules what no example shows. `plugin`: the module that another
+    package names as the style's.
+    """
+    question, own, peers = "Ann has 3 figs.\nHow many?", "3 \\boxed{3}", ["4", "so 3\n= 3"]
+    forms = task_formats(style)
+    texts: dict[str, list[object]] = {
+        "sharing": [style.uses_chat_template, style.solve(question), style.stop_strings()],
+        "analysis": [style.analyse(question, own, peers, mode) for mode in Mode],
+        "fusion": [style.fuse(question, own, peers, "mine", ["his", "hers"], mode) for mode in Mode],
+        "ranking": [style.rank([question, "1+1"])],
+        "benchmarks": [[forms.solve_as(question, kind), forms.stops_as(kind)] for kind in get_args(Kind)],
+    }
+    modules = dict.fromkeys([type(style).__module__, *([plugin] if plugin else [])])
+    sources = {name: found for module in modules for name, found in plugin_hashes(module).items()}
+    return {part: content_hash(made) for part, made in texts.items()} | sources

@@ -8,8 +8,9 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,46 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """What is kept between studies: `ILR_BENCH_CACHE`, else `ilr_bench` in the user's cache folder."""
+    configured = os.environ.get("ILR_BENCH_CACHE")
+    if configured:
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ilr_bench"
+
+
+LARGE = 2**20
+"""Bytes from which on a file's hash is remembered: reading a smaller one takes no longer than reading the note."""
+SETTLED = 2 * 10**9
+"""Nanoseconds after a change for which a hash is not remembered: another change might leave the same times."""
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, remembered in the cache folder under its path, size, inode and times.
+
+    A link counts as what it points to. Whoever sets a modification time back changes the inode's own time by it.
+    """
+    state = _state(path)
+    if state[0] < LARGE:
+        return sha256(path)
+    note = cache_folder() / "hashes" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
+    with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or torn
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        if noted["state"] == state:
+            return str(noted["sha256"])
+    found = sha256(path)
+    if _state(path) == state and time.time_ns() - max(state[-2:]) > SETTLED:
+        with suppress(StoreError):  # a cache that cannot be written costs time only
+            write_atomic(note, json.dumps({"state": state, "sha256": found}))
+    return found
+
+
+def _state(path: Path) -> list[int]:
+    """Size, device, inode, and when content and inode were changed last, in nanoseconds."""
+    found = path.stat()
+    return [found.st_size, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
 
 
 MANIFEST = "manifest.json"

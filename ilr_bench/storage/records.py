@@ -206,6 +206,8 @@ class TrialResult:
     """Package -> version, and `commit`."""
     subjects: dict[str, str] = field(default_factory=dict)
     """Benchmark -> `maths`, `code` or `general`; none by earlier versions."""
+    inputs: str = ""
+    """Content hash of the artifact that notes what its configuration stood for; none by earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,8 @@ class Study:
     profile: str
     command: str
     trials: tuple[TrialEntry, ...]
+    inputs: dict[str, list[str]] = field(default_factory=dict)
+    """Name of an input -> content hashes of its versions here, the one that counts first; see `study.inputs`."""
 
 
 Record = TypeVar("Record", SampleRecord, InferenceRecord, WarmStartRecord, StepRecord, DialogueRecord)

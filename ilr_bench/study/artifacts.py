@@ -24,8 +24,10 @@ from ilr_bench.learner.build import LoadedAgent
 from ilr_bench.method import difficulty, loop
 from ilr_bench.method.difficulty import Rankings, self_rank
 from ilr_bench.models.loading import computing_device
+from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.style import wording
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.provenance import numeric_versions
+from ilr_bench.storage.provenance import ALWAYS, ENGINES, EVALUATING, HARNESS, MEASURING, numeric_versions
 from ilr_bench.storage.records import SampleRecord, read, to_line
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.tasks.benchmarks import get
@@ -75,9 +77,10 @@ def _measured(
         "engine": agent.engine.name,
         "questions": content_hash([[question.text, question.answer, question.steps] for question in questions]),
         "style": agent.style.name,
+        "wording": wording(agent.style, STYLES.plugin(agent.style.name)),
         "prompt_tokens": agent.max_prompt_tokens,
         "rows_per_call": config.sampling.rows_per_call,
-        "versions": numeric_versions(),
+        "versions": numeric_versions(MEASURING, (*ALWAYS, *ENGINES)),
     }
 
     def make(folder: Path) -> None:
@@ -178,7 +181,7 @@ class CachedBenchmarkRun:
             "model": loaded_agent.loaded.fingerprint,
             "device": computing_device(),
             "engine": agent.engine.name,
-            "versions": numeric_versions(),
+            "versions": numeric_versions(EVALUATING, (*ALWAYS, *ENGINES, *HARNESS)),
         }
 
     def sample_ids(self) -> list[tuple[str, int]]:

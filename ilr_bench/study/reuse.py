@@ -1,7 +1,7 @@
 """What a study reuses of the studies beside it: trials that have finished there, and their artifacts.
 
 A trial is known by its hash, so the same one may stand in several studies. It is copied, not run again, where it
-is whole and the same code and libraries made it; its copy ends in the bytes that a run would have left here.
+is whole and the same inputs made it (`study.inputs`); its copy ends in the bytes that a run would have left here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from ilr_bench.core.config import LABELS, RunConfig, to_dict
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.provenance import same_numbers, versions
+from ilr_bench.storage.provenance import TrialInputs
 from ilr_bench.storage.records import TrialResult, read_result
 from ilr_bench.storage.store import Artifacts, is_finalized, publish_copy
+from ilr_bench.study.inputs import changes_from
 from ilr_bench.study.plan import PlannedTrial
 
 
@@ -35,25 +36,32 @@ def with_artifacts(out: Path, fresh: bool = False) -> tuple[Artifacts, tuple[Pat
     return Artifacts(out / "artifacts", tuple(study / "artifacts" for study in siblings)), siblings
 
 
-def reuse_trials(left: Sequence[PlannedTrial], out: Path, siblings: Sequence[Path], artifacts: Artifacts) -> set[str]:
+def reuse_trials(
+    left: Sequence[PlannedTrial],
+    now: Mapping[str, TrialInputs],
+    out: Path,
+    siblings: Sequence[Path],
+    artifacts: Artifacts,
+) -> set[str]:
     """Copies what has finished in the studies beside; returns the hashes of the trials that are here now.
 
-    Notes how many came from where, and how many there are not taken because other code or versions made them.
+    `now`: trial hash -> its inputs as they are. Notes how many came from where, and how many there are not taken
+    because other inputs made them.
     """
-    current = versions()
     taken: dict[str, Path] = {}
-    other = Counter[Path]()
+    other = Counter[tuple[Path, str]]()
     for trial in left:
         for study in siblings:
             found = finished_trial(study, trial.hash)
             if found is None:
                 continue
             source, result = found
-            if not same_numbers(result.versions, current):
-                other[study] += 1
+            changed = changes_from(result.inputs, study / "artifacts", now[trial.hash])
+            if changed:
+                other[study, str(changed)] += 1
                 continue
             if not is_finalized(source, trial.hash) or not all(
-                map(artifacts.import_artifact, result.artifacts.values())
+                map(artifacts.import_artifact, (*result.artifacts.values(), result.inputs))
             ):
                 note(f"{source} is not whole and is not taken over")
                 continue
@@ -64,8 +72,8 @@ def reuse_trials(left: Sequence[PlannedTrial], out: Path, siblings: Sequence[Pat
             break
     for study, count in Counter(taken.values()).items():
         note(f"taken over from {study}: {count} trials (run with --fresh to repeat them)")
-    for study, count in other.items():
-        note(f"not taken over from {study}: {count} trials that other code or versions made")
+    for (study, changed_since), count in other.items():
+        note(f"not taken over from {study}: {count} trials; since then {changed_since}")
     return set(taken)
 
 

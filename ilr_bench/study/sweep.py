@@ -9,7 +9,8 @@ import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +21,16 @@ import typer
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import IlrError
 from ilr_bench.core.signals import Stopped
-from ilr_bench.models.catalogue import AcceptLicence, accept, cache_folder
+from ilr_bench.models.catalogue import AcceptLicence, accept
+from ilr_bench.storage.files import cache_folder
+from ilr_bench.storage.provenance import TrialInputs
 from ilr_bench.storage.records import Study, read_study, write_study
 from ilr_bench.storage.store import Artifacts, is_finished, lock_study
 from ilr_bench.storage.timing import stage_seconds
 from ilr_bench.study.cost.fits import check_and_keep
 from ilr_bench.study.cost.forecast import price
 from ilr_bench.study.cost.show import say_cost
+from ilr_bench.study.inputs import inputs_of_trials, settle
 from ilr_bench.study.jobs import measurement_jobs, model_jobs, timing_jobs, trial_job, units
 from ilr_bench.study.launch.local import TIMEOUT, log_name
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
@@ -34,8 +38,6 @@ from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
 from ilr_bench.study.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
-from ilr_bench.tasks.benchmarks import expand
-from ilr_bench.tasks.benchmarks import get as get_benchmark
 
 EXAMPLES = """Examples:
 
@@ -81,10 +83,10 @@ def run_sweep(
     """
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
-    load_benchmarks(plan)
+    now = inputs_of_trials(plan.trials)
     with lock_study(out):
         artifacts, siblings = with_artifacts(out, fresh)
-        left = begin(plan, profile, command, out, artifacts, siblings)
+        left = begin(plan, now, profile, command, out, artifacts, siblings)
         local = execution is None or execution.executor == "local"
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
@@ -105,33 +107,57 @@ def run_sweep(
 
 
 def begin(
-    plan: Plan, profile: str, command: str, out: Path, artifacts: Artifacts, siblings: Sequence[Path]
+    plan: Plan,
+    now: Mapping[str, TrialInputs],
+    profile: str,
+    command: str,
+    out: Path,
+    artifacts: Artifacts,
+    siblings: Sequence[Path],
 ) -> list[PlannedTrial]:
-    """Writes the study down, reuses what has finished in the studies `siblings`, and returns the trials left."""
-    write_study(out, extended_study(out, Study(profile, command, plan.entries)))
+    """Writes the study down, reuses what has finished in the studies `siblings`, and returns the trials left.
+
+    `now`: trial hash -> its inputs; what others made is not kept, and notes say what changed.
+    """
+    versions = {name: [found] for inputs in now.values() for name, found in inputs.digests.items()}
+    write_study(out, extended_study(out, Study(profile, command, plan.entries, versions)))
+    settled = Counter(settle(out / trial.folder, now[trial.hash], artifacts) for trial in plan.trials)
+    for changed, count in settled.items():
+        if changed:
+            note(f"{changed} ({count} trials)")
     left = [trial for trial in plan.trials if not is_finished(out / trial.folder, trial.hash, artifacts)]
     if len(left) < len(plan.trials):
         note(f"{len(plan.trials) - len(left)} of {len(plan.trials)} trials have finished before")
-    taken = reuse_trials(left, out, siblings, artifacts)
+    taken = reuse_trials(left, now, out, siblings, artifacts)
     return [trial for trial in left if trial.hash not in taken]
 
 
-def load_benchmarks(plan: Plan) -> None:
-    """Raises MissingInputError where a benchmark's data are not here: sooner than after the training."""
-    for name in dict.fromkeys(name for trial in plan.trials for name in expand(trial.config.evaluation.benchmarks)):
-        get_benchmark(name).load()
-
-
 def extended_study(out: Path, study: Study) -> Study:
-    """The study with what an earlier command left in the folder: another command adds to it and removes nothing."""
+    """The study with what an earlier command left in the folder: another command adds to it.
+
+    A trial takes the place of one that had its name, models and seed with other settings, as where a variant was
+    edited: one row of a table has one configuration. The earlier one's folder stays.
+    """
     if not (out / "study.json").exists():
         return study
     earlier = read_study(out)
     commands = earlier.command.split(" && ")
+    new = {(entry.variant, entry.models, entry.seed): entry for entry in study.trials}
+    kept = [entry for entry in earlier.trials if new.get((entry.variant, entry.models, entry.seed), entry) == entry]
+    for entry in earlier.trials:
+        if entry not in kept:
+            note(
+                f"{entry.variant}, {'+'.join(entry.agents)}, seed {entry.seed} has other settings now: not in the "
+                f"tables any more, but still in {out / entry.folder}"
+            )
+    history = {
+        name: list(dict.fromkeys([*found, *earlier.inputs.get(name, [])])) for name, found in study.inputs.items()
+    }
     return Study(
         profile=earlier.profile,
         command=" && ".join(commands if study.command in commands else [*commands, study.command]),
-        trials=earlier.trials + tuple(entry for entry in study.trials if entry not in earlier.trials),
+        trials=(*kept, *(entry for entry in study.trials if entry not in kept)),
+        inputs=earlier.inputs | history,
     )
 
 

@@ -13,9 +13,10 @@ from ilr_bench.core.console import note, say
 from ilr_bench.learner.distributed import TIMEOUT, dist_from_environment, leave_process_group
 from ilr_bench.storage.store import lock_study
 from ilr_bench.study.cost.fits import check_and_keep, take_turns
+from ilr_bench.study.inputs import inputs_of_trials
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import with_artifacts
-from ilr_bench.study.sweep import begin, load_benchmarks
+from ilr_bench.study.sweep import begin
 from ilr_bench.study.tracking import make_loggers
 from ilr_bench.study.tracking.study_log import StudyLog
 from ilr_bench.study.trial import run_trial
@@ -39,7 +40,7 @@ def run_distributed(
     """
     out = out.resolve()
     signals.install()
-    load_benchmarks(plan)
+    now = inputs_of_trials(plan.trials)
     loggers = make_loggers(log)
     dist = dist_from_environment(timeout)
     artifacts, siblings = with_artifacts(out)
@@ -47,7 +48,7 @@ def run_distributed(
         curves: StudyLog | None = None
         if dist.is_main:
             main.enter_context(lock_study(out))
-            check_and_keep(plan, begin(plan, profile, command, out, artifacts, siblings), 1, out, force)
+            check_and_keep(plan, begin(plan, now, profile, command, out, artifacts, siblings), 1, out, force)
             curves = main.enter_context(StudyLog(out, loggers))
         # What killed runs left is removed, and what others have finished is here; until then no process looks.
         note(f"process {dist.rank + 1} of {dist.from_rank0(dist.size)} is ready")

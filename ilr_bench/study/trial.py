@@ -1,7 +1,7 @@
 """One trial: measure, train, let every agent answer alone, and leave the records.
 
 A trial's folder decides what is still to be done: finished trials return at once, interrupted ones continue
-from their last joint checkpoint and end in the same bytes.
+from their last joint checkpoint and end in the same bytes. What other inputs made is not continued (`study.inputs`).
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from ilr_bench.models.loading import computing_device
 from ilr_bench.storage import recovery
 from ilr_bench.storage.checkpoints import latest_checkpoint, step_folder
 from ilr_bench.storage.files import explained, write_atomic
-from ilr_bench.storage.provenance import versions
+from ilr_bench.storage.provenance import read_inputs, versions
 from ilr_bench.storage.records import DialogueRecord, StepRecord, TrialResult, read, read_result
 from ilr_bench.storage.store import RESULT, Artifacts, finalize, invalidate, is_finished
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.study.artifacts import DIFFICULTY, CachedBenchmarkRun, ability
+from ilr_bench.study.inputs import InputReader, note_inputs, noted_inputs, settle
 from ilr_bench.study.trial_state import CHECKPOINTS, TrialCheckpointer, load_agents
 from ilr_bench.tasks.benchmarks import expand, get
 from ilr_bench.tasks.sources import SOURCES, Question
@@ -69,6 +70,12 @@ def run_trial(
     the result, the others return None once the training is done. Raises Stopped, with everything saved, where this
     process is asked to stop (see `signals`), or another one of the trial.
     """
+    reader = InputReader()
+    matched = None if dependency is None else read_inputs(artifacts.root, noted_inputs(dependency))
+    inputs = reader.of(config, matched)
+    changed = settle(folder, inputs, artifacts) if dist.is_main else ""
+    if changed:
+        _log.warning("%s: %s", folder, changed)
     if is_finished(folder, key, artifacts):
         return read_result(folder)
     if not dist.is_main:
@@ -78,16 +85,19 @@ def run_trial(
     if last < config.training.steps and _done(folder) >= last:
         return None
     if (folder / RESULT).exists():
-        changed = ", ".join(invalidate(folder, key)) or "an artifact"
-        _log.warning("%s: %s changed since the trial finished; what is damaged is made anew", folder, changed)
+        damaged = ", ".join(invalidate(folder, key)) or "an artifact"
+        _log.warning("%s: %s changed since the trial finished; what is damaged is made anew", folder, damaged)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    config = resolve(config, dependency)
-    write_atomic(folder / "config.json", json.dumps({"hash": key, "config": to_dict(config)}, indent=1) + "\n")
+    asked, config = config, resolve(config, dependency)
+    noted = _write_config(folder, key, config, note_inputs(inputs, artifacts))
     stopwatch = Stopwatch(folder / "timing.jsonl")
     with recovery.log_incidents(folder), Grader() as grader:
         with stopwatch.watch("models"):
             loaded_agents = build_agents(config, make_swapper(config, dist, take_turns))
+        inputs = reader.of(asked, matched)  # a model of the hub has a revision once it has been downloaded
+        if inputs.hash != noted:
+            noted = _write_config(folder, key, config, note_inputs(inputs, artifacts))
         write_log(folder, {loaded_agent.agent.name: loaded_agent.loaded.folder for loaded_agent in loaded_agents})
         state, measured = build_trainer(config, loaded_agents, artifacts, grader, stopwatch, dist)
         checkpointer = TrialCheckpointer(
@@ -101,9 +111,15 @@ def run_trial(
                 config, folder, state, measured.ability, loaded_agents, artifacts, partial(watch, config.training.steps)
             )
         stopwatch.write(config.training.steps + 1)
-    result = _result(config, key, folder, state, measured)
+    result = _result(config, key, noted, folder, state, measured)
     finalize(folder, key, json.dumps(dataclasses.asdict(result), indent=1) + "\n")
     return result
+
+
+def _write_config(folder: Path, key: str, config: RunConfig, inputs: str) -> str:
+    noted = {"hash": key, "inputs": inputs, "config": to_dict(config)}
+    write_atomic(folder / "config.json", json.dumps(noted, indent=1) + "\n")
+    return inputs
 
 
 def resolve(config: RunConfig, dependency: Path | None) -> RunConfig:
@@ -282,7 +298,7 @@ def _evaluate(
 
 
 def _result(
-    config: RunConfig, key: str, folder: Path, state: loop.TrainerState, measured: InitialEstimates
+    config: RunConfig, key: str, inputs: str, folder: Path, state: loop.TrainerState, measured: InitialEstimates
 ) -> TrialResult:
     spent = dict.fromkeys(config.agents, 0)
     if config.training.steps:
@@ -313,4 +329,5 @@ def _result(
         artifacts=measured.artifacts,
         versions=versions(),
         subjects={name: get(name).subject for name in expand(config.evaluation.benchmarks)},
+        inputs=inputs,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, StoreError
+from ilr_bench.storage.provenance import read_inputs
 from reports.frames import StudyFrames, load, total_times
 from reports.rows import TableRow, column_title
 from reports.tables.averages import Averages, averages
@@ -40,7 +41,7 @@ class ComparisonKey:
     token_limit: int | None
     """Longest answer to any benchmark."""
     hash: str
-    """Of the questions' names."""
+    """Of the questions' names; of rows and wording too where studies have several versions of them."""
 
     @property
     def title(self) -> str:
@@ -84,14 +85,25 @@ def collect(studies: Sequence[StudyFrames]) -> tuple[Entry, ...]:
     """Entries of all studies, comparable ones together, best first; each study's intervals are its own."""
     found: dict[tuple[str, str, tuple[str, ...]], Entry] = {}
     names = _names([frames.folder for frames in studies])
-    for frames in studies:
-        for entry in _entries(frames, names[frames.folder]):
-            key = (entry.agent, entry.exam.hash, entry.trials)
-            known = found.get(key)
-            studies_of = (*known.studies, *entry.studies) if known else entry.studies
-            found[key] = dataclasses.replace(known or entry, studies=tuple(dict.fromkeys(studies_of)))
+    for entry in _told_apart([pair for frames in studies for pair in _entries(frames, names[frames.folder])]):
+        key = (entry.agent, entry.exam.hash, entry.trials)
+        known = found.get(key)
+        studies_of = (*known.studies, *entry.studies) if known else entry.studies
+        found[key] = dataclasses.replace(known or entry, studies=tuple(dict.fromkeys(studies_of)))
     exams = list(dict.fromkeys(entry.exam for entry in found.values()))
     return tuple(sorted(found.values(), key=lambda item: (exams.index(item.exam), -item.mean, item.agent)))
+
+
+def _told_apart(entries: Sequence[tuple[Entry, str]]) -> Iterator[Entry]:
+    """The entries of (entry, version) pairs; versions that were asked under the same names get keys of their own."""
+    known: dict[ComparisonKey, set[str]] = {}
+    for entry, version in entries:
+        known.setdefault(entry.exam, set()).add(version)
+    for entry, version in entries:
+        exam = entry.exam
+        if len(known[exam]) > 1:
+            exam = dataclasses.replace(exam, hash=content_hash([exam.hash, version]))
+        yield dataclasses.replace(entry, exam=exam)
 
 
 def markdown(entries: Sequence[Entry]) -> str:
@@ -159,7 +171,8 @@ def _names(folders: Sequence[Path]) -> dict[Path, str]:
     return {folder: named(mine) for folder, mine in parts.items()}
 
 
-def _entries(frames: StudyFrames, name: str) -> list[Entry]:
+def _entries(frames: StudyFrames, name: str) -> list[tuple[Entry, str]]:
+    """Each with the version of what was asked."""
     found = averages(frames)
     entries = []
     for row, cell in found.cells.items():
@@ -167,14 +180,13 @@ def _entries(frames: StudyFrames, name: str) -> list[Entry]:
         commits = [frames.results[index].versions.get("commit", "unknown") for index in row.folders]
         trials = of_row(frames.trials, row)
         trials, it = trials[trials["folder"].isin(row.folders)], cell.interval
-        entries.append(
-            Entry(
-                exam=_exam(frames, found, row), model=row.section, agent=row.agent, variant=row.variant,
-                models=row.models, mean=it.mean, low=it.low, high=it.high,
-                sampled_tokens=float(trials["sampled_tokens"].mean()), seconds=seconds, seeds=cell.seeds,
-                studies=(name,), machines=machines, commits=tuple(dict.fromkeys(commits)), trials=tuple(trials["hash"]),
-            )
+        entry = Entry(
+            exam=_exam(frames, found, row), model=row.section, agent=row.agent, variant=row.variant,
+            models=row.models, mean=it.mean, low=it.low, high=it.high,
+            sampled_tokens=float(trials["sampled_tokens"].mean()), seconds=seconds, seeds=cell.seeds,
+            studies=(name,), machines=machines, commits=tuple(dict.fromkeys(commits)), trials=tuple(trials["hash"]),
         )  # fmt: skip
+        entries.append((entry, _version(frames, row)))
     return entries
 
 
@@ -190,6 +202,18 @@ def _exam(frames: StudyFrames, found: Averages, row: TableRow) -> ComparisonKey:
         prompt_style=config.prompt_style, max_new_tokens=evaluation.max_new_tokens,
         token_limit=evaluation.token_limit, hash=content_hash(names),
     )  # fmt: skip
+
+
+def _version(frames: StudyFrames, row: TableRow) -> str:
+    """Content hash of the benchmarks' rows and of how they are asked; empty for trials that did not note them."""
+    noted = read_inputs(frames.folder / "artifacts", frames.results[row.folders[0]].inputs)
+    found: dict[str, object] = {}
+    for name, parts in ({} if noted is None else noted.evaluation).items():
+        if name.startswith("benchmark "):
+            found[name.split(" ")[1]] = parts
+        elif name.startswith("wording "):
+            found[name] = parts["benchmarks"]
+    return content_hash(found) if found else ""
 
 
 def _timing(frames: StudyFrames, row: TableRow) -> tuple[float | None, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,11 @@ def test_modules_are_imported_when_the_first_entry_is_asked_for(
     assert module not in sys.modules
     assert entries.get("x") == 1
     assert module in sys.modules
+
+
+def test_the_module_of_an_entry_of_another_package_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", "json.decoder:JSONDecoder", "tests.group")
+    monkeypatch.setattr("ilr_bench.core.registry.entry_points", lambda group: [point] if group == "tests.group" else [])
+    entries: Registry[object] = Registry("entry", group="tests.group")
+    entries.add("ours", object())
+    assert (entries.plugin("theirs"), entries.plugin("ours"), entries.plugin("neither")) == ("json.decoder", None, None)

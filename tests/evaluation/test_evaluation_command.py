@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ilr_bench.storage.records import SampleRecord, Verdict, read, to_line
 from ilr_bench.study.cost import fits as cost_fits
 from ilr_bench.study.cost.fits import Resources
 from ilr_bench.study.cost.memory import MIB
+from ilr_bench.tasks.types import BENCHMARKS
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,22 @@ def test_one_table_with_intervals_from_a_local_folder_and_the_same_again_at_once
     again = evaluate(folder, tmp_path / "out", *wishes)
     assert again.stdout == first.stdout
     assert (tmp_path / "out/sums.jsonl").stat().st_mtime_ns == changed
+
+
+def test_only_the_benchmark_whose_rows_changed_is_evaluated_again_and_that_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes = ("--benchmarks", "sums,micro_ood", "--limit", "5", "--max-new-tokens", "4")
+    assert evaluate(folder, tmp_path, *wishes).exit_code == 0
+    kept = (tmp_path / "micro_ood.jsonl").stat().st_mtime_ns
+    sums = BENCHMARKS.get("sums")
+    first, *rest = sums.load()
+    edited = replace(sums, load=lambda: (replace(first, gold="77"), *rest))
+    monkeypatch.setitem(BENCHMARKS._entries, "sums", edited)
+    again = evaluate(folder, tmp_path, *wishes)
+    assert "benchmark sums (first 5): 1 of 5 rows changed; sums is evaluated again" in again.output
+    assert next(read(tmp_path / "sums.jsonl", SampleRecord)).gold == "77"
+    assert (tmp_path / "micro_ood.jsonl").stat().st_mtime_ns == kept
 
 
 def test_other_settings_need_another_folder(folder: Path, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.models import catalogue, gguf, sources
-from ilr_bench.models.catalogue import MODELS, file_hash
+from ilr_bench.models.catalogue import MODELS
 from ilr_bench.models.loading import LoadedModel, load_model
+from ilr_bench.storage.files import file_hash
 
 
 def test_a_missing_package_names_the_command_that_installs_it() -> None:

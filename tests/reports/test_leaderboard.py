@@ -13,6 +13,7 @@ from synthetic_study import MATHS, write_synthetic_study
 from typer.testing import CliRunner
 
 from ilr_bench.cli import app
+from ilr_bench.storage.store import Artifacts
 from reports.compare.leaderboard import Entry, as_json, collect, comma_separated, markdown
 from reports.frames import load
 
@@ -55,6 +56,23 @@ def test_shared_trials_are_listed_once_and_questions_kept_apart(entries: tuple[E
     first = [item.mean for item in entries if item.exam == entries[0].exam]
     assert first == sorted(first, reverse=True)
     assert len({item.exam for item in entries}) == 2
+
+
+def test_two_versions_of_one_benchmark_are_never_in_one_table(
+    studies: tuple[Path, Path, Path], entries: tuple[Entry, ...], tmp_path: Path
+) -> None:
+    copies = [shutil.copytree(studies[0], tmp_path / "one"), shutil.copytree(studies[1], tmp_path / "two")]
+    for gold, study in zip(("3", "4"), copies, strict=True):
+        artifacts = Artifacts(study / "artifacts")
+        rows = {f"benchmark {BENCHMARKS[0]}": {"q0": gold}, f"benchmark {BENCHMARKS[1]}": {"q0": "1"}}
+        name = artifacts.get({"kind": "inputs", "training": {}, "evaluation": rows}, lambda folder: None).name
+        for path in study.glob("trials/*/result.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"inputs": name}))
+    apart = collect([load(folder) for folder in copies])
+    assert len({entry.exam for entry in apart}) == 2
+    assert all(len(entry.studies) == 1 for entry in apart)
+    same = collect([load(folder) for folder in (copies[0], shutil.copytree(copies[0], tmp_path / "three"))])
+    assert {entry.exam for entry in same} == {entries[0].exam}  # one version: the key of a study that notes none
 
 
 def test_entries_hold_tokens_time_machines_and_commits(entries: tuple[Entry, ...]) -> None:

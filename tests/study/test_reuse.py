@@ -6,9 +6,11 @@ import shutil
 import pytest
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
+from ilr_bench.storage import provenance
 from ilr_bench.storage.records import Study, read_result, write_study
 from ilr_bench.storage.store import Artifacts, finalize
 from ilr_bench.study import sweep
+from ilr_bench.study.inputs import inputs_of_trials
 from ilr_bench.study.launch.pool import WorkerPool
 from ilr_bench.study.reuse import reuse_trials, sibling_studies
 
@@ -37,7 +39,7 @@ def ask(plan, out):
     write_study(out, Study("micro", "test", plan.entries))
     siblings = sibling_studies(out)
     artifacts = Artifacts(out / "artifacts", tuple(study / "artifacts" for study in siblings))
-    return reuse_trials(plan.trials, out, siblings, artifacts)
+    return reuse_trials(plan.trials, inputs_of_trials(plan.trials), out, siblings, artifacts)
 
 
 def test_a_copy_holds_the_bytes_that_a_run_would_have_left_under_its_own_name(models, runs, tmp_path):
@@ -78,19 +80,25 @@ def test_a_trial_without_its_artifacts_or_its_result_is_not_taken(models, runs):
     assert ask(plan, runs / "second") == set()
 
 
-def test_what_other_code_or_versions_made_is_not_taken_and_another_commit_does_not_matter(models, runs, capsys):
+def test_what_other_inputs_made_is_not_taken_and_another_commit_does_not_matter(models, runs, capsys, monkeypatch):
     plan = tiny_plan(models, "pure_cooperative")
     path = runs / "first" / plan.trials[0].folder / "result.json"
     result = json.loads(path.read_text())
     key = plan.trials[0].hash
     finalize(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"commit": "another"}}))
     assert ask(plan, runs / "second") == {key}
-    finalize(path.parent, key, json.dumps(result | {"versions": result["versions"] | {"torch": "0.1"}}))
-    assert ask(plan, runs / "third") == {key}  # from the second
-    shutil.rmtree(runs / "second")
-    shutil.rmtree(runs / "third")
+    installed = provenance.package_versions
+    monkeypatch.setattr(
+        provenance,
+        "package_versions",
+        lambda names: {
+            name: found.replace("2.", "0.", 1) if name == "torch" else found for name, found in installed(names).items()
+        },
+    )
     assert ask(plan, runs / "third") == set()
-    assert "that other code or versions made" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "1 trials; since then package torch: 2." in told
+    assert "before, 0." in told
 
 
 def test_artifacts_are_copied_before_they_are_computed(models, runs):

@@ -203,12 +203,21 @@ def test_the_last_checkpoints_stay_and_the_best_by_validation(models, tmp_path):
     assert state["best"] == {"step": best, "validation_accuracy": means[best]}
 
 
-def test_a_model_that_changed_under_a_trial_is_refused(tmp_path):
+def test_a_trial_whose_model_changed_begins_anew_and_no_checkpoint_of_another_model_is_continued(
+    tmp_path, monkeypatch, caplog
+):
     models = tiny_checkpoints(tmp_path)
     (trial,) = study_plan(models, "ilr").trials
     run = partial(run_trial, trial.config, trial.hash, tmp_path / "trial", Artifacts(tmp_path / "artifacts"))
     assert run(until=2) is None
     save_prepared(tiny_model("llama", seed=9), tiny_tokenizer(), Path(models[0]))
+    assert run(until=2) is None
+    assert "model.safetensors changed; run again" in caplog.text
+    (earlier,) = (tmp_path / "superseded").iterdir()
+    other = [folder / "checkpoints/step-00000002/state.json" for folder in (earlier, tmp_path / "trial")]
+    assert json.loads(other[0].read_text())["models"] != json.loads(other[1].read_text())["models"]
+    save_prepared(tiny_model("llama", seed=8), tiny_tokenizer(), Path(models[0]))
+    monkeypatch.setattr("ilr_bench.study.trial.settle", lambda *inputs: "")
     with pytest.raises(StoreError, match="the model of first is not the one that step 2 was trained from"):
         run()
 

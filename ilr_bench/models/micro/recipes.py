@@ -6,7 +6,6 @@ A and A2 are Llamas, B a Qwen2, C a wider and shallower Qwen2; each has its own 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -14,8 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from ilr_bench.core.config import content_hash
-from ilr_bench.models.catalogue import MODELS, ModelEntry, cache_folder
+from ilr_bench.models.catalogue import MODELS, ModelEntry
 from ilr_bench.models.micro.corpus import VERSION, CorpusSettings, Habits
+from ilr_bench.storage.files import cache_folder
+from ilr_bench.storage.provenance import source_hash
 
 _PACKAGE = Path(__file__).parents[2]
 _SOURCES = (
@@ -62,11 +63,9 @@ RECIPES = {
 
 def fingerprint(recipe: Recipe) -> str:
     """Content hash of the recipe, of the code that makes its model and of the libraries."""
-    code = hashlib.sha256()
-    for source in _SOURCES:
-        code.update((_PACKAGE / source).read_bytes())
+    code = [source_hash(_PACKAGE / source) for source in _SOURCES]
     libraries = {name: version(name) for name in ("torch", "transformers", "tokenizers")}
-    return content_hash([dataclasses.asdict(recipe), VERSION, code.hexdigest(), libraries])
+    return content_hash([dataclasses.asdict(recipe), VERSION, code, libraries])
 
 
 def folder(name: str, recipe: Recipe) -> Path:

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,13 @@ from ilr_bench.core.console import note
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.core.hardware import cores
 from ilr_bench.models.catalogue import MODELS
-from ilr_bench.storage.provenance import same_numbers, versions
+from ilr_bench.storage.provenance import Changes
 from ilr_bench.storage.store import Artifacts, is_finished
 from ilr_bench.study.cost.counts import Load, due, measurements, units_of_step, workload
 from ilr_bench.study.cost.gpu_hours import is_large
 from ilr_bench.study.cost.memory import Memory, alone_memory, disk_bytes, trial_memory
 from ilr_bench.study.cost.timings import Timing, known, run_timings, unknown
+from ilr_bench.study.inputs import changes_from, changes_since, inputs_of_trials
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import finished_trial, sibling_studies
 
@@ -198,21 +200,25 @@ def states(plan: Plan, out: Path | None, fresh: bool = False) -> dict[str, State
     if out is None:
         return {trial.hash: NEW for trial in plan.trials}
     siblings = () if fresh else sibling_studies(out)
-    current = versions() if siblings else {}
+    now = cache(partial(inputs_of_trials, plan.trials))  # read only where there is something to compare
 
-    def is_reusable(study: Path, key: str) -> bool:
-        found = finished_trial(study, key)
-        if found is None or not same_numbers(found[1].versions, current):
+    def is_reusable(study: Path, trial: PlannedTrial) -> bool:
+        found = finished_trial(study, trial.hash)
+        if found is None or changes_from(found[1].inputs, study / "artifacts", now()[trial.hash]):
             return False
-        return is_finished(found[0], key, Artifacts(study / "artifacts"))
+        return is_finished(found[0], trial.hash, Artifacts(study / "artifacts"))
 
     def state(trial: PlannedTrial) -> State:
-        folder = out / trial.folder
-        if is_finished(folder, trial.hash, Artifacts(out / "artifacts")):
+        folder, artifacts = out / trial.folder, Artifacts(out / "artifacts")
+        there = (folder / "config.json").exists()
+        changed = changes_since(folder, artifacts.root, now()[trial.hash]) if there else Changes((), ())
+        if not changed and is_finished(folder, trial.hash, artifacts):
             return State("finished")
         for study in siblings:
-            if is_reusable(study, trial.hash):
+            if is_reusable(study, trial):
                 return State("taken over", source=study)
+        if changed.training:
+            return NEW
         found = (re.fullmatch(r"step-(\d+)", path.name) for path in folder.glob("checkpoints/step-*"))
         step = max((int(match[1]) for match in found if match), default=0)
         return State("started", step) if step else NEW

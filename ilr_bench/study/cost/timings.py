@@ -35,8 +35,8 @@ from ilr_bench.core.config import (
 from ilr_bench.core.console import say
 from ilr_bench.core.errors import IlrError, MissingInputError
 from ilr_bench.core.hardware import gpu_memory, machine
-from ilr_bench.models.catalogue import MODELS, cache_folder
-from ilr_bench.storage.files import write_atomic
+from ilr_bench.models.catalogue import MODELS
+from ilr_bench.storage.files import cache_folder, write_atomic
 from ilr_bench.storage.provenance import numeric_versions, same_numbers, versions
 from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_result
 from ilr_bench.study.cost.counts import ability_turns, ranking_turns, rounds, units_of_step

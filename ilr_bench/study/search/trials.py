@@ -12,10 +12,12 @@ import optuna
 
 import ablations
 from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.storage.files import digests, read_manifest
 from ilr_bench.storage.records import StepRecord, read, read_result
 from ilr_bench.storage.store import Artifacts, RecordFile, is_finished
+from ilr_bench.study.inputs import InputReader, settle
 from ilr_bench.study.jobs import measurement_jobs, model_jobs, trial_job, units
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import Job
@@ -142,6 +144,8 @@ class Trials:
     _finished: set[str] = field(default_factory=set)
     """Finished trials whose files were compared with their manifest, which takes a while where weights are large."""
     _needed: dict[str, PlannedTrial] = field(default_factory=dict)
+    _settled: set[str] = field(default_factory=set)
+    _reader: InputReader = field(default_factory=InputReader)
     _measured: set[object] = field(default_factory=set)
 
     def plan(self, settings: Mapping[str, Any]) -> tuple[tuple[PlannedTrial, ...], tuple[PlannedTrial, ...]]:
@@ -175,6 +179,7 @@ class Trials:
         """
         folder = self.out / target.trial.folder
         key = target.trial.hash
+        self._settle(target.trial)
         if key not in self._finished and is_finished(folder, key, self.artifacts):
             self._finished.add(key)
         finished = key in self._finished
@@ -183,6 +188,16 @@ class Trials:
         if not finished and not _has_reached(folder, target.until):
             return None
         return _at_step(folder, target.until, target.trial.config.agents)
+
+    def _settle(self, trial: PlannedTrial) -> None:
+        """Sets aside what other inputs made, once for every trial."""
+        if trial.hash not in self._settled:
+            needed = None if trial.dependency is None else self._needed[trial.dependency]
+            matched = None if needed is None else self._reader.of(needed.config)
+            changed = settle(self.out / trial.folder, self._reader.of(trial.config, matched), self.artifacts)
+            if changed:
+                note(f"{trial.folder}: {changed}")
+            self._settled.add(trial.hash)
 
 
 def _at_end(folder: Path) -> Measurement:
