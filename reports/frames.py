@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 
 from ilr_bench.core.config import LABELS, RunConfig, from_dict, to_dict
 from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import (
     InferenceRecord,
     SampleRecord,
@@ -113,8 +113,8 @@ def _keys(entry: TrialEntry, agent: str) -> dict[str, Any]:
 def _config(folder: Path) -> RunConfig:
     path = folder / "config.json"
     try:
-        return from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (OSError, ValueError, KeyError) as error:
+        return from_dict(parse_json(path.read_bytes())["config"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: no configuration ({error}); delete the trial's folder to run it again") from error
 
 
@@ -171,7 +171,7 @@ def total_times(trial: Path) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [parse_json(line) for line in path.read_bytes().splitlines()]
         return [line | {"seconds": float(line["seconds"])} for line in lines if line["stage"] == "total"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not a file of timings ({error}); delete it to go on without") from error

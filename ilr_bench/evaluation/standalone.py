@@ -21,7 +21,7 @@ from ilr_bench.grading.math import Grader
 from ilr_bench.learner.build import build_agent
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.prompts import STYLES
-from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.files import explained, read_json, write_atomic
 from ilr_bench.storage.store import lock_study
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.benchmarks import expand, get
@@ -124,7 +124,7 @@ def claim(out: Path, what: dict[str, Any]) -> None:
     """Notes what a folder of records answers for; raises ConfigurationError where it answers for something else."""
     note = out / "evaluation.json"
     if note.exists():
-        earlier = json.loads(note.read_text(encoding="utf-8"))
+        earlier = read_json(note, "choose another --out")
         other = sorted(key for key in what.keys() | earlier.keys() if what.get(key) != earlier.get(key))
         if other:
             raise ConfigurationError(

@@ -27,7 +27,7 @@ from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreEr
 from ilr_bench.models.catalogue import MODELS, cache_folder, conversion, file_hash, prepare_once
 from ilr_bench.models.gguf import convert_gguf
 from ilr_bench.models.lora import AdapterModel, attach_lora
-from ilr_bench.storage.files import explained
+from ilr_bench.storage.files import explained, read_json
 
 CHECK_FILE = "tokenizer_check.json"
 PROBES = (
@@ -55,7 +55,7 @@ def load_tokenizer(folder: Path) -> Any:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     noted = folder / CHECK_FILE
     if noted.exists():
-        expected: dict[str, list[int]] = json.loads(noted.read_text(encoding="utf-8"))
+        expected: dict[str, list[int]] = read_json(noted, "delete the folder and prepare it again")
     else:
         pipeline = Tokenizer.from_file(str(saved))
         expected = {text: pipeline.encode(text, add_special_tokens=False).ids for text in PROBES}

@@ -24,7 +24,7 @@ from ilr_bench.learner.build import LoadedAgent
 from ilr_bench.method import difficulty, loop
 from ilr_bench.method.difficulty import Rankings, self_rank
 from ilr_bench.models.loading import computing_device
-from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.files import read_json, write_atomic
 from ilr_bench.storage.provenance import numeric_versions
 from ilr_bench.storage.records import SampleRecord, read, to_line
 from ilr_bench.storage.store import Artifacts
@@ -86,7 +86,7 @@ def _measured(
         (folder / f"{kind}.json").write_text(json.dumps(data | {"sampled_tokens": counter.tokens}))
 
     folder = artifacts.get(key | settings, make)
-    return json.loads((folder / f"{kind}.json").read_text()), folder
+    return read_json(folder / f"{kind}.json", "delete its folder and run the same command again"), folder
 
 
 def rankings(

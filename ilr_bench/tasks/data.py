@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench.core.errors import MissingInputError
+from ilr_bench.storage.files import parse_json
 
 RawRow = Mapping[str, Any]
 
@@ -137,7 +138,7 @@ def _unreadable(path: Path, error: Exception) -> MissingInputError:
 
 def _json(text: str, path: Path, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise MissingInputError(f"{path}, {where}: no JSON ({error}); fetch the file again") from error
 

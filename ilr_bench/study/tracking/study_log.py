@@ -12,7 +12,8 @@ from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
-from ilr_bench.storage.files import write_atomic
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import read_json, write_atomic
 from ilr_bench.storage.records import RecordTail, SampleRecord, StepRecord, Verdict, read
 from ilr_bench.study.tracking import Logger, TrackingRun
 
@@ -74,7 +75,7 @@ class _Trial:
 
     def __init__(self, folder: Path, loggers: Sequence[Logger], noted: dict[str, dict[str, Any]]) -> None:
         self._folder = folder
-        self._settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
+        self._settings = read_json(folder / "config.json", "delete the trial's folder to run it again")["config"]
         self._tail = RecordTail(folder / "train.jsonl")
         self._waiting: dict[int, list[StepRecord]] = defaultdict(list)
         self._open: dict[str, TrackingRun] = {}
@@ -130,10 +131,9 @@ class _Trial:
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {name: state for name, state in read_json(path, "").items() if set(state) == set(NOTHING)}
+    except (StoreError, TypeError):
         return {}
-    return noted
 
 
 def step_scalars(record: StepRecord, questions: int) -> dict[str, float]:
