@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ilr_bench.core.config import LABELS, RunConfig, from_dict, to_dict
+from ilr_bench.core.config import LABELS, RunConfig, to_dict
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import (
@@ -22,6 +22,7 @@ from ilr_bench.storage.records import (
     TrialResult,
     Verdict,
     read,
+    read_config,
     read_result,
     read_study,
 )
@@ -80,7 +81,7 @@ def load(folder: Path) -> StudyFrames:
             unfinished.append(f"{entry.variant}, {'+'.join(entry.models)}, seed {entry.seed}")
             continue
         require_finalized(place, entry.hash)
-        configs[entry.folder] = _config(place)
+        configs[entry.folder] = read_config(place)
         results[entry.folder] = read_result(place)
         trials += _trial_rows(results[entry.folder], entry, configs[entry.folder])
         steps += _step_rows(place, entry)
@@ -108,14 +109,6 @@ def load(folder: Path) -> StudyFrames:
 
 def _keys(entry: TrialEntry, agent: str) -> dict[str, Any]:
     return {"variant": entry.variant, "models": "+".join(entry.models), "agent": agent, "seed": entry.seed}
-
-
-def _config(folder: Path) -> RunConfig:
-    path = folder / "config.json"
-    try:
-        return from_dict(parse_json(path.read_bytes())["config"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: no configuration ({error}); delete the trial's folder to run it again") from error
 
 
 def _trial_rows(result: TrialResult, entry: TrialEntry, config: RunConfig) -> list[dict[str, Any]]:

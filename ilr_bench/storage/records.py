@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ilr_bench.core.errors import StoreError
+from ilr_bench.core.config import RunConfig, from_dict
+from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.storage.files import as_noted, parse_json, read_json, write_atomic
 
 
@@ -292,6 +293,16 @@ def read_study(folder: Path) -> Study:
 
 def _digest(data: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The resolved configuration of a trial; raises StoreError where there is none that can be read."""
+    path, advice = folder / "config.json", "delete the trial's folder to run it again"
+    data = read_json(path, advice)
+    try:
+        return from_dict(data["config"])
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        raise StoreError(f"{path}: no configuration ({error}); {advice}") from error
 
 
 def read_result(folder: Path) -> TrialResult:

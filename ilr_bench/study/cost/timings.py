@@ -37,7 +37,7 @@ from ilr_bench.core.hardware import gpu_memory, machine
 from ilr_bench.models.catalogue import MODELS, cache_folder
 from ilr_bench.storage.files import parse_json, read_json, write_atomic
 from ilr_bench.storage.provenance import numeric_versions, same_numbers, versions
-from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_result
+from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_config, read_result
 from ilr_bench.study.cost.counts import SAMPLED_STAGES, ability_turns, ranking_turns, rounds, units_of_step
 from ilr_bench.study.cost.memory import LengthsByKind, LengthStats, architectures
 from ilr_bench.study.plan import PlannedTrial
@@ -126,7 +126,7 @@ def known(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> dict[
     for folder in folders:
         with suppress(IlrError, OSError, ValueError, KeyError, TypeError):  # torn, or of another version
             if (result := read_result(folder)).hash not in own and same_numbers(result.versions, current):
-                config = from_dict(read_json(folder / "config.json", "")["config"])
+                config = read_config(folder)
                 if any(line.get("machine") == machine() for line in _lines(folder)):
                     earlier[timing_key(config)] = read_timing(folder, folder.parents[1] / "artifacts", config)
     keys = {trial.hash: timing_key(trial.config) for trial in trials}

@@ -12,9 +12,10 @@ from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
+from ilr_bench.core.config import to_dict
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import read_json, write_atomic
-from ilr_bench.storage.records import RecordTail, SampleRecord, StepRecord, Verdict, read
+from ilr_bench.storage.records import RecordTail, SampleRecord, StepRecord, Verdict, read, read_config
 from ilr_bench.study.tracking import Logger, TrackingRun
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -75,7 +76,7 @@ class _Trial:
 
     def __init__(self, folder: Path, loggers: Sequence[Logger], noted: dict[str, dict[str, Any]]) -> None:
         self._folder = folder
-        self._settings = read_json(folder / "config.json", "delete the trial's folder to run it again")["config"]
+        self._settings = to_dict(read_config(folder))
         self._tail = RecordTail(folder / "train.jsonl")
         self._waiting: dict[int, list[StepRecord]] = defaultdict(list)
         self._open: dict[str, TrackingRun] = {}
