@@ -156,7 +156,7 @@ def _from_parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def _from_hub(dataset: Dataset) -> list[dict[str, Any]]:
-    # The library takes seconds to import and is needed for the hub only.
+    # The library takes seconds to import and is needed for the hub only. Since version 4 it runs no code of a data set.
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
