@@ -25,10 +25,9 @@ from ilr_bench.storage.files import explained, read_json, write_atomic
 from ilr_bench.storage.store import lock_study
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.benchmarks import expand, get
+from ilr_bench.tasks.types import ANSWER_TOKENS
 
 LM_EVAL = "lm_eval:"
-LONGEST_ANSWER = 512
-"""Tokens; for benchmarks that state no limit, without a profile."""
 BATCH_TOKENS = 32_768
 """Tokens held for one batch without a profile: 1.5 GB of keys and values for SmolLM2 in fp32, 4 GB for an 8B Llama in
 bf16. Not the machine's memory, since results may depend on the batches in their last bits."""
@@ -106,7 +105,7 @@ def standalone_config(run: StandaloneRun, loaded: LoadedModel) -> RunConfig:
     sampling = base.sampling
     if named is None:
         evaluation = replace(
-            evaluation, max_new_tokens=LONGEST_ANSWER, rows_per_call=512, batch_tokens=run.batch_tokens or BATCH_TOKENS
+            evaluation, max_new_tokens=ANSWER_TOKENS, rows_per_call=512, batch_tokens=run.batch_tokens or BATCH_TOKENS
         )
         # Each benchmark takes off what its own answers need.
         sampling = replace(sampling, max_prompt_tokens=context_of(loaded.model))

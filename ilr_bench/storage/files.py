@@ -131,7 +131,7 @@ _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 def parse_json(text: bytes | str) -> Any:
     """The value of JSON text; raises ValueError, and nothing else, for whatever is no UTF-8, no JSON or too deep."""
-    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
     if text.count("[") + text.count("{") > DEEPEST:
         depth = 0
         for sign in re.findall(r"[\[{\]}]", _STRINGS.sub("", text)):

@@ -267,7 +267,7 @@ def _numbered(answers: Iterable[Answer]) -> tuple[Answer, ...]:
 def _evalplus(path: Path) -> list[Log]:
     """The base tests, and base and extra tests together, as two benchmarks."""
     try:
-        data = parse_json(path.read_text(encoding="utf-8-sig"))
+        data = parse_json(path.read_bytes())
         tasks: dict[str, list[dict[str, Any]]] = data["eval"]
         name = next(iter(tasks)).partition("/")[0].lower()
         needed: dict[str, tuple[str, ...]] = {name: ("base_status",)}

@@ -55,7 +55,7 @@ def table(frames: StudyFrames) -> Table:
     if bounds:
         about += (
             f"; for {len(bounds)} trials there was none, and their planned tokens are upper bounds (<=), every turn as "
-            "long as its limit: `ilr-bench plan` before the sweep makes one"
+            "long as its limit: ilr-bench plan before the sweep makes one"
         )
     missing = f" Not finished, and not here: {counted(len(frames.unfinished), 'trial')}." if frames.unfinished else ""
     return Table(
