@@ -26,12 +26,10 @@ def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequ
     lines += _idle(numbers, effects, equal)
     lines += _particular(numbers)
     if cut := cut_answers(numbers):
-        which = "; ".join(
-            f"{row.section} {row.label} {column_title(name)} {100 * share:.0f} %" for row, name, share in cut
-        )
+        parts = [f"{row.section} {row.label} {column_title(name)} {100 * share:.0f} %" for row, name, share in cut]
         lines.append(
-            f"More than 5 % of the answers were cut by the token limit, and hardly any of those is right: {'; '.join(parts)}. "
-            "Raise evaluation.token_limit."
+            "More than 5 % of the answers were cut by the token limit, and hardly any of those is right: "
+            f"{'; '.join(parts)}. Raise evaluation.token_limit."
         )
     frames = numbers.frames
     if frames.unfinished:
