@@ -284,7 +284,7 @@ def read_study(folder: Path) -> Study:
             raise ValueError("not what its digest says")
         trials = tuple(TrialEntry(**_tuples(entry)) for entry in data.pop("trials"))
         return Study(trials=trials, **data)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{path} changed since it was written ({error}); delete it and run the sweep's commands again: they write "
             "it anew and repeat no trial"

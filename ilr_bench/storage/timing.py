@@ -80,7 +80,8 @@ def stage_seconds(paths: Iterable[Path], clock: Literal["seconds", "cpu"] = "sec
     seconds: dict[str, float] = defaultdict(float)
     for path in paths:
         for entry in readable_lines(path):
-            seconds[str(entry.get("stage"))] += entry.get(clock, 0.0)
+            if isinstance(value := entry.get(clock, 0.0), int | float):
+                seconds[str(entry.get("stage"))] += value
     return dict(seconds)
 
 

@@ -38,6 +38,7 @@ DAMAGE: Mapping[str, bytes] = {
     "a number": b"3\n",
     "an empty object": b"{}\n",
     "objects of numbers": b'{"config": 3, "trials": 3, "points": 3, "rules": 3, "job": 3, "stage": [], "time": 3}\n',
+    "a word for a number": b'{"stage": "total", "seconds": "two", "config": "x", "trials": "x", "points": "x"}\n',
     "a digit too many": b'{"config": ' + b"9" * 5000 + b"}\n",
 }
 
@@ -111,7 +112,7 @@ def test_notes_that_decide_nothing_are_left_out(tmp_path: Path, damage: str) -> 
     assert architecture(str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("damage", sorted(DAMAGE.keys() - {"an empty object", "objects of numbers"}))
+@pytest.mark.parametrize("damage", sorted(DAMAGE.keys() - {"an empty object", "objects of numbers", "a word for a number"}))
 def test_what_decides_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     (tmp_path / "evaluation.json").write_bytes(DAMAGE[damage])
     with pytest.raises(StoreError, match=r"evaluation.json .*choose another --out"):
