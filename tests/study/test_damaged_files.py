@@ -112,7 +112,9 @@ def test_notes_that_decide_nothing_are_left_out(tmp_path: Path, damage: str) -> 
     assert architecture(str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("damage", sorted(DAMAGE.keys() - {"an empty object", "objects of numbers", "a word for a number"}))
+@pytest.mark.parametrize(
+    "damage", sorted(DAMAGE.keys() - {"an empty object", "objects of numbers", "a word for a number"})
+)
 def test_what_decides_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     (tmp_path / "evaluation.json").write_bytes(DAMAGE[damage])
     with pytest.raises(StoreError, match=r"evaluation.json .*choose another --out"):
