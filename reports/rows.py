@@ -132,7 +132,7 @@ def find_rows(
         mine = [item for item in names if item["model"] == model]
         section: list[TableRow] = []
         for item in sorted(mine, key=lambda item: _place(order, stem(item["variant"]))):
-            row = _row(frames, _title(model, models), item, section)
+            row = _row(frames, model, item, section)
             twin = next((other for other in section if _answers_alike(row, other, texts)), None)
             if twin is None:
                 section.append(row)
@@ -171,12 +171,6 @@ def _labelled(section: Sequence[TableRow]) -> list[TableRow]:
         where = f"{row.agent} in {row.models}" if copy else row.models
         named.append(replace(row, label=f"{row.variant} ({where})") if unclear else row)
     return named
-
-
-def _title(model: str, models: Sequence[str]) -> str:
-    """The model's name without its folder, unless another model has the same."""
-    names = [other.rstrip("/").rpartition("/")[2] for other in (model, *models)]
-    return model if names.count(names[0]) > 2 else names[0]
 
 
 def _answers_alike(row: TableRow, other: TableRow, answers: Mapping[str, pd.DataFrame]) -> bool:

@@ -45,7 +45,12 @@ def evaluate(
         typer.Option(help="Wording: chat, fewshot or micro (default: chat where the model has a chat template)."),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(help="Longest answer, whatever a benchmark states.", min=1)
+        int | None,
+        typer.Option(
+            help="Longest answer, whatever a benchmark states; 32768 for models that think first. Never above the "
+            "model's context.",
+            min=1,
+        ),
     ] = None,
     batch_tokens: Annotated[
         int | None, typer.Option(help="Tokens, prompts and answers, in one batch; less takes less memory.", min=1)
@@ -68,8 +73,9 @@ def evaluate(
 ) -> None:
     """Scores one model alone."""
     yield_idle_cores()
-    from ilr_bench.cli.standalone_table import standalone_table, unread
+    from ilr_bench.cli.standalone_table import cut_answers, standalone_table, unread
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
+    from ilr_bench.tasks.types import THINKING_TOKENS
 
     with fail_in_one_line():
         accept(accept_licence)
@@ -102,5 +108,10 @@ def evaluate(
             note(
                 f"most answers to {', '.join(formless)} lack the form that the prompt asks for and count as wrong: "
                 "read some in the records, and see --style (docs/evaluation.md)"
+            )
+        for name, share in cut_answers(out, names).items():
+            note(
+                f"{100 * share:.0f} % of the answers to {name} were cut by the token limit, and hardly any of those is "
+                f"right: raise --max-new-tokens ({THINKING_TOKENS:,} is usual for models that think before they answer)"
             )
         note(f"records in {out}")

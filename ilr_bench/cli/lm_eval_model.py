@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.evaluation.lm_eval_tasks import LmEvalStyleLM
 from ilr_bench.evaluation.standalone import StandaloneRun, check, solo_agent, standalone_config
 from ilr_bench.models.loading import load_model
@@ -22,12 +23,15 @@ class CommandLineLM(LmEvalStyleLM):
         batch_size: int | str = "auto",
         max_batch_size: int | None = None,
         device: str | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
-        """`model` is a name, folder, GGUF file or hub name; the last three are lm-eval's own options.
+        """`model` is a name, folder, GGUF file or hub name; the last four are lm-eval's own options.
 
         A `batch_size` of `auto` takes as many rows as `batch_tokens` allows, at most `max_batch_size`. Raises
         ConfigurationError and MissingInputError where the model cannot be had.
         """
+        if trust_remote_code:
+            raise ConfigurationError("code that comes with a model is not run here; leave --trust_remote_code out")
         run = StandaloneRun(
             model=str(model), benchmarks=(), out=Path(), dtype=dtype, engine=engine, batch_tokens=batch_tokens
         )

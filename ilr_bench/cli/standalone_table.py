@@ -14,6 +14,7 @@ from ilr_bench.storage.records import SampleRecord, Verdict, read
 from ilr_bench.tasks.benchmarks import BENCHMARKS
 from reports.rows import AVERAGE, PAPER_MATHS
 from reports.statistics.estimates import Interval, interval
+from reports.tables.footnotes import MOST_CUT
 
 MOST_UNREAD = 0.5
 """Share of answers without the form asked for, from which on the form and not the answer is what was measured."""
@@ -43,6 +44,16 @@ def unread(folder: Path, names: Sequence[str]) -> list[str]:
         missing = sum(record.verdict is Verdict.MISSING for record in finished)
         if missing > MOST_UNREAD * len(finished):
             found.append(name)
+    return found
+
+
+def cut_answers(folder: Path, names: Sequence[str]) -> dict[str, float]:
+    """Benchmark -> fraction of its answers that the token limit cut, where it is more than `MOST_CUT`."""
+    found = {}
+    for name in names:
+        finished = [record.finished for record in read(record_file(folder, name), SampleRecord)]
+        if (share := finished.count(False) / max(len(finished), 1)) > MOST_CUT:
+            found[name] = share
     return found
 
 
@@ -78,7 +89,12 @@ def _measured(
 ) -> list[str]:
     questions, count = values.shape
     clusters = np.repeat(np.arange(questions), count)
-    cells = [title, str(questions), f"{100 * values.mean():.1f} %"]
+    share = np.mean([not record.finished for record in records])
+    cells = [
+        title,
+        str(questions),
+        f"{100 * values.mean():.1f} %" + (f" ({100 * share:.0f} % cut)" if share > MOST_CUT else ""),
+    ]
     if 0 < values.mean() < 1 and np.ptp(values.mean(axis=1)) == 0:
         # Questions that all have the same share of right answers say nothing about how questions differ.
         cells.append("-")

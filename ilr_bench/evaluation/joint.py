@@ -20,6 +20,7 @@ from ilr_bench.core.config import RunConfig, content_hash
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.core.signals import stop_here
+from ilr_bench.evaluation.runner import answer_limit
 from ilr_bench.evaluation.scorer import GradedAnswer, Scorer
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
@@ -148,7 +149,7 @@ def _answer(
     formatted_agents = [replace(agent, style=cast(PromptStyle, FormattedStyle(agent.style, kind))) for agent in agents]
     seed = derive_seed(config.seed, "inference", benchmark.name)
     settings = config.evaluation
-    limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
+    limit = answer_limit(benchmark, settings, agents)
     step_batch = StepBatch(
         formatted_agents,
         [Question(row.id, row.question, row.gold) for row in rows],

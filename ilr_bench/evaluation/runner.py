@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ilr_bench.core.config import EvaluationSettings, content_hash
-from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.evaluation.metrics import mean_at_k, sample_table
 from ilr_bench.evaluation.scorer import Scorer
@@ -218,6 +217,29 @@ def context_of(model: Any) -> int:
     return getattr(config, "max_position_embeddings", None) or UNKNOWN_CONTEXT
 
 
+PROMPT_ROOM = 2048
+"""Tokens of a context, or half of it where that is less, that answers leave to prompts."""
+
+
+def answer_limit(benchmark: Benchmark, settings: EvaluationSettings, agents: Sequence[Agent]) -> int:
+    """Most tokens of an answer: the settings' own limit, else the benchmark's, else the settings' general one.
+
+    Never more than the smallest context of the agents has room for beside a prompt.
+    """
+    asked = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
+    contexts = {agent.name: context_of(agent.model) for agent in agents}
+    smallest = min(contexts, key=lambda name: contexts[name])
+    context = contexts[smallest]
+    # Who names a limit that fits may leave less to prompts.
+    limit = asked if settings.token_limit and asked < context else min(asked, context - min(PROMPT_ROOM, context // 2))
+    if limit < asked:
+        _log.warning(
+            "%s: answers of at most %d tokens instead of %d, since the context of %s is %d",
+            benchmark.name, limit, asked, smallest, context,
+        )  # fmt: skip
+    return limit
+
+
 def record_file(folder: Path, name: str) -> Path:
     """Where the records of a benchmark lie; `lm_eval:gsm8k` is `lm_eval.gsm8k.jsonl`."""
     return folder / f"{name.replace(':', '.')}.jsonl"
@@ -237,19 +259,10 @@ class RegisteredBenchmarkRun:
     def __init__(
         self, benchmark: Benchmark, agent: Agent, settings: EvaluationSettings, seed: int, grader: Grader
     ) -> None:
-        """The token limit is the settings' own, else the benchmark's, else the settings' general one.
-
-        A prompt may take what the limit leaves of the model's context. Raises ConfigurationError where that is
-        nothing.
-        """
+        """A prompt may take what the limit of `answer_limit` leaves of the model's context."""
         self.name = benchmark.name
-        limit = settings.token_limit or benchmark.max_new_tokens or settings.max_new_tokens
+        limit = answer_limit(benchmark, settings, [agent])
         available = context_of(agent.model) - limit
-        if available <= 0:
-            raise ConfigurationError(
-                f"{self.name}: answers of {limit} tokens leave no room for a prompt in the context of {agent.name}; "
-                "lower --max-new-tokens (evaluation.token_limit)"
-            )
         self._settings = replace(settings, max_new_tokens=limit)
         self._agent = replace(agent, max_prompt_tokens=min(agent.max_prompt_tokens, available))
         self._benchmark, self._seed = benchmark, seed

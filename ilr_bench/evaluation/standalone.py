@@ -22,18 +22,17 @@ from ilr_bench.grading.math import Grader
 from ilr_bench.learner.build import build_agent
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.prompts import STYLES
-from ilr_bench.storage.files import explained, note_name, remove, write_atomic
+from ilr_bench.storage.files import explained, note_name, read_json, remove, write_atomic
 from ilr_bench.storage.provenance import Inputs, differences
 from ilr_bench.storage.store import lock_study
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.benchmarks import expand, get
+from ilr_bench.tasks.types import ANSWER_TOKENS
 
 if TYPE_CHECKING:
     from ilr_bench.evaluation.lm_eval_tasks import LmEvalRun
 
 LM_EVAL = "lm_eval:"
-LONGEST_ANSWER = 512
-"""Tokens; for benchmarks that state no limit, without a profile."""
 BATCH_TOKENS = 32_768
 """Tokens held for one batch without a profile: 1.5 GB of keys and values for SmolLM2 in fp32, 4 GB for an 8B Llama in
 bf16. Not the machine's memory, since results may depend on the batches in their last bits."""
@@ -112,7 +111,7 @@ def standalone_config(run: StandaloneRun, loaded: LoadedModel) -> RunConfig:
     sampling = base.sampling
     if named is None:
         evaluation = replace(
-            evaluation, max_new_tokens=LONGEST_ANSWER, rows_per_call=512, batch_tokens=run.batch_tokens or BATCH_TOKENS
+            evaluation, max_new_tokens=ANSWER_TOKENS, rows_per_call=512, batch_tokens=run.batch_tokens or BATCH_TOKENS
         )
         # Each benchmark takes off what its own answers need.
         sampling = replace(sampling, max_prompt_tokens=context_of(loaded.model))
@@ -130,7 +129,7 @@ def claim(out: Path, what: dict[str, Any]) -> None:
     """Notes what a folder of records answers for; raises ConfigurationError where it answers for something else."""
     noted = out / "evaluation.json"
     if noted.exists():
-        earlier = json.loads(noted.read_text(encoding="utf-8"))
+        earlier = read_json(noted, "choose another --out")
         other = sorted(key for key in what.keys() | earlier.keys() if what.get(key) != earlier.get(key))
         if other:
             raise ConfigurationError(

@@ -230,6 +230,7 @@ class VllmEngine:
             with _threads_stay(), torch.random.fork_rng():
                 llm = LLM(
                     model=str(self.folder),
+                    trust_remote_code=False,
                     skip_tokenizer_init=True,
                     dtype=self.precision,
                     load_format="dummy",

@@ -50,9 +50,9 @@ def prepare_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a prepared folder is there with its files as they were made; without a list of them it is trusted."""
-    if not (folder / LISTING).exists():
-        return folder.exists()
+    """Whether a prepared folder is there with its files as they were made; without a list of them it is not known."""
+    if not (folder / LISTING).is_file():
+        return False
     lines = (folder / LISTING).read_text(encoding="utf-8", errors="replace").splitlines()
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {LISTING}

@@ -21,9 +21,11 @@ def convert_gguf(file: Path) -> tuple[Any, Any]:
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    except (OSError, ValueError, KeyError) as error:
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         raise MissingInputError(f"{file} cannot be read as a GGUF model: {error}") from error
     _forget_quantisation(model)
     fields = GGUFReader(file).fields

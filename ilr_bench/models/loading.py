@@ -27,7 +27,7 @@ from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreEr
 from ilr_bench.models.catalogue import CONTENT, MODELS, conversion, model_files, prepare_once
 from ilr_bench.models.gguf import convert_gguf
 from ilr_bench.models.lora import AdapterModel, attach_lora
-from ilr_bench.storage.files import cache_folder, explained, file_hash
+from ilr_bench.storage.files import cache_folder, explained, file_hash, read_json
 
 CHECK_FILE = "tokenizer_check.json"
 PROBES = (
@@ -48,14 +48,17 @@ def write_check(tokenizer: Any, folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer saved in a folder; raises StoreError where it does not give the ids it was saved with."""
+    """The tokenizer saved in a folder; raises StoreError where it does not give the ids it was saved with.
+
+    Code that comes with a model is never run, here or anywhere, and nobody is asked whether it should be.
+    """
     saved = folder / "tokenizer.json"
     if not saved.exists():
-        return AutoTokenizer.from_pretrained(folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
     noted = folder / CHECK_FILE
     if noted.exists():
-        expected: dict[str, list[int]] = json.loads(noted.read_text(encoding="utf-8"))
+        expected: dict[str, list[int]] = read_json(noted, "delete the folder and prepare it again")
     else:
         pipeline = Tokenizer.from_file(str(saved))
         expected = {text: pipeline.encode(text, add_special_tokens=False).ids for text in PROBES}
@@ -105,13 +108,15 @@ def load_model(name_or_path: str, device: str | None = None) -> LoadedModel:
     folder, fingerprint = locate(name_or_path)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    except (OSError, ValueError) as error:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=False
+        )
+        tokenizer = load_tokenizer(folder)
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{folder} holds no causal language model that can be read: {first_line(error)}"
         raise MissingInputError(message) from error
     model.config.use_cache = True
     model.eval().to(device or computing_device())
-    tokenizer = load_tokenizer(folder)
     ends = _ids(model.generation_config.eos_token_id) | _ids(model.config.eos_token_id) | _ids(tokenizer.eos_token_id)
     if not ends:
         raise ConfigurationError(f"{folder}: no end token in config.json, generation_config.json or the tokenizer")

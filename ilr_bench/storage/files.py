@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from ilr_bench.core.errors import StoreError
+from ilr_bench.core.errors import StoreError, first_line
 from ilr_bench.core.signals import send_heartbeat
 
 _ADVICE = {
@@ -79,13 +79,23 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                file.write(_encoded(path, data) if isinstance(data, str) else data)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
         sync(path.parent)
+
+
+def _encoded(path: Path, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:  # Python's stand-ins for bytes that are no text
+        raise StoreError(
+            f"cannot write {str(path)!a}: a name or a text in it is not UTF-8 ({text[error.start : error.end]!a}); "
+            "rename the file or folder, or mend the text"
+        ) from error
 
 
 def write_noted(path: Path, data: str) -> None:
@@ -154,6 +164,47 @@ def _state(path: Path) -> list[int]:
     return [found.st_size, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
 
 
+DEEPEST = 100
+"""Levels of nested JSON that are read. No file of ours has ten; of a thousand, reading or writing it may overflow the
+interpreter's stack."""
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value of JSON text; raises ValueError, and nothing else, for whatever is no UTF-8, no JSON or too deep."""
+    text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+    if text.count("[") + text.count("{") > DEEPEST:
+        depth = 0
+        for sign in re.findall(r"[\[{\]}]", _STRINGS.sub("", text)):
+            depth += 1 if sign in "[{" else -1
+            if depth > DEEPEST:
+                raise ValueError(f"nested more than {DEEPEST} levels deep")
+    return json.loads(text)
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises StoreError, with `advice` on what to do, where the file is missing, cannot be read or holds something else.
+    """
+    try:
+        data = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise StoreError(f"{path} cannot be read ({reason}); {advice}") from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path} holds no JSON object; {advice}")
+    return data
+
+
+def readable_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a file of one a line; a missing file has none, and a line that a kill tore is skipped."""
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        with suppress(ValueError):
+            if isinstance(data := parse_json(line), dict):
+                yield data
+
+
 MANIFEST = "manifest.json"
 
 
@@ -208,7 +259,7 @@ def read_manifest(folder: Path) -> tuple[Any, dict[str, str]] | None:
     """Label and files (name -> digest), or None where there is no manifest that is as it was written."""
     try:
         text = (folder / MANIFEST).read_bytes().decode()
-        manifest = json.loads(text)
+        manifest = parse_json(text)
     except (OSError, ValueError):
         return None
     if not isinstance(manifest, dict) or manifest.keys() != {"key", "files"} or not isinstance(manifest["files"], dict):

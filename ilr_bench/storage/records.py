@@ -14,8 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ilr_bench.core.errors import StoreError
-from ilr_bench.storage.files import as_noted, write_atomic
+from ilr_bench.core.config import RunConfig, from_dict
+from ilr_bench.core.errors import ConfigurationError, StoreError
+from ilr_bench.storage.files import as_noted, parse_json, read_json, write_atomic
 
 
 class Verdict(StrEnum):
@@ -252,7 +253,7 @@ def read(path: Path, kind: type[Record]) -> Iterator[Record]:
     lines = path.read_bytes().removesuffix(b"\n").split(b"\n")  # a completion may hold U+2028
     for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
-            yield _parse(json.loads(line), kind)
+            yield _parse(parse_json(line), kind)
         except (ValueError, TypeError, KeyError) as error:
             raise StoreError(
                 f"{path}, line {number}: not a {kind.__name__} ({error}); delete the trial's folder to run it again"
@@ -267,6 +268,9 @@ def _parse(data: dict[str, Any], kind: type[Record]) -> Record:
     return kind(**data)
 
 
+_AGAIN = "delete it and run the sweep's command again"
+
+
 def write_study(folder: Path, study: Study) -> None:
     """Writes `study.json` in the study's folder, with a digest of its content."""
     data = dataclasses.asdict(study)
@@ -279,14 +283,14 @@ def read_study(folder: Path) -> Study:
     path = folder / "study.json"
     if not path.exists():
         raise StoreError(f"{folder} holds no study (no study.json); name the folder given to `--out`")
-    data = _load(path)
+    data = read_json(path, _AGAIN)
     digest = data.pop("sha256", None)
     try:
         if digest not in (None, _digest(data)):  # None: written by an earlier version
             raise ValueError("not what its digest says")
         trials = tuple(TrialEntry(**_tuples(entry)) for entry in data.pop("trials"))
         return Study(trials=trials, **data)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{path} changed since it was written ({error}); delete it and run the sweep's commands again: they write "
             "it anew and repeat no trial"
@@ -297,25 +301,25 @@ def _digest(data: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(data, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
+def read_config(folder: Path) -> RunConfig:
+    """The resolved configuration of a trial; raises StoreError where there is none that can be read."""
+    path, advice = folder / "config.json", "delete the trial's folder to run it again"
+    data = read_json(path, advice)
+    try:
+        return from_dict(data["config"])
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        raise StoreError(f"{path}: no configuration ({error}); {advice}") from error
+
+
 def read_result(folder: Path) -> TrialResult:
     """The result of a finished trial; raises StoreError where it has not finished."""
     path = folder / "result.json"
     if not path.exists():
         raise StoreError(f"{folder.name} has not finished (no result.json); run the sweep's command again")
     try:
-        return TrialResult(**_tuples(_load(path)))
+        return TrialResult(**_tuples(read_json(path, _AGAIN)))
     except TypeError as error:
         raise StoreError(f"{path} is no result of a trial ({error}); run the sweep's command again") from error
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError("no object")
-    except ValueError as error:
-        raise StoreError(f"{path} is torn ({error}); delete it and run the sweep's command again") from error
-    return data
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:
@@ -357,6 +361,6 @@ class RecordTail:
 
 def _record(line: bytes) -> StepRecord | None:
     try:
-        return StepRecord(**json.loads(line))
+        return StepRecord(**parse_json(line))
     except (ValueError, TypeError):
         return None

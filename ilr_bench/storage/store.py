@@ -174,7 +174,11 @@ def lock_study(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            name = f"process {holder.read_text()}" if holder.exists() else "another process"
+            name = (
+                f"process {holder.read_text(encoding='utf-8', errors='replace')}"
+                if holder.exists()
+                else "another process"
+            )
             raise StoreError(f"{folder} is in use by {name}; wait for it to end, or name another folder") from error
     try:
         write_atomic(holder, f"{os.getpid()} on {platform.node()}")

@@ -9,12 +9,12 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from ilr_bench.core.hardware import machine
-from ilr_bench.storage.files import explained
+from ilr_bench.storage.files import explained, readable_lines
 
 
 class Stopwatch:
@@ -79,10 +79,9 @@ def stage_seconds(paths: Iterable[Path], clock: Literal["seconds", "cpu"] = "sec
     """
     seconds: dict[str, float] = defaultdict(float)
     for path in paths:
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            with suppress(ValueError):  # a kill may have torn it
-                entry = json.loads(line)
-                seconds[entry["stage"]] += entry.get(clock, 0.0)
+        for entry in readable_lines(path):
+            if isinstance(value := entry.get(clock, 0.0), int | float):
+                seconds[str(entry.get("stage"))] += value
     return dict(seconds)
 
 

@@ -26,7 +26,7 @@ from ilr_bench.method.difficulty import Rankings, self_rank
 from ilr_bench.models.loading import computing_device
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.style import wording
-from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.files import read_json, write_atomic
 from ilr_bench.storage.provenance import ALWAYS, ENGINES, EVALUATING, HARNESS, MEASURING, numeric_versions
 from ilr_bench.storage.records import SampleRecord, read, to_line
 from ilr_bench.storage.store import Artifacts
@@ -89,7 +89,7 @@ def _measured(
         (folder / f"{kind}.json").write_text(json.dumps(data | {"sampled_tokens": counter.tokens}))
 
     folder = artifacts.get(key | settings, make)
-    return json.loads((folder / f"{kind}.json").read_text()), folder
+    return read_json(folder / f"{kind}.json", "delete its folder and run the same command again"), folder
 
 
 def rankings(

@@ -16,7 +16,7 @@ from pathlib import Path
 from ilr_bench.core.config import LABELS, RunConfig, to_dict
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import StoreError
-from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.files import read_json, write_atomic
 from ilr_bench.storage.provenance import TrialInputs
 from ilr_bench.storage.records import TrialResult, read_result
 from ilr_bench.storage.store import Artifacts, is_finalized, publish_copy
@@ -89,7 +89,7 @@ def finished_trial(study: Path, key: str) -> tuple[Path, TrialResult] | None:
 
 def _with_own_labels(folder: Path, config: RunConfig, result: TrialResult) -> None:
     """Gives a copy the names under which this study asked for it; they are no part of what it computed."""
-    noted = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    noted = read_json(folder / "config.json", "run with --fresh to take nothing over")
     noted["config"] |= {label: value for label, value in to_dict(config).items() if label in LABELS}
     write_atomic(folder / "config.json", json.dumps(noted, indent=1) + "\n")
     named = dataclasses.replace(result, variant=config.variant, profile=config.profile)

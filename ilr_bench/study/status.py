@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 import ablations
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.core.profiles import profile
+from ilr_bench.storage.files import read_json, readable_lines
 from ilr_bench.storage.records import RecordTail, Study, TrialEntry, TrialResult, read_result, read_study
 
 
@@ -65,9 +65,8 @@ def best(known: Iterable[tuple[str, Progress]]) -> tuple[str, float] | None:
 
 def _steps(folder: Path) -> int | None:
     try:
-        noted: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return int(noted["config"]["training"]["steps"])
-    except (OSError, ValueError, KeyError):
+        return int(read_json(folder / "config.json", "")["config"]["training"]["steps"])
+    except (StoreError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -171,33 +170,30 @@ def _begun_after(folder: Path, time: str) -> bool:
     """Whether a trial was started again after a failure (its configuration is written at every start)."""
     try:
         return (folder / "config.json").stat().st_mtime > datetime.fromisoformat(time).timestamp() + 1
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return False
 
 
 def _failures(folder: Path) -> dict[str, dict[str, Any]]:
     """Job -> its last failure that was not followed by another attempt."""
     found: dict[str, dict[str, Any]] = {}
-    path = folder / "failures.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            failure = json.loads(line)
-            job, outcome = failure["job"], failure["outcome"]
-        except (ValueError, TypeError, KeyError):  # being written
+    for failure in readable_lines(folder / "failures.jsonl"):
+        if not {"job", "outcome", "time", "message"} <= failure.keys():
             continue
-        if outcome == "retried":
-            found.pop(job, None)
+        if failure["outcome"] == "retried":
+            found.pop(str(failure["job"]), None)
         else:
-            found[job] = failure
+            found[str(failure["job"])] = failure
     return found
 
 
 def _given_up(folder: Path) -> dict[str, str]:
     """Folder of a trial -> why a search gave it up."""
     try:
-        points = json.loads((folder / "search.json").read_text(encoding="utf-8"))["points"]
-        return {trial: point["reason"] for point in points if point["state"] == "pruned" for trial in point["trials"]}
-    except (OSError, ValueError, TypeError, KeyError):
+        points = read_json(folder / "search.json", "")["points"]
+        found = {trial: point["reason"] for point in points if point["state"] == "pruned" for trial in point["trials"]}
+        return {path: str(reason) for path, reason in found.items() if _entry(path)}
+    except (StoreError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 

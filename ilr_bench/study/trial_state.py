@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ilr_bench.core.errors import StoreError
 from ilr_bench.method.loop import TrainerState
 from ilr_bench.models.loading import load_weights, save_weights
 from ilr_bench.storage.checkpoints import intact_checkpoints, save_checkpoint, torn_checkpoints
+from ilr_bench.storage.files import read_json
 from ilr_bench.storage.records import DialogueRecord, StepRecord
 from ilr_bench.storage.store import RecordFile
 
@@ -61,7 +63,7 @@ class TrialCheckpointer:
         earlier checkpoint that is to stay is torn: nothing but training anew would bring it back.
         """
         for step, source in intact_checkpoints(self._checkpoints):
-            state = json.loads((source / STATE).read_text(encoding="utf-8"))
+            state = read_json(source / STATE, "delete that folder to go on from an earlier step")
             noted = state["records"]
             if self._steps.begins_with(noted["steps"]) and self._dialogues.begins_with(noted["dialogues"]):
                 self._take_up(step, source, state)
@@ -100,12 +102,28 @@ class TrialCheckpointer:
             folder = target / agent.name
             folder.mkdir()
             save_weights(agent.model, folder)
-            torch.save(learner.state_dict(), folder / "optimizer.pt")
+            save_tensors(learner.state_dict(), folder / "optimizer.pt")
+
+
+def save_tensors(data: Any, path: Path) -> None:
+    """`torch.save`, with the same bytes wherever the file lies.
+
+    The archive holds the file's name, but where the path is not ASCII another one: there the folder is written
+    through a link.
+    """
+    if str(path).isascii():
+        torch.save(data, path)
+        return
+    place = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(dir=place if place.isascii() else "/tmp") as shelter:
+        link = Path(shelter) / "folder"
+        link.symlink_to(path.parent.absolute())
+        torch.save(data, link / path.name)
 
 
 def load_agents(state: TrainerState, source: Path) -> None:
     """Abilities, weights and optimizers of a checkpoint."""
-    state.ability = np.array(json.loads((source / STATE).read_text(encoding="utf-8"))["ability"])
+    state.ability = np.array(read_json(source / STATE, "delete the trial's folder to run it again")["ability"])
     for agent, learner in zip(state.agents, state.learners, strict=True):
         load_weights(agent.model, source / agent.name)
         saved = torch.load(source / agent.name / "optimizer.pt", map_location="cpu", weights_only=True)

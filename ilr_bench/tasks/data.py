@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench.core.errors import MissingInputError
+from ilr_bench.storage.files import parse_json
 
 RawRow = Mapping[str, Any]
 
@@ -137,7 +138,7 @@ def _unreadable(path: Path, error: Exception) -> MissingInputError:
 
 def _json(text: str, path: Path, where: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise MissingInputError(f"{path}, {where}: no JSON ({error}); fetch the file again") from error
 
@@ -155,7 +156,7 @@ def _from_parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def _from_hub(dataset: Dataset) -> list[dict[str, Any]]:
-    # The library takes seconds to import and is needed for the hub only.
+    # The library takes seconds to import and is needed for the hub only. Since version 4 it runs no code of a data set.
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 

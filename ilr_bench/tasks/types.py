@@ -45,9 +45,10 @@ def boxed(text: str) -> list[str]:
     return found
 
 
-MATHS_TOKENS = 512
-"""Longest answer of maths benchmarks, as lm-eval's tasks are run where our verdicts are compared with theirs."""
-CHOICE_TOKENS = 512
+ANSWER_TOKENS = 2048
+"""Longest answer of public benchmarks: what they are run with for models that answer without a long thought first."""
+THINKING_TOKENS = 32_768
+"""What is usual for models that think before they answer; they are asked with it where somebody says so."""
 LETTERS = "ABCDEFGHIJ"
 """Names of options in the order in which they are listed."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from reports import escaping
 from reports.compare.paired import Compared, Example, Line
 from reports.tables.writer import aligned
 from reports.tables.writer import csv_text as table_csv
@@ -24,7 +24,7 @@ LONGEST = 300
 
 def rows(compared: Compared) -> list[tuple[str, ...]]:
     """The table's cells, header first: percentages and points."""
-    return [HEADER, *(tuple(map(_printable, _cells(line))) for line in compared.lines)]
+    return [HEADER, *(tuple(map(escaping.printable, _cells(line))) for line in compared.lines)]
 
 
 def notes(compared: Compared) -> list[str]:
@@ -46,15 +46,15 @@ def notes(compared: Compared) -> list[str]:
         f"Joined: {'; '.join(how.values())}.",
         *(f"Not compared: {reason}." for reason in compared.refused),
     ]
-    return [_printable(text) for text in found]
+    return [escaping.printable(text) for text in found]
 
 
 def markdown(compared: Compared) -> str:
     """The table, its notes, and the examples."""
     head, *body = rows(compared)
-    lines = ["# A against B", "", aligned(head, [tuple(map(_escaped, cells)) for cells in body], labels=2)]
+    lines = ["# A against B", "", aligned(head, [tuple(map(escaping.markdown, cells)) for cells in body], labels=2)]
     for note in notes(compared):
-        lines += ["", note]
+        lines += ["", escaping.markdown(note)]
     for line in compared.lines:
         for title, examples in (("A", line.won_examples), ("B", line.lost_examples)):
             lines += _examples(f"{line.benchmark} ({line.measure}): {title} is better", examples)
@@ -129,37 +129,24 @@ def _pvalue(value: float) -> str:
 
 
 def _examples(title: str, examples: Sequence[Example]) -> list[str]:
-    lines = ["", f"## {_printable(title)}"] if examples else []
+    lines = ["", f"## {escaping.markdown(title)}"] if examples else []
     for item in examples:
-        question = f" {_escaped(_short(item.question, LONGEST))}" if item.question else ""
-        lines += ["", f"- **{_escaped(_short(item.name, LONGEST))}**{question}"]
+        question = f" {escaping.markdown(_short(item.question, LONGEST))}" if item.question else ""
+        lines += ["", f"- **{escaping.markdown(_short(item.name, LONGEST))}**{question}"]
         answers = {"gold": item.gold, "A": item.a, "B": item.b}
-        lines += [f"  - {who}: {_code(_short(text, LONGEST))}" for who, text in answers.items() if text is not None]
+        lines += [
+            f"  - {who}: {escaping.markdown_code(_short(text, LONGEST))}"
+            for who, text in answers.items()
+            if text is not None
+        ]
     return lines
 
 
 def _short(text: str, longest: int) -> str:
-    text = _printable(" ".join(text.split()))
+    text = escaping.printable(" ".join(text.split()))
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _printable(text: str) -> str:
-    """Without what would steer a terminal or reverse a line: logs hold whatever a model or its author wrote."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _encodable(text: str) -> str:
     """Halves of surrogate pairs, which JSON can hold, exist in no file."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _escaped(text: str) -> str:
-    """No cell, emphasis, link or picture comes of it."""
-    plain = text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
-    return plain.replace("](", "]\\(")
-
-
-def _code(text: str) -> str:
-    """As code, whatever backticks the text holds."""
-    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
-    return f"{fence} {text} {fence}" if "`" in text or not text else f"`{text}`"

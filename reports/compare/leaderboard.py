@@ -11,7 +11,8 @@ from pathlib import Path
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.storage.provenance import read_inputs
-from reports.frames import StudyFrames, load, total_times
+from reports import escaping
+from reports.frames import StudyFrames, load, short_names, total_times
 from reports.rows import TableRow, column_title
 from reports.tables.averages import Averages, averages
 from reports.tables.training_effects import of_row
@@ -84,8 +85,11 @@ class Entry:
 def collect(studies: Sequence[StudyFrames]) -> tuple[Entry, ...]:
     """Entries of all studies, comparable ones together, best first; each study's intervals are its own."""
     found: dict[tuple[str, str, tuple[str, ...]], Entry] = {}
-    names = _names([frames.folder for frames in studies])
-    for entry in _told_apart([pair for frames in studies for pair in _entries(frames, names[frames.folder])]):
+    names = short_names(str(frames.folder.resolve()) for frames in studies)
+    told_apart = _told_apart(
+        [pair for frames in studies for pair in _entries(frames, names[str(frames.folder.resolve())])]
+    )
+    for entry in told_apart:
         key = (entry.agent, entry.exam.hash, entry.trials)
         known = found.get(key)
         studies_of = (*known.studies, *entry.studies) if known else entry.studies
@@ -113,7 +117,7 @@ def markdown(entries: Sequence[Entry]) -> str:
     for key in exams:
         mine = [entry for entry in entries if entry.exam == key]
         grid = Grid(key.title, COLUMNS, tuple(map(_line, mine)), heads=("Variant",))
-        parts += [f"**{key.title}**", pipes(grid)]
+        parts += [f"**{escaping.markdown(key.title)}**", pipes(grid)]
     notes = [
         "Avg: accuracy in % alone ± half of its 95 % interval. Minutes: on the clock for one run, mean over runs, with "
         "whatever else the machine did. Whether two rows differ is what the tables of a study test."
@@ -157,18 +161,6 @@ def load_scored(folder: Path) -> StudyFrames:
     if frames.samples.empty:
         raise StoreError(f"{folder}: no agent was scored alone here")
     return frames
-
-
-def _names(folders: Sequence[Path]) -> dict[Path, str]:
-    """The last part of each folder's path, or as many as it takes to distinguish the studies."""
-    parts = {folder: folder.resolve().parts for folder in folders}
-
-    def named(mine: tuple[str, ...]) -> str:
-        others = set(parts.values()) - {mine}
-        alone = (n for n in range(1, len(mine)) if all(other[-n:] != mine[-n:] for other in others))
-        return "/".join(mine[-next(alone, len(mine)) :])
-
-    return {folder: named(mine) for folder, mine in parts.items()}
 
 
 def _entries(frames: StudyFrames, name: str) -> list[tuple[Entry, str]]:

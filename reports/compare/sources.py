@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import SampleRecord, Verdict, read, read_result
 from ilr_bench.storage.store import require_finalized
 
@@ -29,7 +30,7 @@ OURS = "lm_eval:"
 """Prefix of our records of lm-eval's own tasks."""
 QUESTION_FIELDS = ("question", "problem", "prompt", "Question", "Problem", "query", "text", "input")
 NAME_FIELDS = ("task_id", "unique_id", "id", "question_id", "idx")
-MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 """What JSON of another form raises when it is read as a log."""
 _FILE = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[^_]+)\.jsonl")
 
@@ -160,8 +161,8 @@ def _holds_records(path: Path) -> bool:
     """By its first line: the advice of those who read records is about records."""
     try:
         with path.open("rb") as file:
-            first = json.loads(file.readline() or b"{}")
-    except (OSError, ValueError, RecursionError):
+            first = parse_json(file.readline() or b"{}")
+    except (OSError, ValueError):
         return False
     return isinstance(first, dict) and (not first or "question_id" in first)
 
@@ -193,7 +194,7 @@ def _samples_file(path: Path) -> Log:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    index, answer = _harness_answer(json.loads(line))
+                    index, answer = _harness_answer(parse_json(line))
                     found[index] = _merged(found[index], answer, index) if index in found else answer
                 except MALFORMED as error:
                     raise StoreError(
@@ -263,7 +264,7 @@ def _numbered(answers: Iterable[Answer]) -> tuple[Answer, ...]:
 def _evalplus(path: Path) -> list[Log]:
     """The base tests, and base and extra tests together, as two benchmarks."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = parse_json(path.read_bytes())
         tasks: dict[str, list[dict[str, Any]]] = data["eval"]
         name = next(iter(tasks)).partition("/")[0].lower()
         needed: dict[str, tuple[str, ...]] = {name: ("base_status",)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ilr_bench.core.errors import StoreError
 from ilr_bench.method.interaction import cooperates
+from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import TrialResult
 from ilr_bench.storage.store import require_artifact
 from reports.figures.report import figure_report
@@ -138,8 +138,8 @@ def _group(frames: StudyFrames, result: TrialResult) -> Group | None:
     for agent, path in paths.items():
         require_artifact(path.parent)
         try:
-            ranks[agent] = np.array(json.loads(path.read_text(encoding="utf-8"))["difficulty"], dtype=np.float64)
-        except (ValueError, KeyError) as error:
+            ranks[agent] = np.array(parse_json(path.read_bytes())["difficulty"], dtype=np.float64)
+        except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} is torn ({error!r}); delete its folder and run the sweep again") from error
     return Group(result.models, ranks, names, result.ability)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ilr_bench.storage.files import write_atomic
+from reports.escaping import csv_cell
 from reports.figures.style import figure_style, save
 from reports.frames import StudyFrames
 from reports.registry import Report, Settings
@@ -36,7 +37,8 @@ def figure_report(name: str, title: str, caption: str, numbers: Numbers, draw: D
 
     def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
         table = numbers(frames)
-        write_atomic(out / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        safe = table.map(csv_cell).rename(columns=csv_cell)
+        write_atomic(out / f"{name}.csv", safe.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
         with figure_style():
             return save(draw(table), out / f"{name}.png")
 

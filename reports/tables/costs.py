@@ -5,12 +5,12 @@ The only report that holds seconds, so the only one whose bytes differ from run 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import JOINT, TrialEntry
 from reports.frames import StudyFrames, total_times
 from reports.page.descriptions import counted
@@ -55,7 +55,7 @@ def table(frames: StudyFrames) -> Table:
     if bounds:
         about += (
             f"; for {len(bounds)} trials there was none, and their planned tokens are upper bounds (<=), every turn as "
-            "long as its limit: `ilr-bench plan` before the sweep makes one"
+            "long as its limit: ilr-bench plan before the sweep makes one"
         )
     missing = f" Not finished, and not here: {counted(len(frames.unfinished), 'trial')}." if frames.unfinished else ""
     return Table(
@@ -102,7 +102,7 @@ def _numbers(
 def _plan(folder: Path) -> Mapping[str, Any]:
     path = folder / PLAN
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_bytes())
         return {"trials": dict(data["trials"]), "lengths": str(data["lengths"])}
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from reports.rows import AVERAGE, TableRow, column_title
 from reports.tables.comparison import LEVEL, Numbers
 from reports.tables.families import describe
-from reports.tables.training_effects import Effects, Equality
+from reports.tables.training_effects import Effects, Equality, of_row
+
+MOST_CUT = 0.05
+"""Fraction of cut answers above which a number says something about the limit."""
 
 
 def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequence[Equality]) -> tuple[str, ...]:
@@ -22,6 +25,12 @@ def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequ
     lines += [f"= {_equality(item)}" for item in equal]
     lines += _idle(numbers, effects, equal)
     lines += _particular(numbers)
+    if cut := cut_answers(numbers):
+        parts = [f"{row.section} {row.label} {column_title(name)} {100 * share:.0f} %" for row, name, share in cut]
+        lines.append(
+            "More than 5 % of the answers were cut by the token limit, and hardly any of those is right: "
+            f"{'; '.join(parts)}. Raise evaluation.token_limit."
+        )
     frames = numbers.frames
     if frames.unfinished:
         lines.append(f"Not finished, and left out here: {'; '.join(frames.unfinished)}.")
@@ -30,6 +39,16 @@ def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequ
         which = "; ".join(f"{row.section} {row.label} {column_title(name)}" for row, name in missing)
         lines.append(f"Without answers (printed as –): {which}.")
     return tuple(lines)
+
+
+def cut_answers(numbers: Numbers) -> list[tuple[TableRow, str, float]]:
+    """Row, benchmark and fraction of answers that the token limit cut, where it is more than `MOST_CUT`."""
+    samples = numbers.frames.samples
+    found = []
+    for row in () if numbers.spec.inference else numbers.rows:
+        shares = of_row(samples, row).groupby("benchmark", sort=False)["cut"].mean()
+        found += [(row, str(name), float(share)) for name, share in shares.items() if share > MOST_CUT]
+    return found
 
 
 def _cells(numbers: Numbers) -> str:

@@ -9,7 +9,7 @@ from reports.rows import TableRow, column_title
 from reports.tables import paper_numbers
 from reports.tables.accuracy import Cell, Comparison
 from reports.tables.comparison import LEVEL, Numbers
-from reports.tables.footnotes import footnotes
+from reports.tables.footnotes import cut_answers, footnotes
 from reports.tables.training_effects import Effects, effects, equal_by_theorem, of_row
 from reports.tables.writer import MARK, Column, Grid, Line, Table, Value
 
@@ -38,6 +38,7 @@ def printed(numbers: Numbers, with_effects: bool = False) -> Table:
     frames, rows = numbers.frames, numbers.rows
     seen = {} if numbers.spec.inference else {row: effects(frames, row) for row in rows}
     equal = () if numbers.spec.inference else equal_by_theorem(frames, rows)
+    cut = cut_answers(numbers)
     lines: list[Line] = []
     for row in rows:
         mark = " =" if any(item.row == row for item in equal) else ""
@@ -50,6 +51,7 @@ def printed(numbers: Numbers, with_effects: bool = False) -> Table:
         name=numbers.spec.name,
         title=numbers.spec.title,
         about=_about(numbers),
+        command=numbers.frames.study.command,
         main=Grid(numbers.spec.title, columns(numbers), tuple(lines)),
         notes=(*footnotes(numbers, seen, equal), _paper_note(lines)),
         details=(Grid(EFFECTS_TITLE, EFFECT_COLUMNS, tuple(trained)),) if with_effects and trained else (),
@@ -65,6 +67,7 @@ def printed(numbers: Numbers, with_effects: bool = False) -> Table:
             },
             "detectable": [dataclasses.asdict(item) for item in numbers.detectable],
             "equal_by_theorem": [(item.row.section, item.row.label, item.other.label) for item in equal],
+            **({"cut": [(row.section, row.label, name, share) for row, name, share in cut]} if cut else {}),
         },
     )
 
@@ -169,5 +172,4 @@ def _paper_note(lines: list[Line]) -> str:
 
 def _about(numbers: Numbers) -> str:
     groups = ", ".join(dict.fromkeys(group for row in numbers.rows for group in (row.models, *row.also)))
-    study = numbers.frames.study
-    return f"Profile {study.profile}, models together: {groups}. `{study.command}`"
+    return f"Profile {numbers.frames.study.profile}, models together: {groups}."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ilr_bench.core.errors import StoreError
-from ilr_bench.storage.files import write_atomic
+from ilr_bench.storage.files import parse_json, write_atomic
 from reports.frames import StudyFrames
 from reports.registry import Report, Settings
 from reports.tables.writer import Column, Grid, Line, Table, Value, csv_text, write_table
@@ -62,7 +61,7 @@ def write(frames: StudyFrames, out: Path, settings: Settings) -> Path:
     """See `Writer`; raises StoreError where `search.json` is torn."""
     path = frames.folder / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_bytes())
         made, rows = table(found), comma_separated(found)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is torn ({error}); run the search's command again, which makes it anew") from error

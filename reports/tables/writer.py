@@ -14,6 +14,7 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ilr_bench.storage.files import write_atomic
+from reports import escaping
 
 Kind = Literal["accuracy", "difference", "amount", "share", "published"]
 NOTHING = "–"
@@ -98,6 +99,8 @@ class Table:
     """Further numbers below the footnotes."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What else goes into the JSON."""
+    command: str = ""
+    """That ran what the table is about; printed after `about`."""
 
 
 def write_table(table: Table, folder: Path) -> Path:
@@ -109,32 +112,38 @@ def write_table(table: Table, folder: Path) -> Path:
 
 def markdown(table: Table) -> str:
     """Readable as plain text and on a page that renders it."""
-    parts = [f"# {table.title}", table.about, pipes(table.main)]
-    parts += ["\n".join(f"- {_escaped(note)}" for note in table.notes)]
+    parts = [f"# {escaping.markdown(table.title)}", about(table), pipes(table.main)]
+    parts += ["\n".join(f"- {escaping.markdown(note)}" for note in table.notes)]
     for grid in table.details:
-        parts += [f"**{grid.title}**", pipes(grid)]
+        parts += [f"**{escaping.markdown(grid.title)}**", pipes(grid)]
     return "\n\n".join(parts) + "\n"
+
+
+def about(table: Table) -> str:
+    """What was run, and by which command: a line of Markdown."""
+    command = [escaping.markdown_code(table.command)] if table.command else []
+    return " ".join([escaping.markdown(table.about), *command])
 
 
 def latex(table: Table) -> str:
     """A `table` environment for a document that loads booktabs and graphicx; the footnotes as text below."""
     grid = table.main
     lines = [
-        f"% {table.title}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}",
+        f"% {escaping.tex(table.title)}; needs \\usepackage{{booktabs}} and \\usepackage{{graphicx}}",
         "\\begin{table}",
         "  \\centering",
-        f"  \\caption{{{_tex(table.title.split('. ', 1)[-1])}.}}",
+        f"  \\caption{{{escaping.tex(table.title.split('. ', 1)[-1])}.}}",
         f"  \\label{{tab:{table.name}}}",
         "  \\resizebox{\\linewidth}{!}{%",
         f"  \\begin{{tabular}}{{{'l' * len(grid.heads)}{'r' * len(grid.columns)}}}",
         "    \\toprule",
-        f"    {' & '.join(map(_tex, grid.head))} \\\\",
+        f"    {' & '.join(map(escaping.tex, grid.head))} \\\\",
     ]
     for opens, texts in _printed(grid):
         lines += ["    \\midrule"] if opens else []
-        lines.append(f"    {' & '.join(map(_tex, texts))} \\\\")
+        lines.append(f"    {' & '.join(map(escaping.tex, texts))} \\\\")
     lines += ["    \\bottomrule", "  \\end{tabular}}", "  \\par\\smallskip\\raggedright\\footnotesize"]
-    lines += [f"  {_tex(note)}\\par" for note in table.notes]
+    lines += [f"  {escaping.tex(note)}\\par" for note in table.notes]
     return "\n".join([*lines, "\\end{table}"]) + "\n"
 
 
@@ -151,9 +160,9 @@ def comma_separated(table: Table) -> str:
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Comma-separated lines, the head first; None is an empty cell."""
+    """Comma-separated lines, the head first; None is an empty cell, and no cell is a formula."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    csv.writer(text, lineterminator="\n").writerows([map(escaping.csv_cell, row) for row in (head, *rows)])
     return text.getvalue()
 
 
@@ -162,7 +171,7 @@ def as_json(table: Table) -> str:
     data = {
         "table": table.name,
         "title": table.title,
-        "about": table.about,
+        "about": f"{table.about} `{table.command}`" if table.command else table.about,
         **table.facts,
         "columns": [vars(column) for column in table.main.columns],
         "rows": [
@@ -192,8 +201,8 @@ RENDERERS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": comma_sep
 
 def pipes(grid: Grid) -> str:
     """A Markdown table, padded so that it can be read as it stands; repeated models are printed once."""
-    body = [tuple(map(_escaped, texts)) for _, texts in _printed(grid)]
-    return aligned(tuple(map(_escaped, grid.head)), body, len(grid.heads))
+    body = [tuple(map(escaping.markdown, texts)) for _, texts in _printed(grid)]
+    return aligned(tuple(map(escaping.markdown, grid.head)), body, len(grid.heads))
 
 
 def _printed(grid: Grid) -> Iterator[tuple[bool, tuple[str, ...]]]:
@@ -218,19 +227,6 @@ def aligned(head: Sequence[str], body: Sequence[Sequence[str]], labels: int) -> 
 
     rule = ["-" * width if index < labels else "-" * (width - 1) + ":" for index, width in enumerate(widths)]
     return "\n".join([padded(head), padded(rule), *map(padded, body)])
-
-
-def _escaped(text: str) -> str:
-    return text.replace("*", "\\*").replace("|", "\\|")
-
-
-def _tex(text: str) -> str:
-    signs = {
-        "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "_": "\\_", "#": "\\#", "$": "\\$", "{": "\\{", "}": "\\}",
-        "±": "$\\pm$", "–": "--", "<": "$<$", ">": "$>$", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
-        "`": "", "†": "$\\dagger$", "×": "$\\times$",
-    }  # fmt: skip
-    return "".join(signs.get(sign, sign) for sign in text)
 
 
 def html_template(name: str) -> Template:

@@ -71,7 +71,7 @@ def write_synthetic_study(
         config = dataclasses.replace(MICRO, models=group, seed=seed)
         config = ablations.get(variant)(config)
         key = content_hash({name: value for name, value in to_dict(config).items() if name not in LABELS})
-        index = indices.setdefault(key, f"trials/{variant}-{'+'.join(config.models)}-{seed}-{key}")
+        index = indices.setdefault(key, f"trials/{variant}-{'+'.join(config.agents)}-{seed}-{key}")
         entries.append(TrialEntry(variant, config.models, config.agents, seed, key, index))
         if (folder / index).exists():
             continue

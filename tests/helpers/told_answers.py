@@ -29,7 +29,7 @@ def told(answers: Told, models: Mapping[str, str] | None = None) -> StudyFrames:
                 {
                     **keys, "benchmark": name, "question": f"q{index}", "sample": 0, "correct": float(value),
                     "completion": f"{variant} {group} {agent} {seed} {value}" if variant != "base" else f"{value}",
-                    "file": f"{folder}/{name}.jsonl",
+                    "file": f"{folder}/{name}.jsonl", "cut": False,
                 }
                 for index, value in enumerate(right)
             ]  # fmt: skip

@@ -41,6 +41,18 @@ def test_a_missing_or_an_added_file_is_noticed(tmp_path: Path) -> None:
     assert listed(prepare_once(folder, make)) == whole
 
 
+def test_a_model_is_not_trusted_without_its_list_of_files(tmp_path: Path, caplog) -> None:
+    folder = prepare_once(tmp_path / "model", make)
+    whole = listed(folder)
+    (folder / LISTING).unlink()
+    (folder / "weights").write_bytes(b"poisoned")
+    assert listed(prepare_once(folder, make)) == whole
+    assert "made anew" in caplog.text
+    (folder / LISTING).unlink()
+    (folder / LISTING).mkdir()
+    assert listed(prepare_once(folder, make)) == whole
+
+
 def test_a_whole_model_is_not_made_again_and_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
     (tmp_path / ".model.tmp").mkdir()
     (tmp_path / ".model.tmp" / "weights").write_text("half")

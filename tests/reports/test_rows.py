@@ -107,7 +107,7 @@ def test_a_group_without_an_untrained_row_joins_behind_those_that_have_one() -> 
     assert [row.section for row in rows] == ["A", "A", "B", "C"]
 
 
-def test_twins_are_named_by_their_agent_and_folders_only_where_names_meet() -> None:
+def test_twins_are_named_by_their_agent() -> None:
     answers = {("base", "A", "A", 0): {"x": [1]}, ("twins", "A+A", "A.1", 0): {"x": [1]}}
     frames = told(answers | {("twins", "A+A", "A.2", 0): {"x": [0]}}, {"A.1": "A", "A.2": "A"})
     rows = find_rows(frames)
@@ -115,9 +115,6 @@ def test_twins_are_named_by_their_agent_and_folders_only_where_names_meet() -> N
     assert [model_of(frames, row) for row in rows] == ["A"] * 3
     pair = told({("base", "A+B", agent, 0): {"x": [1]} for agent in "AB"}, {"A": "x/a", "B": "y/b"})
     assert [model_of(pair, row) for row in find_rows(pair)] == ["x/a", "y/b"]
-    one = {("base", "A", "A", 0): {"x": [1]}, ("base", "B", "B", 0): {"x": [1]}}
-    assert [row.section for row in find_rows(told(one, {"A": "x/a", "B": "y/b/"}))] == ["a", "b"]
-    assert [row.section for row in find_rows(told(one, {"A": "x/a", "B": "y/a"}))] == ["x/a", "y/a"]
 
 
 def test_what_all_agents_answer_together_is_a_section_of_its_own() -> None:

@@ -8,11 +8,11 @@ from ilr_bench.core.console import say, say_rows
 from ilr_bench.core.errors import DoesNotFitError
 from ilr_bench.core.profiles import MICRO, profile
 from ilr_bench.evaluation.runner import record_file
-from ilr_bench.evaluation.standalone import BATCH_TOKENS, LM_EVAL, LONGEST_ANSWER, StandaloneRun
+from ilr_bench.evaluation.standalone import BATCH_TOKENS, LM_EVAL, StandaloneRun
 from ilr_bench.study.cost.fits import Resources
 from ilr_bench.study.cost.memory import BASE, FLOAT, HALF, architecture
 from ilr_bench.study.cost.show import Rows, number, size
-from ilr_bench.tasks.types import expand, get, row_count
+from ilr_bench.tasks.types import ANSWER_TOKENS, expand, get, row_count
 
 
 def say_evaluation(run: StandaloneRun, resources: Resources) -> None:
@@ -51,7 +51,7 @@ def _benchmark_rows(run: StandaloneRun) -> Rows:
     named = run.profile or ("micro" if run.model in MICRO.pool else None)
     settings = profile(named or "small").evaluation
     if named is None:
-        settings = replace(settings, max_new_tokens=LONGEST_ANSWER)
+        settings = replace(settings, max_new_tokens=ANSWER_TOKENS)
     rows: Rows = [("benchmark", "state", "questions", "answers", "longest", "tokens")]
     for name in (name for asked in run.benchmarks for name in ([asked] if _is_lm_eval(asked) else expand([asked]))):
         state = "there" if record_file(run.out, name).exists() else "to be answered"

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from ilr_bench.core.config import RunConfig
 from ilr_bench.core.console import note
-from ilr_bench.core.errors import DoesNotFitError
+from ilr_bench.core.errors import DoesNotFitError, StoreError
 from ilr_bench.core.hardware import gpu_memory
-from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.files import explained, read_json, write_atomic
 from ilr_bench.study.cost.forecast import NEW, State, StudyCost, TrialCost, study_cost, timing_studies, to_data
 from ilr_bench.study.cost.memory import GIB, Memory, alone_memory, trial_memory
 from ilr_bench.study.cost.timings import cached, known
@@ -136,8 +136,8 @@ def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: 
 def _earlier(path: Path) -> dict[str, Any]:
     """What another command planned in the same folder; nothing where the file is torn, since it decides nothing."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["trials"]) if path.exists() else {}
-    except (ValueError, KeyError, TypeError):
+        return dict(read_json(path, "")["trials"]) if path.exists() else {}
+    except (StoreError, ValueError, KeyError, TypeError):
         note(f"{path} was torn and is written anew")
         return {}
 

@@ -7,7 +7,6 @@ attention, logits of the largest micro-batch). No weights are read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from types import MappingProxyType
 from typing import Any
 
 from ilr_bench.core.config import RunConfig
+from ilr_bench.core.errors import StoreError
 from ilr_bench.generation.engine import LARGEST_LOGITS, LOGITS_CHUNK, PLAIN_HEADS, VLLM_CACHE
 from ilr_bench.models.catalogue import MODELS
+from ilr_bench.storage.files import read_json
 from ilr_bench.study.cost.counts import (
     TRAINED,
     Turns,
@@ -122,8 +123,8 @@ def architecture(model: str) -> Architecture | None:
     else:
         return None
     try:
-        return from_config(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return from_config(read_json(path, ""))
+    except StoreError:
         return None
 
 

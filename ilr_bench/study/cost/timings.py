@@ -33,12 +33,12 @@ from ilr_bench.core.config import (
     to_dict,
 )
 from ilr_bench.core.console import say
-from ilr_bench.core.errors import IlrError, MissingInputError
+from ilr_bench.core.errors import IlrError, MissingInputError, StoreError
 from ilr_bench.core.hardware import gpu_memory, machine
 from ilr_bench.models.catalogue import MODELS
-from ilr_bench.storage.files import cache_folder, write_atomic
+from ilr_bench.storage.files import cache_folder, parse_json, read_json, write_atomic
 from ilr_bench.storage.provenance import numeric_versions, same_numbers, versions
-from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_result
+from ilr_bench.storage.records import JOINT, InferenceRecord, SampleRecord, read, read_config, read_result
 from ilr_bench.study.cost.counts import ability_turns, ranking_turns, rounds, units_of_step
 from ilr_bench.study.cost.memory import LengthsByKind, LengthStats, architectures
 from ilr_bench.study.launch.local import THREADS
@@ -126,7 +126,7 @@ def known(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> dict[
     for folder in folders:
         with suppress(IlrError, OSError, ValueError, KeyError, TypeError):  # torn, or of another version
             if (result := read_result(folder)).hash not in own and same_numbers(result.versions, current):
-                config = from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"])
+                config = read_config(folder)
                 if any(line.get("machine") == machine() for line in _lines(folder)):
                     earlier[timing_key(config)] = read_timing(folder, folder.parents[1] / "artifacts", config)
     keys = {trial.hash: timing_key(trial.config) for trial in trials}
@@ -173,8 +173,8 @@ def run_timing_here(config: RunConfig) -> None:
 def cached(config: RunConfig) -> Timing | None:
     """The timing of a short trial; None where there was none, or its file is torn."""
     try:
-        return Timing(**json.loads(_path(config).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Timing(**read_json(_path(config), ""))
+    except (StoreError, TypeError):
         return None
 
 
@@ -230,7 +230,7 @@ def _measured_tokens(folder: Path, artifacts: Path) -> dict[str, int]:
     found = Counter[str]()
     for name, key in read_result(folder).artifacts.items():
         kind = name.split("/")[0]
-        data = json.loads((artifacts / key / f"{kind}.json").read_text(encoding="utf-8"))
+        data = read_json(artifacts / key / f"{kind}.json", "")
         found["ability" if kind == "ability" else "ranking"] += data["sampled_tokens"]
     return found
 
@@ -249,7 +249,7 @@ def _answer_tokens(folder: Path, config: RunConfig) -> dict[str, list[float]]:
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "timing.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [parse_json(line) for line in (folder / "timing.jsonl").read_bytes().splitlines()]
 
 
 def _path(config: RunConfig) -> Path:

@@ -53,7 +53,7 @@ class NodeEnv:
     def mismatch(self) -> str | None:
         """Why a job cannot run on this node; None where it can."""
         seen = Path(self.out) / TOKEN
-        if Path(self.folder).is_dir() and seen.is_file() and seen.read_text(encoding="utf-8") == self.token:
+        if Path(self.folder).is_dir() and seen.is_file() and seen.read_bytes() == self.token.encode():
             return None
         missing = self.folder if not Path(self.folder).is_dir() else self.out
         return (

@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage
 
 from ilr_bench.core.console import note, say
 from ilr_bench.core.errors import ConfigurationError, IlrError, StoreError
-from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.files import explained, read_json, write_atomic
 from ilr_bench.storage.records import Study, TrialEntry, write_study
 from ilr_bench.storage.store import lock_study
 from ilr_bench.study.cost.fits import check_and_keep
@@ -119,8 +119,8 @@ def claim(out: Path, rules: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"{out} holds a study that is no search; choose another --out")
         return
     try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))["rules"]
-    except (ValueError, KeyError, TypeError):
+        earlier = dict(read_json(path, "")["rules"])
+    except (StoreError, ValueError, KeyError, TypeError):
         note(f"{path} is torn; it is made anew from the trials' records")
         return
     plain = json.loads(json.dumps(rules))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError, StoreError
-from ilr_bench.storage.files import digests, read_manifest
+from ilr_bench.storage.files import digests, read_json, read_manifest
 from ilr_bench.storage.records import StepRecord, read, read_result
 from ilr_bench.storage.store import Artifacts, RecordFile, is_finished
 from ilr_bench.study.inputs import InputReader, settle
@@ -242,7 +241,7 @@ def _state(folder: Path) -> Any:
     name, manifest = "state.json", read_manifest(folder)
     if manifest is None or digests(folder, lambda other: other == name).get(name) != manifest[1].get(name, ""):
         return None
-    return json.loads((folder / name).read_text(encoding="utf-8"))
+    return read_json(folder / name, "delete that folder to go on from an earlier step")
 
 
 def _measurements(trial: PlannedTrial) -> object:

@@ -12,8 +12,10 @@ from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
-from ilr_bench.storage.files import write_atomic
-from ilr_bench.storage.records import RecordTail, SampleRecord, StepRecord, Verdict, read
+from ilr_bench.core.config import to_dict
+from ilr_bench.core.errors import StoreError
+from ilr_bench.storage.files import read_json, write_atomic
+from ilr_bench.storage.records import RecordTail, SampleRecord, StepRecord, Verdict, read, read_config
 from ilr_bench.study.tracking import Logger, TrackingRun
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -74,7 +76,7 @@ class _Trial:
 
     def __init__(self, folder: Path, loggers: Sequence[Logger], noted: dict[str, dict[str, Any]]) -> None:
         self._folder = folder
-        self._settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
+        self._settings = to_dict(read_config(folder))
         self._tail = RecordTail(folder / "train.jsonl")
         self._waiting: dict[int, list[StepRecord]] = defaultdict(list)
         self._open: dict[str, TrackingRun] = {}
@@ -130,10 +132,9 @@ class _Trial:
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {name: state for name, state in read_json(path, "").items() if set(state) == set(NOTHING)}
+    except (StoreError, TypeError):
         return {}
-    return noted
 
 
 def step_scalars(record: StepRecord, questions: int) -> dict[str, float]:

@@ -15,10 +15,7 @@ from typing import Any
 
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.tasks.data import Dataset, data_path, read_rows
-from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion, register
-
-CODE_TOKENS = 768
-"""Longest answer of code benchmarks, as in EvalPlus's own generation."""
+from ilr_bench.tasks.types import ANSWER_TOKENS, Benchmark, BenchmarkQuestion, register
 
 LEFT_OUT = {"Mbpp/255": (85, 86, 90, 96, 100)}
 """Problem -> numbers of plus tests that are left out: their right answers hold 6 to 128 million values, more than
@@ -164,7 +161,7 @@ def _register(
     register(
         Benchmark(
             name, column, summary, "code", "out-of-domain", load,
-            subject="code", data=(data,), size=size, max_new_tokens=CODE_TOKENS, exceptions=exceptions or {},
+            subject="code", data=(data,), size=size, max_new_tokens=ANSWER_TOKENS, exceptions=exceptions or {},
         )
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ilr_bench.tasks.sources import generated, sums
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, register, rows_of
+from ilr_bench.tasks.types import ANSWER_TOKENS, Benchmark, BenchmarkQuestion, register, rows_of
 
 _TASKS = {
     "gsm_symbolic": ("GSM-Sym", "word problems after the templates of GSM-Symbolic"),
@@ -29,7 +29,7 @@ for task, (column, summary) in _TASKS.items():
             domain="in-domain",
             subject="maths",
             load=partial(_load, task),
-            max_new_tokens=MATHS_TOKENS,
+            max_new_tokens=ANSWER_TOKENS,
             size=generated.COUNT,
         )
     )

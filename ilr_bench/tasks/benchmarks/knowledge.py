@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from ilr_bench.tasks.data import Dataset, read_rows
-from ilr_bench.tasks.types import CHOICE_TOKENS, LETTERS, Benchmark, BenchmarkQuestion, register, with_options
+from ilr_bench.tasks.types import ANSWER_TOKENS, LETTERS, Benchmark, BenchmarkQuestion, register, with_options
 
 MMLU_PRO_DATA = Dataset(
     file="mmlu_pro/test-00000-of-00001.parquet",
@@ -40,7 +40,7 @@ register(
         subject="general",
         load=_load_mmlu_pro,
         data=(MMLU_PRO_DATA,),
-        max_new_tokens=CHOICE_TOKENS,
+        max_new_tokens=ANSWER_TOKENS,
     )
 )
 
@@ -70,6 +70,6 @@ register(
         subject="general",
         load=_load_gpqa,
         data=(GPQA_DATA,),
-        max_new_tokens=CHOICE_TOKENS,
+        max_new_tokens=ANSWER_TOKENS,
     )
 )

@@ -21,7 +21,7 @@ from typing import Any
 from ilr_bench.tasks.data import Dataset, read_rows
 from ilr_bench.tasks.sources import gsm8k
 from ilr_bench.tasks.sources.math import MATH500
-from ilr_bench.tasks.types import MATHS_TOKENS, Benchmark, BenchmarkQuestion, boxed, register, rows_of
+from ilr_bench.tasks.types import ANSWER_TOKENS, Benchmark, BenchmarkQuestion, boxed, register, rows_of
 
 MINERVA = Dataset(
     file="minerva_math/test.jsonl",
@@ -92,7 +92,7 @@ def _register(
     register(
         Benchmark(
             name, column, summary, "answer", "in-domain", load,
-            subject="maths", data=data, max_new_tokens=MATHS_TOKENS, exceptions=exceptions or {},
+            subject="maths", data=data, max_new_tokens=ANSWER_TOKENS, exceptions=exceptions or {},
         )
     )  # fmt: skip
 
