@@ -14,10 +14,12 @@ import json
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import chain
 
 from ilr_bench.core.hardware import cores
 from ilr_bench.grading.killable_pool import KillablePool, ProcessOwner
 from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.types import boxed
 
 CPU_SECONDS = 1.0
 """CPU time that one comparison may take, counted from its own beginning."""
@@ -61,42 +63,57 @@ class Grader(ProcessOwner):
     def __init__(self, cpu_seconds: float = CPU_SECONDS, workers: int | None = None) -> None:
         """`cpu_seconds` limits one comparison; as many `workers` compare at a time (default: a process per core)."""
         self._worker = KillablePool("ilr_bench.grading.math_worker", cpu_seconds, workers or min(cores(), 8))
-        self._known: dict[tuple[str, str], Verdict] = {}
+        self._known: dict[tuple[str, str, bool], Verdict] = {}
 
     @property
     def worker_pid(self) -> int | None:
         """Id of the worker's process group; None while no answer has needed one."""
         return self._worker.pid
 
-    def grade(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+    def grade(self, pairs: Sequence[tuple[str | None, str]], measured: bool = False) -> list[Verdict]:
         """The verdict of each (answer, gold) pair: CORRECT, WRONG, MISSING (no answer) or TIMEOUT.
 
-        TIMEOUT means that the comparison took too long or brought its worker down. Raises MissingInputError
-        where no worker can be started (math-verify is not installed).
+        An answer of several boxes (`boxed_answer`) is CORRECT where each of them is, and else none. `measured`: golds
+        are measured quantities (`math_worker.judge`). TIMEOUT means that the comparison took too long or brought its
+        worker down. Raises MissingInputError where no worker can be started (math-verify is not installed).
         """
-        cleaned = [(answer.strip() if answer is not None else "", gold.strip()) for answer, gold in pairs]
-        quick = {pair: _quick(*pair) for pair in dict.fromkeys(cleaned)}
+        parts = [[(part, gold.strip(), measured) for part in _contents(answer)] for answer, gold in pairs]
+        quick = {part: _quick(*part) for part in dict.fromkeys(chain.from_iterable(parts))}
         # Models repeat themselves: a hostile answer must cost its time limit once, not once per sample.
-        unknown = [pair for pair, verdict in quick.items() if verdict is None and pair not in self._known]
+        unknown = [part for part, verdict in quick.items() if verdict is None and part not in self._known]
         if unknown:
-            replies = self._worker.ask_many([json.dumps(pair) for pair in unknown])
-            for pair, reply in zip(unknown, replies, strict=True):
-                self._known[pair] = Verdict.TIMEOUT if reply is None else Verdict(reply)
-        return [quick[pair] or self._known[pair] for pair in cleaned]
+            replies = self._worker.ask_many([json.dumps(part) for part in unknown])
+            for part, reply in zip(unknown, replies, strict=True):
+                self._known[part] = Verdict.TIMEOUT if reply is None else Verdict(reply)
+        return [_together([quick[part] or self._known[part] for part in several]) for several in parts]
 
     def close(self) -> None:
         """See `ProcessOwner.close`."""
         self._worker.close()
 
 
-def _quick(answer: str, gold: str) -> Verdict | None:
+def _contents(answer: str | None) -> list[str]:
+    """What is graded: the answer, or of one with several boxes what each of them holds."""
+    text = "" if answer is None else answer.strip()
+    several = boxed(text) if len(text) <= LONGEST else []
+    return several if len(several) > 1 else [text]
+
+
+def _together(verdicts: Sequence[Verdict]) -> Verdict:
+    if len(set(verdicts)) == 1 and (len(verdicts) == 1 or verdicts[0] is Verdict.CORRECT):
+        return verdicts[0]
+    return Verdict.TIMEOUT if Verdict.TIMEOUT in verdicts else Verdict.MISSING
+
+
+def _quick(answer: str, gold: str, measured: bool) -> Verdict | None:
     """The verdict where it needs no worker."""
     if not answer:
         return Verdict.MISSING
     if len(answer) > LONGEST:
         return Verdict.WRONG
     equal = compare_numbers(answer, gold)
-    return None if equal is None else Verdict.CORRECT if equal else Verdict.WRONG
+    undecided = equal is None or (measured and not equal)
+    return None if undecided else Verdict.CORRECT if equal else Verdict.WRONG
 
 
 def _value(text: str) -> Fraction | None:
