@@ -59,9 +59,9 @@ def sample_table(records: Sequence[SampleRecord]) -> tuple[NDArray[np.bool_], ND
     """Verdicts and answer classes, both (questions, samples), of one benchmark's records, questions in their order.
 
     Every right answer is of one class (the grader found each equal to the gold one). Others are equal where they are
-    the same number (`1/2`, `0.50`; `1,000`, `1000`) or the same text but for spaces: the grader is not asked whether two wrong formulas
-    are equal, so votes for a wrong answer may be counted apart. Raises ValueError where questions have unequal numbers
-    of samples.
+    the same number (`1/2`, `0.50`; `1,000`, `1000`) or the same text but for spaces: the grader is not asked whether
+    two wrong formulas are equal, so votes for a wrong answer may be counted apart. Raises ValueError where questions
+    have unequal numbers of samples.
     """
     by_question: dict[str, list[SampleRecord]] = {}
     for record in records:

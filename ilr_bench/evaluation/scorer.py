@@ -52,7 +52,9 @@ class Scorer(ProcessOwner):
         completions_of_row = [(row, text) for row, texts in zip(rows, completions, strict=True) for text in texts]
         answers = [self._answer(row, text) for row, text in completions_of_row]
         verdicts = self._verdicts([row for row, _ in completions_of_row], answers)
-        verdict_of = iter(map(GradedAnswer, answers, verdicts))
+        # Two different answers are none; only the grader knows whether they differ.
+        found = [None if verdict is Verdict.MISSING else one for one, verdict in zip(answers, verdicts, strict=True)]
+        verdict_of = iter(map(GradedAnswer, found, verdicts))
         return [[next(verdict_of) for _ in texts] for texts in completions]
 
     def close(self) -> None:

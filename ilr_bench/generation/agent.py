@@ -88,8 +88,7 @@ class Agent:
             turn = [{"role": "user", "content": text}]
             text = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
         ids: list[int] = self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
-        end = self.tokenizer.eos_token
-        if end and ids[-1:] == [self.tokenizer.eos_token_id] and not text.endswith(end):
+        if not chat and ids[-1:] == [self.tokenizer.eos_token_id]:
             _say_ended_prompts(self.name)
             ids = ids[:-1]
         return ids
@@ -97,4 +96,6 @@ class Agent:
 
 @cache
 def _say_ended_prompts(name: str) -> None:
-    _log.warning("the tokenizer of %s ends prompts with its end token, which is taken off: nothing would follow it", name)
+    _log.warning(
+        "the tokenizer of %s ends prompts with its end token, which is taken off: nothing would follow it", name
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 Shape = Literal["value", "list", "set", "tuple", "interval"]
@@ -24,7 +23,7 @@ _DISPLAY = re.compile(
     r"\\(?:displaystyle|textstyle|scriptstyle|(?:no)?limits|(?:left|right)(?:\s*\.)?|[bB]igg?[lrm]?"
     r"|large|Large|LARGE|huge|Huge)(?![A-Za-z])|\\[()]|\*\*"
 )
-_CURRENCY = re.compile(r"\\?\$|[£€¥₹₩]|\\(?:pounds|euro|yen)(?![A-Za-z])|\b(?:US|USD|EUR|GBP)\b(?=\s*[\d$])")
+_CURRENCY = re.compile(r"\\?\$|[£€¥₹₩¢]|\\(?:pounds|euro|yen)(?![A-Za-z])|\b(?:US|USD|EUR|GBP)\b(?=\s*[\d$])")
 _THOUSANDS = re.compile(r"(?<=\d)\s*(?:\\,|\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))")
 _GAP = re.compile(
     r"\\(?:[,;:>!]|(?:q?quad|enspace|thinspace|medspace|thickspace|hfill)(?![A-Za-z]))|\\[hv]space\*?\{[^{}]*\}"
@@ -43,7 +42,11 @@ _AND = re.compile(
     r"\s*,?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}"
     r"|(?<![A-Za-z\\{])\b(?:and|or)\b(?![A-Za-z}])|\\(?:lor|vee)(?![A-Za-z]))\s*"
 )
-_BEFORE = re.compile(r"(?:the (?:final )?answer is|answer|approximately|approx\.?|about|roughly|exactly):?\s+", re.I)
+_BEFORE = re.compile(
+    r"^(?:(?:the (?:final )?answer is|answer|approximately|approx\.?|about|roughly|exactly):?\s+"
+    r"|\\text\{[^{}]* (?:is|are|about|exactly):?\s*\}(?=.))",
+    re.IGNORECASE,
+)
 _ABOUT = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])|~=")
 _RELATION = re.compile(r"\\(?:n?eq?|[lg](?:eq?|eqslant|eqq|t))(?![A-Za-z])|[<>]")
 _EQUALS = re.compile(r"(?<![<>!\\])=")
@@ -54,9 +57,20 @@ _SUFFIX = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*'|\s*\([A-Za-z0-9, ]*\))*"
 _SINGLE_NAME = rf"{_LETTER}{_SUFFIX}"
 _NAME = re.compile(
     rf"(?P<name>{_SINGLE_NAME}|\\dd?ot\s*\{{[^{{}}]*\}}|\\frac\s*\{{\s*d[^{{}}]*\}}\s*\{{\s*d[^{{}}]*\}}|\\(?:angle|triangle)[^=<>,\d]*(?:_\s*\{{?\d\}}?)?"
-    rf"|{_TEXT}\{{[^{{}}]*\}}(?:\s*\([^()]*\))?|\([A-Za-z, ]+\)|\|[^|=]*\|)\s*(?P<sign>=|:=|\\in(?![A-Za-z])|\\colon)\s*"
+    rf"|{_TEXT}\{{[^{{}}]*\}}(?:\s*\([^()]*\))?|\([A-Za-z, ]+\)|\|[^|=]*\|)"
+    r"\s*(?P<sign>=|:=|\\in(?![A-Za-z])|\\colon)\s*"
 )
 _LONG_NAME = re.compile(r"(?P<name>[A-Z]?[A-Za-z' ]{1,40}(?:\([^()=]*\))?)\s*(?P<sign>=|:(?!\s*\d*$))\s*")
+
+_SYMBOL = rf"{_LETTER}(?:\s*_\s*(?:\{{[^{{}}]*\}}|\w))?"
+_ORDER = r"(?:\s*\^\s*\{?\s*(?P<order>[1-9])\s*\}?)?"
+_DERIVATIVE = re.compile(
+    rf"\\frac\s*\{{\s*d{_ORDER}\s*(?P<of>{_SYMBOL})\s*(?:\(t\))?\s*\}}"
+    r"\s*\{\s*d\s*[A-Za-z](?:\s*\^\s*\{?\s*[1-9]\s*\}?)?\s*\}"
+)
+_DOTTED = re.compile(rf"\\(?P<dots>d{{1,2}})ot\s*(?:\{{\s*(?P<braced>{_SYMBOL})\s*\}}|(?P<bare>{_SYMBOL}))")
+_OF_TIME = re.compile(rf"((?<![A-Za-z\\]){_SYMBOL}'*)\s*\(t\)")
+_GREEK_PRODUCT = re.compile(r"(\\(?:alpha|beta|lambda|mu|nu|rho|sigma|tau|phi|theta|omega|hbar|pi))\s*(?=\()")
 
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NO_UNITS = frozenset(
@@ -72,45 +86,18 @@ _UNIT = re.compile(
 _BARE_UNIT = re.compile(rf"(?:(?<=[\d}}).])|(?<=\\pi))\s*(?P<unit>{_WORD}(?:(?:\s*/\s*|[\s.-]+){_WORD})*\.?)$")
 _ONE_LETTER_UNITS = frozenset("msghLlJNKWVACFTH")
 
-_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d+)(?:\.\d*)?|\.\d+"
-_POWER = r"(?:\{\s*[+-]?\d{1,3}\s*\}|[+-]?\d{1,3})"
-_PLAIN = re.compile(
-    rf"(?P<sign>[+-]?)\s*(?:(?P<decimal>{_DECIMAL})"
-    rf"(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?P<power>{_POWER})|[eE](?P<e>[+-]?\d{{1,3}}))?"
-    rf"|10\s*\^\s*(?P<ten>{_POWER}))",
-    re.ASCII,
-)
-_FRACTION = re.compile(
-    r"(?P<sign>[+-]?)\s*(?:(?P<whole>\d{1,50})(?:\s+(?=\d)|\s*(?=\\)))?(?:(?P<above>\d{1,50})\s*/\s*(?P<below>\d{1,50})"
-    r"|\\frac\s*\{\s*(?P<over>-?\d{1,50})\s*\}\s*\{\s*(?P<under>\d{1,50})\s*\})",
-    re.ASCII,
-)
-_REPEATING = re.compile(
-    r"(?P<sign>-?)(?P<whole>\d{0,20})\.(?P<start>\d{0,20})\\(?:overline|bar|dot)\s*\{?\s*(?P<cycle>\d{1,20})\s*\}?",
-    re.ASCII,
-)
 _JOINED = re.compile(r"(?<![\d.,(\[])(?<!\\\{)\d{1,3}(?:,\d{3})+(?![\d,)\]]|\\\})", re.ASCII)
-_BASE = re.compile(r"(?P<digits>-?[0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*)?(?P<base>\d+|[a-z]{3,8})\s*\}*", re.ASCII)
+_BASE = re.compile(
+    r"(?P<digits>-?[0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*)?(?P<base>\d+|[a-z]{3,8})\s*\}*", re.ASCII
+)
 _BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
           "ten": "10", "twelve": "12", "sixteen": "16"}  # fmt: skip
-_LONGEST_NUMBER = 100
 _OPEN, _CLOSE = "([{", ")]}"
 
 
 @dataclass(frozen=True)
-class Number:
-    """A number written out."""
-
-    value: Fraction
-    digits: int | None
-    """Significant digits; None where it is exact as it stands (a fraction, a repeating decimal)."""
-    rounded: bool
-    """Whether it has a decimal point, so that it may be a float's rounding."""
-
-
-@dataclass(frozen=True)
 class Form:
-    """An answer taken apart: `list` is `1, 2`, `set` has braces, `tuple` round brackets, `interval` square ones."""
+    """An answer taken apart: a `list` is `1, 2` or `[1, 2, 3]`, a `tuple` `(1, 2)`, an `interval` `[1, 2)`."""
 
     shape: Shape
     parts: tuple[str, ...]
@@ -138,11 +125,11 @@ def clean(text: str) -> str:
     bare = None
     while bare != text:
         bare = text
-        text = text.strip(" ,;:")
+        text = re.sub(r"(?:\\\\|\\text\{\s*\.\s*\})$", "", text).strip(" ,;:")
         if text.endswith(".") and not text.endswith(".."):
             text = text[:-1].rstrip()
         text = _undressed(text)
-        text = _BEFORE.sub("", text, count=1) if _BEFORE.match(text) else text
+        text = _BEFORE.sub("", text, count=1)
     return _braced(_PERCENT.sub("%", text)).strip()
 
 
@@ -154,39 +141,12 @@ def key(text: str) -> str:
 
 
 def words(text: str) -> str | None:
-    """Lower-case words of an answer that is nothing but words (`\\text{(C)}`, `even`); None for any other."""
+    r"""Lower-case words of an answer that is nothing but words (`\text{(C)}`, `even`); None for any other."""
     inner = _TEXT_DRESS.sub("", text)
     if inner == text and not re.fullmatch(r"\(?[A-Z]\)?|[A-Za-z]{3,}(?: [A-Za-z]+)*", text):
         return None
     inner = re.sub(r"[{}()\s.]+", " ", inner).strip()
     return inner.lower() if re.fullmatch(r"[A-Za-z' -]+", inner) else None
-
-
-def number(text: str) -> Number | None:
-    r"""The number that a cleaned text is: decimal, with thousands' commas, `4.5e33`, `3 \times 10^{8}`, `1 1/2`, ..."""
-    if len(text) > _LONGEST_NUMBER:
-        return None
-    if plain := _PLAIN.fullmatch(text):
-        sign = -1 if plain["sign"] == "-" else 1
-        if plain["decimal"] is None:
-            return Number(sign * _ten(plain["ten"]), None, rounded=False)
-        mantissa = re.sub("[, ]", "", plain["decimal"])
-        value = Fraction(f"0{mantissa}" if mantissa.startswith(".") else mantissa.removesuffix("."))
-        digits = len(mantissa.replace(".", "").lstrip("0")) or 1
-        scale = _ten(plain["power"] or plain["e"] or "0")
-        return Number(sign * value * scale, digits, rounded="." in mantissa)
-    if fraction := _FRACTION.fullmatch(text):
-        above, below = int(fraction["above"] or fraction["over"]), int(fraction["below"] or fraction["under"])
-        if below == 0 or (fraction["whole"] and above < 0):
-            return None
-        value = Fraction(above, below) + int(fraction["whole"] or 0)
-        return Number(-value if fraction["sign"] == "-" else value, None, rounded=False)
-    if repeating := _REPEATING.fullmatch(text):
-        start, cycle = repeating["start"], repeating["cycle"]
-        tail = Fraction(int(cycle), (10 ** len(cycle) - 1) * 10 ** len(start))
-        value = int(repeating["whole"] or 0) + Fraction(int(start or 0), 10 ** len(start)) + tail
-        return Number(-value if repeating["sign"] else value, None, rounded=False)
-    return None
 
 
 def joined(text: str) -> str:
@@ -211,7 +171,7 @@ def take_apart(text: str) -> Form:
     if len(parts) == 1:
         return Form("value", (text,))
     if opening + closing == "[]" and len(parts) > 2:
-        return Form("list", parts)
+        return Form("list", parts, "[]")
     shape: Shape = "tuple" if opening + closing in ("()", r"\langle\rangle") else "interval"
     return Form(shape, parts, opening + closing)
 
@@ -261,12 +221,40 @@ def without_unit(text: str, bare: bool) -> str:
     return value
 
 
+def last_power(text: str) -> str | None:
+    """The power of the unit at the end of a text (`15 cm^2`); None without one."""
+    found = re.search(r"[A-Za-z}]\s*\^\s*\{?\s*(\d)\s*\}?$", text)
+    return None if found is None else found[1]
+
+
 def based(text: str) -> tuple[str, str] | None:
     """Digits and base of `2516_8`; None for any other text."""
     found = _BASE.fullmatch(text)
     if found is None or not found["digits"].lstrip("-")[:1].isdigit():
         return None
     return found["digits"].upper(), _BASES.get(found["base"], found["base"])
+
+
+def readable(text: str) -> str:
+    r"""What the library reads otherwise than it is meant, or not at all, in other words.
+
+    Derivatives, written with primes, dots or fractions, become symbols, and functions of t stand without it;
+    `\omega(v + 1)` is a product, `E_1` a symbol like any other, and `\text{MR}` what MR is.
+    """
+    text = _DERIVATIVE.sub(lambda found: found["of"].strip() + "'" * int(found["order"] or 1), text)
+    text = _DOTTED.sub(lambda found: (found["braced"] or found["bare"]) + "'" * len(found["dots"]), text)
+    text = _OF_TIME.sub(r"\1", text)
+    text = re.sub(rf"({_SYMBOL})('+)", _as_symbol, text)
+    text = re.sub(rf"_\s*\{{\s*{_TEXT}\{{\s*(\w+)\s*\}}\s*\}}", r"_{\1}", text)
+    text = re.sub(r"_\s*(?:\{\s*\\odot\s*\}|\\odot(?![A-Za-z]))", "_{odot}", text)
+    text = re.sub(r"\\(?:text|mathrm)\s*\{\s*([A-Za-z]{2,6})\s*\}", r" \1 ", text)
+    text = re.sub(r"(?<![A-Za-z\\])E(?=\s*_)", r"\\Xi ", text)
+    return _GREEK_PRODUCT.sub(r"\1 \\cdot ", text)
+
+
+def _as_symbol(found: re.Match[str]) -> str:
+    name = re.sub(r"\W", "", found[1])
+    return rf"\Xi_{{{name}prime{len(found[2])}}}"
 
 
 def is_relation(text: str) -> bool:
@@ -282,10 +270,6 @@ def sides(text: str) -> list[str]:
 def has_letters(text: str) -> bool:
     """Whether there are letters besides LaTeX's commands: variables, units, words."""
     return re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)) is not None
-
-
-def _ten(power: str) -> Fraction:
-    return Fraction(10) ** int(power.strip("{ }"))
 
 
 def _undressed(text: str) -> str:

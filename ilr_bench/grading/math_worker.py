@@ -16,11 +16,27 @@ from fractions import Fraction
 from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
 from math_verify import verify
 from math_verify.grader import should_treat_as_complex
-from sympy import Add, Basic, Eq, Expr, Float, Integer, MatrixBase, Mul, Number, Rational, oo, preorder_traversal, zoo  # type: ignore[import-untyped]
+from sympy import (
+    Add,
+    Basic,
+    Eq,
+    Expr,
+    Float,
+    I,
+    Integer,
+    MatrixBase,
+    Mul,
+    Number,
+    Rational,
+    oo,
+    preorder_traversal,
+    zoo,
+)  # type: ignore[import-untyped]
 from sympy.core.function import AppliedUndef  # type: ignore[import-untyped]
 
 from ilr_bench.grading import forms
 from ilr_bench.grading.killable_pool import serve
+from ilr_bench.grading.math import PlainNumber, read_number
 from ilr_bench.storage.records import Verdict
 
 MEMORY_BYTES = 2 << 30
@@ -29,7 +45,8 @@ ROUNDING = Fraction(1, 10**9)
 _DIGITS, _EXACT = 40, Fraction(1, 10**25)
 _LEAST_DIGITS = 2
 _NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-_MARKED = re.compile(r"\\(d?dot|bar|hat|vec|tilde)\s*\{([^{}]*)\}")
+_EQUATION = re.compile(r"[=<>]")
+_TO = re.compile(r"\s*(?:\\text\s*\{\s*to\s*\}|\bto\b)\s*")
 _WARM_UP = (("3+5", "8"), (r"\frac{1}{2}", "0.5"), (r"2\sqrt{3}", r"\sqrt{12}"), ("x=3", "3"), ("(1,2)", "[1,2]"),
             ("x+1", "1+x"), ("0<x<2", "(0,2)"), (r"2\pi", r"\pi+\pi"))  # fmt: skip
 
@@ -83,7 +100,7 @@ def _without_percent(answer: str, gold: str) -> list[tuple[str, str]]:
 
 
 def _hundredth(text: str) -> str:
-    value = forms.number(text)
+    value = read_number(text)
     if value is None:
         return text
     part = value.value / 100
@@ -97,18 +114,22 @@ def _same_shapes(answer: str, gold: str, measured: bool) -> bool:
         named = forms.split_name(f"{exact} = 0", long=True)[0] is not None
         ends = [rounded] if named else [exact, rounded] if measured else [exact]
         return any(_same_shapes(end, gold, measured) for end in ends)
+    answer = exact
     ours, theirs = _form(answer), _form(gold)
     if theirs.shape in ("list", "set"):
         parts = _spread(ours.parts) if ours.shape in ("list", "set", "value") else ()
         golds = _spread(theirs.parts)
         if len(parts) == 1 < len(golds):
             # Several things with one value, each named in the gold: the value once names them all.
-            return forms.split_name(parts[0])[0] is None and all(_same_value(parts[0], gold, measured) for gold in golds)
+            named = [forms.split_name(one)[0] is not None for one in (*parts, *golds)]
+            return not named[0] and all(named[1:]) and all(_same_value(parts[0], one, measured) for one in golds)
         return _same_multiset(parts, golds, measured)
     if theirs.shape in ("tuple", "interval"):
         if ours.shape == "value":
             return theirs.parts != () and _same_by_library(answer, gold)
-        alike = ours.brackets == theirs.brackets or (theirs.shape == "tuple" and ours.shape == "list")
+        alike = ours.brackets == theirs.brackets or (
+            theirs.shape == "tuple" and ours.shape == "list" and not ours.brackets
+        )
         return alike and len(ours.parts) == len(theirs.parts) and all(
             _same(one, other, measured) for one, other in zip(ours.parts, theirs.parts, strict=True)
         )  # fmt: skip
@@ -181,14 +202,13 @@ def _same_value(answer: str, gold: str, measured: bool) -> bool:
         return False
     if "=" in answer and "=" not in gold and not forms.is_relation(gold):
         *earlier, answer = forms.sides(answer)
-        known = [value.value for text in (*earlier, answer) if (value := forms.number(text)) is not None]
+        if len(earlier) == 1 and read_number(earlier[0]) and forms.split_name(f"{answer} = 0")[0] is not None:
+            earlier, answer = [], earlier[0]  # 12 = x
+        known = [value.value for text in (*earlier, answer) if (value := read_number(text)) is not None]
         if len(set(known)) > 1 or not answer:
             return False
         return _same(answer, gold, measured)
     return _same_quantity(answer, gold, measured)
-
-
-_EQUATION = re.compile(r"[=<>]")
 
 
 def _unnamed(answer: str, gold: str) -> list[tuple[str, str]]:
@@ -211,13 +231,17 @@ def _same_quantity(answer: str, gold: str, measured: bool) -> bool:
     if any(bases):
         return _same_in_base(answer, gold, *bases)
     if ":" in answer or ":" in gold:
-        return _same_ratio(answer, gold, measured)
-    gold = forms.without_unit(gold, bare=False)
-    numeric = forms.number(gold) is not None or not forms.has_letters(gold)
+        return _same_ratio(_TO.sub(":", answer), gold, measured)
+    if "=" in answer or "=" in gold:
+        return _same_by_library(answer, gold, measured)
+    gold, unit = forms.without_unit(gold, bare=False), gold
+    if gold != unit and forms.last_power(unit) != (forms.last_power(answer) or forms.last_power(unit)):
+        return False
+    numeric = read_number(gold) is not None or not forms.has_letters(gold)
     answer = forms.without_unit(answer, bare=numeric)
     if forms.key(answer) == forms.key(gold):
         return True
-    ours, theirs = forms.number(answer), forms.number(gold)
+    ours, theirs = read_number(answer), read_number(gold)
     if ours is not None and theirs is not None:
         return _same_number(ours, theirs, measured)
     return _same_by_library(answer, gold, measured)
@@ -236,7 +260,7 @@ def _same_ratio(answer: str, gold: str, measured: bool) -> bool:
     if ":" not in answer:
         return gold.count(":") == 1 and _same(answer, gold.replace(":", "/"), measured)
     ours, theirs = answer.split(":"), gold.split(":")
-    values = [[value and value.value for value in map(forms.number, map(str.strip, side))] for side in (ours, theirs)]
+    values = [[value and value.value for value in map(read_number, map(str.strip, side))] for side in (ours, theirs)]
     if len(ours) != len(theirs):
         return False
     if all(value for side in values for value in side):
@@ -244,7 +268,7 @@ def _same_ratio(answer: str, gold: str, measured: bool) -> bool:
     return all(_same(one.strip(), other.strip(), measured) for one, other in zip(ours, theirs, strict=True))
 
 
-def _same_number(ours: forms.Number, theirs: forms.Number, measured: bool) -> bool:
+def _same_number(ours: PlainNumber, theirs: PlainNumber, measured: bool) -> bool:
     difference = abs(ours.value - theirs.value)
     if difference == 0:
         return True
@@ -277,7 +301,7 @@ def _same_by_library(answer: str, gold: str, measured: bool = False) -> bool:
     equal = _same_expression(ours, theirs)
     if equal is None:
         return bool(verify(theirs, ours, float_rounding=12, allow_set_relation_comp=True, timeout_seconds=None))
-    written = forms.number(answer)
+    written = read_number(answer)
     if not equal and measured and written is not None and written.digits is not None:
         value = theirs.evalf(_DIGITS)
         if value.is_Float:
@@ -307,18 +331,21 @@ def _is_numeric(expression: Basic | MatrixBase) -> bool:
 
 def _parse(text: str, real: bool) -> Basic | MatrixBase | None:
     """What a text means; None where the library cannot read it."""
-    text = _MARKED.sub(lambda found: f"{found[2]}_{{{found[1]}}}", text)
-    text = re.sub(r"([A-Za-z])('+)", lambda found: f"{found[1]}_{{prime{len(found[2])}}}", text)
-    text = re.sub(r"_\s*\{\s*\\(?:text|mathrm)\s*\{\s*([^{}]*?)\s*\}\s*\}", r"_{\1}", text)
     try:
         parsed = latex2sympy(
-            normalize_latex(text, _NORMALIZATION), is_real=real, convert_degrees=False, normalization_config=None
+            normalize_latex(forms.readable(text), _NORMALIZATION),
+            is_real=real,
+            convert_degrees=False,
+            normalization_config=None,
         )
     except RecursionError:
         raise
     except Exception:  # noqa: BLE001 - the parser raises plain Exception, and sympy whatever a formula leads it to
         return None
-    return parsed if isinstance(parsed, Basic | MatrixBase) else None
+    if not isinstance(parsed, Basic | MatrixBase):
+        return None
+    imaginary = [symbol for symbol in parsed.free_symbols if symbol.name == "i"]
+    return parsed.subs(imaginary[0], I) if imaginary else parsed
 
 
 def _reply(request: str) -> str:

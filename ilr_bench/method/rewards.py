@@ -52,7 +52,11 @@ def score_turns(batch: StepBatch, turns: Turns, settings: RewardSettings, grader
     scores: Scores = []
     for agent, groups in zip(batch.agents, turns, strict=True):
         questions = [question for question, group in zip(batch.questions, groups, strict=True) for _ in group]
-        flat = iter(score(questions, [turn for group in groups for turn in group], agent.style, settings, grader, agent.thoughts))
+        flat = iter(
+            score(
+                questions, [turn for group in groups for turn in group], agent.style, settings, grader, agent.thoughts
+            )
+        )
         scores.append([[next(flat) for _ in group] for group in groups])
     return scores
 

@@ -22,11 +22,17 @@ _DRESS = re.compile(
     r"\\(?:text|math|emph|underline|bf|rm|it|sf|tt|boldsymbol|bm|mbox|hbox|boxed|fbox|large|Large|left|right|displaystyle"
     r"|q?quad|[,;:! ])(?:bf|rm|it|sf|tt|normal|up)?(?![A-Za-z])|[{}$~`]|\*\*?|\\"
 )
-_NAMED = re.compile(r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice)(?: is)?:? *)+(?=\W*[A-Za-z]\b)", re.I)
-_LETTER = re.compile(r"\((?P<inside>[A-Za-z])\)|\[(?P<square>[A-Z])\]|(?P<plain>[A-Z])(?![A-Za-z'])|(?P<small>[a-z])(?=[.):]|$)")
+_NAMED = re.compile(
+    r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice)(?: is)?:? *)+(?=\W*[A-Za-z]\b)", re.I
+)
+_LETTER = re.compile(
+    r"\((?P<inside>[A-Za-z])\)|\[(?P<square>[A-Z])\]|(?P<plain>[A-Z])(?![A-Za-z'])|(?P<small>[a-z])(?=[.):]|$)"
+)
 _SPACED_MARK = re.compile(r" ([.,:;)\]])|([(\[]) ")
 _WORDS = re.compile(r"[.:,)]* *$| *[.):,;=]+ *\S|[.):,]* *(?:\(|[-–—] )|(?<=[)\]]) *\S", re.DOTALL)
-_ANOTHER = re.compile(r"(?<![A-Za-z])[A-Z][.):](?=\s|$)|^\W*(?:or|and|nor|not|n?either|to|vs)\b|^\W*\(?[A-Za-z]\)?\W*$|^\W*[/&|+]")
+_ANOTHER = re.compile(
+    r"(?<![A-Za-z])[A-Z][.):](?=\s|$)|^\W*(?:or|and|nor|not|n?either|to|vs)\b|^\W*\(?[A-Za-z]\)?\W*$|^\W*[/&|+]"
+)
 _LIST = re.compile(r"^\W*\(?[A-Z]\)?(?:\W+(?:(?:and|or)\W+)?\(?[A-Z]\)?)+\W*$")
 
 _SCENE = {
@@ -104,7 +110,7 @@ class ChatStyle:
         return indices if sorted(indices) == list(range(size)) else None
 
     def extract_answer(self, completion: str) -> str | None:
-        r"""What stands in `\boxed{}`, None where nothing does; boxes of different texts as `tasks.types.boxed_answer`."""
+        r"""What stands in `\boxed{}`, None where nothing does; see `boxed_answer` for several boxes."""
         return boxed_answer(without_thought(completion))
 
     def stop_strings(self) -> tuple[str, ...]:

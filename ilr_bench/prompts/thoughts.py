@@ -67,7 +67,9 @@ def thoughts_of(tokenizer: Any, setting: str = FROM_TEMPLATE) -> Thoughts:
     found = [pair for pair in KNOWN if pair[1] in str(template)] if setting == FROM_TEMPLATE else [(named[0], named[1])]
     if template is None or not found:
         return Thoughts(tuple(found) or KNOWN)
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False
+    )
     opened = any(prompt.rfind(start) > prompt.rfind(end) for start, end in found)
     marks = "".join(start + end for start, end in found)
     kept = tuple(token for token in getattr(tokenizer, "all_special_tokens", ()) if token and token in marks)

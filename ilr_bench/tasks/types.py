@@ -10,7 +10,6 @@ from typing import Any, Literal
 from ilr_bench.core.registry import Registry
 from ilr_bench.tasks.data import Dataset
 
-
 _BRACES = re.compile(
     r"\\(?P<box>boxed|fbox)(?![A-Za-z])\s*(?:\{|(?P<bare>-?\d[\d.,/]*|\\[A-Za-z]+(?:\{[^{}]*\})+))|\\.|[{}]", re.DOTALL
 )

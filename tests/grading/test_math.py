@@ -333,7 +333,7 @@ def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pyt
         right, wrong = Verdict.CORRECT, Verdict.WRONG
         expected = [right, right, right, Verdict.TIMEOUT, Verdict.MISSING, wrong, wrong]
         assert fresh.grade(pairs) == fresh.grade(pairs) == expected
-        assert worker.asked == ['["x", "y"]', '["hostile", "y"]', '["a", "b"]']
+        assert worker.asked == ['["x", "y", false]', '["hostile", "y", false]', '["a", "b", false]']
         assert worker.made == ("ilr_bench.grading.math_worker", 0.7, 3)
         fresh.grade([("x" * LONGEST, "y"), ("x" * (LONGEST + 1), "y")])
         assert len(worker.asked) == 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 Rewriting = Callable[[str], str | None]
 
@@ -47,7 +48,7 @@ def elements(gold: str) -> list[str] | None:
             start = index + 1
     parts.append(gold[start:].strip())
     thousands = re.fullmatch(r"\d{1,3}(?:,\d{3})+", gold)
-    sentence = "where" in gold or r"\begin" in gold
+    sentence = "where" in gold or r"\begin" in gold or r"\!" in gold
     return parts if len(parts) > 1 and all(parts) and not thousands and not sentence else None
 
 
@@ -100,7 +101,7 @@ def _scientific(gold: str) -> str | None:
         return rf"{found[1]} \times 10^{{{int(found[2])}}}"
     if not NUMBER.fullmatch(gold) or float(gold) == 0 or len(gold.strip("-0.")) < 2:
         return None
-    mantissa, exponent = f"{float(gold):.15e}".split("e")
+    mantissa, exponent = f"{Decimal(gold):E}".split("E") if "." in gold else f"{int(gold):.14e}".split("e")
     return rf"{mantissa.rstrip('0').rstrip('.')} \times 10^{{{int(exponent)}}}"
 
 
@@ -163,15 +164,16 @@ def _percent(form: str) -> Rewriting:
 
 
 def _name_left_out(gold: str) -> str | None:
-    found = re.fullmatch(r"(?:[a-zA-Z](?:\([a-z]\))?|m_\{\\max ?\}|x \\in)\s*=?\s*(.+)", gold)
-    named = re.match(r"[a-zA-Z](\([a-z]\))?\s*=|m_\{|x \\in", gold)
-    return found[1] if found is not None and named is not None and elements(gold) is None and "=" not in found[1] else None
+    found = re.fullmatch(r"(?:[a-zA-Z](?:\([a-z]\))?|m_\{\\max ?\}|x \\in(?= ))\s*=?\s*(.+)", gold)
+    named = re.match(r"[a-zA-Z](\([a-z]\))?\s*=|m_\{\\max|x \\in", gold)
+    several = elements(gold) is not None or (found is not None and re.search("=|^\\\\in", found[1]))
+    return found[1] if found is not None and named is not None and not several else None
 
 
 def _changed_digit(first: bool) -> Rewriting:
     def rewrite(gold: str) -> str | None:
         places = [found.start() for found in re.finditer(r"\d", gold)]
-        if not places or FRACTION.fullmatch(gold) and first is None:
+        if not places:
             return None
         place = places[0] if first else places[-1]
         digit = (int(gold[place]) + 1) % 10
@@ -272,7 +274,9 @@ RIGHT: dict[str, Rewriting] = {
     "word without \\text": _where(
         lambda gold: re.fullmatch(r"\\text\{.*\}", gold), lambda gold: gold[6:-1].strip(" ()")
     ),
-    "small word": _where(lambda gold: re.fullmatch(r"\\text\{.*\}", gold), lambda gold: rf"\text{{{gold[6:-1].lower()}}}"),
+    "small word": _where(
+        lambda gold: re.fullmatch(r"\\text\{.*\}", gold), lambda gold: rf"\text{{{gold[6:-1].lower()}}}"
+    ),
 }
 WRONG: dict[str, Rewriting] = {
     "last digit changed": _changed_digit(first=False),

@@ -7,8 +7,8 @@ r"""The five published maths benchmarks: GSM8K, MATH-500, Minerva, OlympiadBench
   least), is the answer. `4.5e33` is read as a number, in golds and answers; golds in Python's notation are rewritten.
 - **olympiadbench** (He et al. 2024): the 675 text-only, open-ended English maths competition problems. The gold is the
   one string of `final_answer` without its dollar signs. Where a question has several answers, all of them are asked
-  for, in any order. The golds of two rows are mended (`_MENDED`): one is a sentence, one has lost its sign. The margin that one row states (0.1) is not granted, and eight units
-  are not asked for.
+  for, in any order. The golds of two rows are mended (`_MENDED`): one is a sentence, one has lost its sign. The margin
+  that one row states (0.1) is not granted, and eight units are not asked for.
 - **aime**: both contests of 2024 and of 2025, 60 questions in one column; golds are integers from 0 to 999.
 """
 
