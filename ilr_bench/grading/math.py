@@ -80,7 +80,7 @@ def compare_numbers(answer: str, gold: str) -> bool | None:
 
 
 def read_number(text: str) -> PlainNumber | None:
-    r"""The number that a text is (decimal, `1,000`, `4.5e33`, `3 \times 10^{8}`, `1 1/2`, ...), None where it is none."""
+    r"""The number that a text is (decimal, `1,000`, `4.5e33`, `3 \times 10^{8}`, `1 1/2`); None where it is none."""
     if len(text) > _LONGEST_NUMBER:
         return None
     if plain := _PLAIN.fullmatch(text):

@@ -335,7 +335,8 @@ def test_measured_quantities_may_be_rounded_and_nothing_else_may() -> None:
 def test_a_verdict_does_not_depend_on_what_was_judged_before() -> None:
     pairs = [("(0,3)", "0 < x < 3"), (r"0<x<\frac62", "0 < x < 3"), ("(0,3)", "(0,3)"), ("0,3", "(0,3)"),
              ("3,0", "(0,3)"), ("3, 0", "0,3"), (r"\{0,3\}", "0,3"), (r"\{3,0\}", "(0,3)"), ("(0,3]", "(0,3)"),
-             (r"1 < x \text{ and } x < 2", "(1,2)"), ("x=2, x=1", "1,2"), ("2,1,1", "1,1,2"), ("2,1", "1,1,2")]  # fmt: skip
+             (r"1 < x \text{ and } x < 2", "(1,2)"), ("x=2, x=1", "1,2"), ("2,1,1", "1,1,2"),
+             ("2,1", "1,1,2")]  # fmt: skip
     alone = {pair: judge(*pair) for pair in pairs}
     draw = random.Random(3)
     for _ in range(3):
