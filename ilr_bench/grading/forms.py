@@ -66,7 +66,7 @@ _SYMBOL = rf"{_LETTER}(?:\s*_\s*(?:\{{[^{{}}]*\}}|\w))?"
 _ORDER = r"(?:\s*\^\s*\{?\s*(?P<order>[1-9])\s*\}?)?"
 _DERIVATIVE = re.compile(
     rf"\\frac\s*\{{\s*d{_ORDER}\s*(?P<of>{_SYMBOL})\s*(?:\(t\))?\s*\}}"
-    r"\s*\{\s*d\s*[A-Za-z](?:\s*\^\s*\{?\s*[1-9]\s*\}?)?\s*\}"
+    r"\s*\{\s*d\s*[A-Za-z](?(order)\s*\^\s*\{?\s*(?P=order)\s*\}?)\s*\}"
 )
 _DOTTED = re.compile(rf"\\(?P<dots>d{{1,2}})ot\s*(?:\{{\s*(?P<braced>{_SYMBOL})\s*\}}|(?P<bare>{_SYMBOL}))")
 _OF_TIME = re.compile(rf"((?<![A-Za-z\\]){_SYMBOL}'*)\s*\(t\)")

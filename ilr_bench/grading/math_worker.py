@@ -16,7 +16,7 @@ from fractions import Fraction
 from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
 from math_verify import verify
 from math_verify.grader import should_treat_as_complex
-from sympy import (
+from sympy import (  # type: ignore[import-untyped]
     Add,
     Basic,
     Eq,
@@ -31,7 +31,7 @@ from sympy import (
     oo,
     preorder_traversal,
     zoo,
-)  # type: ignore[import-untyped]
+)
 from sympy.core.function import AppliedUndef  # type: ignore[import-untyped]
 
 from ilr_bench.grading import forms
@@ -111,8 +111,8 @@ def _same_shapes(answer: str, gold: str, measured: bool) -> bool:
     exact, rounded = forms.exact_part(answer)
     gold = forms.exact_part(gold)[0]
     if exact != rounded:
-        named = forms.split_name(f"{exact} = 0", long=True)[0] is not None
-        ends = [rounded] if named else [exact, rounded] if measured else [exact]
+        is_name = forms.split_name(f"{exact} = 0", long=True)[0] is not None
+        ends = [rounded] if is_name else [exact, rounded] if measured else [exact]
         return any(_same_shapes(end, gold, measured) for end in ends)
     answer = exact
     ours, theirs = _form(answer), _form(gold)
