@@ -15,12 +15,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 
 from ilr_bench.core.hardware import cores
 from ilr_bench.grading.killable_pool import KillablePool, ProcessOwner
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.types import boxed
 
 CPU_SECONDS = 1.0
 """CPU time that one comparison may take, counted from its own beginning."""
@@ -130,36 +128,23 @@ class Grader(ProcessOwner):
     def grade(self, pairs: Sequence[tuple[str | None, str]], measured: bool = False) -> list[Verdict]:
         """The verdict of each (answer, gold) pair: CORRECT, WRONG, MISSING (no answer) or TIMEOUT.
 
-        An answer of several boxes (`boxed_answer`) is CORRECT where each of them is, and else none. `measured`: golds
+        An answer of several boxes (`tasks.types.boxed_answer`) is CORRECT where each of them is, and else none. `measured`: golds
         are measured quantities (`math_worker.judge`). TIMEOUT means that the comparison took too long or brought its
         worker down. Raises MissingInputError where no worker can be started (math-verify is not installed).
         """
-        parts = [[(part, gold.strip(), measured) for part in _contents(answer)] for answer, gold in pairs]
-        quick = {part: _quick(*part) for part in dict.fromkeys(chain.from_iterable(parts))}
+        asked = [(answer.strip() if answer is not None else "", gold.strip(), measured) for answer, gold in pairs]
+        quick = {pair: _quick(*pair) for pair in dict.fromkeys(asked)}
         # Models repeat themselves: a hostile answer must cost its time limit once, not once per sample.
-        unknown = [part for part, verdict in quick.items() if verdict is None and part not in self._known]
+        unknown = [pair for pair, verdict in quick.items() if verdict is None and pair not in self._known]
         if unknown:
-            replies = self._worker.ask_many([json.dumps(part) for part in unknown])
-            for part, reply in zip(unknown, replies, strict=True):
-                self._known[part] = Verdict.TIMEOUT if reply is None else Verdict(reply)
-        return [_together([quick[part] or self._known[part] for part in several]) for several in parts]
+            replies = self._worker.ask_many([json.dumps(pair) for pair in unknown])
+            for pair, reply in zip(unknown, replies, strict=True):
+                self._known[pair] = Verdict.TIMEOUT if reply is None else Verdict(reply)
+        return [quick[pair] or self._known[pair] for pair in asked]
 
     def close(self) -> None:
         """See `ProcessOwner.close`."""
         self._worker.close()
-
-
-def _contents(answer: str | None) -> list[str]:
-    """What is graded: the answer, or of one with several boxes what each of them holds."""
-    text = "" if answer is None else answer.strip()
-    several = boxed(text) if len(text) <= LONGEST else []
-    return several if len(several) > 1 else [text]
-
-
-def _together(verdicts: Sequence[Verdict]) -> Verdict:
-    if len(set(verdicts)) == 1 and (len(verdicts) == 1 or verdicts[0] is Verdict.CORRECT):
-        return verdicts[0]
-    return Verdict.TIMEOUT if Verdict.TIMEOUT in verdicts else Verdict.MISSING
 
 
 def _quick(answer: str, gold: str, measured: bool) -> Verdict | None:

@@ -38,6 +38,7 @@ from ilr_bench.grading import forms
 from ilr_bench.grading.killable_pool import serve
 from ilr_bench.grading.math import PlainNumber, read_number
 from ilr_bench.storage.records import Verdict
+from ilr_bench.tasks.types import boxed
 
 MEMORY_BYTES = 2 << 30
 ROUNDING = Fraction(1, 10**9)
@@ -350,7 +351,11 @@ def _parse(text: str, real: bool) -> Basic | MatrixBase | None:
 
 def _reply(request: str) -> str:
     answer, gold, measured = json.loads(request)
-    return judge(answer, gold, measured)
+    several = boxed(answer)
+    if len(several) < 2:
+        return judge(answer, gold, measured)
+    alike = all(judge(content, gold, measured) is Verdict.CORRECT for content in several)
+    return Verdict.CORRECT if alike else Verdict.MISSING
 
 
 def main() -> None:

@@ -241,6 +241,9 @@ def test_close_ends_all_processes_even_those_that_hang() -> None:
     fresh = Grader(workers=2)
     fresh.grade([("x=5", "5")])
     nurse = pid_of(fresh)
+    deadline = time.monotonic() + 20
+    while len(children(nurse)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
     pids = [nurse, *children(nurse)]
     assert len(pids) == 3
     os.kill(pids[1], signal.SIGSTOP)
@@ -252,6 +255,7 @@ def test_no_process_outlives_the_one_that_asks() -> None:
     code = (
         "import os, signal; from ilr_bench.grading.math import Grader; grader = Grader(workers=2);"
         "grader.grade([('x=5', '5')]); pid = grader.worker_pid;"
+        "import time; time.sleep(1);"  # the first worker answers before the second is there
         "print(pid, open(f'/proc/{pid}/task/{pid}/children').read(), flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
