@@ -128,9 +128,10 @@ class Grader(ProcessOwner):
     def grade(self, pairs: Sequence[tuple[str | None, str]], measured: bool = False) -> list[Verdict]:
         """The verdict of each (answer, gold) pair: CORRECT, WRONG, MISSING (no answer) or TIMEOUT.
 
-        An answer of several boxes (`tasks.types.boxed_answer`) is CORRECT where each of them is, and else none. `measured`: golds
-        are measured quantities (`math_worker.judge`). TIMEOUT means that the comparison took too long or brought its
-        worker down. Raises MissingInputError where no worker can be started (math-verify is not installed).
+        An answer of several boxes (`tasks.types.boxed_answer`) is CORRECT where each of them is, and else none.
+        `measured`: golds are measured quantities (`math_worker.judge`). TIMEOUT means that the comparison took too long
+        or brought its worker down. Raises MissingInputError where no worker can be started (math-verify is not
+        installed).
         """
         asked = [(answer.strip() if answer is not None else "", gold.strip(), measured) for answer, gold in pairs]
         quick = {pair: _quick(*pair) for pair in dict.fromkeys(asked)}

@@ -41,8 +41,8 @@ from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import boxed
 
 MEMORY_BYTES = 2 << 30
-ROUNDING = Fraction(1, 10**9)
-"""Relative difference up to which numbers are equal where one of them is a decimal; floats are written with more."""
+ROUNDING = Fraction(1, 10**12)
+"""Relative difference below which a decimal and an exact number are equal; floats are written with more digits."""
 _DIGITS, _EXACT = 40, Fraction(1, 10**25)
 _LEAST_DIGITS = 2
 _NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
@@ -275,7 +275,8 @@ def _same_number(ours: PlainNumber, theirs: PlainNumber, measured: bool) -> bool
         return True
     if measured and ours.digits is not None:
         return _is_rounding(ours.value, ours.digits, theirs.value)
-    return (ours.rounded or theirs.rounded) and difference <= ROUNDING * abs(theirs.value)
+    either = (ours.rounded and theirs.digits is None) or (theirs.rounded and ours.digits is None)
+    return either and difference < ROUNDING * abs(theirs.value)
 
 
 def _is_rounding(value: Fraction, digits: int, gold: Fraction) -> bool:
@@ -322,8 +323,10 @@ def _same_expression(ours: Basic | MatrixBase, theirs: Basic | MatrixBase) -> bo
     size, difference = abs(other).evalf(_DIGITS), abs(one - other).evalf(_DIGITS)
     if not (size.is_Number and difference.is_Number):
         return None
+    if difference == 0:
+        return True
     tolerance = ROUNDING if ours.has(Float) or theirs.has(Float) else _EXACT
-    return bool(difference <= size * Rational(tolerance.numerator, tolerance.denominator))
+    return bool(difference < size * Rational(tolerance.numerator, tolerance.denominator))
 
 
 def _is_numeric(expression: Basic | MatrixBase) -> bool:
