@@ -248,6 +248,9 @@ class RunConfig:
     seed: int = 0
     prompt_style: str = "micro"
     """Wording of the prompts (`ilr_bench.prompts`): one for all agents, or one per agent as `chat+fewshot`."""
+    thought_marks: str = "auto"
+    """Marks around what models think before they answer, as `<think> </think>`; no answer is read there. `auto`: those
+    of each chat template, else any known (`ilr_bench.prompts.thoughts`)."""
     questions: QuestionSettings = field(default_factory=QuestionSettings)
     difficulty: DifficultySettings = field(default_factory=DifficultySettings)
     interaction: InteractionSettings = field(default_factory=InteractionSettings)

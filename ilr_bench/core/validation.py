@@ -81,6 +81,12 @@ def _validate_learning(config: RunConfig) -> None:
             "critic.kind: a critic takes its own baseline off the rewards; "
             "set advantages.scale and advantages.baseline to none"
         )
+    alone = any(config.samples_of(agent) == 1 for agent in range(len(config.models)))
+    if alone and config.advantages.baseline == "group" and config.pooling.kind == "none" and config.training.steps:
+        raise ConfigurationError(
+            "sampling.samples: a group of one answer has its own mean, so every advantage is 0 and nothing is learned; "
+            "set sampling.samples to 2 or more, or advantages.baseline to agents, batch or none"
+        )
     if config.pooling.kind != "none":
         if config.advantages.baseline != "group" or config.advantages.scale == "batch":
             raise ConfigurationError(

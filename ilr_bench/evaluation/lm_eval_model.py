@@ -98,7 +98,7 @@ class AgentLM(LM):  # type: ignore[misc]
         return self._agent.render(text)
 
     def _decode(self, token_ids: Sequence[int], options: SamplingOptions) -> str:
-        text = str(self._agent.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+        text = self._agent.text_of(token_ids)
         return until_stop(text, options.stop_strings).strip()
 
 

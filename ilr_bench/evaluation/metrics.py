@@ -17,6 +17,7 @@ from ilr_bench.storage.records import SampleRecord, Verdict
 NO_ANSWER = -1
 """Class of a sample without an answer; it casts no vote."""
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18}|/0*([0-9]{1,18}))?", re.ASCII)
+_THOUSANDS = re.compile(r"(?<![0-9.,])([0-9]{1,3}(?:\{?,\}?[0-9]{3})+)(?![0-9,])", re.ASCII)
 
 
 def mean_at_k(correct: ArrayLike) -> NDArray[np.float64]:
@@ -58,9 +59,9 @@ def sample_table(records: Sequence[SampleRecord]) -> tuple[NDArray[np.bool_], ND
     """Verdicts and answer classes, both (questions, samples), of one benchmark's records, questions in their order.
 
     Every right answer is of one class (the grader found each equal to the gold one). Others are equal where they are
-    the same number (`1/2`, `0.50`) or the same text but for spaces: the grader is not asked whether two wrong formulas
-    are equal, so votes for a wrong answer may be counted apart. Raises ValueError where questions have unequal numbers
-    of samples.
+    the same number (`1/2`, `0.50`; `1,000`, `1000`) or the same text but for spaces: the grader is not asked whether
+    two wrong formulas are equal, so votes for a wrong answer may be counted apart. Raises ValueError where questions
+    have unequal numbers of samples.
     """
     by_question: dict[str, list[SampleRecord]] = {}
     for record in records:
@@ -89,6 +90,7 @@ def answer_classes(answers: Sequence[tuple[str | None, Verdict]]) -> list[int]:
 
 def _value(answer: str) -> str | Fraction:
     text = "".join(answer.split())
+    text = re.sub("[{},]", "", text) if _THOUSANDS.fullmatch(text.lstrip("-").partition(".")[0]) else text
     number = _NUMBER.fullmatch(text)
     return text if number is None or number[1] == "0" else Fraction(text)
 

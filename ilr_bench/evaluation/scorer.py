@@ -12,6 +12,7 @@ from ilr_bench.grading.expressions import ProgramRunner, extract_program
 from ilr_bench.grading.killable_pool import ProcessOwner
 from ilr_bench.grading.math import Grader, reject_question_echo
 from ilr_bench.prompts import task_formats
+from ilr_bench.prompts.thoughts import without_thought
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion
 
@@ -28,8 +29,9 @@ class Scorer(ProcessOwner):
 
     def __init__(self, benchmark: Benchmark, agent: Agent, grader: Grader, jail: bool = True) -> None:
         """The grader stays its owner's; processes for programs are started only where a benchmark needs them."""
-        self._kind = benchmark.kind
+        self._kind, self._measured = benchmark.kind, benchmark.measured
         self._formats = task_formats(agent.style)
+        self._thoughts = agent.thoughts
         self._grader = grader
         self._programs = ProgramRunner()
         self._code = CodeJudge(jail, cores()) if benchmark.kind == "code" else None
@@ -50,7 +52,9 @@ class Scorer(ProcessOwner):
         completions_of_row = [(row, text) for row, texts in zip(rows, completions, strict=True) for text in texts]
         answers = [self._answer(row, text) for row, text in completions_of_row]
         verdicts = self._verdicts([row for row, _ in completions_of_row], answers)
-        verdict_of = iter(map(GradedAnswer, answers, verdicts))
+        # Two different answers are none; only the grader knows whether they differ.
+        found = [None if verdict is Verdict.MISSING else one for one, verdict in zip(answers, verdicts, strict=True)]
+        verdict_of = iter(map(GradedAnswer, found, verdicts))
         return [[next(verdict_of) for _ in texts] for texts in completions]
 
     def close(self) -> None:
@@ -60,6 +64,7 @@ class Scorer(ProcessOwner):
             self._code.close()
 
     def _answer(self, row: BenchmarkQuestion, completion: str) -> str | None:
+        completion = without_thought(completion, self._thoughts)
         if self._kind == "function":
             return extract_program(completion)
         if self._kind == "code" and row.problem is not None:
@@ -75,7 +80,8 @@ class Scorer(ProcessOwner):
             )
         if self._kind == "choice":
             return [_choice(answer, row.gold) for row, answer in zip(rows, answers, strict=True)]
-        return self._grader.grade([(answer, row.gold) for row, answer in zip(rows, answers, strict=True)])
+        pairs = [(answer, row.gold) for row, answer in zip(rows, answers, strict=True)]
+        return self._grader.grade(pairs, self._measured)
 
 
 def _choice(letter: str | None, gold: str) -> Verdict:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from ilr_bench.core.hardware import cores
@@ -30,8 +31,37 @@ _NUMBER = re.compile(
     r"|\\[dt]?frac\{(?P<over>[0-9]{1,9})\}\{(?P<under>[0-9]{1,9})\})",
     re.ASCII,
 )
+_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_POWER = r"(?:\{\s*[+-]?\d{1,3}\s*\}|[+-]?\d{1,3})"
+_PLAIN = re.compile(
+    rf"(?P<sign>[+-]?)\s*(?:(?P<decimal>{_DECIMAL})"
+    rf"(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?P<power>{_POWER})|[eE](?P<e>[+-]?\d{{1,3}}))?"
+    rf"|10\s*\^\s*(?P<ten>{_POWER}))",
+    re.ASCII,
+)
+_FRACTION = re.compile(
+    r"(?P<sign>[+-]?)\s*(?:(?P<whole>\d{1,50})(?:\s+(?=\d)|\s*(?=\\)))?(?:(?P<above>\d{1,50})\s*/\s*(?P<below>\d{1,50})"
+    r"|\\frac\s*\{\s*(?P<over>-?\d{1,50})\s*\}\s*\{\s*(?P<under>\d{1,50})\s*\})",
+    re.ASCII,
+)
+_REPEATING = re.compile(
+    r"(?P<sign>-?)(?P<whole>\d{0,20})\.(?P<start>\d{0,20})\\(?:overline|bar|dot)\s*\{?\s*(?P<cycle>\d{1,20})\s*\}?",
+    re.ASCII,
+)
+_LONGEST_NUMBER = 100
 _ROUNDING = Fraction(1, 10**5)
 """math-verify rounds decimals to 1e-6 before it compares them; anything this close is left to it."""
+
+
+@dataclass(frozen=True)
+class PlainNumber:
+    """A number written out."""
+
+    value: Fraction
+    digits: int | None
+    """Significant digits; None where it is exact as it stands (a fraction, a repeating decimal)."""
+    rounded: bool
+    """Whether it has a decimal point, so that it may be a float's rounding."""
 
 
 def compare_numbers(answer: str, gold: str) -> bool | None:
@@ -45,6 +75,33 @@ def compare_numbers(answer: str, gold: str) -> bool | None:
         return None
     difference = abs(ours - theirs)
     return None if 0 < difference < _ROUNDING else difference == 0
+
+
+def read_number(text: str) -> PlainNumber | None:
+    r"""The number that a text is (decimal, `1,000`, `4.5e33`, `3 \times 10^{8}`, `1 1/2`); None where it is none."""
+    if len(text) > _LONGEST_NUMBER:
+        return None
+    if plain := _PLAIN.fullmatch(text):
+        sign = -1 if plain["sign"] == "-" else 1
+        if plain["decimal"] is None:
+            return PlainNumber(sign * _ten(plain["ten"]), None, rounded=False)
+        mantissa = re.sub("[, ]", "", plain["decimal"])
+        value = Fraction(f"0{mantissa}" if mantissa.startswith(".") else mantissa.removesuffix("."))
+        digits = len(mantissa.replace(".", "").lstrip("0")) or 1
+        scale = _ten(plain["power"] or plain["e"] or "0")
+        return PlainNumber(sign * value * scale, digits, rounded="." in mantissa)
+    if fraction := _FRACTION.fullmatch(text):
+        above, below = int(fraction["above"] or fraction["over"]), int(fraction["below"] or fraction["under"])
+        if below == 0 or (fraction["whole"] and above < 0):
+            return None
+        value = Fraction(above, below) + int(fraction["whole"] or 0)
+        return PlainNumber(-value if fraction["sign"] == "-" else value, None, rounded=False)
+    if repeating := _REPEATING.fullmatch(text):
+        start, cycle = repeating["start"], repeating["cycle"]
+        tail = Fraction(int(cycle), (10 ** len(cycle) - 1) * 10 ** len(start))
+        value = int(repeating["whole"] or 0) + Fraction(int(start or 0), 10 ** len(start)) + tail
+        return PlainNumber(-value if repeating["sign"] else value, None, rounded=False)
+    return None
 
 
 def reject_question_echo(answer: str | None, question: str) -> str | None:
@@ -61,42 +118,45 @@ class Grader(ProcessOwner):
     def __init__(self, cpu_seconds: float = CPU_SECONDS, workers: int | None = None) -> None:
         """`cpu_seconds` limits one comparison; as many `workers` compare at a time (default: a process per core)."""
         self._worker = KillablePool("ilr_bench.grading.math_worker", cpu_seconds, workers or min(cores(), 8))
-        self._known: dict[tuple[str, str], Verdict] = {}
+        self._known: dict[tuple[str, str, bool], Verdict] = {}
 
     @property
     def worker_pid(self) -> int | None:
         """Id of the worker's process group; None while no answer has needed one."""
         return self._worker.pid
 
-    def grade(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+    def grade(self, pairs: Sequence[tuple[str | None, str]], measured: bool = False) -> list[Verdict]:
         """The verdict of each (answer, gold) pair: CORRECT, WRONG, MISSING (no answer) or TIMEOUT.
 
-        TIMEOUT means that the comparison took too long or brought its worker down. Raises MissingInputError
-        where no worker can be started (math-verify is not installed).
+        An answer of several boxes (`tasks.types.boxed_answer`) is CORRECT where each of them is, and else none.
+        `measured`: golds are measured quantities (`math_worker.judge`). TIMEOUT means that the comparison took too long
+        or brought its worker down. Raises MissingInputError where no worker can be started (math-verify is not
+        installed).
         """
-        cleaned = [(answer.strip() if answer is not None else "", gold.strip()) for answer, gold in pairs]
-        quick = {pair: _quick(*pair) for pair in dict.fromkeys(cleaned)}
+        asked = [(answer.strip() if answer is not None else "", gold.strip(), measured) for answer, gold in pairs]
+        quick = {pair: _quick(*pair) for pair in dict.fromkeys(asked)}
         # Models repeat themselves: a hostile answer must cost its time limit once, not once per sample.
         unknown = [pair for pair, verdict in quick.items() if verdict is None and pair not in self._known]
         if unknown:
             replies = self._worker.ask_many([json.dumps(pair) for pair in unknown])
             for pair, reply in zip(unknown, replies, strict=True):
                 self._known[pair] = Verdict.TIMEOUT if reply is None else Verdict(reply)
-        return [quick[pair] or self._known[pair] for pair in cleaned]
+        return [quick[pair] or self._known[pair] for pair in asked]
 
     def close(self) -> None:
         """See `ProcessOwner.close`."""
         self._worker.close()
 
 
-def _quick(answer: str, gold: str) -> Verdict | None:
+def _quick(answer: str, gold: str, measured: bool) -> Verdict | None:
     """The verdict where it needs no worker."""
     if not answer:
         return Verdict.MISSING
     if len(answer) > LONGEST:
         return Verdict.WRONG
     equal = compare_numbers(answer, gold)
-    return None if equal is None else Verdict.CORRECT if equal else Verdict.WRONG
+    undecided = equal is None or (measured and not equal)
+    return None if undecided else Verdict.CORRECT if equal else Verdict.WRONG
 
 
 def _value(text: str) -> Fraction | None:
@@ -106,3 +166,7 @@ def _value(text: str) -> Fraction | None:
     below = number["below"] or number["under"] or "1"
     above = number["above"] or number["over"] or number["whole"].replace(",", "") + (number["decimals"] or "")
     return Fraction(number["sign"] + above) / int(below) if int(below) else None
+
+
+def _ten(power: str) -> Fraction:
+    return Fraction(10) ** int(power.strip("{ }"))

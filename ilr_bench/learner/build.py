@@ -18,6 +18,7 @@ from ilr_bench.learner.ppo import PPOLearner
 from ilr_bench.learner.sft import sft_checkpoint
 from ilr_bench.models.loading import LoadedModel, load_model, load_with_adapters
 from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.thoughts import thoughts_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def build_agent(name: str, loaded: LoadedModel, config: RunConfig, index: int = 
     """One agent around a loaded model, with the prompt style of the agent at `index`."""
     style = STYLES.get(config.styles[index])
     engine = make_engine(loaded, config)
-    return Agent(name, loaded.model, loaded.tokenizer, style, engine, config.sampling.max_prompt_tokens)
+    thoughts = thoughts_of(loaded.tokenizer, config.thought_marks)
+    return Agent(name, loaded.model, loaded.tokenizer, style, engine, config.sampling.max_prompt_tokens, thoughts)
 
 
 def make_engine(loaded: LoadedModel, config: RunConfig) -> Engine:

@@ -19,6 +19,7 @@ from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.grading.math import Grader
+from ilr_bench.prompts.thoughts import without_thought
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Question
 
@@ -67,7 +68,7 @@ def self_rank(
     batches = ranking_batches(len(questions), settings, seed)
     prompts = [agent.render(agent.style.rank([questions[index].text for index in batch])).ids for batch in batches]
     turns = agent.engine.sample(SamplingRequest(prompts, [1] * len(prompts), options, derive_seed(seed, "rank")))
-    texts = [agent.decode(turn[0].token_ids) for turn in turns]
+    texts = [without_thought(agent.decode(turn[0].token_ids), agent.thoughts) for turn in turns]
     orders = [agent.style.parse_ranking(text, len(batch)) for text, batch in zip(texts, batches, strict=True)]
     return mean_ranks(len(questions), batches, orders)
 
@@ -81,7 +82,7 @@ def solve_rates(
         SamplingRequest(prompts, [samples] * len(prompts), options, derive_seed(seed, "solve"))
     )
     pairs = [
-        (agent.style.extract_answer(agent.decode(turn.token_ids)), question.answer)
+        (agent.style.extract_answer(without_thought(agent.decode(turn.token_ids), agent.thoughts)), question.answer)
         for question, turns in zip(questions, sampled, strict=True)
         for turn in turns
     ]

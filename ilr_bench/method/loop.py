@@ -220,7 +220,7 @@ def standalone_answers(agent: Agent, questions: Sequence[Question], config: RunC
         Turn(prompt, completion, agent.decode(completion.token_ids))
         for prompt, (completion,) in zip(prompts, agent.engine.sample(request), strict=True)
     ]
-    scores = score(questions, turns, agent.style, config.reward, grader)
+    scores = score(questions, turns, agent.style, config.reward, grader, agent.thoughts)
     return [item.verdict is Verdict.CORRECT for item in scores]
 
 

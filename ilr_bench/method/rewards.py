@@ -19,6 +19,7 @@ from ilr_bench.core.config import RewardSettings, Stage
 from ilr_bench.grading.math import Grader, reject_question_echo
 from ilr_bench.method.idea3 import StepBatch, Turn, Turns
 from ilr_bench.prompts import PromptStyle
+from ilr_bench.prompts.thoughts import ANY, Thoughts, without_thought
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Question
 
@@ -51,17 +52,26 @@ def score_turns(batch: StepBatch, turns: Turns, settings: RewardSettings, grader
     scores: Scores = []
     for agent, groups in zip(batch.agents, turns, strict=True):
         questions = [question for question, group in zip(batch.questions, groups, strict=True) for _ in group]
-        flat = iter(score(questions, [turn for group in groups for turn in group], agent.style, settings, grader))
+        flat = iter(
+            score(
+                questions, [turn for group in groups for turn in group], agent.style, settings, grader, agent.thoughts
+            )
+        )
         scores.append([[next(flat) for _ in group] for group in groups])
     return scores
 
 
 def score(
-    questions: Sequence[Question], turns: Sequence[Turn], style: PromptStyle, settings: RewardSettings, grader: Grader
+    questions: Sequence[Question],
+    turns: Sequence[Turn],
+    style: PromptStyle,
+    settings: RewardSettings,
+    grader: Grader,
+    thoughts: Thoughts = ANY,
 ) -> list[Score]:
     """Verdict and base reward of each turn as an answer to the question at its index."""
     finals = [
-        reject_question_echo(style.extract_answer(turn.text), question.text)
+        reject_question_echo(style.extract_answer(without_thought(turn.text, thoughts)), question.text)
         for question, turn in zip(questions, turns, strict=True)
     ]
     verdicts = grader.grade([(final, question.answer) for final, question in zip(finals, questions, strict=True)])

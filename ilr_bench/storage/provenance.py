@@ -122,6 +122,8 @@ def trial_hash(config: RunConfig, dependency: str | None = None, fingerprints: S
     if matches:
         config = change(config, {"sampling.samples_per_agent": None})
     data = {key: value for key, value in to_dict(config).items() if key not in LABELS}
+    if data["thought_marks"] == "auto":
+        del data["thought_marks"]  # as before there was this setting
     if dependency is not None:
         data["dependency"] = dependency
     if fingerprints:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ilr_bench.core.registry import Registry
 from ilr_bench.tasks.data import Dataset
+
+_BRACES = re.compile(
+    r"\\(?P<box>boxed|fbox)(?![A-Za-z])\s*(?:\{|(?P<bare>-?\d[\d.,/]*|\\[A-Za-z]+(?:\{[^{}]*\})+))|\\.|[{}]", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -33,16 +38,32 @@ class QuestionSource:
 
 
 def boxed(text: str) -> list[str]:
-    r"""Contents of every closed `\boxed{}` in a text, in order, with the braces nested inside them."""
-    found = []
-    for piece in text.split(r"\boxed{")[1:]:
-        depth = 1
-        for index, letter in enumerate(piece):
-            depth += (letter == "{") - (letter == "}")
-            if depth == 0:
-                found.append(piece[:index].strip())
-                break
+    r"""Contents of every box in a text that is closed and holds no other one, in order.
+
+    A box is `\boxed{...}` or `\fbox{...}`, with the braces nested inside it, or `\boxed8`, `\boxed\frac{1}{2}`.
+    """
+    found: list[str] = []
+    # For each open brace: where its inside begins, and how many boxes had been found by then (-1: no box).
+    opened: list[tuple[int, int]] = []
+    for mark in _BRACES.finditer(text):
+        if mark["bare"] is not None:
+            found.append(mark["bare"].rstrip(".,"))
+        elif mark["box"] is not None or mark[0] == "{":
+            opened.append((mark.end(), -1 if mark["box"] is None else len(found)))
+        elif mark[0] == "}" and opened:
+            start, before = opened.pop()
+            if before == len(found):
+                found.append(text[start : mark.start()].strip())
     return found
+
+
+def boxed_answer(text: str) -> str | None:
+    r"""What the boxes of a text hold; None without any.
+
+    Where their texts differ, all of them as `\boxed{1/2} \boxed{0.5}`: `grading.math` tells whether they are one value.
+    """
+    answers = list(dict.fromkeys(content for content in boxed(text) if content))
+    return " ".join(rf"\boxed{{{answer}}}" for answer in answers) if len(answers) > 1 else next(iter(answers), None)
 
 
 ANSWER_TOKENS = 2048
@@ -89,6 +110,8 @@ class Benchmark:
     """All rows, in the same order on every machine; raises MissingInputError where the data cannot be had."""
     max_new_tokens: int | None = None
     """Longest answer in the model's own tokens; None takes the profile's limit."""
+    measured: bool = False
+    """Whether golds are measured quantities: an answer may be rounded to fewer significant digits, two at least."""
     exceptions: Mapping[str, str] = field(default_factory=dict)
     """Question id -> why its gold answer is not accepted, or another one is; scored as it is."""
     data: tuple[Dataset, ...] = ()

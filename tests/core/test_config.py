@@ -121,11 +121,18 @@ def test_a_damaged_configuration_file_is_refused(data: dict[str, object], messag
         ({"questions.validation": 0}, r"questions\.validation: too small"),
         ({"advantages.baseline": "agents", "sampling.samples_per_agent": "8+4"}, "equally many samples"),
         ({"advantages.baseline": "agents", "sampling.match_tokens_of": "ilr"}, "equally many samples"),
+        ({"sampling.samples": 1}, "group of one answer"),
+        ({"sampling.samples_per_agent": "8+1"}, "group of one answer"),
     ],
 )
 def test_a_contradiction_names_the_setting_at_fault(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         validate(change(MICRO, changes))
+
+
+def test_one_answer_may_be_sampled_where_its_group_is_no_baseline_or_nothing_is_learned() -> None:
+    for changes in ({"advantages.baseline": "agents"}, {"training.steps": 0}):
+        validate(change(MICRO, {"sampling.samples": 1, **changes}))
 
 
 def test_agents_are_numbered_where_a_model_occurs_twice() -> None:

@@ -83,6 +83,12 @@ def test_right_answers_are_one_class_and_equal_numbers_another() -> None:
     assert answer_classes(answers) == [0, 0, 1, 1, 2, 2, 3, NO_ANSWER, NO_ANSWER, 4, 5]
 
 
+def test_commas_between_thousands_make_no_other_answer() -> None:
+    texts = ["1,000", "1000", "1{,}000", "1,00", "1, 0", "-1,234.50", "-1234.5", "1,2,3"]
+    classes = answer_classes([(text, Verdict.WRONG) for text in texts])
+    assert classes == [0, 0, 0, 1, 2, 3, 3, 4]
+
+
 def test_records_alone_give_the_table() -> None:
     output = [("0.5", Verdict.CORRECT), ("3", Verdict.WRONG), ("3.0", Verdict.WRONG)]
     records = [record(question, k, *output[k]) for question in ("q1", "q2") for k in range(3)]

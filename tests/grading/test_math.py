@@ -241,6 +241,9 @@ def test_close_ends_all_processes_even_those_that_hang() -> None:
     fresh = Grader(workers=2)
     fresh.grade([("x=5", "5")])
     nurse = pid_of(fresh)
+    deadline = time.monotonic() + 20
+    while len(children(nurse)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
     pids = [nurse, *children(nurse)]
     assert len(pids) == 3
     os.kill(pids[1], signal.SIGSTOP)
@@ -252,6 +255,7 @@ def test_no_process_outlives_the_one_that_asks() -> None:
     code = (
         "import os, signal; from ilr_bench.grading.math import Grader; grader = Grader(workers=2);"
         "grader.grade([('x=5', '5')]); pid = grader.worker_pid;"
+        "import time; time.sleep(1);"  # the first worker answers before the second is there
         "print(pid, open(f'/proc/{pid}/task/{pid}/children').read(), flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -333,7 +337,7 @@ def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pyt
         right, wrong = Verdict.CORRECT, Verdict.WRONG
         expected = [right, right, right, Verdict.TIMEOUT, Verdict.MISSING, wrong, wrong]
         assert fresh.grade(pairs) == fresh.grade(pairs) == expected
-        assert worker.asked == ['["x", "y"]', '["hostile", "y"]', '["a", "b"]']
+        assert worker.asked == ['["x", "y", false]', '["hostile", "y", false]', '["a", "b", false]']
         assert worker.made == ("ilr_bench.grading.math_worker", 0.7, 3)
         fresh.grade([("x" * LONGEST, "y"), ("x" * (LONGEST + 1), "y")])
         assert len(worker.asked) == 4

@@ -59,7 +59,7 @@ def test_answers_are_asked_for_as_in_training() -> None:
         (r"\boxed{A. one B. two}", None),
         (r"\boxed{A} and \boxed{7}", None),
         (r"\boxed{seven}", None),
-        (r"\boxed{b}", None),
+        (r"\boxed{b}", "B"),
         (r"\boxed{}", None),
         ("The answer is B.", None),
         ("", None),

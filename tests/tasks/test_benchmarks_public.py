@@ -86,7 +86,7 @@ def test_benchmarks_are_listed_with_rows_groups_data_and_exceptions() -> None:
     assert set(rows) == set(names())
     reasons = CliRunner().invoke(app, ["benchmarks", "--exceptions"]).output
     assert len(reasons.splitlines()) == sum(len(get(name).exceptions) for name in names())
-    assert "minerva-268" in reasons
+    assert "Mbpp/367" in reasons
 
 
 def give(folder: Path, file: str, rows: list[dict[str, object]]) -> None:

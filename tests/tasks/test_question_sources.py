@@ -42,6 +42,13 @@ def test_a_row_without_an_answer_is_refused() -> None:
         math.parse({"problem": "1+1?", "solution": "Two."}, "math-x")
 
 
+def test_two_rows_that_box_nothing_have_the_answer_that_their_solutions_end_at() -> None:
+    row = {"problem": "How many?", "solution": r"Therefore there are $\boxed{}$."}
+    assert math.parse(row, "math-number_theory-train-0661").answer == "0"
+    with pytest.raises(MissingInputError):
+        math.parse(row, "math-number_theory-train-0662")
+
+
 def test_texts_that_are_tested_or_occur_twice_never_validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invented rows: one of them stands in MATH-500 with other spaces, one occurs twice."""
     monkeypatch.setenv("ILR_BENCH_DATA", str(tmp_path))
