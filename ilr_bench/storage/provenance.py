@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ LOCK = OWN.parent / "requirements.lock"
 SAMPLING = (
     "core/config.py", "core/seeds.py", "generation/*.py", "grading/killable_pool.py", "grading/math.py",
     "grading/math_worker.py", "learner/build.py", "models/loading.py", "models/lora.py", "prompts/baselines.py",
-    "prompts/style.py", "storage/records.py", "tasks/types.py",
+    "prompts/style.py", "prompts/thoughts.py", "storage/records.py", "tasks/types.py",
 )  # fmt: skip
 """Modules between a question and its scored answer. The rest of `prompts`, `tasks` and `models` counts by what it
 gives: wordings, rows, fingerprints."""
@@ -175,6 +176,10 @@ def plugin_hashes(module: str) -> dict[str, str]:
     return _hashes(origin.parent, sorted(origin.parent.rglob("*.py")) if whole else [origin])
 
 
+_PARSING = threading.Lock()
+"""Python 3.11's parser counts its depth over all threads, and fails where two parse at a time."""
+
+
 def source_hash(path: Path) -> str:
     """Content hash of what Python runs of a source file: of its syntax tree, without texts that stand alone."""
     return _hashes(path.parent, [path])[path.name]
@@ -204,7 +209,8 @@ def _hashes(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
 
 def _tree_hash(data: bytes, path: Path) -> str:
     try:
-        tree = ast.parse(data)
+        with _PARSING:
+            tree = ast.parse(data)
     except (SyntaxError, ValueError):  # of a package's template, perhaps: it counts by its bytes
         return hashlib.sha256(data).hexdigest()[:12]
     for node in ast.walk(tree):

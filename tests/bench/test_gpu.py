@@ -119,7 +119,9 @@ def test_a_left_out_part_does_not_show_the_rows_of_an_earlier_run(tmp_path, monk
 def test_results_are_there_after_each_part_and_control_c_keeps_them(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom bench.gpu.runner import Files, Part, run_parts\n"
+        "import signal\nimport sys\nfrom pathlib import Path\nfrom bench.gpu.runner import Files, Part, run_parts\n"
+        # Shells start what runs in the background deaf to Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"scripts, head, out = {SCRIPTS!r}, {HEAD!r}, Path({str(tmp_path)!r})\n"
         "parts = [Part(name, name, 60.0, '', '') for name in ('good', 'endless', 'broken')]\n"
         "command = lambda part, rows, deadline: [sys.executable, '-c', head + scripts[part.name], str(rows)]\n"

@@ -157,10 +157,11 @@ def test_what_decides_the_records_is_told(grader: Grader) -> None:
     made = RegisteredBenchmarkRun(SUMS, noting_agent(), settings, 4, grader)
     assert made.sample_ids() == [("q0", 0), ("q0", 1), ("q0", 2), ("q1", 0), ("q1", 1), ("q1", 2)]
     told = made.decided_by()
-    assert {key: value for key, value in told.items() if key not in ("rows", "settings")} == {
-        "benchmark": "sums_here", "seed": 4, "style": "micro", "prompt_tokens": 2018, "jail": None,
+    assert {key: value for key, value in told.items() if key not in ("rows", "settings", "wording")} == {
+        "benchmark": "sums_here", "kind": "answer", "seed": 4, "style": "micro", "prompt_tokens": 2018, "jail": None,
     }  # fmt: skip
     assert (told["settings"]["samples"], told["settings"]["benchmarks"]) == (3, None)
+    assert {"sharing", "analysis", "fusion"} & set(told["wording"])
     one_more = RegisteredBenchmarkRun(SUMS, noting_agent(), replace(settings, limit=3), 4, grader).decided_by()
     other_gold = replace(
         SUMS, load=lambda: (BenchmarkQuestion("q0", "1+1", "2"), BenchmarkQuestion("q1", "10+1", "12"))

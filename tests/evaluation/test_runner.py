@@ -21,7 +21,7 @@ from scripted import scripted_agent
 from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.core.config import EvaluationSettings
-from ilr_bench.core.errors import ConfigurationError, StoreError
+from ilr_bench.core.errors import StoreError
 from ilr_bench.evaluation.batching import NO_LOGPROBS, GenerationRequest, Journal, complete, plan_batches
 from ilr_bench.evaluation.runner import LineProgress, RegisteredBenchmarkRun, evaluate, run_benchmarks
 from ilr_bench.generation.agent import Agent
@@ -350,9 +350,13 @@ def test_the_limit_that_is_asked_for_wins_then_the_benchmarks_own(grader: Grader
     assert limits == [30, 20, 12]
 
 
-def test_answers_as_long_as_the_context_are_refused(grader: Grader, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="context of A"):
-        evaluate(tiny_agent(tmp_path / "notes"), [NAME], replace(SETTINGS, token_limit=1024), tmp_path, 0, grader)
+def test_answers_as_long_as_the_context_leave_half_of_it_to_prompts(
+    grader: Grader, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = replace(tiny_agent(tmp_path / "notes"), max_prompt_tokens=10_000)
+    made = RegisteredBenchmarkRun(get(NAME), agent, replace(SETTINGS, token_limit=1024), 0, grader)
+    assert "at most 512 tokens instead of 1024, since the context of A is 1024" in caplog.text
+    assert made.decided_by()["prompt_tokens"] == 512
 
 
 def test_long_prompts_leave_room_for_the_answer(grader: Grader, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_a_licence_has_to_be_accepted_on_every_use(tmp_path: Path, monkeypatch: 
         with pytest.raises(ConfigurationError, match=r"ai\.google\.dev/gemma/terms, then add --accept-licence gemma"):
             load_model("gemma3-270m")
         entry.folder().mkdir(parents=True, exist_ok=True)
+        (entry.folder() / catalogue.LISTING).touch()
     catalogue.accept(["gemma"])
     assert entry.prepare() == entry.folder()
     with pytest.raises(ConfigurationError, match="known licences are gemma"):

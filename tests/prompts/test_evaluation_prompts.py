@@ -149,6 +149,6 @@ def test_the_page_states_every_benchmarks_limit() -> None:
     stated = {name.strip(): cells[3].split()[0] for cells in rows if len(cells) == 6 for name in cells[1].split(",")}
     for group in ("paper-v4", "generated"):
         for name in GROUPS[group]:
-            assert stated[name] == str(get(name).max_new_tokens)
+            assert stated[name] == f"{get(name).max_new_tokens:,}"
     for name in ("mbpp_plus", "humaneval", "humaneval_plus"):
-        assert stated[name] == str(get(name).max_new_tokens)
+        assert stated[name] == f"{get(name).max_new_tokens:,}"

@@ -202,7 +202,7 @@ SETS = {
         ("learner/sft.py", {"training", "SFT"}),
         ("study/trial.py", {"training"}),
         *((name, set()) for name in (
-            "cli/train.py", "core/console.py", "study/launch/local.py", "study/tracking/loggers.py",
+            "cli/train.py", "core/console.py", "study/launch/local.py", "study/tracking/study_log.py",
             "study/cost/memory.py", "study/sweep.py", "storage/store.py", "models/catalogue.py", "core/validation.py",
         )),
     ],
