@@ -41,7 +41,7 @@ PYTHON = "3.12"
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 HALF_NAME = re.compile(r"(?P<name>.+\.whl)\.part(?P<index>\d+)$")
 MICRO = ("A", "B")
-"""Micro models; to make them takes a minute or two, which a lent machine should not spend."""
+"""Micro models; to make them takes a minute or two, which the time on a card should not go to."""
 
 
 class TooLargeError(IlrError):
