@@ -77,7 +77,7 @@ _NO_UNITS = frozenset(
     "or and not nor to than if mod modulo base over under times plus minus squared cubed factorial half pi sqrt root e"
     " infinity infinite dozen score unless else either neither between quarter third x y z n i".split()
 )
-_WORD = r"[A-Za-zµΩ]+(?:\s*\^?\s*\{?-?[1-9]\}?)?"
+_WORD = r"(?:[A-Za-z]{1,2}[23](?![A-Za-z0-9])|[A-Za-zµΩ]+(?:\s*\^\s*\{?-?[1-9]\}?)?)"
 _UNIT_TEXT = rf"(?:{_TEXT}\{{[^{{}}]*\}}(?:\s*\^\s*(?:\{{\s*-?\d\s*\}}|-?\d))?|\\(?:Omega|mu)(?![A-Za-z]))"
 _UNIT_JOIN = r"(?:\\cdot|\\times|[*/.\s])*"
 _UNIT = re.compile(

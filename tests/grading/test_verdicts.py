@@ -35,6 +35,10 @@ SIZE: list[Forms] = [
     ),
     ("1234567.1", ["1,234,567.1"], ["1234567.2"]),
 ]
+WORDS_BEHIND: list[Forms] = [
+    # A number may stand behind a unit as its power, but not behind any word.
+    ("1", ["1 m2", "1 cm^3", "1 pen"], ["1 fix1", "1 wrong1", "1 x2", "1 pen2"]),
+]
 FORMS: list[Forms] = [
     (
         r"\angle B E A_{1}=90,\angle A E B_{1}=90",
@@ -326,7 +330,11 @@ def misjudged(rows: list[Forms], measured: bool) -> list[tuple[str, str, bool]]:
     return [case for case in cases if (judge(case[1], case[0], measured) is Verdict.CORRECT) is not case[2]]
 
 
-@pytest.mark.parametrize("rows", [PERCENT, SIZE, FORMS[:18], FORMS[18:]], ids=["percent", "size", "forms", "more"])
+@pytest.mark.parametrize(
+    "rows",
+    [PERCENT, SIZE, WORDS_BEHIND, FORMS[:18], FORMS[18:]],
+    ids=["percent", "size", "words", "forms", "more"],
+)
 def test_right_forms_are_accepted_and_wrong_ones_are_not(rows: list[Forms]) -> None:
     assert misjudged(rows, measured=False) == []
 
