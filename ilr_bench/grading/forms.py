@@ -16,7 +16,7 @@ _CHARACTERS = str.maketrans(
         "−": "-", "–": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "÷": "/", "°": r"^\circ ",
         "π": r"\pi ", "θ": r"\theta ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∞": r"\infty ", "∪": r"\cup ",
         "∈": r"\in ", "≈": r"\approx ", "√": r"\sqrt ", "±": r"\pm ", "²": "^2", "³": "^3", "％": "%", "′": "'",
-        "\u00a0": " ", "\u2009": " ", "\u202f": " ", "`": "",
+        "\u00a0": " ", "\u2009": " ", "\u202f": " ", "`": "", "∅": r"\emptyset ",
     }
 )  # fmt: skip
 _DISPLAY = re.compile(
@@ -38,6 +38,9 @@ _DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree
 _PERCENT = re.compile(
     rf"\s*(?:\\?%|{_TEXT}\{{\s*(?:percent|per cent|pct|\\?%)\s*\}}|\b(?:percent|per cent|pct)\b)(?:\s+(?=%)|\s*$)?"
 )
+_HALF_DAY = re.compile(
+    r"(\d:\d\d)[\s~]*(?:\\[ ,;])?\s*(?:\\(?:text|mathrm)\{)?\s*([ap])\.?\s*m\b\.?\s*\}?", re.IGNORECASE
+)
 _AND = re.compile(
     r"\s*,?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}"
     r"|(?<![A-Za-z\\{])\b(?:and|or)\b(?![A-Za-z}])|\\(?:lor|vee)(?![A-Za-z]))\s*"
@@ -49,6 +52,8 @@ _BEFORE = re.compile(
 )
 _ABOUT = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])|~=")
 _RELATION = re.compile(r"\\(?:n?eq?|[lg](?:eq?|eqslant|eqq|t))(?![A-Za-z])|[<>]")
+_ORDER_SIGN = re.compile(r"\\([lg])(?:(e)q?|(e)qslant|t)(?![A-Za-z])|([<>])(=?)")
+_OR = re.compile(r"\s*(?:\\text\s*\{\s*or\s*\}|\bor\b|\\(?:lor|vee)(?![A-Za-z]))\s*")
 _EQUALS = re.compile(r"(?<![<>!\\])=")
 
 _LETTER = r"(?:[A-Za-z]|\\(?:[a-z]*(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|chi|psi|omega"
@@ -88,7 +93,7 @@ _ONE_LETTER_UNITS = frozenset("msghLlJNKWVACFTH")
 
 _JOINED = re.compile(r"(?<![\d.,(\[])(?<!\\\{)\d{1,3}(?:,\d{3})+(?![\d,)\]]|\\\})", re.ASCII)
 _BASE = re.compile(
-    r"(?P<digits>-?[0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*)?(?P<base>\d+|[a-z]{3,8})\s*\}*", re.ASCII
+    r"(?P<digits>-?[0-9A-Za-z]+)\s*_\s*\{?\s*(?:\\text\s*\{)?\s*(?P<base>\d+|[a-z]{3,8})\s*\}*", re.ASCII
 )
 _BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
           "ten": "10", "twelve": "12", "sixteen": "16"}  # fmt: skip
@@ -114,12 +119,14 @@ def clean(text: str) -> str:
     text = _DISPLAY.sub("", text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
     text = text.replace(r"\%", "%")
+    text = _HALF_DAY.sub(r"\1 \2m", re.sub(r"\\text\{\s*:\s*\}|\{:\}", ":", text))
     if "matrix" not in text and "array" not in text:
         text = text.replace("\\\\", "\\") if re.search(r"\\\\[A-Za-z]", text) else text
         text = text.replace(r"\[", "").replace(r"\]", "")
     text = _CURRENCY.sub("", text)
     text = _GAP.sub(" ", text).replace("{,}", ",")
     text = _DEGREES.sub(" ", text)
+    text = re.sub(r"\\varnothing(?![A-Za-z])|^\\\{\s*\\\}$", r"\\emptyset", text)
     text = re.sub(r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|\\prime(?![A-Za-z]))", lambda m: "'" * (m[0].count("prime")), text)
     text = " ".join(text.split())
     bare = None
@@ -134,8 +141,8 @@ def clean(text: str) -> str:
 
 
 def key(text: str) -> str:
-    """The same for texts that differ in white space and needless braces only."""
-    text = re.sub(r"\s+", "", text)
+    """The same for texts that differ in needless braces and white space only; `2 1/2` is not `21/2`."""
+    text = re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
     text = re.sub(r"([_^])\{(\w|\\[A-Za-z]+)\}", r"\1\2", text)
     return re.sub(r"\\(?:text|mathrm)(?=\{)", "", text)
 
@@ -161,8 +168,7 @@ def take_apart(text: str) -> Form:
     parts = _split(text)
     if len(parts) > 1:
         return Form("list", _both_signs(parts))
-    pair = _enclosing(text)
-    if pair is None:
+    if (pair := _enclosing(text)) is None:
         return Form("list", both) if len(both := _both_signs((text,))) > 1 else Form("value", (text,))
     opening, inner, closing = pair
     parts = _split(inner)
@@ -249,6 +255,9 @@ def readable(text: str) -> str:
     text = re.sub(r"_\s*(?:\{\s*\\odot\s*\}|\\odot(?![A-Za-z]))", "_{odot}", text)
     text = re.sub(r"\\(?:text|mathrm)\s*\{\s*([A-Za-z]{2,6})\s*\}", r" \1 ", text)
     text = re.sub(r"(?<![A-Za-z\\])E(?=\s*_)", r"\\Xi ", text)
+    text = re.sub(r"\\\\\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\]", r"\\\\", text)
+    text = re.sub(r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln ", text)
+    text = re.sub(r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi ", text)
     return _GREEK_PRODUCT.sub(r"\1 \\cdot ", text)
 
 
@@ -262,6 +271,17 @@ def is_relation(text: str) -> bool:
     return _RELATION.search(text) is not None
 
 
+def as_union(text: str) -> tuple[str, str] | None:
+    r"""The letter of an inequality and its intervals: `x < 1 or x \ge 2` as `x` and `(-\infty,1)\cup[2,\infty)`.
+
+    None for any other. A chain reads either way round.
+    """
+    found = [_interval(part) for part in _OR.split(text)]
+    known = [one for one in found if one is not None]
+    alike = len(known) == len(found) and len({letter for letter, _ in known}) == 1
+    return (known[0][0], r"\cup".join(interval for _, interval in known)) if alike else None
+
+
 def sides(text: str) -> list[str]:
     """What stands between the equal signs of a text."""
     return [side.strip() for side in _EQUALS.split(text)]
@@ -270,6 +290,24 @@ def sides(text: str) -> list[str]:
 def has_letters(text: str) -> bool:
     """Whether there are letters besides LaTeX's commands: variables, units, words."""
     return re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)) is not None
+
+
+def _interval(text: str) -> tuple[str, str] | None:
+    signs = list(_ORDER_SIGN.finditer(text))
+    ends = [0, *(end for sign in signs for end in sign.span()), len(text)]
+    terms = [text[start:end].strip() for start, end in zip(ends[::2], ends[1::2], strict=True)]
+    upwards = {(sign[1] or sign[4]) in ("l", "<") for sign in signs}
+    closed = [bool(sign[2] or sign[3] or sign[5]) for sign in signs]
+    if len(signs) not in (1, 2) or len(upwards) > 1 or not all(terms) or any("," in term for term in terms):
+        return None
+    if not upwards.pop():
+        terms, closed = terms[::-1], closed[::-1]
+    named = [place for place, term in enumerate(terms) if has_letters(term) or re.fullmatch(_SYMBOL, term)]
+    if len(named) != 1 or (len(terms) == 3 and named != [1]) or not re.fullmatch(_SYMBOL, terms[place := named[0]]):
+        return None
+    below = ("[" if closed[0] else "(") + terms[place - 1] if place else r"(-\infty"
+    above = terms[place + 1] + ("]" if closed[-1] else ")") if place + 1 < len(terms) else r"\infty)"
+    return terms[place], f"{below},{above}"
 
 
 def _undressed(text: str) -> str:

@@ -47,6 +47,7 @@ _DIGITS, _EXACT = 40, Fraction(1, 10**25)
 _LEAST_DIGITS = 2
 _NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _EQUATION = re.compile(r"[=<>]")
+_CLOCK = re.compile(r"\d{1,2}:[0-5]\d(?: [ap]m)?", re.ASCII | re.IGNORECASE)
 _TO = re.compile(r"\s*(?:\\text\s*\{\s*to\s*\}|\bto\b)\s*")
 _WARM_UP = (("3+5", "8"), (r"\frac{1}{2}", "0.5"), (r"2\sqrt{3}", r"\sqrt{12}"), ("x=3", "3"), ("(1,2)", "[1,2]"),
             ("x+1", "1+x"), ("0<x<2", "(0,2)"), (r"2\pi", r"\pi+\pi"))  # fmt: skip
@@ -115,7 +116,7 @@ def _same_shapes(answer: str, gold: str, measured: bool) -> bool:
         is_name = forms.split_name(f"{exact} = 0", long=True)[0] is not None
         ends = [rounded] if is_name else [exact, rounded] if measured else [exact]
         return any(_same_shapes(end, gold, measured) for end in ends)
-    answer = exact
+    answer, gold = _as_intervals(exact, gold)
     ours, theirs = _form(answer), _form(gold)
     if theirs.shape in ("list", "set"):
         parts = _spread(ours.parts) if ours.shape in ("list", "set", "value") else ()
@@ -132,9 +133,9 @@ def _same_shapes(answer: str, gold: str, measured: bool) -> bool:
             theirs.shape == "tuple" and ours.shape == "list" and not ours.brackets
         )
         return alike and len(ours.parts) == len(theirs.parts) and all(
-            _same(one, other, measured) for one, other in zip(ours.parts, theirs.parts, strict=True)
+            _same(one, other, measured) for one, other in zip(_in_order(ours.parts), theirs.parts, strict=True)
         )  # fmt: skip
-    if ours.shape == "set" and len(ours.parts) == 1:
+    if ours.shape == "set" and len(ours.parts) == 1 and r"\emptyset" not in ours.parts[0]:
         return _same_value(ours.parts[0], gold, measured)
     if ours.shape != "value":
         unlike = not forms.is_relation(gold) and r"\cup" not in gold and r"\begin" not in gold
@@ -155,6 +156,25 @@ def _form(text: str) -> forms.Form:
         if name is not None and not any(others):
             return forms.Form("list", (rest, *form.parts[1:]))
     return form
+
+
+def _as_intervals(answer: str, gold: str) -> tuple[str, str]:
+    """Both texts; inequalities in one letter become intervals where the gold is one, or two of the same letter."""
+    ours, theirs = forms.as_union(answer), forms.as_union(gold)
+    if ours is None and theirs is not None and r"\cup" in answer:
+        return answer, theirs[1]
+    if ours is None or (theirs is not None and ours[0] != theirs[0]) or (theirs is None and forms.is_relation(gold)):
+        return answer, gold
+    return ours[1], gold if theirs is None else theirs[1]
+
+
+def _in_order(parts: Sequence[str]) -> list[str]:
+    """The parts of a point; where each has a name of its own (`y = 2, x = 1`), in the order of the names."""
+    named = [forms.split_name(part)[0] for part in parts]
+    names = [name for name in named if name is not None]
+    if len(set(names)) < len(parts):
+        return list(parts)
+    return [part for _, part in sorted(zip(names, parts, strict=True))]
 
 
 def _spread(parts: Sequence[str]) -> list[str]:
@@ -196,6 +216,8 @@ def _same_value(answer: str, gold: str, measured: bool) -> bool:
         ours = forms.words(answer) or forms.words(rf"\text{{{answer}}}")
         if ours == spoken or gold.startswith("\\"):
             return ours == spoken
+    if (r"\equiv" in answer) != (r"\equiv" in gold):
+        return False
     for pair in _unnamed(answer, gold):
         if pair != (answer, gold):
             return _same(*pair, measured)
@@ -261,6 +283,9 @@ def _same_ratio(answer: str, gold: str, measured: bool) -> bool:
     if ":" not in answer:
         return gold.count(":") == 1 and _same(answer, gold.replace(":", "/"), measured)
     ours, theirs = answer.split(":"), gold.split(":")
+    if _CLOCK.fullmatch(gold):
+        time, clock = answer.lower(), gold.lower()
+        return forms.key(time if clock.endswith("m") else re.sub(r" [ap]m$", "", time)) == forms.key(clock)
     values = [[value and value.value for value in map(read_number, map(str.strip, side))] for side in (ours, theirs)]
     if len(ours) != len(theirs):
         return False

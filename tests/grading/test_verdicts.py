@@ -39,6 +39,26 @@ WORDS_BEHIND: list[Forms] = [
     # A number may stand behind a unit as its power, but not behind any word.
     ("1", ["1 m2", "1 cm^3", "1 pen"], ["1 fix1", "1 wrong1", "1 x2", "1 pen2"]),
 ]
+UNALIKE: list[Forms] = [
+    ("35", ["35", "x = 35"], ["3 5", r"n\equiv35"]),
+    ("21/2", [r"10\frac12", "10.5"], ["2 1/2"]),
+    (r"2\frac12", ["2 1/2", "5/2"], ["21/2"]),
+    ("(3,-2)", ["x=3, y=-2", "y=-2, x=3"], ["y=3, x=-2", "x=-2, y=3"]),
+    (r"\emptyset", [r"\varnothing", r"\{\}", "∅"], [r"\{\emptyset\}", r"\{0\}", "0"]),
+    ("4:30", ["4:30", "4:30 PM", r"4{:}30"], ["2:15", "9:00", "4:31"]),
+    (r"4\text{:}30 \text{ p.m.}", ["4:30 PM", r"4:30\text{ p.m.}", "4:30pm"], ["4:30 a.m.", "4:31 p.m.", "2:15 p.m."]),
+    (
+        r"(-\infty,-1)\cup[2,\infty)",
+        [r"x<-1 \text{ or } x\ge 2", "x >= 2 or x < -1", "-1 > x or 2 <= x"],
+        ["x<-1 or x>2", "x<-1", r"x\ge2", "x<-1 and x>=2", "x<-2 or x>=2"],
+    ),
+    ("x<-1 or x>2", [r"(-\infty,-1)\cup(2,\infty)", "2<x or x<-1"], [r"(-\infty,-1]\cup(2,\infty)", "-1<x<2"]),
+    ("(1,3]", [r"3\ge x>1", r"1<x\leq3"], ["3>x>1", "3<x<1", r"1\le x<3"]),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", [r"\begin{pmatrix} 1 & 2 \\[2pt] 3 & 4 \end{pmatrix}"], ["1,2,3,4"]),
+    (r"\ln 2", [r"\log_e 2", r"\log_{e}2"], [r"\log_2 2", r"\log_{10} 2"]),
+    ("6\\pi", ["6pi", "6 pi"], ["6p", "7pi"]),
+    ("101_2", [r"101_\text{two}"], [r"101_\text{three}"]),
+]
 FORMS: list[Forms] = [
     (
         r"\angle B E A_{1}=90,\angle A E B_{1}=90",
@@ -332,8 +352,8 @@ def misjudged(rows: list[Forms], measured: bool) -> list[tuple[str, str, bool]]:
 
 @pytest.mark.parametrize(
     "rows",
-    [PERCENT, SIZE, WORDS_BEHIND, FORMS[:18], FORMS[18:]],
-    ids=["percent", "size", "words", "forms", "more"],
+    [PERCENT, SIZE, WORDS_BEHIND, UNALIKE, FORMS[:18], FORMS[18:]],
+    ids=["percent", "size", "words", "unalike", "forms", "more"],
 )
 def test_right_forms_are_accepted_and_wrong_ones_are_not(rows: list[Forms]) -> None:
     assert misjudged(rows, measured=False) == []
