@@ -13,7 +13,7 @@ import torch
 
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.console import note
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.core.hardware import cores
 from ilr_bench.core.profiles import MICRO, profile
 from ilr_bench.evaluation.runner import LOGS, RegisteredBenchmarkRun, context_of, record_file, run_benchmarks
@@ -23,7 +23,7 @@ from ilr_bench.learner.build import build_agent
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.files import explained, note_name, read_json, remove, write_atomic
-from ilr_bench.storage.provenance import Inputs, differences
+from ilr_bench.storage.provenance import Inputs, differences, is_inputs
 from ilr_bench.storage.store import lock_study
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.benchmarks import expand, get
@@ -141,10 +141,14 @@ def claim(out: Path, what: dict[str, Any]) -> None:
 def drop_outdated(out: Path, now: Mapping[str, Inputs]) -> None:
     """Removes the records of benchmarks whose inputs are not as they were, says what changed, and notes what is.
 
-    `now`: benchmark -> its inputs. Records without a note are those of an earlier version, and go too.
+    `now`: benchmark -> its inputs. Records without a note are those of an earlier version, and go too. Raises
+    StoreError for damaged notes: the records may be good.
     """
     note_file = out / "inputs.json"
-    noted: dict[str, Inputs] = json.loads(note_file.read_text(encoding="utf-8")) if note_file.exists() else {}
+    advice = "remove it to have all evaluated again, or choose another --out"
+    noted = read_json(note_file, advice) if note_file.exists() else {}
+    if not all(is_inputs(inputs) for inputs in noted.values()):
+        raise StoreError(f"{note_file} holds no notes of inputs; {advice}")
     for name, inputs in now.items():
         records = record_file(out, name)
         changed = list(differences(noted[name], inputs)) if name in noted else ["an earlier version noted no inputs"]

@@ -14,9 +14,9 @@ from typing import Annotated
 import typer
 
 from ilr_bench.core.config import content_hash
-from ilr_bench.core.errors import ConfigurationError, IlrError
+from ilr_bench.core.errors import ConfigurationError, IlrError, StoreError
 from ilr_bench.core.registry import Registry
-from ilr_bench.storage.files import digests, explained, file_hash, hold_lock, replace_folder
+from ilr_bench.storage.files import digests, explained, file_hash, hold_lock, read_json, replace_folder
 from ilr_bench.storage.provenance import source_hash
 
 LISTING = "files.sha256"
@@ -74,9 +74,27 @@ CONTENT = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.tiktoken",
 def model_files(
     folder: Path, patterns: Sequence[str] = (*CONTENT, "additional_chat_templates/*.jinja")
 ) -> dict[str, str]:
-    """Name -> SHA-256 of a model's files, by name."""
+    """Name -> SHA-256 of a model's files, by name; of an adapter's base, which lies elsewhere, as `base ...`."""
     files = {path.relative_to(folder).as_posix(): path for pattern in patterns for path in folder.glob(pattern)}
-    return {name: file_hash(files[name]) for name in sorted(files)}
+    found = {name: file_hash(files[name]) for name in sorted(files)}
+    return found | (_base_files(folder, patterns) if _ADAPTER in files else {})
+
+
+_ADAPTER = "adapter_config.json"
+"""With this file in a folder transformers loads the weights that it names, and adds the folder's adapter."""
+
+
+def _base_files(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
+    named = read_json(folder / _ADAPTER, "save the adapter again").get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        return {}
+    base = Path(named)
+    if not base.is_dir():
+        revision = hub_revision(named) if named.count("/") == 1 and not base.is_absolute() else None
+        return {"base revision": revision} if revision else {}
+    if base.resolve() == folder.resolve() or (base / _ADAPTER).exists():
+        raise StoreError(f"{folder / _ADAPTER} names {named} as its base, which is an adapter itself; merge them first")
+    return {f"base {name}": found for name, found in model_files(base, patterns).items()}
 
 
 def hub_revision(name: str) -> str | None:

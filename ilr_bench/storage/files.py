@@ -149,7 +149,7 @@ def file_hash(path: Path) -> str:
         return sha256(path)
     note = cache_folder() / "hashes" / hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
     with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or torn
-        noted = json.loads(note.read_text(encoding="utf-8"))
+        noted = parse_json(note.read_bytes())
         if noted["state"] == state:
             return str(noted["sha256"])
     found = sha256(path)

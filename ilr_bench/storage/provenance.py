@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ilr_bench.core.config import LABELS, RunConfig, change, content_hash, to_dict
 from ilr_bench.core.errors import StoreError
-from ilr_bench.storage.files import cache_folder, read_manifest, write_atomic
+from ilr_bench.storage.files import cache_folder, parse_json, read_manifest, write_atomic
 
 OWN = Path(__file__).parents[1]
 """The folder of this package."""
@@ -193,7 +193,7 @@ def _hashes(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
     note = cache_folder() / "sources.json"
     known: dict[str, str] = {}
     with suppress(OSError, ValueError):  # none yet, or torn
-        known = json.loads(note.read_text(encoding="utf-8"))
+        known = noted if is_texts(noted := parse_json(note.read_bytes())) else {}
     found, new = {}, {}
     for path in paths:
         data = path.read_bytes()
@@ -293,7 +293,7 @@ def difference(name: str, earlier: Mapping[str, str] | None, now: Mapping[str, s
     if earlier is None or now is None:
         return f"{name} is {'new' if earlier is None else 'gone'}"
     if name.startswith("package "):
-        return f"{name}: {earlier['version']} before, {now['version']} now"
+        return f"{name}: {earlier.get('version')} before, {now.get('version')} now"
     other = sorted(part for part in earlier.keys() & now.keys() if earlier[part] != now[part] and part != ORDER)
     added, removed = len(now.keys() - earlier.keys()), len(earlier.keys() - now.keys())
     if name.startswith(("benchmark ", "questions ")):
@@ -324,7 +324,20 @@ def version_history(root: Path, versions: Mapping[str, Sequence[str]]) -> Iterat
 
 
 def read_inputs(root: Path, name: str | None) -> TrialInputs | None:
-    """The inputs that are noted under a name among artifacts; None where they are not there."""
+    """The inputs that are noted under a name among artifacts; None where they are not there, or damaged."""
     manifest = read_manifest(root / name) if name else None
-    key = manifest[0] if manifest is not None else {}
-    return TrialInputs(key["training"], key["evaluation"]) if key.get("kind") == "inputs" else None
+    key = manifest[0] if manifest is not None else None
+    if not isinstance(key, dict) or key.get("kind") != "inputs":
+        return None
+    training, evaluation = key.get("training"), key.get("evaluation")
+    return TrialInputs(training, evaluation) if is_inputs(training) and is_inputs(evaluation) else None
+
+
+def is_inputs(data: object) -> TypeGuard[Inputs]:
+    """Whether JSON from a file has the form of inputs."""
+    return isinstance(data, dict) and all(is_texts(parts) for parts in data.values())
+
+
+def is_texts(data: object) -> TypeGuard[dict[str, str]]:
+    """Whether JSON from a file is an object of texts."""
+    return isinstance(data, dict) and all(isinstance(text, str) for text in data.values())

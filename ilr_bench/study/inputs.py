@@ -6,7 +6,8 @@ with them, are the trial's inputs. They are noted part by part, so that a change
 
 from __future__ import annotations
 
-import json
+import glob
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from ilr_bench.models.catalogue import MODELS, hub_revision, model_files
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.style import wording
 from ilr_bench.storage import provenance
-from ilr_bench.storage.files import MANIFEST, explained, remove, sync
+from ilr_bench.storage.files import MANIFEST, explained, parse_json, remove, sync
 from ilr_bench.storage.provenance import (
     Changes,
     TrialInputs,
@@ -31,6 +32,8 @@ from ilr_bench.study.plan import PlannedTrial
 from ilr_bench.tasks.sources import SOURCES
 from ilr_bench.tasks.types import expand, get
 
+_HASH = re.compile(r"[0-9a-f]{12}")
+"""What `content_hash` returns; a name that is none comes from a damaged file, and is no path to look under."""
 UNNOTED = Changes(("an earlier version of this program noted no inputs",), ())
 SUPERSEDED = "superseded"
 """Folder of a study for trials that other inputs made; one comes back when its inputs do."""
@@ -113,7 +116,7 @@ def _model(name: str) -> dict[str, str]:
     if path.is_dir():
         return model_files(path)
     if path.suffix == ".gguf":
-        return model_files(path.parent, (path.name,))
+        return model_files(path.parent, (glob.escape(path.name),))
     if name in MODELS:
         plugin = MODELS.plugin(name)
         sources = provenance.plugin_hashes(plugin) if plugin else {}
@@ -125,9 +128,10 @@ def _model(name: str) -> dict[str, str]:
 def noted_inputs(folder: Path) -> str | None:
     """Name of the inputs that a trial's folder notes; None where there are none."""
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["inputs"])
-    except (OSError, ValueError, KeyError):
+        name = parse_json((folder / "config.json").read_bytes())["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
         return None
+    return name if isinstance(name, str) and _HASH.fullmatch(name) else None
 
 
 def note_inputs(inputs: TrialInputs, artifacts: Artifacts) -> str:

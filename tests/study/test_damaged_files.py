@@ -15,10 +15,12 @@ from synthetic_study import write_synthetic_study
 from ilr_bench.core.errors import ConfigurationError, IlrError, StoreError
 from ilr_bench.core.profiles import MICRO
 from ilr_bench.evaluation import standalone
+from ilr_bench.storage import files, provenance
 from ilr_bench.storage.files import DEEPEST, parse_json, read_json, readable_lines
 from ilr_bench.storage.timing import stage_seconds
 from ilr_bench.study.cost import fits
 from ilr_bench.study.cost.memory import architecture
+from ilr_bench.study.inputs import noted_inputs
 from ilr_bench.study.search.run import claim
 from ilr_bench.study.search.space import load_space
 from ilr_bench.study.status import read_state
@@ -124,6 +126,48 @@ def test_what_decides_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: py
     if damage not in ("nothing", "a list", "a number"):  # those are rows, or none
         with pytest.raises(IlrError, match="fetch the file again"):
             read_rows(Dataset("rows.jsonl", "owner/rows", "main", "test"))
+
+
+NOTE_DAMAGE = {
+    **DAMAGE,
+    "rows of numbers": b'{"benchmark": {"row": 3}}',
+    "a number for rows": b'{"benchmark": 3}',
+    "no name": b'{"inputs": [], "state": 3, "sha256": []}',
+    "another path": b'{"inputs": "../../elsewhere"}',
+}
+
+
+@pytest.mark.parametrize("damage", NOTE_DAMAGE)
+def test_notes_of_inputs_are_none_or_refused_where_they_are_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    (tmp_path / "config.json").write_bytes(NOTE_DAMAGE[damage])
+    assert noted_inputs(tmp_path) is None
+    (tmp_path / "inputs.json").write_bytes(NOTE_DAMAGE[damage])
+    records = tmp_path / "benchmark.jsonl"
+    records.write_text("answers that took a day\n")
+    if damage not in ("an empty object",):
+        with pytest.raises(StoreError, match=r"inputs.json .*choose another --out"):
+            standalone.drop_outdated(tmp_path, {"benchmark": {"benchmark x": {"row": "hash"}}})
+        assert records.exists()
+    monkeypatch.setattr(files, "LARGE", 0)
+    monkeypatch.setattr(files, "SETTLED", -1)
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "module.py").write_text("x = 3\n")
+    whole = files.file_hash(records), provenance.source_hash(tmp_path / "module.py")
+    notes = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(notes) == 2
+    for note in notes:
+        note.write_bytes(NOTE_DAMAGE[damage])
+    assert whole == (files.file_hash(records), provenance.source_hash(tmp_path / "module.py"))
+
+
+@pytest.mark.parametrize("key", [3, [], {"kind": "inputs"}, {"kind": "inputs", "training": 3, "evaluation": {"x": []}}])
+def test_an_artifact_that_holds_something_else_notes_no_inputs(tmp_path: Path, key: object) -> None:
+    (tmp_path / "noted").mkdir()
+    files.write_manifest(tmp_path / "noted", key, {})  # type: ignore[arg-type]
+    assert files.read_manifest(tmp_path / "noted") == (key, {})
+    assert provenance.read_inputs(tmp_path, "noted") is None
 
 
 @pytest.mark.parametrize(

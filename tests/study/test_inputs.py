@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import sys
@@ -13,14 +14,18 @@ from pathlib import Path
 
 import pytest
 from own_files import NAME, Laboratory, asked, edit_rows, install
+from peft import LoraConfig, get_peft_model
 
 from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.errors import StoreError
 from ilr_bench.core.profiles import MICRO
+from ilr_bench.models.catalogue import model_files
+from ilr_bench.models.loading import load_model
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage import files, provenance
 from ilr_bench.storage.files import file_hash
-from ilr_bench.storage.provenance import changes, source_hash
-from ilr_bench.study.inputs import InputReader
+from ilr_bench.storage.provenance import changes, difference, source_hash
+from ilr_bench.study.inputs import InputReader, _model
 from ilr_bench.tasks.types import BENCHMARKS, Benchmark
 
 
@@ -127,6 +132,34 @@ def test_a_local_models_weights_tokenizer_and_settings_are_told_by_file(laborato
         assert told(laboratory, edit) == (message, message)
         assert told(laboratory, lambda name=name, data=data: (folder / name).write_bytes(data))[0] == message
     assert told(laboratory, lambda: (folder / "README.md").write_text("new")) == ([], [])
+
+
+def test_the_base_of_an_adapter_counts_wherever_it_lies(laboratory: Laboratory, tmp_path: Path) -> None:
+    base, adapter = Path(laboratory.models[0]), tmp_path / "adapter"
+    tuned = get_peft_model(load_model(str(base)).model, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    tuned.save_pretrained(str(adapter))
+    shutil.copy(base / "tokenizer.json", adapter)
+    shutil.copy(base / "tokenizer_config.json", adapter)
+    loaded = load_model(str(adapter))
+    earlier = model_files(adapter)
+    data = (base / "model.safetensors").read_bytes()
+    (base / "model.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    now = model_files(adapter)
+    assert difference("model x", earlier, now) == "model x: base model.safetensors changed"
+    assert load_model(str(adapter)).fingerprint != loaded.fingerprint
+    for circle in (str(adapter), "[" * 200):
+        config = json.loads((adapter / "adapter_config.json").read_text()) | {"base_model_name_or_path": circle}
+        (adapter / "adapter_config.json").write_text(json.dumps(config) if circle[0] != "[" else circle)
+        with pytest.raises(StoreError, match=r"adapter_config\.json"):
+            model_files(adapter)
+
+
+def test_a_gguf_file_with_brackets_in_its_name_counts(tmp_path: Path) -> None:
+    path = tmp_path / "q[4]*.gguf"
+    path.write_bytes(b"one")
+    earlier = _model(str(path))
+    path.write_bytes(b"two")
+    assert difference("model x", earlier, _model(str(path))) == f"model x: {path.name} changed"
 
 
 def test_the_order_in_which_a_folder_lists_its_files_does_not_matter(laboratory: Laboratory) -> None:
