@@ -58,17 +58,17 @@ def workloads(size: str) -> Iterator[tuple[str, list[list[int]]]]:
         yield f"{size}, {count} prompts of {length} tokens x {SAMPLES}, {NEW_TOKENS} new tokens", prompts
 
 
-def generate(model: Any, prompts: list[list[int]]) -> None:
-    """What transformers offers for the same work."""
+def generate(model: Any, prompts: list[list[int]], samples: int = SAMPLES, new_tokens: int = NEW_TOKENS) -> None:
+    """What transformers offers for the same work: `samples` answers of `new_tokens` to each prompt."""
     ids = torch.tensor(prompts, device=model.device)
     with torch.inference_mode():
         model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=True,
-            num_return_sequences=SAMPLES,
-            min_new_tokens=NEW_TOKENS,
-            max_new_tokens=NEW_TOKENS,
+            num_return_sequences=samples,
+            min_new_tokens=new_tokens,
+            max_new_tokens=new_tokens,
             eos_token_id=END,
             pad_token_id=PAD,
             top_k=0,

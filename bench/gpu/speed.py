@@ -18,7 +18,8 @@ from bench.gpu.runner import ResultRow, Setup
 from bench.joint import time_joint_step
 from bench.limits import Group, Limits, limits_of, sampling_bytes, update_operations
 from bench.parts import Cell
-from bench.shapes import END, PAD, SIZES, UNKNOWN, make_model
+from bench.sampling import generate
+from bench.shapes import PAD, SIZES, UNKNOWN, make_model
 from ilr_bench.core.config import RunConfig, UpdateSettings, change
 from ilr_bench.core.profiles import profile as configuration
 from ilr_bench.generation.dispatch import DeviceSwapper
@@ -96,8 +97,8 @@ def _engine_rows(setup: Setup, size: str, dtype: torch.dtype, limits: Limits) ->
            "note": f"{seconds:.2f} s, peak {recent_peak(setup.device):,} MiB"}  # fmt: skip
     read = sampling_bytes(SIZES[size], [Group(PROMPT_TOKENS, (new_tokens,) * SAMPLES)] * PROMPTS, width)
     yield {"what": f"{name}: of the memory-bandwidth limit", "value": read / seconds / limits.bandwidth}
-    _generate(model, prompts, FEW)
-    (theirs,) = fastest(partial(_generate, model, prompts, new_tokens), repeats=1, warm=False, clock=clock)
+    generate(model, prompts, SAMPLES, FEW)
+    (theirs,) = fastest(partial(generate, model, prompts, SAMPLES, new_tokens), repeats=1, warm=False, clock=clock)
     yield {"what": f"{name}: times `generate`", "value": theirs / seconds, "note": f"generate: {theirs:.2f} s"}
 
 
@@ -119,22 +120,6 @@ def _sampler(model: Any, prompts: list[list[int]]) -> Callable[[int], object]:
     return lambda count: sampler.sample(
         SamplingRequest(prompts, [SAMPLES] * len(prompts), SamplingOptions(count, 1.0), 0)
     )
-
-
-def _generate(model: Any, prompts: list[list[int]], new_tokens: int) -> None:
-    ids = torch.tensor(prompts, device=model.device)
-    with torch.inference_mode():
-        model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=True,
-            num_return_sequences=SAMPLES,
-            min_new_tokens=new_tokens,
-            max_new_tokens=new_tokens,
-            eos_token_id=END,
-            pad_token_id=PAD,
-            top_k=0,
-        )
 
 
 def kernels(setup: Setup) -> Iterator[ResultRow]:
