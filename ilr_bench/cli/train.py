@@ -105,3 +105,9 @@ def train(
             with how_to_continue():
                 outcome = run_sweep(plan, profile, out, 1, command, execution=execution, force=force)
             finish(plan, out, outcome)
+
+
+@app.command()
+def sweep() -> None:
+    """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
+    raise RuntimeError("`Commands` puts the command of ilr_bench.study.sweep in the place of this entry of the list")
