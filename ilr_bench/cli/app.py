@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ilr_bench.core.console import say
+from ilr_bench.core.console import fail_in_one_line, say
 from ilr_bench.core.console import say_rows as say_rows
 
 
@@ -23,6 +23,11 @@ class Commands(TyperGroup):
 
             command = typer.main.get_command(sweep)
         return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """See Group; a command whose extra is not installed ends in one line, wherever it imports it."""
+        with fail_in_one_line():
+            return super().invoke(ctx)
 
 
 app = typer.Typer(

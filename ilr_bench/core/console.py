@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ilr_bench.core.errors import IlrError
+from ilr_bench.core.extras import missing_extra
 
 
 def note(text: str) -> None:
@@ -34,6 +35,12 @@ def fail_in_one_line() -> Iterator[None]:
     except IlrError as error:
         note(f"error: {error}")
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        note(f"error: {missing}")
+        sys.exit(missing.exit_status)
     except KeyboardInterrupt:
         note("interrupted; run the same command again to continue")
         sys.exit(130)

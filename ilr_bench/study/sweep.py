@@ -20,6 +20,7 @@ import typer
 
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import IlrError
+from ilr_bench.core.extras import require
 from ilr_bench.core.signals import Stopped
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.storage.files import cache_folder
@@ -81,6 +82,7 @@ def run_sweep(
     signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
     or disk, unless `force`.
     """
+    require("train", "training")
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
     now = inputs_of_trials(plan.trials)
