@@ -10,6 +10,7 @@ import typer
 
 from ilr_bench.cli.app import app
 from ilr_bench.core.console import fail_in_one_line
+from ilr_bench.core.extras import require
 from ilr_bench.models.catalogue import AcceptLicence, accept
 
 EXAMPLES = """Examples:
@@ -50,6 +51,7 @@ def plan(
     from ilr_bench.study.sweep import integers, split
 
     with fail_in_one_line():
+        require("train", "a plan")
         groups = [split(group) for group in models or ()]
         found = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
         cost = price(found, workers, out, fresh, quick)
@@ -86,6 +88,7 @@ def train(
     from ilr_bench.study.sweep import finish, how_to_continue, recorded_command, run_sweep, split
 
     with fail_in_one_line():
+        require("train", "training")
         accept(accept_licence)
         groups = [split(models)] if models else []
         plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))

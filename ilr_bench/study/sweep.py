@@ -82,7 +82,6 @@ def run_sweep(
     signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
     or disk, unless `force`.
     """
-    require("train", "training")
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
     now = inputs_of_trials(plan.trials)
@@ -243,6 +242,7 @@ def sweep(
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
     with fail_in_one_line():
+        require("train", "a sweep")
         accept(accept_licence)
         groups = [split(group) for group in models or ()]
         execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))

@@ -34,7 +34,6 @@ from ilr_bench.core.config import (
 )
 from ilr_bench.core.console import say
 from ilr_bench.core.errors import IlrError, MissingInputError, StoreError
-from ilr_bench.core.extras import require
 from ilr_bench.core.hardware import gpu_memory, machine
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.files import cache_folder, parse_json, read_json, write_atomic
@@ -144,7 +143,6 @@ def unknown(trials: Sequence[PlannedTrial], studies: Iterable[Path] = ()) -> lis
 
 def run_timings(configs: Sequence[RunConfig]) -> None:
     """Runs short trials in another process, and says on stderr which; raises MissingInputError where it fails."""
-    require("train", "a timing run")
     ended = subprocess.run(
         [sys.executable, "-m", "ilr_bench.study.cost.timings"],
         input=json.dumps([to_dict(config) for config in configs]),
