@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import ablations
+from ilr_bench import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
