@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,17 @@ import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.registry import Registry
+from ilr_bench.core.settings import Options
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.sources import SOURCES
+
+REGISTRIES: Mapping[str, Registry[Any]] = {"questions.source": SOURCES}
+"""Settings that are names -> where their entries are."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,11 @@ def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, R
 def _check_names(config: RunConfig) -> None:
     """Finds what a trial would look up by name, some of it hours later only."""
     expand(config.evaluation.benchmarks)
-    SOURCES.get(config.questions.source)
+    for key, registry in REGISTRIES.items():
+        try:
+            registry.get(setting(config, key))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{key}: {error}") from error
     for style in config.styles:
         STYLES.get(style)
     for model in config.models:
@@ -143,8 +151,11 @@ def _plain(model: str) -> str:
 
 
 def setting(config: RunConfig, key: str) -> Any:
-    """The value behind a dotted key."""
-    return attrgetter(key)(config)
+    """The value behind a dotted key; None for an option that is not set."""
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Options) else getattr(value, name)
+    return value
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
