@@ -14,6 +14,7 @@ from typing import Any
 import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.plugins import is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
 from ilr_bench.core.registry import Registry
 from ilr_bench.core.settings import Options
@@ -25,7 +26,7 @@ from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.sources import SOURCES
 
 REGISTRIES: Mapping[str, Registry[Any]] = {"questions.source": SOURCES}
-"""Settings that are names -> where their entries are."""
+"""Settings that are names of values -> where their entries are; mechanisms are in `method.mechanisms`."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def plan_study(
         bare = change(replace(start, models=group, seed=seed), extra)
         made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
-        suffix = "".join(f" {key}={value}" for key, value in extra.items() if len(grid[key]) > 1)
+        suffix = "".join(f" {key}={label_of(value)}" for key, value in extra.items() if len(grid[key]) > 1)
         for config in made.values():
             needed = config.sampling.match_tokens_of
             if needed is None:
@@ -113,8 +114,13 @@ def _check_names(config: RunConfig) -> None:
     for style in config.styles:
         STYLES.get(style)
     for model in config.models:
-        if "/" not in model and not model.endswith(".gguf") and not Path(model).is_dir():
+        elsewhere = ("/" in model and not is_reference(model)) or model.endswith(".gguf") or Path(model).is_dir()
+        if not elsewhere:
             MODELS.get(model)
+    # Brings numpy, which `--help` has no use for.
+    from ilr_bench.method.mechanisms import check_mechanisms
+
+    check_mechanisms(config)
 
 
 def _enter(
