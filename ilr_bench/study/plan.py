@@ -20,8 +20,9 @@ from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
+from ilr_bench.study.own_data import by_name, check_files, label, located
 from ilr_bench.tasks.benchmarks import expand
-from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.files import question_source
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def plan_study(
     entries: list[TrialEntry] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
-        bare = change(replace(start, models=group, seed=seed), extra)
+        bare = located(change(replace(start, models=group, seed=seed), extra))
         made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
-        suffix = "".join(f" {key}={value}" for key, value in extra.items() if len(grid[key]) > 1)
+        suffix = "".join(f" {key}={label(key, value)}" for key, value in extra.items() if len(grid[key]) > 1)
         for config in made.values():
             needed = config.sampling.match_tokens_of
             if needed is None:
@@ -87,6 +88,7 @@ def plan_study(
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
     for trial in trials.values():
         _check_names(trial.config)
+    check_files([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -101,7 +103,7 @@ def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, R
 def _check_names(config: RunConfig) -> None:
     """Finds what a trial would look up by name, some of it hours later only."""
     expand(config.evaluation.benchmarks)
-    SOURCES.get(config.questions.source)
+    question_source(config.questions.source)
     for style in config.styles:
         STYLES.get(style)
     for model in config.models:
@@ -125,7 +127,7 @@ def _enter(
 
 def _hash(config: RunConfig, dependency: str | None = None) -> str:
     fingerprints = [MODELS.get(model).fingerprint() for model in config.models if model in MODELS]
-    return trial_hash(config, dependency, fingerprints)
+    return trial_hash(by_name(config), dependency, fingerprints)
 
 
 def _grid(overrides: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.tasks.data import DataFile
 from ilr_bench.tasks.overlap import normalised
-from ilr_bench.tasks.sources.gsm8k import parse as parse_gsm8k
+from ilr_bench.tasks.sources.gsm8k import calculations
 from ilr_bench.tasks.sources.math import last_box
 from ilr_bench.tasks.types import LETTERS, with_options
 
@@ -24,7 +24,8 @@ RowKind = Literal["maths", "code", "choices", "other"]
 """`maths`: numbers and formulas; `choices`: a letter; `other`: a word or a name, compared as text."""
 QUESTIONS = ("question", "problem", "prompt", "query", "instruction", "input")
 ANSWERS = (
-    "answer", "final_answer", "gold", "target", "label", "correct answer", "solution", "output", "response", "completion",
+    "answer", "final_answer", "gold", "target", "label", "correct answer", "solution", "output", "response",
+    "completion",
 )  # fmt: skip
 """Names of columns that are guessed, the first that a file has."""
 _OPTION = re.compile(r"(?:(?:option|choice)s?[ _]?)?([a-j]|\d{1,2})|incorrect answer \d+")
@@ -62,6 +63,10 @@ class FileRows:
     """Columns, kind and what was left out, in one line."""
 
 
+Filled = tuple[str, dict[str, Any]]
+"""Where a row stands, and its cells by column."""
+
+
 @dataclass(frozen=True)
 class _Columns:
     question: tuple[str, ...]
@@ -82,16 +87,16 @@ def read_columns(file: DataFile, found: Sequence[tuple[str, Any]]) -> FileRows:
         raise ConfigurationError(f"{file.path}: no rows; a question and its answer are needed on each line")
     names = list(dict.fromkeys(name for _, row in filled for name in row))
     lower = {name.strip().lower(): name for name in reversed(names)}
-    if lower.keys() >= _NEEDED and not file.values("question"):
-        rows, kind, said = _programs(file, filled, lower), "code", "programs in EvalPlus's format"
+    stated = _stated_kind(file)
+    if stated == "code" or (stated is None and lower.keys() >= _NEEDED and not file.values("question")):
+        rows, kind, said = _programs(file, filled, lower), cast(RowKind, "code"), "programs in EvalPlus's format"
     else:
-        rows, kind, said = _answers(file, filled, names, lower)
+        rows, kind, said = _answers(file, filled, names, lower, stated)
     kept, twice = _each_once(file, rows)
-    left_out = [f"{len(cells) - len(filled)} empty rows left out"] if len(filled) < len(cells) else []
-    left_out += [f"{twice} rows that stand there twice taken once"] if twice else []
-    stated = _stated_kind(file, kind)
-    text = "; ".join([f"{file.path}: {len(kept)} questions, {said}, kind {stated}", *left_out])
-    return FileRows(kept, stated, text)
+    left_out = [f"empty rows left out: {len(cells) - len(filled)}"] if len(filled) < len(cells) else []
+    left_out += [f"repeated rows left out: {twice}"] if twice else []
+    text = "; ".join([f"{file.path}: {len(kept)} questions, {said}, kind {kind}", *left_out])
+    return FileRows(kept, kind, text)
 
 
 def _cells(file: DataFile, where: str, row: Any) -> dict[str, Any]:
@@ -104,28 +109,32 @@ def _cells(file: DataFile, where: str, row: Any) -> dict[str, Any]:
     return {str(name): value for name, value in row.items()}
 
 
-def _stated_kind(file: DataFile, guessed: RowKind) -> RowKind:
+def _stated_kind(file: DataFile) -> RowKind | None:
     stated = file.values("kind")
-    if not stated:
-        return guessed
     for kind in get_args(RowKind):
-        if stated[-1] == kind:
-            if {kind, guessed} & {"code", "choices"} and kind != guessed:
-                needed = {"code": "columns of EvalPlus's format", "choices": "a column or several of options"}
-                why = needed.get(kind, f"no {' or '.join(needed[guessed].split(' ')[-2:])}" if guessed in needed else "")
-                raise ConfigurationError(f"{file.path}: kind={kind} needs {why}; the file's columns say {guessed}")
-            return kind  # type: ignore[no-any-return]
-    raise ConfigurationError(f"{file.path}: kind={stated[-1]} is none of {', '.join(get_args(RowKind))}")
+        if stated and stated[-1] == kind:
+            return cast(RowKind, kind)
+    if stated:
+        raise ConfigurationError(f"{file.path}: kind={stated[-1]} is none of {', '.join(get_args(RowKind))}")
+    return None
 
 
 def _answers(
-    file: DataFile, filled: Sequence[tuple[str, dict[str, Any]]], names: Sequence[str], lower: Mapping[str, str]
+    file: DataFile,
+    filled: Sequence[Filled],
+    names: Sequence[str],
+    lower: Mapping[str, str],
+    stated: RowKind | None,
 ) -> tuple[list[FileRow], RowKind, str]:
     columns = _find(file, names, lower)
+    if stated == "choices" and not columns.choices:
+        raise ConfigurationError(
+            f"{file.path}: kind=choices needs options; name their column: {file.path}:choices=COLUMN"
+        )
     ids = _ids(filled, columns.id)
     said = f"asked in {' + '.join(columns.question)}, answered in {columns.answer}"
     texts = [_question(file, where, row, columns.question) for where, row in filled]
-    if columns.choices:
+    if columns.choices and stated in (None, "choices"):
         options = [_options(file, where, row, columns) for where, row in filled]
         letters, shown = _letters(file, filled, columns, options, texts)
         rows = [
@@ -137,11 +146,9 @@ def _answers(
     for name, text, (where, row) in zip(ids, texts, filled, strict=True):
         value = row.get(columns.answer)
         gold = _gold(file, where, columns.answer, value)
-        solved = isinstance(value, str) and _AFTER_HASHES.search(value)
-        steps = parse_gsm8k({"question": text, "answer": f"{value} \n#### {gold}"}, name).steps if solved else ()
-        rows.append(FileRow(name, text, gold, where, steps))
-    kind: RowKind = "maths" if all(_FORMULA.search(row.gold) for row in rows) else "other"
-    return rows, kind, f"{said} (such as {rows[0].gold!r})"
+        rows.append(FileRow(name, text, gold, where, calculations(value) if isinstance(value, str) else ()))
+    guessed: RowKind = "maths" if all(_FORMULA.search(row.gold) for row in rows) else "other"
+    return rows, stated or guessed, f"{said} (such as {rows[0].gold!r})"
 
 
 def _find(file: DataFile, names: Sequence[str], lower: Mapping[str, str]) -> _Columns:
@@ -154,7 +161,9 @@ def _find(file: DataFile, names: Sequence[str], lower: Mapping[str, str]) -> _Co
         return file.values(key)
 
     question = named("question") or _guessed_question(lower)
-    answer = named("answer")[-1:] or tuple(lower[name] for name in ANSWERS if name in lower and lower[name] not in question)
+    answer = named("answer")[-1:] or tuple(
+        lower[name] for name in ANSWERS if name in lower and lower[name] not in question
+    )
     if not question or not answer:
         missing = "questions" if not question else "answers"
         raise ConfigurationError(
@@ -180,7 +189,7 @@ def _guessed_choices(lower: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(lower[name] for name in found) if len(found) > 1 else ()
 
 
-def _ids(filled: Sequence[tuple[str, dict[str, Any]]], column: str | None) -> list[str]:
+def _ids(filled: Sequence[Filled], column: str | None) -> list[str]:
     """Those of the file where each row has one of its own, else numbers: none depends on the file's name."""
     stated = [str(row.get(column, "")).strip() for _, row in filled] if column is not None else []
     if stated and all(stated) and len({*stated}) == len(stated):
@@ -191,7 +200,9 @@ def _ids(filled: Sequence[tuple[str, dict[str, Any]]], column: str | None) -> li
 def _question(file: DataFile, where: str, row: Mapping[str, Any], columns: Sequence[str]) -> str:
     parts = [str(row.get(name)).strip() for name in columns if not _empty(row.get(name))]
     if not parts:
-        raise ConfigurationError(f"{file.path}, {where}: no question in {' + '.join(columns)}; fill it or remove the row")
+        raise ConfigurationError(
+            f"{file.path}, {where}: no question in {' + '.join(columns)}; fill it or remove the row"
+        )
     return " ".join(parts)
 
 
@@ -210,7 +221,9 @@ def _gold(file: DataFile, where: str, column: str, value: Any) -> str:
     elif r"\boxed" in text:
         text = last_box(text) or ""
         if not text:
-            raise ConfigurationError(f"{file.path}, {where}: the \\boxed{{}} in {column} is empty or not closed; mend it")
+            raise ConfigurationError(
+                f"{file.path}, {where}: the \\boxed{{}} in {column} is empty or not closed; mend it"
+            )
     elif column.strip().lower() == "solution" and len(text.split()) > 3:
         raise ConfigurationError(
             f"{file.path}, {where}: the solution holds no \\boxed{{answer}}; box it, or name another column: "
@@ -239,11 +252,7 @@ def _is_gpqa(columns: _Columns) -> bool:
 
 
 def _letters(
-    file: DataFile,
-    filled: Sequence[tuple[str, dict[str, Any]]],
-    columns: _Columns,
-    options: list[list[str]],
-    texts: Sequence[str],
+    file: DataFile, filled: Sequence[Filled], columns: _Columns, options: list[list[str]], texts: Sequence[str]
 ) -> tuple[list[str], list[list[str]]]:
     """The right option's letter and the options as listed, row by row.
 
@@ -254,40 +263,44 @@ def _letters(
         options = [[right, *wrong] for right, wrong in zip(given, options, strict=True)]
         for text, listed in zip(texts, options, strict=True):
             random.Random(f"options {text}").shuffle(listed)
-    numbers = [int(one) if one.isdecimal() else -1 for one in given]
-    first = 0 if 0 in numbers else 1
-    ways: list[Callable[[int], int | None]] = [
-        lambda n: options[n].index(given[n]) if options[n].count(given[n]) == 1 else None,
-        lambda n: LETTERS.find(given[n].strip("().").upper()) if len(given[n].strip("().")) == 1 else None,
-        lambda n: numbers[n] - first if numbers[n] >= first else None,
+    first = 0 if "0" in given else 1
+    ways = [
+        [_by_text(answer, listed) for answer, listed in zip(given, options, strict=True)],
+        [_by_letter(answer, listed) for answer, listed in zip(given, options, strict=True)],
+        [_by_number(answer, listed, first) for answer, listed in zip(given, options, strict=True)],
     ]
-    best: list[int | None] = []
-    for way in ways:
-        best = [place if (place := way(n)) is not None and 0 <= place < len(options[n]) else None for n in range(len(given))]
-        if None not in best:
-            break
-    else:
-        wrong = next(n for n in range(len(given)) if all(not _within(way(n), options[n]) for way in ways))\
-            if any(all(not _within(way(n), options[n]) for way in ways) for n in range(len(given))) else 0
+    places = min(ways, key=lambda way: way.count(None))
+    if None in places:
+        number = places.index(None)
         raise ConfigurationError(
-            f"{file.path}, {filled[wrong][0]}: {given[wrong]!r} is not one of the options; write the right option's "
-            "text, or its letter, in the same way in all rows"
+            f"{file.path}, {filled[number][0]}: {given[number]!r} is none of the options; write the right one's text "
+            "or letter, in the same way in all rows"
         )
-    if way is ways[2] and first == 1 and not any(number == len(listed) for number, listed in zip(numbers, options, strict=True)):
+    last = any(place == len(listed) - 1 for place, listed in zip(places, options, strict=True))
+    if places is ways[2] and first == 1 and not last:
         raise ConfigurationError(
-            f"{file.path}: the answers in {columns.answer} are numbers; are options counted from 0 or from 1? "
-            "Write letters (A, B, ...) instead"
+            f"{file.path}: {columns.answer} holds numbers, and neither 0 nor the last one is among them, so it is not "
+            "known from where options are counted; write letters (A, B, ...)"
         )
-    return [LETTERS[place or 0] for place in best], options
+    return [LETTERS[place] for place in places if place is not None], options
 
 
-def _within(place: int | None, options: Sequence[str]) -> bool:
-    return place is not None and 0 <= place < len(options)
+def _by_text(answer: str, options: Sequence[str]) -> int | None:
+    return options.index(answer) if options.count(answer) == 1 else None
 
 
-def _programs(
-    file: DataFile, filled: Sequence[tuple[str, dict[str, Any]]], lower: Mapping[str, str]
-) -> list[FileRow]:
+def _by_letter(answer: str, options: Sequence[str]) -> int | None:
+    letter = answer.strip("(). ").upper()
+    place = LETTERS.find(letter) if len(letter) == 1 else -1
+    return place if 0 <= place < len(options) else None
+
+
+def _by_number(answer: str, options: Sequence[str], first: int) -> int | None:
+    place = int(answer) - first if answer.isdecimal() else -1
+    return place if 0 <= place < len(options) else None
+
+
+def _programs(file: DataFile, filled: Sequence[Filled], lower: Mapping[str, str]) -> list[FileRow]:
     rows = []
     ids = _ids(filled, lower.get("task_id"))
     for name, (where, row) in zip(ids, filled, strict=True):

@@ -1,8 +1,8 @@
 """Files of rows: public data sets, from the folder `ILR_BENCH_DATA` or else from the hub, and users' own.
 
-What arrives of a public data set is counted and hashed, so that a truncated or altered copy is refused rather than scored. The hash
-covers what matters of each row (`Dataset.text`: as a rule question and gold answer), not how the file is written:
-the hub's rows and a file's agree.
+What arrives of a public data set is counted and hashed, so that a truncated or altered copy is refused rather than
+scored. The hash covers what matters of each row (`Dataset.text`: as a rule question and gold answer), not how the file
+is written: the hub's rows and a file's agree.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import hashlib
 import io
 import json
 import os
-import zlib
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,7 +232,8 @@ def _json(text: str, path: Path, where: str, advice: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise MissingInputError(f"{path}, {where}: no JSON ({error}); {advice}") from error
+        what = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise MissingInputError(f"{path}, {where}: no JSON ({what}); {advice}") from error
 
 
 def _from_parquet(path: Path, advice: str) -> list[dict[str, Any]]:
