@@ -1,13 +1,17 @@
-"""Checks a configuration before anything runs: values out of range, settings that contradict each other."""
+"""Checks a configuration before anything runs: settings that contradict each other.
+
+Of one setting alone its type and bounds are checked where it is read (`core.config`).
+"""
 
 from __future__ import annotations
 
-from ilr_bench.core.config import IDEA3_STAGES, STANDALONE_STAGES, RunConfig
+from ilr_bench.core.config import IDEA3_STAGES, STANDALONE_STAGES, RunConfig, from_dict, to_dict
 from ilr_bench.core.errors import ConfigurationError
 
 
 def validate(config: RunConfig) -> RunConfig:
     """The configuration itself, or a ConfigurationError that names the setting at fault."""
+    from_dict(to_dict(config))  # bounds, where it was not made by `change`
     discussion, sampling, training = config.discussion, config.sampling, config.training
     if not config.models:
         raise ConfigurationError("models: at least one model is needed")
@@ -15,26 +19,6 @@ def validate(config: RunConfig) -> RunConfig:
         raise ConfigurationError(
             f"prompt_style: {len(config.styles)} styles for {len(config.models)} agents; name one for all, or one each"
         )
-    positive = {
-        "sampling.samples": sampling.samples, "training.questions_per_step": training.questions_per_step,
-        "difficulty.shuffles": config.difficulty.shuffles, "difficulty.samples": config.difficulty.samples,
-        "critic.learning_rate": config.critic.learning_rate, "critic.value_clip": config.critic.value_clip,
-        "inference.rounds": config.inference.rounds - 1, "update.iterations": config.update.iterations,
-        "discussion.dialogues_per_question": discussion.dialogues_per_question,
-        "training.checkpoint_every": training.checkpoint_every, "evaluation.samples": config.evaluation.samples,
-        "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
-        "sampling.samples_per_agent": min(sampling.samples_per_agent or (1,)), "training.steps": training.steps + 1,
-        "warm_start.steps": config.warm_start.steps + 1, "warm_start.questions": config.warm_start.questions,
-        "warm_start.rows_per_step": config.warm_start.rows_per_step,
-        "warm_start.learning_rate": config.warm_start.learning_rate,
-        "sampling.max_new_tokens": sampling.max_new_tokens, "sampling.rows_per_call": sampling.rows_per_call,
-        "update.rows_per_micro_batch": config.update.rows_per_micro_batch, "sampling.temperature": sampling.temperature,
-        "questions.validation": config.questions.validation,
-        "evaluation.limit": 1 if config.evaluation.limit is None else config.evaluation.limit,
-    }  # fmt: skip
-    for key, value in positive.items():
-        if not value > 0:
-            raise ConfigurationError(f"{key}: too small")
     if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
         raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
     if discussion.stages not in (STANDALONE_STAGES, IDEA3_STAGES):
@@ -68,9 +52,6 @@ def validate(config: RunConfig) -> RunConfig:
     _validate_inference(config)
     if training.questions_per_step > config.questions.train:
         raise ConfigurationError("training.questions_per_step: larger than questions.train")
-    ratio = config.interaction.cooperation_ratio
-    if ratio is not None and not 0 <= ratio <= 1:
-        raise ConfigurationError(f"interaction.cooperation_ratio: {ratio} is not between 0 and 1")
     return config
 
 

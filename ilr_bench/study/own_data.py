@@ -16,6 +16,7 @@ import typer
 from ilr_bench.core.config import RunConfig
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError, MissingInputError, first_line
+from ilr_bench.core.plugins import label_of
 from ilr_bench.core.profiles import MICRO
 from ilr_bench.tasks.data import data_file
 from ilr_bench.tasks.files import question_source
@@ -46,7 +47,7 @@ def by_name(config: RunConfig) -> RunConfig:
 def label(key: str, value: str) -> str:
     """A setting's value as tables print it: of a file its name."""
     if key not in ("questions.source", "evaluation.benchmarks"):
-        return value
+        return label_of(value)
     return "+".join(file.name if (file := data_file(name)) is not None else name for name in value.split("+"))
 
 

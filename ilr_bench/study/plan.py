@@ -6,9 +6,8 @@ Nothing here loads a model; a plan is made in the time it takes to read a comman
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.settings import Options
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
@@ -23,6 +23,9 @@ from ilr_bench.storage.records import TrialEntry
 from ilr_bench.study.own_data import by_name, check_files, label, located
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.files import question_source
+
+LOOKED_UP: Mapping[str, Callable[[str], object]] = {"questions.source": question_source}
+"""Settings that are names -> what finds their entries."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,11 @@ def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, R
 def _check_names(config: RunConfig) -> None:
     """Finds what a trial would look up by name, some of it hours later only."""
     expand(config.evaluation.benchmarks)
-    question_source(config.questions.source)
+    for key, find in LOOKED_UP.items():
+        try:
+            find(setting(config, key))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{key}: {error}") from error
     for style in config.styles:
         STYLES.get(style)
     for model in config.models:
@@ -145,8 +152,11 @@ def _plain(model: str) -> str:
 
 
 def setting(config: RunConfig, key: str) -> Any:
-    """The value behind a dotted key."""
-    return attrgetter(key)(config)
+    """The value behind a dotted key; None for an option that is not set."""
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Options) else getattr(value, name)
+    return value
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
