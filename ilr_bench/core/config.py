@@ -317,7 +317,7 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     data = to_dict(config)
     for key, value in changes.items():
         parent, _, leaf = key.rpartition(".")
-        if key not in keys(RunConfig) and not _are_options(parent):
+        if key not in keys(RunConfig) and not are_options(parent):
             raise unknown(key, keys(RunConfig))
         group = data
         for name in parent.split(".") if parent else ():
@@ -326,7 +326,7 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     return from_dict(data)
 
 
-def _are_options(key: str) -> bool:
+def are_options(key: str) -> bool:
     """Whether a plug-in names what stands under a key."""
     group, _, leaf = key.rpartition(".")
     return key in keys(RunConfig) and hints(hints(RunConfig)[group] if group else RunConfig)[leaf] is Options
