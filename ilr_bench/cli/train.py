@@ -11,6 +11,7 @@ import typer
 from ilr_bench.cli.app import app
 from ilr_bench.core.console import fail_in_one_line
 from ilr_bench.models.catalogue import AcceptLicence, accept
+from ilr_bench.study.own_data import AllowOverlap
 from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, ask
 
 EXAMPLES = """Examples:
@@ -37,18 +38,26 @@ def plan(
     quick: Annotated[bool, typer.Option("--quick", help="No timing run; tokens may be upper bounds.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Every term of the memory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    allow_overlap: AllowOverlap = False,
 ) -> None:
     """Says what a sweep with these options would run and cost; nothing is trained.
 
-    Ends with exit status 7 where a sweep would refuse to start, because memory or disk would not do here.
+    Ends with exit status 7 where a sweep would refuse to start, because memory or disk would not do here, and with 2
+    where training questions stand in a benchmark or among the validation questions.
     """
     from ilr_bench.study.cost.forecast import price
     from ilr_bench.study.cost.show import say_cost
+    from ilr_bench.study.own_data import overlap_of_plan
 
     with fail_in_one_line():
-        asked = ask(config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers)
-        cost = price(asked.plan(), asked.spec.workers, out, fresh, quick)
+        asked = ask(
+            config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
+            allow_overlap=allow_overlap or None,
+        )  # fmt: skip
+        found = asked.plan()
+        cost = price(found, asked.spec.workers, out, fresh, quick)
         say_cost(cost, out, verbose, as_json)
+        overlap_of_plan(found, asked.spec.allow_overlap)
 
 
 @app.command()
@@ -71,6 +80,7 @@ def train(
         typer.Option(help="Under a launch: seconds that a process waits for another before it counts as hung.", min=1),
     ] = 3600.0,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Runs one variant on one group of models: measure, train, score every agent alone.
@@ -84,21 +94,26 @@ def train(
         accept(accept_licence)
         asked = ask(
             config, settings, profile=profile, variants=variant, models=[models] if models else None,
-            seeds=None if seed is None else str(seed), log=log,
+            seeds=None if seed is None else str(seed), log=log, allow_overlap=allow_overlap or None,
         ).one("ilr")  # fmt: skip
         plan, spec = asked.plan(), asked.spec
         if dry_run:
             from ilr_bench.study.cost.forecast import price
             from ilr_bench.study.cost.show import say_cost
+            from ilr_bench.study.own_data import overlap_of_plan
 
             say_cost(price(plan, 1, out), out, force=force)
+            overlap_of_plan(plan, spec.allow_overlap)
             return
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.study.together import run_distributed
 
-            run_distributed(plan, spec.profile, out, asked.command(), spec.log, force, patience)
+            run_distributed(plan, spec.profile, out, asked.command(), spec.log, force, patience, spec.allow_overlap)
         else:
             execution = Execution(workers=1, log=spec.log)
             with how_to_continue():
-                outcome = run_sweep(plan, spec.profile, out, 1, asked.command(), execution=execution, force=force)
+                outcome = run_sweep(
+                    plan, spec.profile, out, 1, asked.command(), execution=execution, force=force,
+                    allow_overlap=spec.allow_overlap,
+                )  # fmt: skip
             finish(plan, out, outcome)

@@ -147,7 +147,7 @@ def _answer(
 ) -> list[InferenceRecord]:
     kind: Kind = "choice" if benchmark.kind == "choice" else "answer"
     formatted_agents = [replace(agent, style=cast(PromptStyle, FormattedStyle(agent.style, kind))) for agent in agents]
-    seed = derive_seed(config.seed, "inference", benchmark.name)
+    seed = derive_seed(config.seed, "inference", benchmark.seed_name)
     settings = config.evaluation
     limit = answer_limit(benchmark, settings, agents)
     step_batch = StepBatch(

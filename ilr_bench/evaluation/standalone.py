@@ -180,6 +180,7 @@ def check(run: StandaloneRun) -> None:
 
 def _names(asked: Sequence[str]) -> tuple[str, ...]:
     """Every benchmark once, groups resolved."""
+    expand([name for name in asked if not name.startswith(LM_EVAL)])  # two files of one name are refused
     members = [[name] if name.startswith(LM_EVAL) else expand([name]) for name in asked]
     return tuple(dict.fromkeys(name for names in members for name in names))
 

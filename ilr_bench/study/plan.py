@@ -16,19 +16,19 @@ import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
-from ilr_bench.core.registry import Registry
 from ilr_bench.core.settings import Options
 from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
-from ilr_bench.study.spec import joined
+from ilr_bench.study.own_data import by_name, check_files, label, located
+from ilr_bench.study.spec import as_text, joined
 from ilr_bench.tasks.benchmarks import expand
-from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.files import question_source
 
-REGISTRIES: Mapping[str, Registry[Any]] = {"questions.source": SOURCES}
-"""Settings that are names -> where their entries are."""
+LOOKED_UP: Mapping[str, Callable[[str], object]] = {"questions.source": question_source}
+"""Settings that are names -> what finds their entries."""
 Pair = tuple[RunConfig, RunConfig | None]
 """A trial's configuration, and that of the trial whose tokens it matches."""
 
@@ -119,8 +119,10 @@ def _planned(
     entries: list[TrialEntry] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
-        suffix = "".join(f" {key}={joined(key, [value])}" for key, value in extra.items() if len(grid[key]) > 1)
-        for config, matched in make(change(replace(start, models=group, seed=seed), extra), extra):
+        suffix = "".join(
+            f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
+        )
+        for config, matched in make(located(change(replace(start, models=group, seed=seed), extra)), extra):
             if matched is not None:
                 _enter(matched, None, suffix, trials, entries)
             _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
@@ -128,6 +130,7 @@ def _planned(
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
     for trial in trials.values():
         _check_names(trial.config)
+    check_files([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -142,9 +145,9 @@ def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, R
 def _check_names(config: RunConfig) -> None:
     """Finds what a trial would look up by name, some of it hours later only."""
     expand(config.evaluation.benchmarks)
-    for key, registry in REGISTRIES.items():
+    for key, find in LOOKED_UP.items():
         try:
-            registry.get(setting(config, key))
+            find(setting(config, key))
         except ConfigurationError as error:
             raise ConfigurationError(f"{key}: {error}") from error
     for style in config.styles:
@@ -171,7 +174,7 @@ def _enter(
 def hash_of(config: RunConfig, dependency: str | None = None) -> str:
     """Hash of a trial; `dependency`: that of the trial whose tokens it matches."""
     fingerprints = [MODELS.get(model).fingerprint() for model in config.models if model in MODELS]
-    return trial_hash(config, dependency, fingerprints)
+    return trial_hash(by_name(config), dependency, fingerprints)
 
 
 def _grid(overrides: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -70,6 +70,8 @@ class StudySpec:
     """What runs the jobs, as `--executor`."""
     log: tuple[str, ...] = ()
     """Where curves go as well, as `--log`."""
+    allow_overlap: bool = False
+    """Whether training questions may stand in a benchmark or validate, as `--allow-overlap`."""
     set: dict[str, Any] = field(default_factory=dict)
     """Settings of every trial."""
     grid: dict[str, Any] = field(default_factory=dict)
@@ -121,7 +123,8 @@ class Request:
         options += [("--seeds", ",".join(map(str, spec.seeds)))]
         options += [("--set", f"{key}={joined(key, values)}") for key, values in spec.overrides.items()]
         words = [part for option in (*options, ("--out", "DIR")) for part in option]
-        return shlex.join(["python", "-m", "ilr_bench.sweep", *words])
+        flags = ["--allow-overlap"] if spec.allow_overlap else []
+        return shlex.join(["python", "-m", "ilr_bench.sweep", *words, *flags])
 
     def one(self, variant: str = "ilr") -> Request:
         """The same where it is of one trial, `variant` where none is named; raises ConfigurationError for several."""
@@ -154,9 +157,8 @@ def ask(file: Path | None, settings: Sequence[str] | None = None, **given: Any) 
                 raise ConfigurationError(
                     f"--{name}: {file} holds a whole configuration; use --set KEY=VALUE to change it"
                 )
-    replaced = [
-        f"--{name}" for name in given if name in data or (spec.config is not None and name in ("models", "seeds"))
-    ]
+    said = data.keys() | (set() if spec.config is None else {"models", "seeds"})
+    replaced = [f"--{name.replace('_', '-')}" for name in given if name in said]
     replaced += [f"--set {key}" for key in overrides if key in spec.overrides]
     for option in replaced:
         note(f"{option} takes the place of what {file} says")
@@ -175,7 +177,7 @@ def read_spec(path: Path) -> tuple[StudySpec, Mapping[str, Any]]:
         text = path.read_text(encoding="utf-8")
         data: dict[str, Any] = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
         if path.suffix == ".toml":
-            data = _located(data, path.parent)
+            data |= _located({key: data[key] for key in data.keys() - {"config", "matches"}}, path.parent)
             for name in data.keys() & {"set", "grid"}:
                 data[name] = _flat(data[name]) if isinstance(data[name], Mapping) else data[name]
             if isinstance(data.get("models"), list) and all(isinstance(model, str) for model in data["models"]):

@@ -36,6 +36,7 @@ from ilr_bench.study.launch.local import TIMEOUT, log_name
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
+from ilr_bench.study.own_data import AllowOverlap, check_overlap, overlap_of_plan
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
 from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, as_text, ask, split
@@ -74,20 +75,23 @@ def run_sweep(
     execution: Execution | None = None,
     force: bool = False,
     keep: int = 1,
+    allow_overlap: bool = False,
 ) -> Outcome:
     """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
 
     Reuses what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
-    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises Stopped where a
-    signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
-    or disk, unless `force`.
+    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises
+    ConfigurationError where training questions stand in a benchmark or validate, unless `allow_overlap`; Stopped where
+    a signal has asked to stop, and everything is saved; DoesNotFitError where this machine has too little memory or
+    disk, unless `force`.
     """
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
+    overlaps = check_overlap([trial.config for trial in plan.trials], allow_overlap)
     now = inputs_of_trials(plan.trials)
     with lock_study(out):
         artifacts, siblings = with_artifacts(out, fresh)
-        left = begin(plan, now, profile, command, out, artifacts, siblings)
+        left = begin(plan, now, profile, command, out, artifacts, siblings, overlaps)
         local = execution is None or execution.executor == "local"
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
@@ -115,13 +119,15 @@ def begin(
     out: Path,
     artifacts: Artifacts,
     siblings: Sequence[Path],
+    overlaps: Sequence[str] = (),
 ) -> list[PlannedTrial]:
     """Writes the study down, reuses what has finished in the studies `siblings`, and returns the trials left.
 
-    `now`: trial hash -> its inputs; what others made is not kept, and notes say what changed.
+    `now`: trial hash -> its inputs; what others made is not kept, and notes say what changed. `overlaps`: what reports
+    are to say of training questions that stand elsewhere.
     """
     versions = {name: [found] for inputs in now.values() for name, found in inputs.digests.items()}
-    write_study(out, extended_study(out, Study(profile, command, plan.entries, versions)))
+    write_study(out, extended_study(out, Study(profile, command, plan.entries, versions, tuple(overlaps))))
     settled = Counter(settle(out / trial.folder, now[trial.hash], artifacts) for trial in plan.trials)
     for changed, count in settled.items():
         if changed:
@@ -151,6 +157,7 @@ def extended_study(out: Path, study: Study) -> Study:
                 f"{entry.variant}, {'+'.join(entry.agents)}, seed {entry.seed} has other settings now: not in the "
                 f"tables any more, but still in {out / entry.folder}"
             )
+    others = [entry for entry in kept if entry not in study.trials]  # what was said of these still holds
     history = {
         name: list(dict.fromkeys([*found, *earlier.inputs.get(name, [])])) for name, found in study.inputs.items()
     }
@@ -159,6 +166,7 @@ def extended_study(out: Path, study: Study) -> Study:
         command=" && ".join(commands if study.command in commands else [*commands, study.command]),
         trials=(*kept, *(entry for entry in study.trials if entry not in kept)),
         inputs=earlier.inputs | history,
+        overlaps=tuple(dict.fromkeys((*(earlier.overlaps if others else ()), *study.overlaps))),
     )
 
 
@@ -230,6 +238,7 @@ def sweep(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
@@ -237,7 +246,7 @@ def sweep(
         accept(accept_licence)
         asked = ask(
             config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
-            executor=executor, log=log,
+            executor=executor, log=log, allow_overlap=allow_overlap or None,
         )  # fmt: skip
         spec = asked.spec
         execution = Execution(spec.executor, spec.workers, retries, patience, gpus_per_trial, ray_address, spec.log)
@@ -251,6 +260,7 @@ def sweep(
             options = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
             texts = {key: [as_text(key, value) for value in values] for key, values in spec.overrides.items()}
             planned = plan_search(options, spec.profile, spec.variants, spec.models, spec.seeds, texts)
+            check_overlap([planned.planner.start], spec.allow_overlap)
             if dry_run:
                 say(describe_search(planned))
                 say_cost(price(first_round(planned), spec.workers, out, fresh), out, force=anyhow)
@@ -262,10 +272,20 @@ def sweep(
         plan = asked.plan()
         if dry_run:
             say_cost(price(plan, spec.workers, out, fresh), out, force=anyhow)
+            overlap_of_plan(plan, spec.allow_overlap)
             return
         with how_to_continue():
             outcome = run_sweep(
-                plan, spec.profile, out, spec.workers, asked.command(), fresh, execution, force, keep_checkpoints
+                plan,
+                spec.profile,
+                out,
+                spec.workers,
+                asked.command(),
+                fresh,
+                execution,
+                force,
+                keep_checkpoints,
+                spec.allow_overlap,
             )
         finish(plan, out, outcome)
 

@@ -276,7 +276,7 @@ NO_NUMBERS = {
     "core/settings.py", "core/signals.py", "core/validation.py", "models/catalogue.py", "models/gguf.py",
     "prompts/__init__.py",
     "storage/checkpoints.py", "storage/files.py", "storage/provenance.py", "storage/recovery.py", "storage/store.py",
-    "storage/timing.py", "study/inputs.py", "tasks/benchmarks/__init__.py", "tasks/data.py",
+    "storage/timing.py", "study/inputs.py", "tasks/benchmarks/__init__.py", "tasks/data.py", "tasks/files.py",
     "tasks/sources/__init__.py", "tasks/sources/sums.py", "prompts/chat.py",
 }  # fmt: skip
 """What numeric modules import that computes no number itself, or counts by what it gives: rows, wordings, models."""
