@@ -151,5 +151,6 @@ def _understood(rest: str) -> Iterator[None]:
         raise MissingInputError(f"no token of the hub: set HF_TOKEN, or run `hf auth login`; {rest}") from error
     except OfflineModeIsEnabled as error:
         raise MissingInputError(f"the hub is switched off here; unset HF_HUB_OFFLINE; {rest}") from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
-        raise MissingInputError(f"{constants.ENDPOINT} says: {first_line(error)}; {rest}") from error
+    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
+        said = getattr(error, "server_message", None) or first_line(error)
+        raise MissingInputError(f"{constants.ENDPOINT}: {said}; {rest}") from error
