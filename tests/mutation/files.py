@@ -49,7 +49,9 @@ TESTS = {
     "ilr_bench/prompts/chat.py": (
         "prompts/test_letters prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
     ),
-    "ilr_bench/prompts/fewshot.py": "prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/fewshot.py": (
+        "prompts/test_fewshot_small_changes prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
+    ),
     "ilr_bench/prompts/micro.py": "prompts/test_wordings prompts/test_prompts",
     "ilr_bench/prompts/baselines.py": "prompts/test_wordings",
     "ablations/baselines.py": "ablations/test_registry_of_variants",
