@@ -112,7 +112,8 @@ def _measured(
     elif most > 1:
         correct, classes = sample_table(records)
         # Two programs that differ in text may do the same: they cannot be put to the vote.
-        programs = name in BENCHMARKS and BENCHMARKS.get(name).kind in ("code", "function")
+        known = name in BENCHMARKS and BENCHMARKS.get(name).kind in ("code", "function")
+        programs = known or records[0].jail is not None  # of a user's own file
         votes = "-" if programs else f"{100 * majority_at_k(classes, correct).mean():.1f} %"
         cells += [f"{100 * pass_at_k(correct, count).mean():.1f} %", votes]
     return cells

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig
+from ilr_bench.core.config import RunConfig
 
 from ..frames import StudyFrames
 from ..tables.averages import averages, model_of
@@ -103,11 +103,7 @@ def _handle(kind: str) -> Line2D:
 
 def _discussing(frames: StudyFrames) -> RunConfig | None:
     """The configuration, apart from its models, that groups are compared under."""
-    able = [
-        config
-        for config in frames.configs.values()
-        if config.discussion.stages == IDEA3_STAGES and config.training.steps
-    ]
+    able = [config for config in frames.configs.values() if config.discussion.discusses and config.training.steps]
     first = next((config for config in able if config.variant == "ilr"), able[0] if able else None)
     return _apart_from_models(first) if first is not None else None
 

@@ -20,8 +20,8 @@ from .writer import Column, Grid, Line, Table, Value, write_table
 
 PLAN = "plan.json"
 TIMED = "timed"
-RECORDED = ("sharing", "analysis", "fusion", "evaluation")
-"""Planned stages whose sampled tokens records state; rankings, abilities and validation are planned only."""
+PLANNED_ONLY = ("validation",)
+"""Planned stages whose sampled tokens no record states."""
 COLUMNS = (
     Column("planned_tokens", "Planned tokens"),
     Column("sampled_tokens", "Sampled tokens"),
@@ -91,7 +91,7 @@ def _numbers(
     evaluated = [frame.groupby(["variant", "models", "seed"])["tokens"].sum() for frame in (frames.samples, joint)]
     found: dict[str, tuple[float | None, ...]] = {}
     for folder, entry in entries.items():
-        tokens = sum(count for stage, count in planned[folder]["tokens"].items() if stage in RECORDED)
+        tokens = sum(count for stage, count in planned[folder]["tokens"].items() if stage not in PLANNED_ONLY)
         answers = sum(one.get((entry.variant, "+".join(entry.models), entry.seed), 0) for one in evaluated)
         sampled = sum(frames.results[folder].sampled_tokens.values()) + answers
         cpu = float(sum(planned[folder]["cpu"].values())) or None

@@ -32,6 +32,8 @@ def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequ
             f"{'; '.join(parts)}. Raise evaluation.token_limit."
         )
     frames = numbers.frames
+    if frames.study.overlaps:
+        lines.append(f"Trained on what is asked here, as was allowed: {'; '.join(frames.study.overlaps)}.")
     if frames.unfinished:
         lines.append(f"Not finished, and left out here: {'; '.join(frames.unfinished)}.")
     missing = [(row, name) for row in numbers.rows for name in numbers.shown if (row, name) not in numbers.cells]
