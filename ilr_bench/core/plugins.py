@@ -11,6 +11,7 @@ import importlib
 import re
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -58,8 +59,28 @@ Name = Annotated[str, _Located()]
 
 def label_of(name: str) -> str:
     """A name for people, folders and hashes: of a file its own name only, `mine.py:shorter`."""
+    if "+" in name:
+        return "+".join(map(label_of, name.split("+")))
     found = _FILE.fullmatch(name)
     return f"{Path(found['file']).name}:{found['name']}" if found else name
+
+
+def file_references(data: Any) -> Iterator[str]:
+    """Every `file.py:name` in JSON data."""
+    if isinstance(data, str):
+        yield from (name for name in data.split("+") if _FILE.fullmatch(name))
+    elif isinstance(data, Mapping | list | tuple):
+        for inner in data.values() if isinstance(data, Mapping) else data:
+            yield from file_references(inner)
+
+
+def labelled(data: Any) -> Any:
+    """JSON data with files under their labels: where a file lies decides no number."""
+    if isinstance(data, Mapping):
+        return {key: labelled(inner) for key, inner in data.items()}
+    if isinstance(data, list | tuple):
+        return [labelled(inner) for inner in data]
+    return label_of(data) if isinstance(data, str) and any(file_references(data)) else data
 
 
 def short_label(name: str) -> str:

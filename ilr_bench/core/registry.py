@@ -30,6 +30,15 @@ T = TypeVar("T")
 F = TypeVar("F")
 
 
+_REFERRED: dict[tuple[str, str], tuple[Any, str]] = {}
+"""(kind, reference) -> what it names, and its module."""
+
+
+def forget_references() -> None:
+    """From now on files are read as they are now; until then a file that is edited changes nothing that runs."""
+    _REFERRED.clear()
+
+
 class Registry(Generic[T]):
     """Named entries of one kind."""
 
@@ -146,12 +155,15 @@ class Registry(Generic[T]):
             ) from error
 
     def _referred(self, reference: str) -> tuple[T, str]:
-        """What a reference names, and its module; not kept, since its file may change."""
+        """What a reference names, and its module: the same until `forget_references`."""
+        if (self.kind, reference) in _REFERRED:
+            return _REFERRED[self.kind, reference]
         try:
             found, module = load_reference(reference)
-            return self._adapted(short_label(reference), found), module
+            _REFERRED[self.kind, reference] = self._adapted(short_label(reference), found), module
         except (Exception, SystemExit) as error:
             raise ConfigurationError(f"{self.kind} {reference}: {reason_of(error)}") from error
+        return _REFERRED[self.kind, reference]
 
     def _adapted(self, name: str, found: Any) -> T:
         entry: T = found if self._adapt is None else self._adapt(name, found)

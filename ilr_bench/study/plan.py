@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import ablations
-from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.plugins import is_reference
+from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.registry import forget_references
 from ilr_bench.core.settings import Options
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
@@ -70,6 +71,7 @@ def plan_study(
     brings that one along. Trials that compute the same are run once, under the first name given. Raises
     ConfigurationError before anything runs.
     """
+    forget_references()
     start = profile(profile_name)
     grid = overrides or {}
     trials: dict[str, PlannedTrial] = {}
@@ -93,6 +95,7 @@ def plan_study(
     for trial in trials.values():
         _check_names(trial.config)
     check_files([trial.config for trial in trials.values()])
+    _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -122,6 +125,16 @@ def _check_names(config: RunConfig) -> None:
     from ilr_bench.method.mechanisms import check_mechanisms
 
     check_mechanisms(config)
+
+
+def _check_labels(configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigurationError where files of one name define things of one name: nothing would tell them apart."""
+    known: dict[str, str] = {}
+    for reference in (name for config in configs for name in file_references(to_dict(config))):
+        if known.setdefault(label_of(reference), reference) != reference:
+            raise ConfigurationError(
+                f"{known[label_of(reference)]} and {reference} are both called {label_of(reference)}; rename one"
+            )
 
 
 def _enter(
