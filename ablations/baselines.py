@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.registry import register
 from ilr_bench.core.config import STANDALONE_STAGES, RunConfig, change, is_built_in
+
+from .registry import register
 
 
 @register

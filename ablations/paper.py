@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ablations.baselines import grpo
-from ablations.registry import register
 from ilr_bench.core.config import IDEA3_STAGES, RunConfig, change, is_built_in
+
+from .baselines import grpo
+from .registry import register
 
 RATIOS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Cooperation ratios of Figure 3."""

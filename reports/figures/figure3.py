@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ilr_bench.core.config import InteractionSettings, RunConfig
-from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report, needs_answers
-from reports.figures.style import INK, LEVEL, PALETTE, SOFT, legend_below, points, prepare
-from reports.frames import StudyFrames
-from reports.rows import TableRow
-from reports.tables.averages import Averages, averages
-from reports.tables.training_effects import effects
+
+from ..frames import StudyFrames
+from ..rows import TableRow
+from ..tables.averages import Averages, averages
+from ..tables.training_effects import effects
+from .panels import panel_per_model
+from .report import figure_report, needs_answers
+from .style import INK, LEVEL, PALETTE, SOFT, legend_below, points, prepare
 
 KINDS = {
     "coin": (INK, "o", "a coin, with this probability"),

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ilr_bench.core.config import RunConfig
-from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report, needs_answers
-from reports.figures.style import LEVEL, PALETTE, SOFT, legend_below, points, prepare
-from reports.frames import StudyFrames
-from reports.tables.averages import averages, model_of
+
+from ..frames import StudyFrames
+from ..tables.averages import averages, model_of
+from .panels import panel_per_model
+from .report import figure_report, needs_answers
+from .style import LEVEL, PALETTE, SOFT, legend_below, points, prepare
 
 KINDS = {
     "alone": (PALETTE[1], "s", "trained alone (grpo, grpo_matched)"),

@@ -6,9 +6,10 @@ import pandas as pd
 
 from ilr_bench.core.config import RunConfig
 from ilr_bench.core.profiles import MICRO
-from reports.frames import StudyFrames
-from reports.page.descriptions import MICRO_MODELS, MICRO_TESTS, between, counted, listed
-from reports.rows import AVERAGE, column_title, find_columns
+
+from ..frames import StudyFrames
+from ..rows import AVERAGE, column_title, find_columns
+from .descriptions import MICRO_MODELS, MICRO_TESTS, between, counted, listed
 
 
 def title(frames: StudyFrames) -> str:

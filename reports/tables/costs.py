@@ -12,10 +12,11 @@ from typing import Any
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import JOINT, TrialEntry
-from reports.frames import StudyFrames, total_times
-from reports.page.descriptions import counted
-from reports.registry import Report, Settings
-from reports.tables.writer import Column, Grid, Line, Table, Value, write_table
+
+from ..frames import StudyFrames, total_times
+from ..page.descriptions import counted
+from ..registry import Report, Settings
+from .writer import Column, Grid, Line, Table, Value, write_table
 
 PLAN = "plan.json"
 TIMED = "timed"
