@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from ilr_bench.core.errors import ConfigurationError, first_line
+from ilr_bench.core.errors import ConfigurationError, IlrError, first_line
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*)")
@@ -105,7 +105,7 @@ def load_reference(reference: str) -> tuple[Any, str]:
 
 def reason_of(error: BaseException) -> str:
     """Why foreign code failed, in one line: what was raised, and where in its file."""
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, IlrError):
         return first_line(error)
     what = type(error).__name__
     what += f": {first_line(error)}" if str(error).strip() else ""

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError, first_line
 from ilr_bench.core.plugins import is_reference, load_reference, reason_of, short_label
 from ilr_bench.core.settings import read, unknown
 
@@ -101,6 +101,21 @@ class Registry(Generic[T]):
         if name not in self._names and is_reference(name):
             return self._referred(name)[1]
         return self._outside[name].module if name in self._outside else None
+
+    def usable(self) -> dict[str, T]:
+        """Every entry that can be loaded, by name."""
+        broken = self.broken()
+        return {name: self.get(name) for name in self.names() if name not in broken}
+
+    def broken(self) -> dict[str, str]:
+        """Name -> why it cannot be loaded, of entries from outside."""
+        found = {}
+        for name in self.names():
+            try:
+                self.get(name)
+            except ConfigurationError as error:
+                found[name] = first_line(error)
+        return found
 
     def conflicts(self) -> tuple[str, ...]:
         """What outside packages announce under names that are taken, a line for each; it is left out."""

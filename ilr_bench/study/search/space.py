@@ -22,6 +22,7 @@ from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.plugins import is_reference, label_of
 from ilr_bench.core.registry import Registry
 from ilr_bench.core.settings import alternatives
+from ilr_bench.method.mechanisms import check_mechanisms
 from ilr_bench.storage.provenance import plugin_hashes
 
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
@@ -164,7 +165,7 @@ def _choices(key: str, choices: Any, start: RunConfig) -> Callable[[optuna.Trial
         if isinstance(choice, list | dict):
             raise ConfigurationError(f"choices: {choice!r} is not one value; write a list of names as a+b")
         if key != "variant":
-            change(start, {key: choice})
+            check_mechanisms(change(start, {key: choice}))
     return lambda trial: trial.suggest_categorical(key, choices)
 
 
