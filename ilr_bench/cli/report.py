@@ -39,7 +39,9 @@ def report(
 
     with fail_in_one_line():
         start = time.perf_counter()
-        chosen = [reports.get(name) for name in only or reports.names()]
+        chosen = [reports.get(name) for name in only] if only else list(reports.REPORTS.usable().values())
+        for reason in () if only else (*reports.REPORTS.broken().values(), *reports.REPORTS.conflicts()):
+            note(reason)
         settings = reports.Settings(correction)
         frames = load(study)
         folder = out or study / "reports"

@@ -21,7 +21,7 @@ from ilr_bench.study.search.plan import (
     plan_search,
 )
 from ilr_bench.study.search.run import grid_command
-from ilr_bench.study.search.space import SPACES, declared_space, examples, load_space, make_sampler, samplers
+from ilr_bench.study.search.space import SAMPLERS, SPACES, declared_space, examples, load_space, make_sampler
 from ilr_bench.study.search.trials import TrialPlanner, check_space
 from ilr_bench.tasks.benchmarks import BENCHMARKS, Benchmark, BenchmarkQuestion
 from ilr_bench.tasks.sources import SOURCES
@@ -245,7 +245,7 @@ def test_objectives_have_one_order():
 
 
 def test_every_sampler_of_optuna_is_known_by_its_name():
-    assert {"tpe", "random", "nsgaii", "gp", "qmc", "cmaes"} <= set(samplers())
+    assert {"tpe", "random", "nsgaii", "gp", "qmc", "cmaes"} <= set(SAMPLERS.names())
     for name in ("tpe", "random", "nsgaii"):
         assert type(make_sampler(name, 0, 2)).__name__.lower() == f"{name}sampler"
     with pytest.raises(ConfigurationError, match="one objective only"):
