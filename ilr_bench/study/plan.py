@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import ablations
+from ilr_bench import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.plugins import is_reference
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
 from ilr_bench.core.settings import Options
 from ilr_bench.core.validation import validate
@@ -153,8 +154,13 @@ def _check_names(config: RunConfig) -> None:
     for style in config.styles:
         STYLES.get(style)
     for model in config.models:
-        if "/" not in model and not model.endswith(".gguf") and not Path(model).is_dir():
+        elsewhere = ("/" in model and not is_reference(model)) or model.endswith(".gguf") or Path(model).is_dir()
+        if not elsewhere:
             MODELS.get(model)
+    # Brings numpy, which `--help` has no use for.
+    from ilr_bench.method.mechanisms import check_mechanisms
+
+    check_mechanisms(config)
 
 
 def _enter(

@@ -321,7 +321,7 @@ def _work_split(out: Path, plan: Plan) -> str:
     spent = stage_seconds(out / trial.folder / "timing.jsonl" for trial in plan.trials)
     groups = {
         "loading": ("models",),
-        "sampling": ("sharing", "analysis", "fusion"),
+        "sampling": dict.fromkeys(stage for trial in plan.trials for stage in trial.config.discussion.labels),
         "update": ("update",),
         "grading": ("grading",),
         "validation": ("validation",),

@@ -113,7 +113,7 @@ def _stated_kind(file: DataFile) -> RowKind | None:
     stated = file.values("kind")
     for kind in get_args(RowKind):
         if stated and stated[-1] == kind:
-            return cast(RowKind, kind)
+            return kind
     if stated:
         raise ConfigurationError(f"{file.path}: kind={stated[-1]} is none of {', '.join(get_args(RowKind))}")
     return None

@@ -187,7 +187,7 @@ def _from_task(file: DataFile) -> Iterator[tuple[str, Any]]:
     import datasets
     from datasets.exceptions import DatasetsError
     from lm_eval.tasks import TaskManager
-    from yaml import YAMLError
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     path = file.path.expanduser()
     datasets.disable_progress_bars()
