@@ -49,7 +49,7 @@ def test_the_page_from_training_to_the_hub(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 0, done.stdout[-4000:]
-    (trial,) = tmp_path.glob("runs/pair/trials/*")
+    (trial,) = tmp_path.glob("runs/pair/trials/ilr-*")
     assert same_tensors(tmp_path / "exported/A", trial / "checkpoints/step-00000002/A")
     records = sorted(path.name for path in (trial / "eval/A").glob("*.jsonl"))
     for name in records:
