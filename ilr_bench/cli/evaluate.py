@@ -24,6 +24,8 @@ EXAMPLES = """Examples:
 
   ilr-bench evaluate --model smollm2 --benchmarks lm_eval:gsm8k,lm_eval:mmlu_pro --limit 100 --out runs/lm_eval
 
+  ilr-bench evaluate --model smollm2 --benchmarks mine.csv:question=prompt:answer=target --out runs/mine
+
 The same command again continues where it was interrupted. docs/evaluation.md has each benchmark's prompt, token limit
 and scorer."""
 
@@ -39,7 +41,10 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the records; what it holds already is not run again.")],
     benchmarks: Annotated[
-        str, typer.Option(help="Benchmarks or groups (`ilr-bench benchmarks`), or lm_eval:TASK, with commas.")
+        str,
+        typer.Option(
+            help="Benchmarks or groups (`ilr-bench benchmarks`), own files (mine.jsonl), or lm_eval:TASK, with commas."
+        ),
     ] = "micro",
     agent: Annotated[str | None, typer.Option(help="Which agent of a trial, where it has several.")] = None,
     limit: Annotated[int | None, typer.Option(help="Questions per benchmark (default: all).", min=1)] = None,
@@ -72,6 +77,9 @@ def evaluate(
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
     ] = False,
+    include_path: Annotated[
+        Path | None, typer.Option(help="Folder of tasks in lm-eval's format, for lm_eval:TASK.")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -105,6 +113,7 @@ def evaluate(
             engine=engine,
             jail=jail,
             chat_template=apply_chat_template,
+            include_path=include_path,
         )
         run, load = evaluated_agent(run, agent)
         if dry_run:
