@@ -18,11 +18,13 @@ from ilr_bench.models.export import hub_name
 from ilr_bench.models.sources import HUB_MODELS
 from ilr_bench.storage.records import StepRecord, read
 from ilr_bench.storage.store import require_finalized
+from ilr_bench.study.own_data import label
 from ilr_bench.study.trained import TrainedTrial
-from reports.frames import short_names
 
 NO_LICENCE = "none needed"
 """What the catalogue says of models that are made on the machine."""
+_FOLDERS = re.compile(r"(?<=[\s=,'\"])/(?:[^\s,/'\"]+/)+")
+"""The folders of a path from the root, which is an argument or one of several with commas."""
 CHAT = """\
 ```python
 from transformers import pipeline
@@ -91,6 +93,7 @@ def _facts(trial: TrainedTrial, agent: str, base: BaseModel) -> dict[str, Any]:
     config, result = trial.config, trial.result
     questions, update = config.questions, config.update
     versions = {} if result is None else result.versions
+    source = label("questions.source", questions.source)
     known = {
         "agent": agent,
         "trained_with": ", ".join(name for name in config.agents if name != agent) if trial.step else "",
@@ -98,10 +101,10 @@ def _facts(trial: TrainedTrial, agent: str, base: BaseModel) -> dict[str, Any]:
         "profile": config.profile,
         "seed": config.seed,
         "step": f"{trial.step} of {config.training.steps}",
-        "data": f"{questions.source}, {questions.train} training and {questions.validation} validation questions",
+        "data": f"{source}, {questions.train} training and {questions.validation} validation questions",
         "fine_tuned_before": f"{config.warm_start.steps} steps" if config.warm_start.steps else "",
         "weights_trained": f"LoRA, rank {update.lora_rank}" if update.adapter == "lora" else "all",
-        "prompt_style": config.styles[trial.index(agent)],
+        "prompt_style": label("prompt_style", config.styles[trial.index(agent)]),
         "base_model": base.name,
         "commit": versions.get("commit", "not noted before the trial has finished"),
         "trial": trial.folder.name,
@@ -191,10 +194,7 @@ def _licence(base: BaseModel) -> tuple[str | None, str | None]:
 
 
 def _commands(trial: TrainedTrial, command: Sequence[str]) -> list[str]:
-    """The study's command and the export's; models in folders under their short names."""
+    """The study's command and the export's, without the folders of this machine that are named from the root."""
     export = shlex.join(["ilr-bench", "export", f"DIR/trials/{trial.folder.name}", *command])
     study = "" if trial.study is None else trial.study.command
-    names = short_names(trial.config.models)
-    for path in sorted(names, key=len, reverse=True):
-        study = study.replace(path, names[path])
-    return [line for line in (study, export) if line]
+    return [line for line in (_FOLDERS.sub("", study), export) if line]
