@@ -119,7 +119,7 @@ def _from_file(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".parquet":
         return _from_parquet(path)
     try:
-        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
+        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
     if path.suffix == ".csv":

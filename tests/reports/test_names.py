@@ -132,3 +132,13 @@ def test_models_are_named_by_as_little_of_their_path_as_tells_them_apart() -> No
         "./m": "./m", "m": "m", "n/": "n", "/": "/",
     }  # fmt: skip
     assert len(set(names.values())) == len(names)
+
+
+def test_signs_that_steer_a_terminal_or_reverse_a_line_reach_no_page(tmp_path: Path) -> None:
+    write_synthetic_study(tmp_path, ("base", "ilr"), ("/x/\u202eA\x1b[2J", "/x/B"), seeds=(0, 1), questions=4, steps=2)
+    for name in ("table2", "page"):
+        reports.get(name).write(load(tmp_path), tmp_path / "reports", reports.Settings("holm"))
+    for page in (tmp_path / "reports").glob("*.html"):
+        text = page.read_text()
+        assert "\N{REPLACEMENT CHARACTER}A\N{REPLACEMENT CHARACTER}[2J" in text
+        assert not set("\u202e\x1b") & set(text)
