@@ -57,6 +57,8 @@ def report(
 
 
 @app.command(
+    # A row may begin with a dash, as its model does.
+    context_settings={"ignore_unknown_options": True},
     epilog="""Examples:
 
   ilr-bench why runs/reproduce_table2 table2 A/ilr Avg
@@ -64,7 +66,7 @@ def report(
   ilr-bench why runs/reproduce_table2 table2 A/ilr 'vs base'
 
   ilr-bench why runs/reproduce_table1 table1 'B/ilr (B+C)' 'Tokens (k)'
-"""
+""",
 )
 def why(
     study: StudyFolder,
