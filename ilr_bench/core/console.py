@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ilr_bench.core.errors import IlrError
+from ilr_bench.core.extras import missing_extra
 
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -43,6 +44,12 @@ def fail_in_one_line() -> Iterator[None]:
     except IlrError as error:
         note(f"error: {error}")
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        note(f"error: {missing}")
+        sys.exit(missing.exit_status)
     except KeyboardInterrupt:
         note("interrupted; run the same command again to continue")
         sys.exit(130)
