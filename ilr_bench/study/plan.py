@@ -20,7 +20,7 @@ from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
-from ilr_bench.study.own_data import by_name, check_files, label, located
+from ilr_bench.study.own_data import by_name, check_file_names, check_language, label, located
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.files import question_source
 
@@ -73,9 +73,11 @@ def plan_study(
     grid = overrides or {}
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
+    asked: list[RunConfig] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
         bare = located(change(replace(start, models=group, seed=seed), extra))
+        asked.append(bare)
         made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
         suffix = "".join(f" {key}={label(key, value)}" for key, value in extra.items() if len(grid[key]) > 1)
@@ -89,9 +91,10 @@ def plan_study(
             _enter(config, _hash(wanted), suffix, trials, entries)
     if not trials:
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
+    check_file_names(asked)  # not of the trials: those of two files with one name would be one
     for trial in trials.values():
         _check_names(trial.config)
-    check_files([trial.config for trial in trials.values()])
+        check_language(trial.config)
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 

@@ -146,7 +146,7 @@ def test_two_files_of_one_name_are_refused_wherever_they_meet() -> None:
 
 def test_models_that_cannot_read_the_questions_are_refused_before_anything_runs() -> None:
     write("english.jsonl", what="sparrows and")
-    write("sums.jsonl", what="+")
+    write("chains.jsonl", what="+")
     settings = {"questions.train": ("4",), "questions.validation": ("2",), "training.questions_per_step": ("2",)}
 
     def asked(source: str, models: tuple[str, ...], style: str) -> Plan:
@@ -155,7 +155,7 @@ def test_models_that_cannot_read_the_questions_are_refused_before_anything_runs(
 
     with pytest.raises(ConfigurationError, match=r"A, B know sums .* 4 of 4 questions have other words .*prompt_style"):
         asked("english.jsonl", ("A", "B"), "micro")
-    assert asked("sums.jsonl", ("A", "B"), "micro").trials
+    assert asked("chains.jsonl", ("A", "B"), "micro").trials
     models = tiny_checkpoints(Path())
     with pytest.raises(
         ConfigurationError, match=r"prompt_style: `micro` .* first was not taught; set prompt_style=chat"
