@@ -72,10 +72,10 @@ class LmEvalRun:
         chat_template: bool,
         include_path: Path | None = None,
     ) -> None:
-        """`name` without its prefix; `include_path`: a folder of tasks beside lm-eval's own. Of `settings` only the limits count: the task decides how answers are sampled.
+        """`name` without its prefix; `include_path`: a folder of tasks beside lm-eval's own.
 
-        Raises ConfigurationError for a task that is unknown, wants likelihoods or runs programs, MissingInputError
-        where its data cannot be had.
+        Of `settings` only the limits count: the task decides how answers are sampled. Raises ConfigurationError for a
+        task that is unknown, wants likelihoods or runs programs, MissingInputError where its data cannot be had.
         """
         if settings.samples > 1 or settings.temperature > 0:
             raise ConfigurationError(

@@ -24,7 +24,7 @@ from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
-from ilr_bench.study.own_data import by_name, check_files, label, located
+from ilr_bench.study.own_data import by_name, check_file_names, check_language, label, located
 from ilr_bench.study.spec import as_text, joined
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.files import question_source
@@ -120,20 +120,24 @@ def _planned(
     forget_references()
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
+    asked: list[RunConfig] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
         suffix = "".join(
             f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
         )
-        for config, matched in make(located(change(replace(start, models=group, seed=seed), extra)), extra):
+        bare = located(change(replace(start, models=group, seed=seed), extra))
+        asked.append(bare)
+        for config, matched in make(bare, extra):
             if matched is not None:
                 _enter(matched, None, suffix, trials, entries)
             _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
     if not trials:
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
+    check_file_names(asked)  # not of the trials: those of two files with one name would be one
     for trial in trials.values():
         _check_names(trial.config)
-    check_files([trial.config for trial in trials.values()])
+        check_language(trial.config)
     _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
