@@ -215,7 +215,7 @@ def sweep(
         str | None, typer.Option(help="Space to search in place of a grid: a TOML file, or the name of one: example.")
     ] = None,
     trials: Annotated[int, typer.Option(help="Points of a search, each trained with every seed.", min=1)] = 20,
-    sampler: Annotated[str, typer.Option(help="Optuna's: tpe, random, nsgaii, gp, qmc, cmaes, ...")] = "tpe",
+    sampler: Annotated[str, typer.Option(help="Optuna's (tpe, random, gp, qmc, cmaes, ...), or file.py:NAME.")] = "tpe",
     sampler_seed: Annotated[int, typer.Option(help="Seed of the sampler.", min=0)] = 0,
     pruner: Annotated[str, typer.Option(help="asha, hyperband, wilcoxon or none.")] = "none",
     objectives: Annotated[
