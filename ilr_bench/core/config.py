@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
+from ilr_bench.core.plugins import Name, short_label
 from ilr_bench.core.settings import Count, CountOrNone, Options, Positive, Share, Weight, hints, keys, read, unknown
 
-Stage = Literal["sharing", "analysis", "fusion"]
-STANDALONE_STAGES: tuple[Stage, ...] = ("sharing",)
-IDEA3_STAGES: tuple[Stage, ...] = ("sharing", "analysis", "fusion")
+STANDALONE_STAGES = ("sharing",)
+IDEA3_STAGES = ("sharing", "analysis", "fusion")
 
 Several = Annotated[int, Ge(2)]
 
@@ -29,7 +29,7 @@ Several = Annotated[int, Ge(2)]
 class QuestionSettings:
     """Which questions train the agents, and which ones estimate their ability."""
 
-    source: str = "micro"
+    source: Name = "micro"
     """Name of a question source (`ilr_bench.tasks.sources`)."""
     train: Count = 512
     """Number of training questions."""
@@ -55,7 +55,7 @@ class DifficultySettings:
 class InteractionSettings:
     """How each agent's mode is chosen for each question."""
 
-    rule: Literal["irt", "coin", "matched_coin"] = "irt"
+    rule: Name = "irt"
     """`irt`: item-response rule; `coin`: cooperation with probability `cooperation_ratio`;
     `matched_coin`: a coin with the fraction of cooperation that the rule gives each agent."""
     cooperation_ratio: Share | None = None
@@ -66,47 +66,76 @@ class InteractionSettings:
     """`online`: ability follows the fraction of right ideas seen while training."""
     online_rate: Share = 0.1
     """Weight of a step's accuracy in the online estimate (exponential moving average)."""
+    options: Options = field(default_factory=Options)
+    """What another rule has to be told."""
 
 
 @dataclass(frozen=True)
 class DiscussionSettings:
     """Which stages of Idea3 run, and which of their turns are trained."""
 
-    stages: tuple[Stage, ...] = IDEA3_STAGES
-    """Idea3, or `("sharing",)` alone: every agent answers by itself."""
+    stages: tuple[Name, ...] = IDEA3_STAGES
+    """Idea3, with other stages between sharing and fusion, or `("sharing",)` alone: every agent answers by itself."""
     hears: Literal["peers", "itself"] = "peers"
     """`itself`: an agent analyses and improves its own idea, and no text of a peer reaches it (self-reflection)."""
     trained_turns: Literal["fusion", "sharing", "both", "all"] = "both"
     dialogues_per_question: Count = 1
     """Independent dialogues on one question in one step; divides the number of samples."""
+    options: Options = field(default_factory=Options)
+    """What other stages have to be told."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The stages as records name them."""
+        return tuple(map(short_label, self.stages))
+
+    @property
+    def discusses(self) -> bool:
+        """Whether agents say more than their first ideas."""
+        return len(self.stages) > 1
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Labels of the stages whose turns are trained."""
+        named = {"fusion": ("fusion",), "sharing": ("sharing",), "both": ("sharing", "fusion"), "all": self.labels}
+        return named[self.trained_turns]
 
 
 @dataclass(frozen=True)
 class RewardSettings:
     """Base reward of one answer, before calibration."""
 
-    kind: Literal["verified", "graded"] = "graded"
-    """`verified`: right or wrong; `graded`: partial credit for right intermediate steps as well."""
+    kind: Name = "graded"
+    """`verified`: right or wrong; `graded`: partial credit for right intermediate steps as well; `judge`: what a model
+    behind an address says (docs/plug-ins.md)."""
     format_weight: Weight = 0.1
     step_weight: Weight = 0.5
     """Largest partial credit for right intermediate steps of an answer that is not right (`graded`)."""
+    options: Options = field(default_factory=Options)
+    """What another reward has to be told."""
 
 
 @dataclass(frozen=True)
 class CalibrationSettings:
     """What couples the agents' rewards."""
 
-    kind: Literal["perception", "none"] = "perception"
+    kind: Name = "perception"
     """`perception`: equation (5) of the paper."""
+    options: Options = field(default_factory=Options)
+    """What another calibration has to be told."""
 
 
 @dataclass(frozen=True)
 class AdvantageSettings:
     """From calibrated rewards to advantages."""
 
+    kind: Name = "standardised"
+    """`standardised`: (reward - baseline) / scale."""
     scale: Literal["group", "batch", "none"] = "group"
     baseline: Literal["group", "agents", "batch", "none"] = "group"
     """`none`: the rewards as they are, for a critic that takes its own baseline off them."""
+    options: Options = field(default_factory=Options)
+    """What another estimator has to be told."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +177,9 @@ class SamplingSettings:
     max_new_tokens: Count = 64
     """Longest sharing or fusion turn, in the agent's own tokens."""
     max_analysis_tokens: Count = 64
+    """Longest analysis of a peer's idea."""
     max_ranking_tokens: Count = 24
+    """Longest ranking of a batch of questions by difficulty."""
     max_prompt_tokens: Count = 448
     """Longest prompt; longer ones lose the middle of their text, and are counted."""
     rows_per_call: Count = 512
@@ -166,6 +197,7 @@ class WarmStartSettings:
     questions: Count = 256
     """How many training questions are taken, the first of the source's; they must have worked solutions."""
     rows_per_step: Count = 16
+    """Solutions in one optimizer step."""
     learning_rate: Positive = 1e-5
 
 
@@ -175,17 +207,22 @@ class UpdateSettings:
 
     learning_rate: Positive = 3e-4
     warmup_steps: CountOrNone = 2
+    """Optimizer steps over which the learning rate rises to its value."""
     weight_decay: Weight = 0.0
     max_grad_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "dapo"
     beta: Weight = 0.0
+    """Weight of the divergence from the models as they came; 0: none."""
     epsilon: Positive = 0.2
     epsilon_high: Positive | None = None
     iterations: Count = 1
     """Optimizer steps taken on one batch of turns (mu in GRPO)."""
     rows_per_micro_batch: Count = 256
+    """Most turns in one forward and backward pass."""
     adapter: Literal["full", "lora"] = "full"
     lora_rank: Count = 16
+    """Rank of the adapters where `adapter` is `lora`."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: autocast over fp32 master weights."""
     gradient_checkpointing: bool = False
@@ -199,21 +236,25 @@ class TrainingSettings:
     steps: CountOrNone = 30
     """Joint steps; every agent takes one batch of updates in each. 0 leaves the models as they are."""
     questions_per_step: Count = 16
+    """Questions that a joint step is about."""
     validate_every: CountOrNone = 10
     """Steps between standalone accuracies on held-out questions (0: never)."""
     checkpoint_every: Count = 10
+    """Steps between checkpoints."""
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
     """Standalone evaluation after training."""
 
-    benchmarks: tuple[str, ...] = ("micro",)
+    benchmarks: tuple[Name, ...] = ("micro",)
     """Names of benchmarks or groups of them."""
     limit: Count | None = None
-    """Questions per benchmark (all when None)."""
+    """Questions per benchmark; none: all."""
     samples: Count = 1
+    """Answers per question."""
     temperature: Weight = 0.0
+    """0 is greedy."""
     max_new_tokens: Count = 96
     """Longest answer to a benchmark that states no limit of its own."""
     token_limit: Count | None = None
@@ -241,12 +282,16 @@ class RunConfig:
     """Everything that determines a trial: variant x profile x models x seed, resolved."""
 
     profile: str
+    """Where the settings came from; a label."""
     variant: str
-    models: tuple[str, ...]
-    pool: tuple[str, ...]
+    """What changed them; a label."""
+    models: tuple[Name, ...]
+    """Models that learn together: names (`ilr-bench models`), folders, GGUF files or hub names."""
+    pool: tuple[Name, ...]
     """Models that variants with more agents may add, in this order."""
     seed: int = 0
-    prompt_style: str = "micro"
+    """Seed of everything that is drawn."""
+    prompt_style: Name = "micro"
     """Wording of the prompts (`ilr_bench.prompts`): one for all agents, or one per agent as `chat+fewshot`."""
     thought_marks: str = "auto"
     """Marks around what models think before they answer, as `<think> </think>`; no answer is read there. `auto`: those
@@ -270,7 +315,7 @@ class RunConfig:
     @property
     def agents(self) -> tuple[str, ...]:
         """Names of the agents: the models' without their folders, numbered (`A.1`, `A.2`) where one occurs twice."""
-        short = [model.rstrip("/").rsplit("/", 1)[-1] for model in self.models]
+        short = [short_label(model).rstrip("/").rsplit("/", 1)[-1] for model in self.models]
         return tuple(
             f"{name}.{short[: index + 1].count(name)}" if short.count(name) > 1 else name
             for index, name in enumerate(short)
@@ -288,13 +333,20 @@ class RunConfig:
         return self.sampling.samples if per_agent is None else per_agent[agent]
 
 
+BUILT_IN = {
+    "interaction.rule": ("irt", "coin", "matched_coin"),
+    "discussion.stages": IDEA3_STAGES,
+    "reward.kind": ("verified", "graded"),
+    "calibration.kind": ("perception", "none"),
+}
+"""The mechanisms of the paper and of its ablations, by the settings that name them."""
 LABELS = ("profile", "variant", "pool")
 """Fields that name a run without changing what it computes."""
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
     """Plain JSON data; `from_dict` is the inverse. Options that nobody has set are left out."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config, dict_factory=_without_empty_options)))
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config, dict_factory=_without_silent)))
     return plain
 
 
@@ -312,12 +364,28 @@ def content_hash(data: Any) -> str:
 def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """A copy with some settings replaced, named by dotted keys such as `interaction.rule`.
 
-    Strings are accepted for every type (as `--set` hands them over). Raises ConfigurationError.
+    Strings are accepted for every type (as `--set` hands them over). Another mechanism begins without the options of
+    the one that it replaces. Raises ConfigurationError.
     """
+    options = {key: value for key, value in changes.items() if ".options" in key}
+    made = _changed(config, {key: value for key, value in changes.items() if key not in options})
+    before = _mechanisms(config)
+    stale = {f"{group}.options": {} for group, name in _mechanisms(made).items() if name != before[group]}
+    return _changed(made, stale | options) if stale or options else made
+
+
+def is_built_in(config: RunConfig, key: str) -> bool:
+    """Whether what a configuration names under a key of `BUILT_IN` is this project's own."""
+    group, _, name = key.partition(".")
+    named = getattr(getattr(config, group), name)
+    return all(one in BUILT_IN[key] for one in ((named,) if isinstance(named, str) else named))
+
+
+def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     data = to_dict(config)
     for key, value in changes.items():
         parent, _, leaf = key.rpartition(".")
-        if key not in keys(RunConfig) and not _are_options(parent):
+        if key not in keys(RunConfig) and not are_options(parent):
             raise unknown(key, keys(RunConfig))
         group = data
         for name in parent.split(".") if parent else ():
@@ -326,11 +394,20 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     return from_dict(data)
 
 
-def _are_options(key: str) -> bool:
+def _mechanisms(config: RunConfig) -> dict[str, Any]:
+    """Group -> what its mechanism is called: the first setting of every group with options."""
+    groups = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
+    named = {name: group for name, group in groups.items() if hasattr(group, "options")}
+    return {name: getattr(group, dataclasses.fields(group)[0].name) for name, group in named.items()}
+
+
+def are_options(key: str) -> bool:
     """Whether a plug-in names what stands under a key."""
     group, _, leaf = key.rpartition(".")
     return key in keys(RunConfig) and hints(hints(RunConfig)[group] if group else RunConfig)[leaf] is Options
 
 
-def _without_empty_options(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value for key, value in items if value or not isinstance(value, Options)}
+def _without_silent(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """As it was before there were these settings, where they say nothing new."""
+    silent = (("kind", AdvantageSettings.kind), ("options", {}))
+    return {key: value for key, value in items if (key, value) not in silent}

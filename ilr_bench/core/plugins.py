@@ -14,7 +14,7 @@ import traceback
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 from ilr_bench.core.errors import ConfigurationError, first_line
 
@@ -41,6 +41,19 @@ def located(name: str) -> str:
         return "+".join(map(located, name.split("+")))
     file, _, attribute = name.rpartition(":")
     return f"{Path(file).expanduser().absolute()}:{attribute}"
+
+
+class _Located:
+    """Reads a name with `located`; pydantic asks for the schema, and is not imported for it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(located, handler(source))
+
+
+Name = Annotated[str, _Located()]
+"""A setting that a registry looks up."""
 
 
 def label_of(name: str) -> str:

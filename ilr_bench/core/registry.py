@@ -3,20 +3,31 @@
 Entries are lazy (nothing is imported until one is needed), names are unique, and a miss names the closest match. Others
 add entries through an entry-point group, or are named by where they are (`core.plugins`). What cannot be loaded is an
 error of its own name alone.
+
+A registry of mechanisms holds functions, or frozen dataclasses with `__call__` whose fields are their settings. Those
+that the configuration has a field for beside the name (`reward.format_weight` for `reward.kind`) are taken from there,
+the others from `options` (`reward.options.strength`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.plugins import is_reference, load_reference, reason_of, short_label
+from ilr_bench.core.settings import read, unknown
+
+if TYPE_CHECKING:
+    from ilr_bench.core.config import RunConfig
 
 T = TypeVar("T")
+F = TypeVar("F")
 
 
 class Registry(Generic[T]):
@@ -145,6 +156,76 @@ class Registry(Generic[T]):
     def _adapted(self, name: str, found: Any) -> T:
         entry: T = found if self._adapt is None else self._adapt(name, found)
         return entry
+
+
+class Mechanisms(Registry[F]):
+    """Named mechanisms of one kind, found by what a configuration says."""
+
+    def __init__(self, kind: str, setting: str, modules: tuple[str, ...] = (), group: str | None = None) -> None:
+        """`setting`: dotted key of the names, such as `calibration.kind`; its group has `options` beside it."""
+        super().__init__(kind, modules, group, _mechanism)
+        self.setting = setting
+        self._made: dict[tuple[Any, str], F] = {}
+
+    def of(self, config: RunConfig) -> F:
+        """What a configuration names, with its settings; one object for one configuration.
+
+        Raises ConfigurationError for an unknown name, for what cannot be loaded, and for settings that do not fit.
+        """
+        settings = getattr(config, self.setting.partition(".")[0])
+        try:
+            entry = self.get(self.name_in(config))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.setting}: {error}") from error
+        beside = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
+        return self.make(entry, beside.pop("options"), beside)
+
+    def name_in(self, config: RunConfig) -> str:
+        """The name that a configuration has for a mechanism of this kind."""
+        group, _, name = self.setting.partition(".")
+        found: str = getattr(getattr(config, group), name)
+        return found
+
+    def make(self, entry: Any, options: Mapping[str, Any], beside: Mapping[str, Any]) -> F:
+        """A mechanism of its entry; `beside`: what the configuration says beside the options. See `of`."""
+        prefix = f"{self.setting.partition('.')[0]}.options."
+        names = option_names(entry)
+        for name in options:
+            if name not in names or name in beside:
+                known = [prefix + option for option in names if option not in beside]
+                raise (
+                    unknown(prefix + name, known)
+                    if known
+                    else ConfigurationError(
+                        f"{prefix}{name}: {self.kind} {getattr(entry, '__name__', entry)} has no settings of its own"
+                    )
+                )
+        if not isinstance(entry, type):
+            return entry  # type: ignore[no-any-return]
+        given = {name: beside[name] for name in names if name in beside} | dict(options)
+        key = (entry, repr(sorted(given.items())))
+        if key not in self._made:
+            self._made[key] = read(entry, given, prefix)
+        return self._made[key]
+
+
+def option_names(entry: Any) -> tuple[str, ...]:
+    """The settings that a mechanism has."""
+    fields = dataclasses.fields(entry) if isinstance(entry, type) and dataclasses.is_dataclass(entry) else ()
+    return tuple(item.name for item in fields if item.init)
+
+
+def _mechanism(name: str, found: Any) -> Any:
+    if isinstance(found, type):
+        if not (dataclasses.is_dataclass(found) and "__call__" in dir(found)):
+            raise ConfigurationError(f"the class {name} is no dataclass with __call__; write @dataclass(frozen=True)")
+        if not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            raise ConfigurationError(f"the dataclass {name} is not frozen; write @dataclass(frozen=True)")
+    elif not callable(found):
+        raise ConfigurationError(f"{name} is a {type(found).__name__}, and nothing that can be called")
+    if not isinstance(found, type) and inspect.iscoroutinefunction(found):
+        raise ConfigurationError(f"{name} is a coroutine; write a plain function")
+    return found
 
 
 def _owner(point: EntryPoint) -> str:

@@ -5,8 +5,22 @@ Of one setting alone its type and bounds are checked where it is read (`core.con
 
 from __future__ import annotations
 
-from ilr_bench.core.config import IDEA3_STAGES, STANDALONE_STAGES, RunConfig, from_dict, to_dict
+from ilr_bench.core.config import (
+    IDEA3_STAGES,
+    STANDALONE_STAGES,
+    AdvantageSettings,
+    DiscussionSettings,
+    RunConfig,
+    from_dict,
+    to_dict,
+)
 from ilr_bench.core.errors import ConfigurationError
+
+NO_STAGES = (
+    "ability", "checkpoint", "evaluation", "grading", "loading", "measurement", "models", "ranking", "total", "update",
+    "validation",
+)  # fmt: skip
+"""What else takes time in a trial, under its own name in `timing.jsonl`."""
 
 
 def validate(config: RunConfig) -> RunConfig:
@@ -21,11 +35,8 @@ def validate(config: RunConfig) -> RunConfig:
         )
     if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
         raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
-    if discussion.stages not in (STANDALONE_STAGES, IDEA3_STAGES):
-        raise ConfigurationError(
-            f"discussion.stages: {discussion.stages} is neither {STANDALONE_STAGES} nor {IDEA3_STAGES}"
-        )
-    if discussion.stages == IDEA3_STAGES and discussion.hears == "peers" and len(config.models) < 2:
+    _validate_stages(discussion)
+    if discussion.discusses and discussion.hears == "peers" and len(config.models) < 2:
         raise ConfigurationError(
             "discussion.stages: a discussion needs at least two agents; add a model, or use the variant grpo"
         )
@@ -38,7 +49,8 @@ def validate(config: RunConfig) -> RunConfig:
             "interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin"
         )
     uneven = sampling.match_tokens_of is not None or len(set(sampling.samples_per_agent or ())) > 1
-    if config.advantages.baseline == "agents" and uneven:
+    standardised = config.advantages.kind == AdvantageSettings.kind
+    if standardised and config.advantages.baseline == "agents" and uneven:
         raise ConfigurationError("advantages.baseline: `agents` needs equally many samples from every agent")
     for agent in range(len(config.models)):
         if config.samples_of(agent) % discussion.dialogues_per_question:
@@ -55,21 +67,36 @@ def validate(config: RunConfig) -> RunConfig:
     return config
 
 
+def _validate_stages(discussion: DiscussionSettings) -> None:
+    stages, labels = discussion.stages, discussion.labels
+    ends = (stages[0], stages[-1]) if len(stages) > 2 else ()
+    if stages != STANDALONE_STAGES and ends != ("sharing", "fusion"):
+        raise ConfigurationError(
+            f"discussion.stages: {'+'.join(stages)} is neither {'+'.join(STANDALONE_STAGES)} nor sharing, other stages "
+            f"and fusion, such as {'+'.join(IDEA3_STAGES)}"
+        )
+    for label in labels:
+        if labels.count(label) > 1 or label in NO_STAGES:
+            raise ConfigurationError(f"discussion.stages: records need another name than {label}; rename that stage")
+
+
 def _validate_learning(config: RunConfig) -> None:
-    plain = (config.advantages.scale, config.advantages.baseline) == ("none", "none")
+    standardised = config.advantages.kind == AdvantageSettings.kind
+    plain = standardised and (config.advantages.scale, config.advantages.baseline) == ("none", "none")
     if config.critic.kind != "none" and not plain:
         raise ConfigurationError(
             "critic.kind: a critic takes its own baseline off the rewards; "
             "set advantages.scale and advantages.baseline to none"
         )
     alone = any(config.samples_of(agent) == 1 for agent in range(len(config.models)))
-    if alone and config.advantages.baseline == "group" and config.pooling.kind == "none" and config.training.steps:
+    grouped = standardised and config.advantages.baseline == "group"
+    if alone and grouped and config.pooling.kind == "none" and config.training.steps:
         raise ConfigurationError(
             "sampling.samples: a group of one answer has its own mean, so every advantage is 0 and nothing is learned; "
             "set sampling.samples to 2 or more, or advantages.baseline to agents, batch or none"
         )
     if config.pooling.kind != "none":
-        if config.advantages.baseline != "group" or config.advantages.scale == "batch":
+        if not grouped or config.advantages.scale == "batch":
             raise ConfigurationError(
                 "pooling.kind: peers' answers join a group; set advantages.baseline=group and advantages.scale=group"
             )

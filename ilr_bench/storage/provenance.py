@@ -30,9 +30,10 @@ OWN = Path(__file__).parents[1]
 LOCK = OWN.parent / "requirements.lock"
 
 SAMPLING = (
-    "core/config.py", "core/seeds.py", "generation/*.py", "grading/killable_pool.py", "grading/math.py",
-    "grading/math_worker.py", "learner/build.py", "models/loading.py", "models/lora.py", "prompts/baselines.py",
-    "prompts/style.py", "prompts/thoughts.py", "storage/records.py", "tasks/types.py",
+    "core/config.py", "core/seeds.py", "generation/*.py", "grading/forms.py", "grading/killable_pool.py",
+    "grading/math.py", "grading/math_worker.py", "learner/build.py", "models/loading.py", "models/lora.py",
+    "prompts/baselines.py", "prompts/letters.py", "prompts/style.py", "prompts/thoughts.py", "storage/records.py",
+    "tasks/types.py",
 )  # fmt: skip
 """Modules between a question and its scored answer. The rest of `prompts`, `tasks` and `models` counts by what it
 gives: wordings, rows, fingerprints."""
@@ -167,7 +168,7 @@ def plugin_hashes(module: str) -> dict[str, str]:
     Of a module of this project itself only its own file counts. Nothing for a module that has no file.
     """
     top = module.partition(".")[0]
-    names = (module,) if top in (OWN.name, "ablations") else (top, module)
+    names = (module,) if top == OWN.name else (top, module)
     files = (getattr(sys.modules.get(name), "__file__", None) for name in names)  # none for a namespace package
     origin = Path(next((file for file in files if file), ""))
     if origin.suffix != ".py":

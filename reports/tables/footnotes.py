@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reports.rows import AVERAGE, TableRow, column_title
-from reports.tables.comparison import LEVEL, Numbers
-from reports.tables.families import describe
-from reports.tables.training_effects import Effects, Equality, of_row
+from ..rows import AVERAGE, TableRow, column_title
+from .comparison import LEVEL, Numbers
+from .families import describe
+from .training_effects import Effects, Equality, of_row
 
 MOST_CUT = 0.05
 """Fraction of cut answers above which a number says something about the limit."""

@@ -65,7 +65,7 @@ def test_a_change_leaves_everything_else_and_the_original_alone() -> None:
         ({"interacton.rule": "coin"}, r"unknown setting interacton\.rule; did you mean interaction\.rule\?"),
         ({"zzz": 1}, "known settings: profile, variant"),
         ({"interaction": "coin"}, "unknown setting interaction"),
-        ({"interaction.rule": "dice"}, r"interaction\.rule: 'dice' is none of 'irt', 'coin', 'matched_coin'"),
+        ({"interaction.ability": "dice"}, r"interaction\.ability: 'dice' is none of 'static', 'online'"),
         ({"training.steps": "many"}, r"training\.steps: 'many' is not an integer"),
         ({"training.steps": 1.5}, r"training\.steps: 1\.5 is not an integer"),
         ({"update.learning_rate": "fast"}, r"update\.learning_rate: 'fast' is not a finite number"),

@@ -18,10 +18,10 @@ TESTS = {
     "ilr_bench/method/difficulty.py": "method/test_difficulty method/test_difficulty_small_changes",
     "ilr_bench/method/rewards.py": "method/test_rewards method/test_rewards_small_changes method/test_loop_numbers",
     "ilr_bench/learner/grpo.py": (
-        "learner/test_grpo_small_changes learner/test_grpo_written_out learner/test_grpo learner/test_grpo_broken "
-        "learner/test_grpo_memory"
+        "learner/test_grpo_small_changes learner/test_grpo_corners learner/test_grpo_written_out learner/test_grpo "
+        "learner/test_grpo_broken learner/test_grpo_memory learner/test_ppo"
     ),
-    "ilr_bench/learner/trl_loss.py": "learner/test_grpo",
+    "ilr_bench/learner/trl_loss.py": "learner/test_grpo_corners learner/test_grpo",
     "ilr_bench/learner/ppo.py": "learner/test_ppo learner/test_grpo_memory",
     "ilr_bench/method/metrics.py": "method/test_step_records_small_changes method/test_loop_numbers method/test_loop",
     "ilr_bench/tasks/sources/micro.py": "tasks/test_sources_pinned tasks/test_micro_questions",
@@ -45,11 +45,14 @@ TESTS = {
     "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
     "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
     "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
-    "ilr_bench/prompts/style.py": "prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/style.py": "prompts/test_style_small_changes prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/letters.py": "prompts/test_hedges prompts/test_letters",
     "ilr_bench/prompts/chat.py": (
         "prompts/test_letters prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
     ),
-    "ilr_bench/prompts/fewshot.py": "prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/fewshot.py": (
+        "prompts/test_fewshot_small_changes prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
+    ),
     "ilr_bench/prompts/micro.py": "prompts/test_wordings prompts/test_prompts",
     "ilr_bench/prompts/baselines.py": "prompts/test_wordings",
     "ablations/baselines.py": "ablations/test_registry_of_variants",
