@@ -39,7 +39,9 @@ def report(
 
     with fail_in_one_line():
         start = time.perf_counter()
-        chosen = [reports.get(name) for name in only or reports.names()]
+        chosen = [reports.get(name) for name in only] if only else list(reports.REPORTS.usable().values())
+        for reason in () if only else (*reports.REPORTS.broken().values(), *reports.REPORTS.conflicts()):
+            note(reason)
         settings = reports.Settings(correction)
         frames = load(study)
         folder = out or study / "reports"
@@ -55,6 +57,8 @@ def report(
 
 
 @app.command(
+    # A row may begin with a dash, as its model does.
+    context_settings={"ignore_unknown_options": True},
     epilog="""Examples:
 
   ilr-bench why runs/reproduce_table2 table2 A/ilr Avg
@@ -62,7 +66,7 @@ def report(
   ilr-bench why runs/reproduce_table2 table2 A/ilr 'vs base'
 
   ilr-bench why runs/reproduce_table1 table1 'B/ilr (B+C)' 'Tokens (k)'
-"""
+""",
 )
 def why(
     study: StudyFolder,

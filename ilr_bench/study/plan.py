@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench import ablations
-from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.plugins import is_reference
+from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.registry import forget_references
 from ilr_bench.core.settings import Options
 from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
@@ -116,6 +117,7 @@ def _planned(
     seeds: Sequence[int],
     grid: Mapping[str, Sequence[Any]],
 ) -> Plan:
+    forget_references()
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
     asked: list[RunConfig] = []
@@ -136,6 +138,7 @@ def _planned(
     for trial in trials.values():
         _check_names(trial.config)
         check_language(trial.config)
+    _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -165,6 +168,16 @@ def _check_names(config: RunConfig) -> None:
     from ilr_bench.method.mechanisms import check_mechanisms
 
     check_mechanisms(config)
+
+
+def _check_labels(configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigurationError where files of one name define things of one name: nothing would tell them apart."""
+    known: dict[str, str] = {}
+    for reference in (name for config in configs for name in file_references(to_dict(config))):
+        if known.setdefault(label_of(reference), reference) != reference:
+            raise ConfigurationError(
+                f"{known[label_of(reference)]} and {reference} are both called {label_of(reference)}; rename one"
+            )
 
 
 def _enter(

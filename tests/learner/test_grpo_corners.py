@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from tiny_models import tiny_model
-from update_turns import equal, gradients, logprobs, random_samples, updater
+from update_turns import equal, gradients, logprobs, random_samples, updater, weights
 
 from ilr_bench.core.config import UpdateSettings
+from ilr_bench.learner.distributed import DistContext
 from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
 from ilr_bench.learner.logprobs import micro_batches
 from ilr_bench.learner.trl_loss import TrlLoss
@@ -56,7 +58,7 @@ def test_every_micro_batch_is_divided_that_has_too_many_rows(groups: tuple[tuple
 def test_turns_without_a_token_are_trained_on_nothing() -> None:
     model = tiny_model(scale=0.1)
     empty = TrainingSample((5, 6), (), np.zeros(0, dtype=np.float32), 1.0)
-    assert empty.stage == ""
+    assert (empty.question, empty.stage) == ("", "")
     metrics = updater(model, UpdateSettings(beta=0.1)).update([empty, empty], 1)
     assert (metrics.kl, metrics.trained_tokens, metrics.skipped_turns, metrics.loss) == (0.0, 0, 2, 0.0)
     full = random_samples(model)
@@ -127,6 +129,90 @@ def test_the_turns_of_a_broken_micro_batch_are_those_in_it_and_no_empty_place() 
     samples[2] = replace(samples[2], credit=float("inf"))
     (batch,) = micro_batches(samples, len(samples))
     assert (batch.sample_of_slot < 0).any()
-    with pytest.raises(BrokenBatchError) as raised:
+    samples[1] = replace(samples[1], logprobs=None)
+    with pytest.raises(
+        BrokenBatchError, match=r"lower update\.learning_rate or update\.max_grad_norm and run again$"
+    ) as raised:
         updater(model).update(samples, 1)
-    assert sorted(turn["question"] for turn in raised.value.batch["turns"]) == [f"q{index}" for index in range(6)]
+    assert set(raised.value.batch) == {"agent", "step", "what", "turns"}
+    assert raised.value.batch["what"].startswith("the loss is")
+    turns = {turn["question"]: turn for turn in raised.value.batch["turns"]}
+    assert sorted(turns) == [f"q{index}" for index in range(6)]
+    assert (turns["q1"]["logprobs"], len(turns["q0"]["logprobs"])) == (None, len(samples[0].completion_ids))
+
+
+def test_no_gradient_is_kept_from_one_update_to_the_next() -> None:
+    model = tiny_model(scale=0.1)
+    samples = random_samples(model)
+    updater(model).update(samples, 1)
+    assert all(weight.grad is None for weight in model.parameters())
+    with pytest.raises(BrokenBatchError):
+        updater(model).update([*samples[1:], replace(samples[0], credit=float("inf"))], 1)
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_turns_without_gradient_are_not_computed() -> None:
+    model = tiny_model(scale=0.1)
+    samples = random_samples(model)
+    samples = [replace(one, credit=0.0 if index % 2 else 1.0) for index, one in enumerate(samples)]
+    learner = updater(model, UpdateSettings(rows_per_micro_batch=1))
+    whole, rows = learner._loss, []
+
+    def loss(batch: Any, *rest: Any) -> Any:
+        rows.append(batch.rows)
+        return whole(batch, *rest)
+
+    learner._loss = loss  # type: ignore[method-assign]
+    metrics = learner.update(samples, 1)
+    assert rows == [1] * 5
+    assert metrics.skipped_turns == 5
+
+
+@pytest.mark.parametrize(("steps", "rates"), [(0, [1e-3, 1e-3]), (1, [1e-3, 1e-3]), (2, [5e-4, 1e-3])])
+def test_a_warm_up_of_so_many_steps(steps: int, rates: list[float]) -> None:
+    model = tiny_model(scale=0.1)
+    learner = updater(model, UpdateSettings(learning_rate=1e-3, warmup_steps=steps))
+    samples = random_samples(model, ((3, 1),))
+    assert [learner.update(samples, step).learning_rate for step in (1, 2)] == pytest.approx(rates)
+
+
+def test_sharded_states_give_the_weights_of_plain_ones() -> None:
+    settings = UpdateSettings(learning_rate=1e-3, warmup_steps=2, weight_decay=0.1)
+    models = [tiny_model(scale=0.1) for _ in range(2)]
+    contexts = [DistContext(), DistContext(shards=True)]
+    learners = [
+        GRPOLearner(model, "A", settings, 10, 10, 1.0, context) for model, context in zip(models, contexts, strict=True)
+    ]
+    samples = random_samples(models[0])
+    assert [learner.update(samples, step) for learner in learners[:1] for step in (1, 2)] == [
+        learners[1].update(samples, step) for step in (1, 2)
+    ]
+    assert weights(models[0]) == weights(models[1])
+    assert list(contexts[1].responders) == ["A"]
+    assert not contexts[0].responders
+
+
+def test_gradients_of_all_weights_are_summed_over_ranks_once_a_pass() -> None:
+    summed: list[list[torch.Tensor]] = []
+
+    class Recording(DistContext):
+        def all_reduce(self, tensors: Any) -> None:
+            summed.append([tensor.clone() for tensor in tensors])
+
+    model = tiny_model(scale=0.1)
+    learner = GRPOLearner(model, "A", UpdateSettings(iterations=2), 10, 10, 1.0, Recording())
+    learner.update(random_samples(model), 1)
+    shapes = [weight.shape for weight in model.parameters()]
+    assert [[tensor.shape for tensor in tensors] for tensors in summed] == [shapes, shapes]
+    assert all(any(bool(tensor.any()) for tensor in tensors) for tensors in summed)
+
+
+def test_accelerate_neither_moves_models_nor_changes_their_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would read both from its own environment."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    AcceleratorState._reset_state(True)
+    accelerator = updater(tiny_model()).accelerator
+    assert accelerator.mixed_precision == "no"
+    assert not accelerator.device_placement
+    monkeypatch.undo()
+    AcceleratorState._reset_state(True)

@@ -22,7 +22,7 @@ TESTS = {
         "learner/test_grpo_broken learner/test_grpo_memory learner/test_ppo"
     ),
     "ilr_bench/learner/trl_loss.py": "learner/test_grpo_corners learner/test_grpo",
-    "ilr_bench/learner/ppo.py": "learner/test_ppo learner/test_grpo_memory",
+    "ilr_bench/learner/ppo.py": "learner/test_ppo_small_changes learner/test_ppo learner/test_grpo_memory",
     "ilr_bench/method/metrics.py": "method/test_step_records_small_changes method/test_loop_numbers method/test_loop",
     "ilr_bench/tasks/sources/micro.py": "tasks/test_sources_pinned tasks/test_micro_questions",
     "ilr_bench/tasks/sources/sums.py": "tasks/test_sources_pinned tasks/test_questions_real",
@@ -32,6 +32,9 @@ TESTS = {
     "ilr_bench/evaluation/joint.py": "evaluation/test_joint evaluation/test_joint_small_changes",
     "ilr_bench/grading/math.py": "grading/test_math",
     "ilr_bench/grading/math_worker.py": "grading/test_verdicts grading/test_math",
+    "ilr_bench/grading/inequalities.py": "grading/test_notations grading/test_verdicts",
+    "ilr_bench/grading/notation.py": "grading/test_notations grading/test_verdicts",
+    "ilr_bench/grading/number_words.py": "grading/test_notations",
     "ilr_bench/grading/forms.py": "grading/test_verdicts grading/test_rewritten_golds",
     "ilr_bench/prompts/thoughts.py": "prompts/test_thoughts",
     "ilr_bench/grading/expressions.py": "grading/test_expressions",
@@ -53,7 +56,7 @@ TESTS = {
     "ilr_bench/prompts/fewshot.py": (
         "prompts/test_fewshot_small_changes prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
     ),
-    "ilr_bench/prompts/micro.py": "prompts/test_wordings prompts/test_prompts",
+    "ilr_bench/prompts/micro.py": "prompts/test_fewshot_small_changes prompts/test_wordings prompts/test_prompts",
     "ilr_bench/prompts/baselines.py": "prompts/test_wordings",
     "ablations/baselines.py": "ablations/test_registry_of_variants",
     "ablations/beyond.py": "ablations/test_registry_of_variants",

@@ -29,6 +29,13 @@ def test_a_ranking_is_a_permutation_of_single_letters(text: str, order: tuple[in
 
 
 @pytest.mark.parametrize(
+    ("text", "order"), [("a3 b5 c2 : c a b", (2, 0, 1)), ("c ab b", None), ("c : b ca b", None), (": ab bc c", None)]
+)
+def test_a_micro_ranking_is_a_permutation_of_single_letters(text: str, order: tuple[int, ...] | None) -> None:
+    assert STYLES.get("micro").parse_ranking(text, 3) == order
+
+
+@pytest.mark.parametrize(
     ("said", "bare"),
     [
         ("$\\frac{1}{2}$", "\\frac{1}{2}"), ("\\frac{1}{2}$", "\\frac{1}{2}$"), ("$\\pi", "$\\pi"), ("$$", "$$"),
