@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tiny_models import tiny_model, tiny_tokenizer
 
 from ilr_bench.models.loading import save_prepared
@@ -45,6 +46,7 @@ def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_commands_run_as_written_and_leave_records_and_a_report(tmp_path: Path) -> None:
     make_files(tmp_path)
     commands = re.sub(r"^\$ ", "", block("console"), flags=re.MULTILINE)
@@ -58,16 +60,16 @@ def test_the_commands_run_as_written_and_leave_records_and_a_report(tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "runs" / "before").glob("*.jsonl")) == [
         "mine.jsonl", "test.jsonl", "timing.jsonl",
     ]  # fmt: skip
-    (trial,) = (tmp_path / "runs" / "mine" / "trials").iterdir()
+    (trial,) = (tmp_path / "runs" / "mine" / "trials").glob("ilr-*")
     for agent in ("model.1", "model.2"):
         records = list(read(trial / "eval" / agent / "test.jsonl", SampleRecord))
         assert [record.gold for record in records] == [str(12 * n) for n in range(3, 13)]
     assert (tmp_path / "runs" / "mine" / "reports" / "report.html").exists()
-    again = run(commands.replace("training.steps=2", "training.steps=2 --allow-overlap"), tmp_path)
-    assert "1 of 1 trials have finished before" in again.stderr
+    train = next(part for part in block("console").split("$ ") if part.startswith("ilr-bench train"))
+    assert "1 of 1 trials have finished before" in run(train, tmp_path).stderr
     edited = (tmp_path / "test.csv").read_text().replace(",36", ",37")
     (tmp_path / "test.csv").write_text(edited)
-    assert "benchmark test: 1 of 10 rows changed" in run(commands, tmp_path).stderr
+    assert "benchmark test: 1 of 10 rows changed" in run(train, tmp_path).stderr
 
 
 def test_a_plan_and_a_training_refuse_questions_of_the_benchmark(tmp_path: Path) -> None:
