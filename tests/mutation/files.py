@@ -59,8 +59,13 @@ TESTS = {
     "ablations/paper.py": "ablations/test_registry_of_variants",
     "ablations/registry.py": "ablations/test_registry_of_variants",
     "reports/statistics/estimates.py": f"{STATISTICS} oracles/test_statistics",
-    "reports/statistics/permutation.py": "oracles/test_statistics_max_t oracles/test_statistics_forms",
-    "reports/statistics/power.py": "oracles/test_statistics_forms oracles/test_statistics_power",
+    "reports/statistics/permutation.py": (
+        "oracles/test_statistics_small_changes oracles/test_statistics_max_t oracles/test_statistics_permutation "
+        "oracles/test_statistics_forms"
+    ),
+    "reports/statistics/power.py": (
+        "oracles/test_statistics_small_changes oracles/test_statistics_forms oracles/test_statistics_power"
+    ),
     "reports/tables/accuracy.py": TABLES,
     "reports/tables/averages.py": "reports/test_rows",
     "reports/tables/comparison.py": TABLES,
