@@ -12,16 +12,17 @@ import pandas as pd
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.storage.provenance import read_inputs, version_history
-from reports.frames import INFERENCE, StudyFrames, settings_of
-from reports.registry import REPORTS, Settings
-from reports.rows import TableRow, column_title
-from reports.tables import paper_numbers
-from reports.tables.comparison import Numbers
-from reports.tables.families import describe
-from reports.tables.printing import EFFECT_COLUMNS, PUBLISHED, columns, printed
-from reports.tables.report import TableReport
-from reports.tables.training_effects import of_row
-from reports.tables.writer import NOTHING, Line, Table, Value
+
+from .frames import INFERENCE, StudyFrames, settings_of
+from .registry import REPORTS, Settings
+from .rows import TableRow, column_title
+from .tables import paper_numbers
+from .tables.comparison import Numbers
+from .tables.families import describe
+from .tables.printing import EFFECT_COLUMNS, PUBLISHED, columns, printed
+from .tables.report import TableReport
+from .tables.training_effects import of_row
+from .tables.writer import NOTHING, Line, Table, Value
 
 MEANINGS = {
     "rank": "Place of the row among those of its model.",
@@ -47,7 +48,7 @@ def why(frames: StudyFrames, table: str, target: str, column: str, settings: Set
     """
     report = REPORTS.get(table)
     if not isinstance(report, TableReport):
-        tables = [name for name in REPORTS.names() if isinstance(REPORTS.get(name), TableReport)]
+        tables = [name for name, known in REPORTS.usable().items() if isinstance(known, TableReport)]
         raise ConfigurationError(f"{table} is no table whose numbers can be traced; known tables: {', '.join(tables)}")
     reason = report.applies(frames)
     if reason is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,12 +30,18 @@ def report(
     ] = "auto",
 ) -> None:
     """Writes every table and figure that a study's records allow, or those that are named."""
-    import reports
-    from reports.frames import load
+    if TYPE_CHECKING:
+        import reports
+        from reports.frames import load
+    else:
+        from ilr_bench import reports
+        from ilr_bench.reports.frames import load
 
     with fail_in_one_line():
         start = time.perf_counter()
-        chosen = [reports.get(name) for name in only or reports.names()]
+        chosen = [reports.get(name) for name in only] if only else list(reports.REPORTS.usable().values())
+        for reason in () if only else (*reports.REPORTS.broken().values(), *reports.REPORTS.conflicts()):
+            note(reason)
         settings = reports.Settings(correction)
         frames = load(study)
         folder = out or study / "reports"
@@ -51,6 +57,8 @@ def report(
 
 
 @app.command(
+    # A row may begin with a dash, as its model does.
+    context_settings={"ignore_unknown_options": True},
     epilog="""Examples:
 
   ilr-bench why runs/reproduce_table2 table2 A/ilr Avg
@@ -58,7 +66,7 @@ def report(
   ilr-bench why runs/reproduce_table2 table2 A/ilr 'vs base'
 
   ilr-bench why runs/reproduce_table1 table1 'B/ilr (B+C)' 'Tokens (k)'
-"""
+""",
 )
 def why(
     study: StudyFolder,
@@ -70,9 +78,14 @@ def why(
     ] = "auto",
 ) -> None:
     """Traces one number of a table: its trials, settings, versions, record files, prompts and test."""
-    from reports import Settings
-    from reports.frames import load
-    from reports.why import why as explain
+    if TYPE_CHECKING:
+        from reports import Settings
+        from reports.frames import load
+        from reports.why import why as explain
+    else:
+        from ilr_bench.reports import Settings
+        from ilr_bench.reports.frames import load
+        from ilr_bench.reports.why import why as explain
 
     with fail_in_one_line():
         for line in explain(load(study), table, row, column, Settings(correction)):
@@ -103,8 +116,12 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="FILE.md, FILE.csv or FILE.json to write as well.")] = None,
 ) -> None:
     """Who is right more often on the same questions, and on which."""
-    from reports.compare import formats as formats
-    from reports.compare import paired as comparison
+    if TYPE_CHECKING:
+        from reports.compare import formats
+        from reports.compare import paired as comparison
+    else:
+        from ilr_bench.reports.compare import formats
+        from ilr_bench.reports.compare import paired as comparison
 
     with fail_in_one_line():
         suffix = out.suffix.removeprefix(".") if out else "md"
@@ -153,7 +170,10 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Write FILE.md, .csv or .json as well.")] = None,
 ) -> None:
     """Lists the variants of several studies: accuracy, tokens, wall time, machine, commit; comparable ones together."""
-    from reports.compare.leaderboard import collect, load_scored, markdown, renderer
+    if TYPE_CHECKING:
+        from reports.compare.leaderboard import collect, load_scored, markdown, renderer
+    else:
+        from ilr_bench.reports.compare.leaderboard import collect, load_scored, markdown, renderer
 
     with fail_in_one_line():
         render = None if out is None else renderer(out)

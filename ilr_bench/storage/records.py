@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ilr_bench.core.config import RunConfig, from_dict
 from ilr_bench.core.errors import ConfigurationError, StoreError
-from ilr_bench.storage.files import as_noted, parse_json, read_json, write_atomic
+from ilr_bench.storage.files import as_noted, parse_json, read_json, readable, write_atomic
 
 
 class Verdict(StrEnum):
@@ -233,6 +233,8 @@ class Study:
     trials: tuple[TrialEntry, ...]
     inputs: dict[str, list[str]] = field(default_factory=dict)
     """Name of an input -> content hashes of its versions here, the one that counts first; see `study.inputs`."""
+    overlaps: tuple[str, ...] = ()
+    """Training questions that stand in a benchmark or validate, which was allowed; see `tasks.overlap`."""
 
 
 Record = TypeVar("Record", SampleRecord, InferenceRecord, WarmStartRecord, StepRecord, DialogueRecord)
@@ -250,7 +252,8 @@ def read(path: Path, kind: type[Record]) -> Iterator[Record]:
     """
     if not as_noted(path):
         raise StoreError(f"{path} changed since it was written; run the same command again, which makes it anew")
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")  # a completion may hold U+2028
+    with readable(path):
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")  # a completion may hold U+2028
     for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
             yield _parse(parse_json(line), kind)
@@ -274,6 +277,8 @@ _AGAIN = "delete it and run the sweep's command again"
 def write_study(folder: Path, study: Study) -> None:
     """Writes `study.json` in the study's folder, with a digest of its content."""
     data = dataclasses.asdict(study)
+    if not study.overlaps:
+        del data["overlaps"]  # as before there was this field
     text = json.dumps(data | {"sha256": _digest(data)}, ensure_ascii=False, indent=1)
     write_atomic(folder / "study.json", text + "\n")
 
@@ -289,7 +294,7 @@ def read_study(folder: Path) -> Study:
         if digest not in (None, _digest(data)):  # None: written by an earlier version
             raise ValueError("not what its digest says")
         trials = tuple(TrialEntry(**_tuples(entry)) for entry in data.pop("trials"))
-        return Study(trials=trials, **data)
+        return Study(trials=trials, **_tuples(data))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{path} changed since it was written ({error}); delete it and run the sweep's commands again: they write "
@@ -341,7 +346,7 @@ class RecordTail:
     def new(self) -> list[StepRecord]:
         """What has been added since the last call."""
         try:
-            with self._path.open("rb") as file:
+            with readable(self._path), self._path.open("rb") as file:
                 size = file.seek(0, 2)
                 self._read = self._read if self._read <= size else 0
                 file.seek(self._read)

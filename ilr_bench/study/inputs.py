@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from ilr_bench.core.config import RunConfig, content_hash
+from ilr_bench.core.plugins import label_of
+from ilr_bench.core.registry import forget_references
 from ilr_bench.models.catalogue import MODELS, hub_revision, model_files
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.style import wording
@@ -29,7 +31,7 @@ from ilr_bench.storage.provenance import (
 )
 from ilr_bench.storage.store import RESULT, Artifacts
 from ilr_bench.study.plan import PlannedTrial
-from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.files import question_source
 from ilr_bench.tasks.types import expand, get
 
 _HASH = re.compile(r"[0-9a-f]{12}")
@@ -43,6 +45,7 @@ class InputReader:
     """Reads inputs, each once for all the trials that are asked about; make a new one for every command."""
 
     def __init__(self) -> None:
+        forget_references()
         self._read: dict[str, Mapping[str, str]] = {}
 
     def of(self, config: RunConfig, matched: TrialInputs | None = None) -> TrialInputs:
@@ -53,16 +56,23 @@ class InputReader:
         questions, settings, warm = config.questions, config.evaluation, config.warm_start
         agents: dict[str, Mapping[str, str]] = {}
         for style in config.styles:
-            agents |= self._once(f"wording {style}", partial(_wording, style))
+            agents |= self._once(f"wording {label_of(style)}", partial(_wording, style))
         for model in config.models:
             found = _model(model)
-            agents |= {f"model {model}": found} if found else {}
+            agents |= {f"model {label_of(model)}": found} if found else {}
+        # Brings numpy, which `--help` has no use for.
+        from ilr_bench.method.mechanisms import outside_modules
+
+        mechanisms: dict[str, Mapping[str, str]] = {}
+        for name, module in outside_modules(config).items():
+            mechanisms |= self._once(name, partial(provenance.plugin_hashes, module))
         engines = provenance.ENGINES if config.sampling.engine == "vllm" else ()
         training = dict(agents)
         for count in dict.fromkeys([questions.train, *([warm.questions] if warm.steps else [])]):
-            name = f"questions {questions.source} ({count} + {questions.validation})"
+            name = f"questions {question_source(questions.source).name} ({count} + {questions.validation})"
             training |= self._once(name, partial(_questions, questions.source, count, questions.validation))
         learns = bool(config.training.steps)
+        training |= mechanisms if learns else {}
         code = provenance.TRAINING if learns else provenance.MEASURING
         training |= code_inputs((*code, *(provenance.FINE_TUNING if warm.steps else ())))
         training |= package_inputs(
@@ -72,10 +82,13 @@ class InputReader:
             training["matched trial"] = {"training": content_hash(matched.training)}
         evaluation: dict[str, Mapping[str, str]] = {}
         for benchmark in expand(settings.benchmarks):
-            name = f"benchmark {benchmark}" + (f" (first {settings.limit})" if settings.limit is not None else "")
+            name = f"benchmark {get(benchmark).name}" + (
+                f" (first {settings.limit})" if settings.limit is not None else ""
+            )
             evaluation |= self._once(name, partial(_benchmark, benchmark, settings.limit))
         if evaluation:
             alone = config.inference.method == "none"
+            evaluation |= {} if alone else mechanisms
             evaluation |= agents | code_inputs(provenance.EVALUATING if alone else provenance.ANSWERING_TOGETHER)
             evaluation |= package_inputs((*provenance.ALWAYS, *engines, *(provenance.HARNESS if alone else ())))
         return TrialInputs(training, evaluation)
@@ -99,7 +112,7 @@ def _wording(name: str) -> dict[str, str]:
 
 
 def _questions(source: str, train: int, validation: int) -> dict[str, str]:
-    training, held_out = SOURCES.get(source).load(train, validation)
+    training, held_out = question_source(source).load(train, validation)
     rows = [(one.id, [one.text, one.answer, one.steps]) for one in (*training, *held_out)]
     return row_parts(rows, [len(training), len(held_out)])
 
@@ -107,7 +120,7 @@ def _questions(source: str, train: int, validation: int) -> dict[str, str]:
 def _benchmark(name: str, limit: int | None) -> dict[str, str]:
     benchmark = get(name)
     rows = [(row.id, [row.question, row.gold, row.problem]) for row in benchmark.load()[:limit]]
-    return row_parts(rows, [benchmark.kind, benchmark.max_new_tokens])
+    return row_parts(rows, benchmark.stated)
 
 
 def _model(name: str) -> dict[str, str]:

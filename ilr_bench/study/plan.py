@@ -5,23 +5,34 @@ Nothing here loads a model; a plan is made in the time it takes to read a comman
 
 from __future__ import annotations
 
+import csv
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import ablations
-from ilr_bench.core.config import RunConfig, change
+from ilr_bench import ablations
+from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.registry import forget_references
+from ilr_bench.core.settings import Options
+from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
+from ilr_bench.study.own_data import by_name, check_file_names, check_language, label, located
+from ilr_bench.study.spec import as_text, joined
 from ilr_bench.tasks.benchmarks import expand
-from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.files import question_source
+
+LOOKED_UP: Mapping[str, Callable[[str], object]] = {"questions.source": question_source}
+"""Settings that are names -> what finds their entries."""
+Pair = tuple[RunConfig, RunConfig | None]
+"""A trial's configuration, and that of the trial whose tokens it matches."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ def plan_study(
     variants: Sequence[str],
     model_groups: Sequence[tuple[str, ...]] = (),
     seeds: Sequence[int] = (0,),
-    overrides: Mapping[str, Sequence[str]] | None = None,
+    overrides: Mapping[str, Sequence[Any]] | None = None,
 ) -> Plan:
     """Variants x groups of models x seeds x overrides of a profile.
 
@@ -65,28 +76,69 @@ def plan_study(
     brings that one along. Trials that compute the same are run once, under the first name given. Raises
     ConfigurationError before anything runs.
     """
-    start = profile(profile_name)
-    grid = overrides or {}
-    trials: dict[str, PlannedTrial] = {}
-    entries: list[TrialEntry] = []
-    groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
-    for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
-        bare = change(replace(start, models=group, seed=seed), extra)
+
+    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Pair]:
         made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
-        suffix = "".join(f" {key}={value}" for key, value in extra.items() if len(grid[key]) > 1)
-        for config in made.values():
-            needed = config.sampling.match_tokens_of
-            if needed is None:
-                _enter(config, None, suffix, trials, entries)
-                continue
-            wanted = ablations.get(needed)(bare)
-            _enter(wanted, None, suffix, trials, entries)
-            _enter(config, _hash(wanted), suffix, trials, entries)
+        matched = {name: config.sampling.match_tokens_of for name, config in made.items()}
+        return [(made[name], None if other is None else ablations.get(other)(bare)) for name, other in matched.items()]
+
+    return _planned(profile(profile_name), make, model_groups, seeds, overrides or {})
+
+
+def plan_again(
+    config: RunConfig,
+    matched: RunConfig | None,
+    model_groups: Sequence[tuple[str, ...]],
+    seeds: Sequence[int],
+    overrides: Mapping[str, Sequence[Any]],
+) -> Plan:
+    """A whole configuration as it stands, but for models, seeds and overrides; without groups, with its own models.
+
+    `matched`: that of the trial whose tokens it matches, changed alike. Raises ConfigurationError as `plan_study`.
+    """
+    if (matched is None) != (config.sampling.match_tokens_of is None):
+        raise ConfigurationError(
+            f"sampling.match_tokens_of: the whole configuration of {config.sampling.match_tokens_of or 'no trial'} is "
+            "needed beside it; name the trial's config.json within its study, or a file that `ilr-bench config` printed"
+        )
+
+    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Pair]:
+        alike = None if matched is None else change(replace(matched, models=bare.models, seed=bare.seed), extra)
+        return [(validate(bare), None if alike is None else validate(alike))]
+
+    return _planned(config, make, model_groups, seeds, overrides)
+
+
+def _planned(
+    start: RunConfig,
+    make: Callable[[RunConfig, Mapping[str, Any]], list[Pair]],
+    model_groups: Sequence[tuple[str, ...]],
+    seeds: Sequence[int],
+    grid: Mapping[str, Sequence[Any]],
+) -> Plan:
+    forget_references()
+    trials: dict[str, PlannedTrial] = {}
+    entries: list[TrialEntry] = []
+    asked: list[RunConfig] = []
+    groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
+    for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
+        suffix = "".join(
+            f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
+        )
+        bare = located(change(replace(start, models=group, seed=seed), extra))
+        asked.append(bare)
+        for config, matched in make(bare, extra):
+            if matched is not None:
+                _enter(matched, None, suffix, trials, entries)
+            _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
     if not trials:
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
+    check_file_names(asked)  # not of the trials: those of two files with one name would be one
     for trial in trials.values():
         _check_names(trial.config)
+        check_language(trial.config)
+    _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -101,12 +153,31 @@ def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, R
 def _check_names(config: RunConfig) -> None:
     """Finds what a trial would look up by name, some of it hours later only."""
     expand(config.evaluation.benchmarks)
-    SOURCES.get(config.questions.source)
+    for key, find in LOOKED_UP.items():
+        try:
+            find(setting(config, key))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{key}: {error}") from error
     for style in config.styles:
         STYLES.get(style)
     for model in config.models:
-        if "/" not in model and not model.endswith(".gguf") and not Path(model).is_dir():
+        elsewhere = ("/" in model and not is_reference(model)) or model.endswith(".gguf") or Path(model).is_dir()
+        if not elsewhere:
             MODELS.get(model)
+    # Brings numpy, which `--help` has no use for.
+    from ilr_bench.method.mechanisms import check_mechanisms
+
+    check_mechanisms(config)
+
+
+def _check_labels(configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigurationError where files of one name define things of one name: nothing would tell them apart."""
+    known: dict[str, str] = {}
+    for reference in (name for config in configs for name in file_references(to_dict(config))):
+        if known.setdefault(label_of(reference), reference) != reference:
+            raise ConfigurationError(
+                f"{known[label_of(reference)]} and {reference} are both called {label_of(reference)}; rename one"
+            )
 
 
 def _enter(
@@ -116,19 +187,20 @@ def _enter(
     trials: dict[str, PlannedTrial],
     entries: list[TrialEntry],
 ) -> None:
-    key = _hash(config, dependency)
+    key = hash_of(config, dependency)
     trial = trials.setdefault(key, PlannedTrial(config, key, dependency))
     entry = TrialEntry(config.variant + suffix, config.models, config.agents, config.seed, key, trial.folder)
     if entry not in entries:
         entries.append(entry)
 
 
-def _hash(config: RunConfig, dependency: str | None = None) -> str:
+def hash_of(config: RunConfig, dependency: str | None = None) -> str:
+    """Hash of a trial; `dependency`: that of the trial whose tokens it matches."""
     fingerprints = [MODELS.get(model).fingerprint() for model in config.models if model in MODELS]
-    return trial_hash(config, dependency, fingerprints)
+    return trial_hash(by_name(config), dependency, fingerprints)
 
 
-def _grid(overrides: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def _grid(overrides: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(overrides, values, strict=True)) for values in itertools.product(*overrides.values())]
 
 
@@ -143,20 +215,26 @@ def _plain(model: str) -> str:
 
 
 def setting(config: RunConfig, key: str) -> Any:
-    """The value behind a dotted key."""
-    return attrgetter(key)(config)
+    """The value behind a dotted key; None for an option that is not set."""
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Options) else getattr(value, name)
+    return value
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`KEY=V1,V2` texts to values by key; raises ConfigurationError on another form, and for what is given twice."""
+    """`KEY=V1,V2` texts to values by key, values with commas in double quotes.
+
+    Raises ConfigurationError on another form, and for what is given twice.
+    """
     overrides: dict[str, tuple[str, ...]] = {}
     for text in settings:
         key, equals, listed = (part.strip() for part in text.partition("="))
         if not equals or not key or not listed:
             raise ConfigurationError(f"--set {text}: write KEY=VALUE or KEY=V1,V2, such as training.steps=10,20")
-        values = tuple(value.strip() for value in listed.split(","))
+        values = tuple(value.strip() for value in next(csv.reader([listed], skipinitialspace=True)))
         if key in overrides:
-            both = ",".join(dict.fromkeys((*overrides[key], *values)))
+            both = joined(key, list(dict.fromkeys((*overrides[key], *values))))
             raise ConfigurationError(f"--set {key} is given twice; write {key}={both}")
         for value in values:
             if not value:

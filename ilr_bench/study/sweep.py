@@ -20,6 +20,7 @@ import typer
 
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import IlrError
+from ilr_bench.core.extras import require
 from ilr_bench.core.signals import Stopped
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.storage.files import cache_folder
@@ -36,8 +37,10 @@ from ilr_bench.study.launch.local import TIMEOUT, log_name
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
-from ilr_bench.study.plan import Plan, PlannedTrial, parse_overrides, plan_study
+from ilr_bench.study.own_data import AllowOverlap, check_overlap, overlap_of_plan
+from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
+from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, as_text, ask, split
 
 EXAMPLES = """Examples:
 
@@ -73,20 +76,23 @@ def run_sweep(
     execution: Execution | None = None,
     force: bool = False,
     keep: int = 1,
+    allow_overlap: bool = False,
 ) -> Outcome:
     """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
 
     Reuses what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
-    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises Stopped where a
-    signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
-    or disk, unless `force`.
+    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises
+    ConfigurationError where training questions stand in a benchmark or validate, unless `allow_overlap`; Stopped where
+    a signal has asked to stop, and everything is saved; DoesNotFitError where this machine has too little memory or
+    disk, unless `force`.
     """
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
+    overlaps = check_overlap([trial.config for trial in plan.trials], allow_overlap)
     now = inputs_of_trials(plan.trials)
     with lock_study(out):
         artifacts, siblings = with_artifacts(out, fresh)
-        left = begin(plan, now, profile, command, out, artifacts, siblings)
+        left = begin(plan, now, profile, command, out, artifacts, siblings, overlaps)
         local = execution is None or execution.executor == "local"
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
@@ -114,13 +120,15 @@ def begin(
     out: Path,
     artifacts: Artifacts,
     siblings: Sequence[Path],
+    overlaps: Sequence[str] = (),
 ) -> list[PlannedTrial]:
     """Writes the study down, reuses what has finished in the studies `siblings`, and returns the trials left.
 
-    `now`: trial hash -> its inputs; what others made is not kept, and notes say what changed.
+    `now`: trial hash -> its inputs; what others made is not kept, and notes say what changed. `overlaps`: what reports
+    are to say of training questions that stand elsewhere.
     """
     versions = {name: [found] for inputs in now.values() for name, found in inputs.digests.items()}
-    write_study(out, extended_study(out, Study(profile, command, plan.entries, versions)))
+    write_study(out, extended_study(out, Study(profile, command, plan.entries, versions, tuple(overlaps))))
     settled = Counter(settle(out / trial.folder, now[trial.hash], artifacts) for trial in plan.trials)
     for changed, count in settled.items():
         if changed:
@@ -150,6 +158,7 @@ def extended_study(out: Path, study: Study) -> Study:
                 f"{entry.variant}, {'+'.join(entry.agents)}, seed {entry.seed} has other settings now: not in the "
                 f"tables any more, but still in {out / entry.folder}"
             )
+    others = [entry for entry in kept if entry not in study.trials]  # what was said of these still holds
     history = {
         name: list(dict.fromkeys([*found, *earlier.inputs.get(name, [])])) for name, found in study.inputs.items()
     }
@@ -158,6 +167,7 @@ def extended_study(out: Path, study: Study) -> Study:
         command=" && ".join(commands if study.command in commands else [*commands, study.command]),
         trials=(*kept, *(entry for entry in study.trials if entry not in kept)),
         inputs=earlier.inputs | history,
+        overlaps=tuple(dict.fromkeys((*(earlier.overlaps if others else ()), *study.overlaps))),
     )
 
 
@@ -180,27 +190,19 @@ def study_jobs(
     return jobs
 
 
-def split(text: str) -> tuple[str, ...]:
-    """`a,b` -> ("a", "b")."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 @app.command(epilog=EXAMPLES)
 def sweep(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command again continues it.")],
-    variants: Annotated[
-        str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`); a search may choose them.")
-    ] = "",
-    profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
-    models: Annotated[
-        list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
+    config: ConfigFile = None,
+    variants: Variants = None,
+    profile: Profile = None,
+    models: Models = None,
+    seeds: Seeds = None,
+    workers: Workers = None,
+    settings: Settings = None,
+    executor: Annotated[
+        str | None, typer.Option(help="local: worker processes of this machine; ray: a cluster.", show_default="local")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Training seeds, with commas.")] = "0",
-    workers: Annotated[int, typer.Option(help="Jobs at a time, one thread each.", min=1)] = 2,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=V1,V2: a setting, or a grid over its values; repeatable.")
-    ] = None,
-    executor: Annotated[str, typer.Option(help="local: worker processes of this machine; ray: a cluster.")] = "local",
     ray_address: Annotated[
         str | None, typer.Option(help="A running Ray cluster (auto: this machine's); without it one is started here.")
     ] = None,
@@ -213,7 +215,7 @@ def sweep(
         str | None, typer.Option(help="Space to search in place of a grid: a TOML file, or the name of one: example.")
     ] = None,
     trials: Annotated[int, typer.Option(help="Points of a search, each trained with every seed.", min=1)] = 20,
-    sampler: Annotated[str, typer.Option(help="Optuna's: tpe, random, nsgaii, gp, qmc, cmaes, ...")] = "tpe",
+    sampler: Annotated[str, typer.Option(help="Optuna's (tpe, random, gp, qmc, cmaes, ...), or file.py:NAME.")] = "tpe",
     sampler_seed: Annotated[int, typer.Option(help="Seed of the sampler.", min=0)] = 0,
     pruner: Annotated[str, typer.Option(help="asha, hyperband, wilcoxon or none.")] = "none",
     objectives: Annotated[
@@ -223,8 +225,8 @@ def sweep(
         int, typer.Option("--round", help="Points asked for at a time, whatever the number of workers.", min=1)
     ] = 4,
     log: Annotated[
-        str, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
-    ] = "",
+        str | None, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
+    ] = None,
     keep_checkpoints: Annotated[
         int, typer.Option(help="Newest checkpoints of a trial that stay, beside the best by validation.", min=1)
     ] = 1,
@@ -237,36 +239,56 @@ def sweep(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
     with fail_in_one_line():
+        require("train", "a sweep")
         accept(accept_licence)
-        groups = [split(group) for group in models or ()]
-        execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))
-        anyhow = force or executor != "local"
+        asked = ask(
+            config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
+            executor=executor, log=log, allow_overlap=allow_overlap or None,
+        )  # fmt: skip
+        spec = asked.spec
+        execution = Execution(spec.executor, spec.workers, retries, patience, gpus_per_trial, ray_address, spec.log)
+        anyhow = force or spec.executor != "local"
         if search is not None:
             from ilr_bench.study.search.plan import SearchOptions, describe_search, first_round, plan_search
             from ilr_bench.study.search.run import conclude, run_search
 
-            asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
-            settings = parse_overrides(overrides or ())
-            planned = plan_search(asked, profile, split(variants), groups, integers(seeds), settings)
+            if spec.config is not None:
+                raise IlrError(f"--search: starts from a profile; {config} holds a whole configuration")
+            options = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
+            texts = {key: [as_text(key, value) for value in values] for key, values in spec.overrides.items()}
+            planned = plan_search(options, spec.profile, spec.variants, spec.models, spec.seeds, texts)
+            check_overlap([planned.planner.start], spec.allow_overlap)
             if dry_run:
                 say(describe_search(planned))
-                say_cost(price(first_round(planned), workers, out, fresh), out, force=anyhow)
+                say_cost(price(first_round(planned), spec.workers, out, fresh), out, force=anyhow)
                 return
             with how_to_continue():
                 found = run_search(planned, out, execution, fresh, force, keep_checkpoints)
             conclude(planned, found, out)
             return
-        plan = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
+        plan = asked.plan()
         if dry_run:
-            say_cost(price(plan, workers, out, fresh), out, force=anyhow)
+            say_cost(price(plan, spec.workers, out, fresh), out, force=anyhow)
+            overlap_of_plan(plan, spec.allow_overlap)
             return
-        command = recorded_command(profile, variants, models or (), seeds, overrides or ())
         with how_to_continue():
-            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution, force, keep_checkpoints)
+            outcome = run_sweep(
+                plan,
+                spec.profile,
+                out,
+                spec.workers,
+                asked.command(),
+                fresh,
+                execution,
+                force,
+                keep_checkpoints,
+                spec.allow_overlap,
+            )
         finish(plan, out, outcome)
 
 
@@ -277,13 +299,6 @@ def how_to_continue() -> Iterator[None]:
         yield
     except Stopped as stop:
         raise Stopped(f"{stop}; to continue: {shlex.join(sys.orig_argv)}", stop.exit_status - 128) from stop
-
-
-def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: str, overrides: Sequence[str]) -> str:
-    """The command that runs a study again. Folder and workers change no number and are left out."""
-    options = [("--profile", profile), ("--variants", variants), *(("--models", group) for group in models)]
-    options += [("--seeds", seeds), *(("--set", text) for text in overrides), ("--out", "DIR")]
-    return shlex.join(["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option)])
 
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
@@ -308,7 +323,7 @@ def _work_split(out: Path, plan: Plan) -> str:
     spent = stage_seconds(out / trial.folder / "timing.jsonl" for trial in plan.trials)
     groups = {
         "loading": ("models",),
-        "sampling": ("sharing", "analysis", "fusion"),
+        "sampling": dict.fromkeys(stage for trial in plan.trials for stage in trial.config.discussion.labels),
         "update": ("update",),
         "grading": ("grading",),
         "validation": ("validation",),
@@ -317,11 +332,3 @@ def _work_split(out: Path, plan: Plan) -> str:
     split = {name: sum(spent.get(stage, 0.0) for stage in stages) for name, stages in groups.items()}
     split["the rest"] = spent.get("total", 0.0) - sum(split.values())
     return ", ".join(f"{name} {seconds:.0f}" for name, seconds in split.items())
-
-
-def integers(text: str) -> tuple[int, ...]:
-    """`0,1` -> (0, 1); raises IlrError on anything else."""
-    try:
-        return tuple(int(part) for part in split(text))
-    except ValueError as error:
-        raise IlrError(f"--seeds {text}: write whole numbers with commas, such as 0,1,2") from error

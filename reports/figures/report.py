@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ilr_bench.storage.files import write_atomic
-from reports.escaping import csv_cell
-from reports.figures.style import figure_style, save
-from reports.frames import StudyFrames
-from reports.registry import Report, Settings
+
+from ..escaping import csv_cell
+from ..frames import StudyFrames
+from ..registry import Report, Settings
+from .style import figure_style, save
 
 Applies = Callable[[StudyFrames], str | None]
 Numbers = Callable[[StudyFrames], pd.DataFrame]

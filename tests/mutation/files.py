@@ -32,6 +32,9 @@ TESTS = {
     "ilr_bench/evaluation/joint.py": "evaluation/test_joint evaluation/test_joint_small_changes",
     "ilr_bench/grading/math.py": "grading/test_math",
     "ilr_bench/grading/math_worker.py": "grading/test_verdicts grading/test_math",
+    "ilr_bench/grading/inequalities.py": "grading/test_notations grading/test_verdicts",
+    "ilr_bench/grading/notation.py": "grading/test_notations grading/test_verdicts",
+    "ilr_bench/grading/number_words.py": "grading/test_notations",
     "ilr_bench/grading/forms.py": "grading/test_verdicts grading/test_rewritten_golds",
     "ilr_bench/prompts/thoughts.py": "prompts/test_thoughts",
     "ilr_bench/grading/expressions.py": "grading/test_expressions",
@@ -46,6 +49,7 @@ TESTS = {
     "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
     "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
     "ilr_bench/prompts/style.py": "prompts/test_style_small_changes prompts/test_evaluation_prompts",
+    "ilr_bench/prompts/letters.py": "prompts/test_hedges prompts/test_letters",
     "ilr_bench/prompts/chat.py": (
         "prompts/test_letters prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
     ),
