@@ -115,6 +115,23 @@ def load(folder: Path) -> StudyFrames:
     )
 
 
+def narrowed(frames: StudyFrames, entries: Iterable[TrialEntry]) -> StudyFrames:
+    """What a study holds of some of its trials."""
+    names = {(entry.variant, entry.hash): entry for entry in entries}
+    kept = tuple(entry for entry in frames.study.trials if (entry.variant, entry.hash) in names)
+    keys = {(entry.variant, "+".join(entry.models), entry.seed) for entry in kept}
+
+    def of_these(frame: pd.DataFrame) -> pd.DataFrame:
+        rows = zip(frame["variant"], frame["models"], frame["seed"], strict=True)
+        return frame[[row in keys for row in rows]]
+
+    return dataclasses.replace(
+        frames, study=dataclasses.replace(frames.study, trials=kept), trials=of_these(frames.trials),
+        steps=of_these(frames.steps), samples=of_these(frames.samples), inference=of_these(frames.inference),
+        unfinished=(),
+    )  # fmt: skip
+
+
 def other_versions(folder: Path, study: Study, result: TrialResult) -> list[str]:
     """Names of a trial's inputs that are not in the version which the study's last command found."""
     noted = read_inputs(folder / "artifacts", result.inputs) if study.inputs else None

@@ -77,31 +77,37 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
-    """Runs one variant on one group of models: measure, train, score every agent alone.
+    """Runs one variant on one group of models: measure, train, score every agent alone, before and after.
 
-    Under `accelerate launch` the processes share the training (docs/scaling.md).
+    Prints every agent's accuracy before and after, and leaves the report in OUT/reports. A sweep beside OUT finds what
+    has been measured here. Under `accelerate launch` the processes share the training (docs/scaling.md).
     """
     from ilr_bench.study.launch.pool import Execution
     from ilr_bench.study.plan import parse_overrides, plan_study
-    from ilr_bench.study.sweep import finish, how_to_continue, recorded_command, run_sweep, split
+    from ilr_bench.study.sweep import finish, how_to_continue, recorded_training, run_sweep, split
 
     with fail_in_one_line():
         accept(accept_licence)
         groups = [split(models)] if models else []
-        plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()))
+        plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()), with_untrained=True)
         if dry_run:
             from ilr_bench.study.cost.forecast import price
             from ilr_bench.study.cost.show import say_cost
 
             say_cost(price(plan, 1, out), out, force=force)
             return
-        command = recorded_command(profile, variant, [models] if models else [], str(seed), overrides or ())
+        command = recorded_training(profile, variant, models, seed, overrides or ())
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.study.together import run_distributed
 
-            run_distributed(plan, profile, out, command, split(log), force, patience)
+            is_main = run_distributed(plan, profile, out, command, split(log), force, patience)
         else:
+            is_main = True
             execution = Execution(workers=1, log=split(log))
             with how_to_continue():
                 outcome = run_sweep(plan, profile, out, 1, command, execution=execution, force=force)
             finish(plan, out, outcome)
+        if is_main:
+            from ilr_bench.cli.report import say_training
+
+            say_training(out, plan.entries)

@@ -57,13 +57,14 @@ def plan_study(
     variants: Sequence[str],
     model_groups: Sequence[tuple[str, ...]] = (),
     seeds: Sequence[int] = (0,),
-    overrides: Mapping[str, Sequence[str]] | None = None,
+    overrides: Mapping[str, Sequence[Any]] | None = None,
+    with_untrained: bool = False,
 ) -> Plan:
     """Variants x groups of models x seeds x overrides of a profile.
 
     A group may be the name of one of the paper's, such as `group1`. A variant that matches another one's tokens
-    brings that one along. Trials that compute the same are run once, under the first name given. Raises
-    ConfigurationError before anything runs.
+    brings that one along, and `with_untrained` every one that trains its models as they are before that. Trials that
+    compute the same are run once, under the first name given. Raises ConfigurationError before anything runs.
     """
     start = profile(profile_name)
     grid = overrides or {}
@@ -76,6 +77,8 @@ def plan_study(
         _check_taken(extra, bare, made)
         suffix = "".join(f" {key}={value}" for key, value in extra.items() if len(grid[key]) > 1)
         for config in made.values():
+            if with_untrained and _answers_after_training(config):
+                _enter(_untrained(bare, config), None, suffix, trials, entries)
             needed = config.sampling.match_tokens_of
             if needed is None:
                 _enter(config, None, suffix, trials, entries)
@@ -89,6 +92,19 @@ def plan_study(
         _check_names(trial.config)
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
+
+
+def _answers_after_training(config: RunConfig) -> bool:
+    return bool(config.training.steps and config.evaluation.benchmarks) and config.inference.method == "none"
+
+
+def _untrained(bare: RunConfig, trained: RunConfig) -> RunConfig:
+    """A variant's models before training, asked what they are asked afterwards."""
+    alike = replace(
+        bare, models=trained.models, prompt_style=trained.prompt_style, thought_marks=trained.thought_marks,
+        evaluation=trained.evaluation,
+    )  # fmt: skip
+    return ablations.get("base")(alike)
 
 
 def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, RunConfig]) -> None:
@@ -128,7 +144,7 @@ def _hash(config: RunConfig, dependency: str | None = None) -> str:
     return trial_hash(config, dependency, fingerprints)
 
 
-def _grid(overrides: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def _grid(overrides: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(overrides, values, strict=True)) for values in itertools.product(*overrides.values())]
 
 

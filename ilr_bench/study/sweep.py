@@ -268,6 +268,7 @@ def sweep(
         with how_to_continue():
             outcome = run_sweep(plan, profile, out, workers, command, fresh, execution, force, keep_checkpoints)
         finish(plan, out, outcome)
+        say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 @contextmanager
@@ -286,6 +287,13 @@ def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: 
     return shlex.join(["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option)])
 
 
+def recorded_training(profile: str, variant: str, models: str | None, seed: int, overrides: Sequence[str]) -> str:
+    """The same for one variant, one group of models and one seed."""
+    options = [("--profile", profile), ("--variant", variant), *([("--models", models)] if models else [])]
+    options += [("--seed", str(seed)), *(("--set", text) for text in overrides), ("--out", "DIR")]
+    return shlex.join(["ilr-bench", "train", *(part for option in options for part in option)])
+
+
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
     """Reports how a sweep ended; raises IlrError if any job failed, with the failures' own exit status if it is one."""
     note(f"seconds on the clock: {outcome.seconds:.0f}")
@@ -300,7 +308,6 @@ def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
         if len(statuses) == 1:
             error.exit_status = statuses.pop() or IlrError.exit_status
         raise error
-    say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 def _work_split(out: Path, plan: Plan) -> str:
