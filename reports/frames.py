@@ -15,6 +15,7 @@ from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.provenance import read_inputs
 from ilr_bench.storage.records import (
+    DialogueRecord,
     InferenceRecord,
     SampleRecord,
     StepRecord,
@@ -214,6 +215,30 @@ def _answer(keys: dict[str, Any], record: SampleRecord | InferenceRecord, sample
         "verdict": record.verdict.value, "tokens": record.tokens, "file": file, "prompt_hash": record.prompt_hash,
         "sampling_seed": record.seed, "cut": not getattr(record, "finished", True),
     }  # fmt: skip
+
+
+DIALOGUE_COLUMNS = (
+    "step", "question", "text", "gold", "difficulty", "dialogue", "stage", "mode", "turn", "verdict", "reward",
+    "calibrated_reward", "advantage",
+)  # fmt: skip
+"""`question` is its id and `text` what it asks, `turn` what the agent wrote."""
+
+
+def dialogue_turns(frames: StudyFrames) -> pd.DataFrame:
+    """KEYS and DIALOGUE_COLUMNS: every turn that was sampled while training. Raises StoreError."""
+    rows = [
+        {
+            **_keys(entry, turn.agent), "step": record.step, "question": record.question_id, "text": record.question,
+            "gold": record.gold, "difficulty": record.difficulty, "dialogue": record.dialogue, "stage": turn.stage,
+            "mode": turn.mode, "turn": turn.text, "verdict": turn.verdict, "reward": turn.reward,
+            "calibrated_reward": turn.calibrated_reward, "advantage": turn.advantage,
+        }
+        for entry in frames.study.trials
+        if entry.folder in frames.configs and (path := frames.folder / entry.folder / "dialogues.jsonl").exists()
+        for record in read(path, DialogueRecord)
+        for turn in record.turns
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*KEYS, *DIALOGUE_COLUMNS])
 
 
 def total_times(trial: Path) -> list[dict[str, Any]] | None:
