@@ -4,6 +4,11 @@ A variant is a value made from another one; nothing in the trainer asks which on
 add theirs through the entry-point group `ilr_bench.variants` (docs/adding-a-variant.md).
 """
 
-from ablations.registry import VARIANTS, Variant, get, names, register
+from ilr_bench.core import beside
+
+if __name__ == "ablations":  # the global name
+    beside.share(__name__)
+
+from .registry import VARIANTS, Variant, get, names, register
 
 __all__ = ["VARIANTS", "Variant", "get", "names", "register"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.registry import register
-from ilr_bench.core.config import STANDALONE_STAGES, RunConfig, change
+from ilr_bench.core.config import STANDALONE_STAGES, RunConfig, change, is_built_in
+
+from .registry import register
 
 
 @register
@@ -77,7 +78,9 @@ def infer_idea3(config: RunConfig) -> RunConfig:
     """
     # Questions of a benchmark have no difficulty, so nothing can choose a mode.
     partners = {"interaction.rule": "coin", "interaction.cooperation_ratio": 1.0}
-    return _answering(config, {**partners, "inference.method": "idea3"})
+    stages = {"discussion.stages": config.discussion.stages, "discussion.options": config.discussion.options}
+    kept = {} if is_built_in(config, "discussion.stages") else stages
+    return _answering(config, {**partners, **kept, "inference.method": "idea3"})
 
 
 def _answering(config: RunConfig, method: Mapping[str, Any]) -> RunConfig:

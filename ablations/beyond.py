@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ablations.baselines import grpo
-from ablations.paper import di_only, ilr
-from ablations.registry import register
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
+
+from .baselines import grpo
+from .paper import di_only, ilr
+from .registry import register
 
 
 @register

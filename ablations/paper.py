@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ablations.baselines import grpo
-from ablations.registry import register
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig, change
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig, change, is_built_in
+
+from .baselines import grpo
+from .registry import register
 
 RATIOS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Cooperation ratios of Figure 3."""
@@ -14,12 +15,11 @@ RATIOS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 def ilr(config: RunConfig) -> RunConfig:
     """The whole method: the item-response rule, Idea3 and perception calibration.
 
+    A mechanism from outside in place of one of them stays.
     Source: paper, sections 3.1 to 3.3
     """
-    return change(
-        config,
-        {"discussion.stages": IDEA3_STAGES, "interaction.rule": "irt", "calibration.kind": "perception"},
-    )
+    own = {"discussion.stages": IDEA3_STAGES, "interaction.rule": "irt", "calibration.kind": "perception"}
+    return change(config, {key: value for key, value in own.items() if is_built_in(config, key)})
 
 
 @register
@@ -37,7 +37,8 @@ def pc_only(config: RunConfig) -> RunConfig:
 
     Source: paper, component ablation (what stays in place of the interaction is not stated there)
     """
-    return change(grpo(config), {"calibration.kind": "perception"})
+    calibration = ilr(config).calibration
+    return change(grpo(config), {"calibration.kind": calibration.kind, "calibration.options": calibration.options})
 
 
 @register

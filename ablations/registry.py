@@ -36,7 +36,9 @@ class Variant:
 
 
 VARIANTS: Registry[Variant] = Registry(
-    "variant", modules=("ablations.baselines", "ablations.paper", "ablations.beyond"), group="ilr_bench.variants"
+    "variant",
+    modules=tuple(f"{__package__}.{module}" for module in ("baselines", "paper", "beyond")),
+    group="ilr_bench.variants",
 )
 
 

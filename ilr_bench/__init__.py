@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ilr_bench.core import beside
 from ilr_bench.core.lazy import public
 
 if TYPE_CHECKING:
+    import ablations as ablations
     from ilr_bench.cli.api import evaluate as evaluate
     from ilr_bench.cli.api import load as load
     from ilr_bench.cli.api import train as train
 
+beside.install()
 __getattr__, __all__ = public(__name__, **{"cli.api": "evaluate load train", "cli.results": "Evaluation Study Table"})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from ilr_bench.core.registry import Registry
 
 if TYPE_CHECKING:
-    from reports.frames import StudyFrames
+    from .frames import StudyFrames
 
 Correction = Literal["auto", "holm", "bh"]
 
@@ -59,6 +59,6 @@ _REPORTS = {
     "costs": "tables.costs:REPORT", "page": "page.page:REPORT",
 }  # fmt: skip
 for _name, _module in _REPORTS.items():
-    REPORTS.add_lazy(_name, partial(resolve_name, f"reports.{_module}"))
+    REPORTS.add_lazy(_name, partial(resolve_name, f"{__package__}.{_module}"))
 
 get, names = REPORTS.get, REPORTS.names

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from ilr_bench.storage.records import JOINT
-from reports.frames import StudyFrames
+
+from .frames import StudyFrames
 
 AVERAGE = "Avg"
 CODE_PATTERNS = ("*_code", "mbpp*", "humaneval*")

@@ -12,16 +12,17 @@ import pandas as pd
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.storage.provenance import read_inputs, version_history
-from reports.frames import INFERENCE, StudyFrames, settings_of
-from reports.registry import REPORTS, Settings
-from reports.rows import TableRow, column_title
-from reports.tables import paper_numbers
-from reports.tables.comparison import Numbers
-from reports.tables.families import describe
-from reports.tables.printing import EFFECT_COLUMNS, PUBLISHED, columns, printed
-from reports.tables.report import TableReport
-from reports.tables.training_effects import of_row
-from reports.tables.writer import NOTHING, Line, Table, Value
+
+from .frames import INFERENCE, StudyFrames, settings_of
+from .registry import REPORTS, Settings
+from .rows import TableRow, column_title
+from .tables import paper_numbers
+from .tables.comparison import Numbers
+from .tables.families import describe
+from .tables.printing import EFFECT_COLUMNS, PUBLISHED, columns, printed
+from .tables.report import TableReport
+from .tables.training_effects import of_row
+from .tables.writer import NOTHING, Line, Table, Value
 
 MEANINGS = {
     "rank": "Place of the row among those of its model.",

@@ -33,6 +33,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     log: Names = (),
     force: bool = False,
+    allow_overlap: bool = False,
     accept_licence: Names = (),
     **more: Any,
 ) -> Study:
@@ -51,8 +52,10 @@ def train(
     overrides = {key: (value,) for key, value in chosen.items()}
     plan = plan_study(profile, [variant], [group] if group else [], [seed], overrides, with_untrained=True)
     texts = [f"{key}={_text(value)}" for key, value in chosen.items()]
-    command = recorded_training(profile, variant, ",".join(group) or None, seed, texts)
-    outcome = run_sweep(plan, profile, folder, 1, command, execution=execution, force=force)
+    command = recorded_training(profile, variant, ",".join(group) or None, seed, texts, allow_overlap)
+    outcome = run_sweep(
+        plan, profile, folder, 1, command, execution=execution, force=force, allow_overlap=allow_overlap
+    )
     finish(plan, folder, outcome)
     return load(folder)
 
@@ -74,6 +77,7 @@ def evaluate(
     engine: str | None = None,
     jail: bool = True,
     chat_template: bool = False,
+    include_path: str | Path | None = None,
     accept_licence: Names = (),
 ) -> Evaluation:
     """Scores one model alone, in this process; `StandaloneRun` says what each argument means.
@@ -89,6 +93,7 @@ def evaluate(
         model=str(model), benchmarks=_names(benchmarks), out=Path(out), limit=limit, samples=samples,
         temperature=temperature, seed=seed, profile=profile, style=style, max_new_tokens=max_new_tokens,
         batch_tokens=batch_tokens, dtype=dtype, engine=engine, jail=jail, chat_template=chat_template,
+        include_path=None if include_path is None else Path(include_path),
     )  # fmt: skip
     found = tuple(evaluate_model(run))
     for remark in remarks(run.out, found):

@@ -22,6 +22,8 @@ EXAMPLES = """Examples:
 
   ilr-bench evaluate --model smollm2 --benchmarks lm_eval:gsm8k,lm_eval:mmlu_pro --limit 100 --out runs/lm_eval
 
+  ilr-bench evaluate --model smollm2 --benchmarks mine.csv:question=prompt:answer=target --out runs/mine
+
 The same command again continues where it was interrupted. docs/evaluation.md has each benchmark's prompt, token limit
 and scorer."""
 
@@ -31,7 +33,10 @@ def evaluate(
     model: Annotated[str, typer.Option(help="A model's name (`ilr-bench models`), folder, GGUF file or hub name.")],
     out: Annotated[Path, typer.Option(help="Folder for the records; what it holds already is not run again.")],
     benchmarks: Annotated[
-        str, typer.Option(help="Benchmarks or groups (`ilr-bench benchmarks`), or lm_eval:TASK, with commas.")
+        str,
+        typer.Option(
+            help="Benchmarks or groups (`ilr-bench benchmarks`), own files (mine.jsonl), or lm_eval:TASK, with commas."
+        ),
     ] = "micro",
     limit: Annotated[int | None, typer.Option(help="Questions per benchmark (default: all).", min=1)] = None,
     samples: Annotated[int, typer.Option(help="Answers per question.", min=1)] = 1,
@@ -63,6 +68,9 @@ def evaluate(
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
     ] = False,
+    include_path: Annotated[
+        Path | None, typer.Option(help="Folder of tasks in lm-eval's format, for lm_eval:TASK.")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -94,6 +102,7 @@ def evaluate(
             engine=engine,
             jail=jail,
             chat_template=apply_chat_template,
+            include_path=include_path,
         )
         if dry_run:
             from ilr_bench.study.cost.evaluation import say_evaluation

@@ -13,7 +13,7 @@ from ilr_bench.core.console import fail_in_one_line, note
 @app.command()
 def variants() -> None:
     """Lists the variants: name, where it comes from, what it changes."""
-    import ablations
+    from ilr_bench import ablations
 
     with fail_in_one_line():
         say_rows([(name, ablations.get(name).source, ablations.get(name).summary) for name in ablations.names()])

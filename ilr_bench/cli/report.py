@@ -35,8 +35,12 @@ def report(
     ] = "auto",
 ) -> None:
     """Writes every table and figure that a study's records allow, or those that are named."""
-    import reports
-    from reports.frames import load
+    if TYPE_CHECKING:
+        import reports
+        from reports.frames import load
+    else:
+        from ilr_bench import reports
+        from ilr_bench.reports.frames import load
 
     with fail_in_one_line():
         start = time.perf_counter()
@@ -63,9 +67,14 @@ def write_reports(
 
 def say_training(study: Path, entries: Sequence[TrialEntry]) -> None:
     """Prints every agent of some trials before and after training, writes the study's reports and names the page."""
-    import reports
-    from reports.frames import load, narrowed
-    from reports.tables.before_after import table
+    if TYPE_CHECKING:
+        import reports
+        from reports.frames import load, narrowed
+        from reports.tables.before_after import table
+    else:
+        from ilr_bench import reports
+        from ilr_bench.reports.frames import load, narrowed
+        from ilr_bench.reports.tables.before_after import table
 
     settings = reports.Settings()
     frames = load(study)
@@ -101,9 +110,14 @@ def why(
     ] = "auto",
 ) -> None:
     """Traces one number of a table: its trials, settings, versions, record files, prompts and test."""
-    from reports import Settings
-    from reports.frames import load
-    from reports.why import why as explain
+    if TYPE_CHECKING:
+        from reports import Settings
+        from reports.frames import load
+        from reports.why import why as explain
+    else:
+        from ilr_bench.reports import Settings
+        from ilr_bench.reports.frames import load
+        from ilr_bench.reports.why import why as explain
 
     with fail_in_one_line():
         for line in explain(load(study), table, row, column, Settings(correction)):
@@ -134,8 +148,12 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="FILE.md, FILE.csv or FILE.json to write as well.")] = None,
 ) -> None:
     """Who is right more often on the same questions, and on which."""
-    from reports.compare import formats as formats
-    from reports.compare import paired as comparison
+    if TYPE_CHECKING:
+        from reports.compare import formats
+        from reports.compare import paired as comparison
+    else:
+        from ilr_bench.reports.compare import formats
+        from ilr_bench.reports.compare import paired as comparison
 
     with fail_in_one_line():
         suffix = out.suffix.removeprefix(".") if out else "md"
@@ -184,7 +202,10 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Write FILE.md, .csv or .json as well.")] = None,
 ) -> None:
     """Lists the variants of several studies: accuracy, tokens, wall time, machine, commit; comparable ones together."""
-    from reports.compare.leaderboard import collect, load_scored, markdown, renderer
+    if TYPE_CHECKING:
+        from reports.compare.leaderboard import collect, load_scored, markdown, renderer
+    else:
+        from ilr_bench.reports.compare.leaderboard import collect, load_scored, markdown, renderer
 
     with fail_in_one_line():
         render = None if out is None else renderer(out)

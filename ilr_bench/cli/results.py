@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,9 +21,19 @@ from ilr_bench.storage.records import SampleRecord, Verdict, read
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reports import Report
-    from reports.frames import StudyFrames
+    from reports import REPORTS, Report, Settings
+    from reports.figures.report import FigureReport
+    from reports.frames import StudyFrames, dialogue_turns
+    from reports.frames import load as load_frames
+    from reports.tables.report import TableReport
     from reports.tables.writer import Table as PrintedTable
+    from reports.tables.writer import markdown, number_head, number_rows
+else:
+    from ilr_bench.reports import REPORTS, Settings
+    from ilr_bench.reports.frames import dialogue_turns
+    from ilr_bench.reports.frames import load as load_frames
+    from ilr_bench.reports.tables.report import TableReport
+    from ilr_bench.reports.tables.writer import markdown, number_head, number_rows
 
 Correction = Literal["auto", "holm", "bh"]
 
@@ -64,9 +73,8 @@ class Study:
 
     @cached_property
     def _frames(self) -> StudyFrames:
-        from reports.frames import load
 
-        return load(self.folder)
+        return load_frames(self.folder)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -95,7 +103,6 @@ class Study:
 
     @cached_property
     def _dialogues(self) -> pd.DataFrame:
-        from reports.frames import dialogue_turns
 
         return dialogue_turns(self._frames)
 
@@ -107,8 +114,6 @@ class Study:
     @property
     def reports(self) -> dict[str, str]:
         """Name of every report that the records allow, for `table`, `figure` and `report` -> its title."""
-        from reports import REPORTS
-
         found = (REPORTS.get(name) for name in REPORTS.names())
         return {report.name: report.title for report in found if report.applies(self._frames) is None}
 
@@ -117,9 +122,6 @@ class Study:
 
         Raises ConfigurationError where the study cannot have it, and for what is no table.
         """
-        from reports import Settings
-        from reports.tables.report import TableReport
-
         report = self._able(name)
         if not isinstance(report, TableReport):
             raise ConfigurationError(f"{name} is no table; {self._elsewhere(name)}")
@@ -130,16 +132,12 @@ class Study:
 
         Raises ConfigurationError where the study cannot have it, and for what is no figure.
         """
-        from reports.figures.report import FigureReport
-        from reports.figures.style import figure_style
-
         report = self._able(name)
-        if not isinstance(report, FigureReport):
+        if not isinstance(report, _figure_report()):
             raise ConfigurationError(f"{name} is no figure; {self._elsewhere(name)}")
-        with figure_style():
-            figure = report.draw(report.numbers(self._frames))
+        figure = report.drawn(self._frames)
         # Notebooks look for this method; matplotlib gives figures one only where its own backend for them is in use.
-        figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
+        figure._repr_png_ = partial(report.png, figure)  # type: ignore[attr-defined]
         return figure
 
     def report(self, *names: str, out: str | Path | None = None, correction: Correction = "auto") -> Path:
@@ -148,7 +146,6 @@ class Study:
         `report.html` in it has everything on one page. `out`: `reports` in the study's folder by default.
         """
         from ilr_bench.cli.report import write_reports
-        from reports import REPORTS, Settings
 
         chosen = [self._able(name) for name in names] or [REPORTS.get(name) for name in REPORTS.names()]
         folder = Path(out or self.folder / "reports")
@@ -156,8 +153,6 @@ class Study:
         return folder
 
     def _able(self, name: str) -> Report:
-        from reports import REPORTS
-
         report = REPORTS.get(name)
         reason = report.applies(self._frames)
         if reason is not None:
@@ -165,12 +160,8 @@ class Study:
         return report
 
     def _elsewhere(self, name: str) -> str:
-        from reports import REPORTS
-        from reports.figures.report import FigureReport
-        from reports.tables.report import TableReport
-
         report = REPORTS.get(name)
-        if isinstance(report, FigureReport):
+        if isinstance(report, _figure_report()):
             return f"see figure({name!r})"
         return f"see table({name!r})" if isinstance(report, TableReport) else f"report({name!r}) writes it"
 
@@ -235,8 +226,6 @@ class Evaluation:
 
 def as_frames(table: PrintedTable) -> Table:
     """A table of `reports` as frames."""
-    from reports.tables.writer import markdown, number_head, number_rows
-
     lines: Sequence[tuple[str, ...]] = [table.main.texts(line) for line in table.main.lines]
     numbers: list[list[Any]] = list(number_rows(table))
     return Table(
@@ -248,10 +237,8 @@ def as_frames(table: PrintedTable) -> Table:
     )
 
 
-def _png(figure: Figure) -> bytes:
-    from reports.figures.style import figure_style
-
-    file = BytesIO()
-    with figure_style():
-        figure.savefig(file, format="png", dpi=100)
-    return file.getvalue()
+def _figure_report() -> type[FigureReport]:
+    """The class of figures: imported when one is asked for, since it brings matplotlib and seaborn."""
+    if not TYPE_CHECKING:
+        from ilr_bench.reports.figures.report import FigureReport
+    return FigureReport

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,15 @@ from ilr_bench.evaluation.runner import record_file
 from ilr_bench.storage.records import SampleRecord, Verdict, read
 from ilr_bench.tasks.benchmarks import BENCHMARKS
 from ilr_bench.tasks.types import THINKING_TOKENS
-from reports.rows import AVERAGE, PAPER_MATHS
-from reports.statistics.estimates import Interval, interval
-from reports.tables.footnotes import MOST_CUT
+
+if TYPE_CHECKING:
+    from reports.rows import AVERAGE, PAPER_MATHS
+    from reports.statistics.estimates import Interval, interval
+    from reports.tables.footnotes import MOST_CUT
+else:
+    from ilr_bench.reports.rows import AVERAGE, PAPER_MATHS
+    from ilr_bench.reports.statistics.estimates import Interval, interval
+    from ilr_bench.reports.tables.footnotes import MOST_CUT
 
 MOST_UNREAD = 0.5
 """Share of answers without the form asked for, from which on the form and not the answer is what was measured."""
@@ -120,7 +127,8 @@ def _measured(
     elif most > 1:
         correct, classes = sample_table(records)
         # Two programs that differ in text may do the same: they cannot be put to the vote.
-        programs = name in BENCHMARKS and BENCHMARKS.get(name).kind in ("code", "function")
+        known = name in BENCHMARKS and BENCHMARKS.get(name).kind in ("code", "function")
+        programs = known or records[0].jail is not None  # of a user's own file
         votes = "-" if programs else f"{100 * majority_at_k(classes, correct).mean():.1f} %"
         cells += [f"{100 * pass_at_k(correct, count).mean():.1f} %", votes]
     return cells

@@ -11,6 +11,7 @@ import typer
 from ilr_bench.cli.app import app
 from ilr_bench.core.console import fail_in_one_line
 from ilr_bench.models.catalogue import AcceptLicence, accept
+from ilr_bench.study.own_data import AllowOverlap
 
 EXAMPLES = """Examples:
 
@@ -39,13 +40,16 @@ def plan(
     quick: Annotated[bool, typer.Option("--quick", help="No timing run; tokens may be upper bounds.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Every term of the memory.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    allow_overlap: AllowOverlap = False,
 ) -> None:
     """Says what a sweep with these options would run and cost; nothing is trained.
 
-    Ends with exit status 7 where a sweep would refuse to start, because memory or disk would not do here.
+    Ends with exit status 7 where a sweep would refuse to start, because memory or disk would not do here, and with 2
+    where training questions stand in a benchmark or among the validation questions.
     """
     from ilr_bench.study.cost.forecast import price
     from ilr_bench.study.cost.show import say_cost
+    from ilr_bench.study.own_data import overlap_of_plan
     from ilr_bench.study.plan import parse_overrides, plan_study
     from ilr_bench.study.sweep import integers, split
 
@@ -54,6 +58,7 @@ def plan(
         found = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
         cost = price(found, workers, out, fresh, quick)
         say_cost(cost, out, verbose, as_json)
+        overlap_of_plan(found, allow_overlap)
 
 
 @app.command()
@@ -75,6 +80,7 @@ def train(
         typer.Option(help="Under a launch: seconds that a process waits for another before it counts as hung.", min=1),
     ] = 3600.0,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Runs one variant on one group of models: measure, train, score every agent alone, before and after.
@@ -93,19 +99,23 @@ def train(
         if dry_run:
             from ilr_bench.study.cost.forecast import price
             from ilr_bench.study.cost.show import say_cost
+            from ilr_bench.study.own_data import overlap_of_plan
 
             say_cost(price(plan, 1, out), out, force=force)
+            overlap_of_plan(plan, allow_overlap)
             return
-        command = recorded_training(profile, variant, models, seed, overrides or ())
+        command = recorded_training(profile, variant, models, seed, overrides or (), allow_overlap)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.study.together import run_distributed
 
-            is_main = run_distributed(plan, profile, out, command, split(log), force, patience)
+            is_main = run_distributed(plan, profile, out, command, split(log), force, patience, allow_overlap)
         else:
             is_main = True
             execution = Execution(workers=1, log=split(log))
             with how_to_continue():
-                outcome = run_sweep(plan, profile, out, 1, command, execution=execution, force=force)
+                outcome = run_sweep(
+                    plan, profile, out, 1, command, execution=execution, force=force, allow_overlap=allow_overlap
+                )
             finish(plan, out, outcome)
         if is_main:
             from ilr_bench.cli.report import say_training

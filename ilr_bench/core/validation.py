@@ -1,13 +1,31 @@
-"""Checks a configuration before anything runs: values out of range, settings that contradict each other."""
+"""Checks a configuration before anything runs: settings that contradict each other.
+
+Of one setting alone its type and bounds are checked where it is read (`core.config`).
+"""
 
 from __future__ import annotations
 
-from ilr_bench.core.config import IDEA3_STAGES, STANDALONE_STAGES, RunConfig
+from ilr_bench.core.config import (
+    IDEA3_STAGES,
+    STANDALONE_STAGES,
+    AdvantageSettings,
+    DiscussionSettings,
+    RunConfig,
+    from_dict,
+    to_dict,
+)
 from ilr_bench.core.errors import ConfigurationError
+
+NO_STAGES = (
+    "ability", "checkpoint", "evaluation", "grading", "loading", "measurement", "models", "ranking", "total", "update",
+    "validation",
+)  # fmt: skip
+"""What else takes time in a trial, under its own name in `timing.jsonl`."""
 
 
 def validate(config: RunConfig) -> RunConfig:
     """The configuration itself, or a ConfigurationError that names the setting at fault."""
+    from_dict(to_dict(config))  # bounds, where it was not made by `change`
     discussion, sampling, training = config.discussion, config.sampling, config.training
     if not config.models:
         raise ConfigurationError("models: at least one model is needed")
@@ -15,33 +33,10 @@ def validate(config: RunConfig) -> RunConfig:
         raise ConfigurationError(
             f"prompt_style: {len(config.styles)} styles for {len(config.models)} agents; name one for all, or one each"
         )
-    positive = {
-        "sampling.samples": sampling.samples, "training.questions_per_step": training.questions_per_step,
-        "difficulty.shuffles": config.difficulty.shuffles, "difficulty.samples": config.difficulty.samples,
-        "critic.learning_rate": config.critic.learning_rate, "critic.value_clip": config.critic.value_clip,
-        "inference.rounds": config.inference.rounds - 1, "update.iterations": config.update.iterations,
-        "discussion.dialogues_per_question": discussion.dialogues_per_question,
-        "training.checkpoint_every": training.checkpoint_every, "evaluation.samples": config.evaluation.samples,
-        "difficulty.batch_size": config.difficulty.batch_size - 1, "update.learning_rate": config.update.learning_rate,
-        "sampling.samples_per_agent": min(sampling.samples_per_agent or (1,)), "training.steps": training.steps + 1,
-        "warm_start.steps": config.warm_start.steps + 1, "warm_start.questions": config.warm_start.questions,
-        "warm_start.rows_per_step": config.warm_start.rows_per_step,
-        "warm_start.learning_rate": config.warm_start.learning_rate,
-        "sampling.max_new_tokens": sampling.max_new_tokens, "sampling.rows_per_call": sampling.rows_per_call,
-        "update.rows_per_micro_batch": config.update.rows_per_micro_batch, "sampling.temperature": sampling.temperature,
-        "questions.validation": config.questions.validation,
-        "evaluation.limit": 1 if config.evaluation.limit is None else config.evaluation.limit,
-    }  # fmt: skip
-    for key, value in positive.items():
-        if not value > 0:
-            raise ConfigurationError(f"{key}: too small")
     if sampling.samples_per_agent is not None and len(sampling.samples_per_agent) != len(config.models):
         raise ConfigurationError("sampling.samples_per_agent: one number per agent is needed")
-    if discussion.stages not in (STANDALONE_STAGES, IDEA3_STAGES):
-        raise ConfigurationError(
-            f"discussion.stages: {discussion.stages} is neither {STANDALONE_STAGES} nor {IDEA3_STAGES}"
-        )
-    if discussion.stages == IDEA3_STAGES and discussion.hears == "peers" and len(config.models) < 2:
+    _validate_stages(discussion)
+    if discussion.discusses and discussion.hears == "peers" and len(config.models) < 2:
         raise ConfigurationError(
             "discussion.stages: a discussion needs at least two agents; add a model, or use the variant grpo"
         )
@@ -54,7 +49,8 @@ def validate(config: RunConfig) -> RunConfig:
             "interaction.cooperation_ratio: only the rule `coin` has one; set interaction.rule=coin"
         )
     uneven = sampling.match_tokens_of is not None or len(set(sampling.samples_per_agent or ())) > 1
-    if config.advantages.baseline == "agents" and uneven:
+    standardised = config.advantages.kind == AdvantageSettings.kind
+    if standardised and config.advantages.baseline == "agents" and uneven:
         raise ConfigurationError("advantages.baseline: `agents` needs equally many samples from every agent")
     for agent in range(len(config.models)):
         if config.samples_of(agent) % discussion.dialogues_per_question:
@@ -68,27 +64,39 @@ def validate(config: RunConfig) -> RunConfig:
     _validate_inference(config)
     if training.questions_per_step > config.questions.train:
         raise ConfigurationError("training.questions_per_step: larger than questions.train")
-    ratio = config.interaction.cooperation_ratio
-    if ratio is not None and not 0 <= ratio <= 1:
-        raise ConfigurationError(f"interaction.cooperation_ratio: {ratio} is not between 0 and 1")
     return config
 
 
+def _validate_stages(discussion: DiscussionSettings) -> None:
+    stages, labels = discussion.stages, discussion.labels
+    ends = (stages[0], stages[-1]) if len(stages) > 2 else ()
+    if stages != STANDALONE_STAGES and ends != ("sharing", "fusion"):
+        raise ConfigurationError(
+            f"discussion.stages: {'+'.join(stages)} is neither {'+'.join(STANDALONE_STAGES)} nor sharing, other stages "
+            f"and fusion, such as {'+'.join(IDEA3_STAGES)}"
+        )
+    for label in labels:
+        if labels.count(label) > 1 or label in NO_STAGES:
+            raise ConfigurationError(f"discussion.stages: records need another name than {label}; rename that stage")
+
+
 def _validate_learning(config: RunConfig) -> None:
-    plain = (config.advantages.scale, config.advantages.baseline) == ("none", "none")
+    standardised = config.advantages.kind == AdvantageSettings.kind
+    plain = standardised and (config.advantages.scale, config.advantages.baseline) == ("none", "none")
     if config.critic.kind != "none" and not plain:
         raise ConfigurationError(
             "critic.kind: a critic takes its own baseline off the rewards; "
             "set advantages.scale and advantages.baseline to none"
         )
     alone = any(config.samples_of(agent) == 1 for agent in range(len(config.models)))
-    if alone and config.advantages.baseline == "group" and config.pooling.kind == "none" and config.training.steps:
+    grouped = standardised and config.advantages.baseline == "group"
+    if alone and grouped and config.pooling.kind == "none" and config.training.steps:
         raise ConfigurationError(
             "sampling.samples: a group of one answer has its own mean, so every advantage is 0 and nothing is learned; "
             "set sampling.samples to 2 or more, or advantages.baseline to agents, batch or none"
         )
     if config.pooling.kind != "none":
-        if config.advantages.baseline != "group" or config.advantages.scale == "batch":
+        if not grouped or config.advantages.scale == "batch":
             raise ConfigurationError(
                 "pooling.kind: peers' answers join a group; set advantages.baseline=group and advantages.scale=group"
             )

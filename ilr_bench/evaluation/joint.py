@@ -7,7 +7,7 @@ that ask for programs are left out: analyses and fusions ask for an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from ilr_bench.evaluation.runner import answer_limit
 from ilr_bench.evaluation.scorer import GradedAnswer, Scorer
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
-from ilr_bench.method.idea3 import StepBatch, Turn, Turns, analyse, fuse, generate_stage, share
-from ilr_bench.method.interaction import cooperation
+from ilr_bench.method.idea3 import StepBatch, Turn, Turns, fuse, generate_stage, remark, share
+from ilr_bench.method.interaction import RULES, Situation, cooperation
+from ilr_bench.method.stages import StagePrompt, analysis, remark_stages
 from ilr_bench.prompts import Kind, PromptStyle, task_formats
 from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.storage.files import as_noted, write_noted
@@ -33,6 +34,7 @@ from ilr_bench.storage.records import JOINT, InferenceRecord, Verdict, read, to_
 from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion, Question, expand, get
 
 KINDS: tuple[Kind, ...] = ("answer", "choice")
+IDEA3_REMARKS: Mapping[str, StagePrompt] = {"analysis": analysis}
 
 
 def run_joint_inference(
@@ -69,13 +71,19 @@ def run_joint_inference(
             stop_here(f"{benchmark.name} in {path}")
 
 
-def run_dialogue(batch: StepBatch, method: str, rounds: int) -> list[Turns]:
-    """The turns of each round, one per agent and question; the last round holds the answers."""
+def run_dialogue(
+    batch: StepBatch, method: str, rounds: int, remarks: Mapping[str, StagePrompt] = IDEA3_REMARKS
+) -> list[Turns]:
+    """The turns of each round, one per agent and question; the last round holds the answers.
+
+    `remarks`: the stages of Idea3 between sharing and fusion.
+    """
     each = [1] * len(batch.agents)
     rounds_so_far = [share(batch, each)]
     if method == "idea3":
-        rounds_so_far.append(analyse(batch, rounds_so_far[0], 1))
-        rounds_so_far.append(fuse(batch, rounds_so_far[0], rounds_so_far[1], each))
+        for stage, prompt in remarks.items():
+            rounds_so_far.append(remark(batch, stage, prompt, rounds_so_far[0], rounds_so_far[1:], 1))
+        rounds_so_far.append(fuse(batch, rounds_so_far[0], rounds_so_far[1:], each))
     if method == "debate":
         while len(rounds_so_far) < rounds:
             rounds_so_far.append(debate_round(batch, rounds_so_far[-1], len(rounds_so_far) + 1))
@@ -147,7 +155,7 @@ def _answer(
 ) -> list[InferenceRecord]:
     kind: Kind = "choice" if benchmark.kind == "choice" else "answer"
     formatted_agents = [replace(agent, style=cast(PromptStyle, FormattedStyle(agent.style, kind))) for agent in agents]
-    seed = derive_seed(config.seed, "inference", benchmark.name)
+    seed = derive_seed(config.seed, "inference", benchmark.seed_name)
     settings = config.evaluation
     limit = answer_limit(benchmark, settings, agents)
     step_batch = StepBatch(
@@ -162,7 +170,8 @@ def _answer(
         ),
         seed,
     )
-    rounds_of_turns = run_dialogue(step_batch, config.inference.method, config.inference.rounds)
+    remarks = remark_stages(config) if config.discussion.discusses else IDEA3_REMARKS
+    rounds_of_turns = run_dialogue(step_batch, config.inference.method, config.inference.rounds, remarks)
     graded: list[list[GradedAnswer]] = []
     for agent, answers in zip(formatted_agents, rounds_of_turns[-1], strict=True):
         with Scorer(benchmark, agent, grader) as scorer:
@@ -217,7 +226,7 @@ def _modes(config: RunConfig, agents: int, questions: int, seed: int) -> NDArray
     if config.inference.method != "idea3":
         return np.ones((agents, questions), dtype=bool)
     rng = np.random.default_rng(derive_seed(seed, "modes"))
-    return cooperation(config.interaction, np.zeros(agents), np.zeros(questions), np.zeros(agents), rng)
+    return cooperation(RULES.of(config), Situation(np.zeros(agents), np.zeros(questions), np.zeros(questions), rng))
 
 
 def _equal(grader: Grader, one: str, other: str) -> bool:

@@ -62,8 +62,16 @@ _SAMPLING_ONLY = ("top_p", "top_k", "min_p", "typical_p")
 class LmEvalRun:
     """One task, or one group of tasks, of lm-eval's, made ready for one agent."""
 
-    def __init__(self, name: str, agent: Agent, settings: EvaluationSettings, seed: int, chat_template: bool) -> None:
-        """`name` without its prefix. Of `settings` only the limits count: the task decides how answers are sampled.
+    def __init__(
+        self,
+        name: str,
+        agent: Agent,
+        settings: EvaluationSettings,
+        seed: int,
+        chat_template: bool,
+        include_path: Path | None = None,
+    ) -> None:
+        """`name` without its prefix; `include_path`: a folder of tasks beside lm-eval's own. Of `settings` only the limits count: the task decides how answers are sampled.
 
         Raises ConfigurationError for a task that is unknown, wants likelihoods or runs programs, MissingInputError
         where its data cannot be had.
@@ -74,7 +82,7 @@ class LmEvalRun:
             )
         self.name = PREFIX + name
         self._agent, self._settings, self._seed, self._chat_template = agent, settings, seed, chat_template
-        self._tasks = load_tasks(name)
+        self._tasks = load_tasks(name, include_path)
         with quiet():
             rows = {name: len(task.eval_docs) for name, task in self._tasks.items()}
         self._wanted = [
@@ -211,21 +219,21 @@ class LmEvalStyleLM(AgentLM):
 
 
 @cache
-def manager() -> TaskManager:
-    """lm-eval's index of its tasks, which takes seconds to read."""
-    return TaskManager()
+def manager(include_path: Path | None = None) -> TaskManager:
+    """lm-eval's index of its tasks and of those in a folder, which takes seconds to read."""
+    return TaskManager(include_path=None if include_path is None else str(include_path))
 
 
-def load_tasks(name: str) -> dict[str, Task]:
+def load_tasks(name: str, include_path: Path | None = None) -> dict[str, Task]:
     """lm-eval's tasks behind a name, with rows from the data folder where it has them; errors as in `LmEvalRun`."""
     with quiet():
-        known = manager().all_tasks
+        known = manager(include_path).all_tasks
     if name not in known:
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {PREFIX}{close[0]}?" if close else "`lm-eval ls tasks` lists them"
         raise ConfigurationError(f"lm-eval has no task {name!r}; {hint}")
     with quiet(), _rows_from_the_data_folder(), _explained(name):
-        tasks: dict[str, Task] = manager().load([name])["tasks"]
+        tasks: dict[str, Task] = manager(include_path).load([name])["tasks"]
     for task in tasks.values():
         if task.OUTPUT_TYPE != "generate_until":
             raise ConfigurationError(

@@ -298,7 +298,7 @@ class RegisteredBenchmarkRun:
         rows = [(row.id, [row.question, row.gold, row.problem]) for row in self._rows]
         style = self._agent.style
         return {
-            name: row_parts(rows, [self._benchmark.kind, self._benchmark.max_new_tokens]),
+            name: row_parts(rows, self._benchmark.stated),
             f"wording {style.name}": wording(style, STYLES.plugin(style.name)),
             **code_inputs(EVALUATING),
             **package_inputs((*ALWAYS, *ENGINES, *HARNESS)),
@@ -309,7 +309,7 @@ class RegisteredBenchmarkRun:
         # lm-eval and what it needs take seconds to import: no concern of those who only ask which benchmarks there are.
         from ilr_bench.evaluation.lm_eval_model import AgentLM, BenchmarkTask, run_tasks, sample_log
 
-        settings, seed = self._settings, derive_seed(self._seed, self.name)
+        settings, seed = self._settings, derive_seed(self._seed, self._benchmark.seed_name)
         model = AgentLM(self._agent, settings.rows_per_call, seed, settings.batch_tokens, journal, progress.answered)
         with self._scorer:
             task = BenchmarkTask(self._benchmark, self._rows, self._agent, settings, self._scorer)

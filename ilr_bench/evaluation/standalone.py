@@ -65,6 +65,8 @@ class StandaloneRun:
     jail: bool = True
     chat_template: bool = False
     """Whether lm-eval's own tasks are asked through the model's chat template."""
+    include_path: Path | None = None
+    """A folder of tasks in lm-eval's format, beside its own."""
 
 
 def evaluate_model(run: StandaloneRun) -> dict[str, float]:
@@ -169,6 +171,10 @@ def use_all_cores(model: Any) -> None:
 
 def check(run: StandaloneRun) -> None:
     """Raises ConfigurationError for contradictory options."""
+    if run.include_path is not None and not run.include_path.is_dir():
+        raise ConfigurationError(
+            f"--include-path {run.include_path}: no folder; name the one that holds the task's file"
+        )
     if run.samples > 1 and run.temperature == 0:
         raise ConfigurationError(
             f"{run.samples} samples at temperature 0 would be {run.samples} times the same answer; "
@@ -180,6 +186,7 @@ def check(run: StandaloneRun) -> None:
 
 def _names(asked: Sequence[str]) -> tuple[str, ...]:
     """Every benchmark once, groups resolved."""
+    expand([name for name in asked if not name.startswith(LM_EVAL)])  # two files of one name are refused
     members = [[name] if name.startswith(LM_EVAL) else expand([name]) for name in asked]
     return tuple(dict.fromkeys(name for names in members for name in names))
 
@@ -191,7 +198,9 @@ def _benchmark_run(
         # lm-eval takes seconds to import.
         from ilr_bench.evaluation.lm_eval_tasks import LmEvalRun
 
-        return LmEvalRun(name.removeprefix(LM_EVAL), agent, config.evaluation, run.seed, run.chat_template)
+        return LmEvalRun(
+            name.removeprefix(LM_EVAL), agent, config.evaluation, run.seed, run.chat_template, run.include_path
+        )
     return RegisteredBenchmarkRun(get(name), agent, config.evaluation, run.seed, grader)
 
 

@@ -28,7 +28,8 @@ from ilr_bench.prompts import STYLES, PromptStyle
 from ilr_bench.storage.files import cache_folder, write_atomic
 from ilr_bench.storage.provenance import ALWAYS, FINE_TUNING, LEARNERS, numeric_versions
 from ilr_bench.storage.records import WarmStartRecord, read, to_line
-from ilr_bench.tasks.sources import SOURCES, Question
+from ilr_bench.tasks.files import question_source
+from ilr_bench.tasks.types import Question
 
 SEED = 0
 """One order of the solutions for all trials, so that all seeds start from one checkpoint."""
@@ -47,7 +48,7 @@ def sft_checkpoint(model: str, index: int, config: RunConfig, build_agent: Build
     if not settings.steps:
         return model
     style = STYLES.get(config.styles[index])
-    questions, _ = SOURCES.get(config.questions.source).load(settings.questions, config.questions.validation)
+    questions, _ = question_source(config.questions.source).load(settings.questions, config.questions.validation)
     texts = [(style.solve(question.text), format_solution(question, style)) for question in questions]
     _, fingerprint = locate(model)
     key = content_hash(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ilr_bench.core.config import AdvantageSettings, CalibrationSettings, Stage
-from ilr_bench.method.calibration import CALIBRATIONS
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.registry import Mechanisms
+from ilr_bench.method.calibration import Calibration, calibrate_group
 
 CHANGE_THRESHOLD = 1e-3
 """An advantage counts as changed above this: rounding, or an epsilon under the standard deviation, stays below."""
@@ -39,35 +40,64 @@ class AdvantageBatch:
         return changed(np.zeros_like(self.advantage_change), self.advantage_change)
 
 
-StageAdvantages = dict[Stage, list[AdvantageBatch]]
+StageAdvantages = dict[str, list[AdvantageBatch]]
 """Of every trained stage, by agent."""
+
+Estimator = Callable[[Sequence[NDArray[np.float64]]], Sequence[NDArray[np.float64]]]
+"""(questions, n) calibrated rewards of each agent -> advantages of the same shapes."""
+ESTIMATORS: Mechanisms[Estimator] = Mechanisms("advantage estimator", "advantages.kind", group="ilr_bench.advantages")
+"""By `advantages.kind`."""
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """GRPO's advantages: `group_advantages` of each agent, or of all together where the baseline is over agents."""
+
+    scale: Literal["group", "batch", "none"] = "group"
+    baseline: Literal["group", "agents", "batch", "none"] = "group"
+
+    def __call__(self, rewards: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        """A baseline over agents needs groups of one size."""
+        if self.baseline == "agents":
+            pooled = group_advantages(np.stack(rewards, axis=1), self.scale, "agents")
+            return [pooled[:, agent] for agent in range(len(rewards))]
+        return [group_advantages(values, self.scale, self.baseline) for values in rewards]
+
+
+ESTIMATORS.add("standardised", Standardised)
 
 
 def compute_advantages(
-    rewards: Sequence[NDArray[np.float64]], calibration: CalibrationSettings, settings: AdvantageSettings
+    rewards: Sequence[NDArray[np.float64]], calibration: Calibration, estimator: Estimator
 ) -> list[AdvantageBatch]:
-    """Calibrated rewards and advantages of all agents for one stage; `rewards[agent]` is (questions, n)."""
-    calibrate = CALIBRATIONS[calibration.kind]
+    """Calibrated rewards and advantages of all agents for one stage; `rewards[agent]` is (questions, n).
+
+    Raises ConfigurationError where calibration or estimator return something of another shape.
+    """
     calibrated, clips, flats = [], [], []
     for agent, own in enumerate(rewards):
         peers = [values for peer, values in enumerate(rewards) if peer != agent]
-        groups = [calibrate(own[index], [peer[index] for peer in peers]) for index in range(len(own))]
+        groups = [calibrate_group(calibration, own[n], [peer[n] for peer in peers]) for n in range(len(own))]
         calibrated.append(np.stack([group.rewards for group in groups]))
         clips.append(np.concatenate([group.clipped[~group.flat_peers].ravel() for group in groups]))
         flats.append(np.concatenate([group.flat_peers for group in groups]))
-    before, after = agent_advantages(rewards, settings), agent_advantages(calibrated, settings)
+    before, after = agent_advantages(rewards, estimator), agent_advantages(calibrated, estimator)
     return [
         AdvantageBatch(rewards[i], calibrated[i], after[i], after[i] - before[i], clips[i], flats[i])
         for i in range(len(rewards))
     ]
 
 
-def agent_advantages(rewards: Sequence[NDArray[np.float64]], settings: AdvantageSettings) -> list[NDArray[np.float64]]:
-    """Advantages of all agents, (questions, n) each; a baseline over agents needs groups of one size."""
-    if settings.baseline == "agents":
-        pooled = group_advantages(np.stack(rewards, axis=1), settings.scale, "agents")
-        return [pooled[:, agent] for agent in range(len(rewards))]
-    return [group_advantages(values, settings.scale, settings.baseline) for values in rewards]
+def agent_advantages(rewards: Sequence[NDArray[np.float64]], estimator: Estimator) -> list[NDArray[np.float64]]:
+    """Advantages of all agents, (questions, n) each."""
+    found = [np.asarray(values, dtype=np.float64) for values in estimator(rewards)]
+    wanted, shapes = [values.shape for values in rewards], [values.shape for values in found]
+    if shapes != wanted or not all(np.isfinite(values).all() for values in found):
+        raise ConfigurationError(
+            f"advantages.kind: shapes {shapes} came back for rewards of shapes {wanted}, or numbers that are not "
+            "finite; an estimator returns an advantage for every reward"
+        )
+    return found
 
 
 def group_advantages(

@@ -9,11 +9,14 @@ the group's standard deviation, or under a baseline that is pooled over groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.registry import Mechanisms
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,30 @@ class Calibrated:
 
     rewards: NDArray[np.float64]
     """(n,)"""
-    clipped: NDArray[np.bool_]
-    """(m-1, n): terms outside their bounds."""
-    flat_peers: NDArray[np.bool_]
+    clipped: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
+    """(m-1, n): terms outside their bounds; empty where a formula has no such terms."""
+    flat_peers: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """(m-1,): peers whose rewards are all equal; they contribute nothing (our choice, the paper is silent)."""
+
+
+Calibration = Callable[[NDArray[np.float64], Sequence[NDArray[np.float64]]], Calibrated | ArrayLike]
+"""(n,) own rewards to one question, and (n_l,) rewards of each peer -> calibrated rewards, (n,) or `Calibrated`."""
+CALIBRATIONS: Mechanisms[Calibration] = Mechanisms("calibration", "calibration.kind", group="ilr_bench.calibrations")
+"""By `calibration.kind`."""
+
+
+def calibrate_group(
+    calibration: Calibration, own: NDArray[np.float64], peers: Sequence[NDArray[np.float64]]
+) -> Calibrated:
+    """One agent's calibrated rewards on one question; raises ConfigurationError for what is not (n,) finite numbers."""
+    found = calibration(own, peers)
+    made = found if isinstance(found, Calibrated) else Calibrated(np.asarray(found, dtype=np.float64))
+    if made.rewards.shape != own.shape or not np.isfinite(made.rewards).all():
+        raise ConfigurationError(
+            f"calibration.kind: {made.rewards} of shape {made.rewards.shape} came back for {own.size} rewards; "
+            "a calibration returns as many finite numbers"
+        )
+    return made
 
 
 def perception_calibration(own: ArrayLike, peers: Sequence[ArrayLike]) -> Calibrated:
@@ -56,7 +79,8 @@ def perception_calibration(own: ArrayLike, peers: Sequence[ArrayLike]) -> Calibr
 def uncalibrated(own: ArrayLike, peers: Sequence[ArrayLike]) -> Calibrated:
     """The rewards as they are; nothing couples the agents."""
     rewards = np.asarray(own, dtype=np.float64)
-    return Calibrated(rewards, np.zeros((0, rewards.size), dtype=bool), np.zeros(0, dtype=bool))
+    return Calibrated(rewards, np.zeros((0, rewards.size), dtype=bool))
 
 
-CALIBRATIONS = {"perception": perception_calibration, "none": uncalibrated}
+CALIBRATIONS.add("perception", perception_calibration)
+CALIBRATIONS.add("none", uncalibrated)

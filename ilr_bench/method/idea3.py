@@ -14,12 +14,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ilr_bench.core.config import SamplingSettings, Stage
+from ilr_bench.core.config import SamplingSettings
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.dispatch import sample_all
 from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
-from ilr_bench.prompts.baselines import baseline_prompts
+from ilr_bench.method.rewards import ANSWERS
+from ilr_bench.method.stages import Heard, StagePrompt, analysis, fusion, sharing
 from ilr_bench.prompts.style import Mode
 from ilr_bench.tasks.types import Question
 
@@ -70,9 +71,7 @@ class StepBatch:
 
 def share(batch: StepBatch, counts: Sequence[int]) -> Turns:
     """Idea Sharing: `counts[agent]` first solutions to every question, on the prompt of standalone evaluation."""
-    return generate_stage(
-        batch, "sharing", lambda agent, index: [batch.agents[agent].style.solve(batch.questions[index].text)], counts
-    )
+    return generate_stage(batch, "sharing", lambda agent, n: [sharing(_before(batch, agent, n))], counts)
 
 
 def analyse(batch: StepBatch, ideas: Turns, dialogues: int) -> Turns:
@@ -80,48 +79,54 @@ def analyse(batch: StepBatch, ideas: Turns, dialogues: int) -> Turns:
 
     Dialogue d is about idea d of every agent, or of the agent itself where the peer context is `itself`.
     """
+    return remark(batch, "analysis", analysis, ideas, [], dialogues)
+
+
+def remark(
+    batch: StepBatch, stage: str, prompt: StagePrompt, ideas: Turns, remarks: Sequence[Turns], dialogues: int
+) -> Turns:
+    """A stage between sharing and fusion: one turn per agent and dialogue, on ideas and on earlier `remarks`."""
 
     def prompts(agent: int, index: int) -> list[str]:
-        style, mode, text = batch.agents[agent].style, batch.mode(agent, index), batch.questions[index].text
-        if batch.peer_context == "itself":
-            return [baseline_prompts(style).reflect(text, ideas[agent][index][d].text) for d in range(dialogues)]
-        return [
-            style.analyse(text, ideas[agent][index][d].text, _peers(ideas, agent, index, d), mode)
-            for d in range(dialogues)
-        ]
+        return [prompt(_heard(batch, agent, index, d, ideas, remarks)) for d in range(dialogues)]
 
-    return generate_stage(batch, "analysis", prompts, [1] * len(batch.agents))
+    return generate_stage(batch, stage, prompts, [1] * len(batch.agents))
 
 
-def fuse(batch: StepBatch, ideas: Turns, analyses: Turns, counts: Sequence[int]) -> Turns:
-    """Idea Fusion: improved answers from all ideas and analyses, `counts[agent]` per dialogue, dialogue by dialogue."""
+def fuse(batch: StepBatch, ideas: Turns, remarks: Sequence[Turns], counts: Sequence[int]) -> Turns:
+    """Idea Fusion: improved answers from all ideas and remarks, `counts[agent]` per dialogue, dialogue by dialogue.
+
+    remarks: of every stage between, such as the analyses.
+    """
 
     def prompts(agent: int, index: int) -> list[str]:
-        style, mode, text = batch.agents[agent].style, batch.mode(agent, index), batch.questions[index].text
-        if batch.peer_context == "itself":
-            own = zip(ideas[agent][index], analyses[agent][index], strict=False)
-            return [baseline_prompts(style).improve(text, idea.text, found.text) for idea, found in own]
-        return [
-            style.fuse(
-                text,
-                ideas[agent][index][d].text,
-                _peers(ideas, agent, index, d),
-                analyses[agent][index][d].text,
-                _peers(analyses, agent, index, d),
-                mode,
-            )
-            for d in range(len(analyses[agent][index]))
-        ]
+        dialogues = range(len(remarks[0][agent][index]))
+        return [fusion(_heard(batch, agent, index, d, ideas, remarks)) for d in dialogues]
 
     return generate_stage(batch, "fusion", prompts, counts)
 
 
-def _peers(turns: Turns, agent: int, index: int, dialogue: int) -> list[str]:
-    return [turns[peer][index][dialogue].text for peer in range(len(turns)) if peer != agent]
+def _before(batch: StepBatch, agent: int, index: int) -> Heard:
+    style, mode = batch.agents[agent].style, batch.mode(agent, index)
+    return Heard(batch.questions[index].text, style, mode, batch.peer_context)
+
+
+def _heard(batch: StepBatch, agent: int, index: int, dialogue: int, ideas: Turns, remarks: Sequence[Turns]) -> Heard:
+    def said(turns: Turns, who: int) -> str:
+        return turns[who][index][dialogue].text
+
+    peers = [peer for peer in range(len(batch.agents)) if peer != agent and batch.peer_context == "peers"]
+    return replace(
+        _before(batch, agent, index),
+        own_idea=said(ideas, agent),
+        peer_ideas=[said(ideas, peer) for peer in peers],
+        own_remarks=[said(turns, agent) for turns in remarks],
+        peer_remarks=[[said(turns, peer) for turns in remarks] for peer in peers],
+    )
 
 
 def generate_stage(
-    batch: StepBatch, stage: Stage, prompts: Callable[[int, int], list[str]], counts: Sequence[int]
+    batch: StepBatch, stage: str, prompts: Callable[[int, int], list[str]], counts: Sequence[int]
 ) -> Turns:
     """One stage: `counts[agent]` turns on each of the texts that `prompts(agent index, question index)` returns."""
     rendered = [
@@ -148,7 +153,7 @@ def generate_stage(
     return turns
 
 
-def _request(batch: StepBatch, stage: Stage, number: int, dialogues: list[list[Prompt]], count: int) -> SamplingRequest:
+def _request(batch: StepBatch, stage: str, number: int, dialogues: list[list[Prompt]], count: int) -> SamplingRequest:
     agent, flat = batch.agents[number], [prompt.ids for dialogue in dialogues for prompt in dialogue]
     return SamplingRequest(
         flat,
@@ -159,9 +164,9 @@ def _request(batch: StepBatch, stage: Stage, number: int, dialogues: list[list[P
     )
 
 
-def options(sampling: SamplingSettings, stage: Stage, stops: tuple[str, ...]) -> SamplingOptions:
-    """How the turns of a stage are sampled."""
-    limit = sampling.max_analysis_tokens if stage == "analysis" else sampling.max_new_tokens
+def options(sampling: SamplingSettings, stage: str, stops: tuple[str, ...]) -> SamplingOptions:
+    """How the turns of a stage are sampled: answers, or remarks between sharing and fusion."""
+    limit = sampling.max_new_tokens if stage in ANSWERS else sampling.max_analysis_tokens
     return SamplingOptions(limit, sampling.temperature, sampling.rows_per_call, stops)
 
 

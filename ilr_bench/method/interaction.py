@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ilr_bench.core.config import InteractionSettings
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.registry import Mechanisms
 from ilr_bench.prompts.style import Mode
 
 DISCRIMINATION = 1.7
@@ -33,28 +36,102 @@ def select_mode(ability: ArrayLike, difficulty: ArrayLike) -> Any:
     return Mode(modes.item()) if modes.ndim == 0 else np.vectorize(Mode, otypes=[object])(modes)
 
 
-def cooperation(
-    settings: InteractionSettings,
-    ability: NDArray[np.float64],
-    difficulty: NDArray[np.float64],
-    cooperation_rates: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """Which agent cooperates on which question.
+@dataclass(frozen=True)
+class Situation:
+    """What a rule decides on."""
 
-    ability: (agents,), difficulty: (questions,), cooperation_rates: (agents,) fraction of all training questions on
-    which the rule has each agent cooperate. Returns (agents, questions). The rule `coin` draws once per question for
-    all agents, `matched_coin` once per agent and question.
-    """
-    agents, questions = ability.shape[0], difficulty.shape[0]
-    if settings.rule == "coin":
-        ratio = settings.cooperation_ratio if settings.cooperation_ratio is not None else 0.5
-        return np.broadcast_to(rng.random(questions) < ratio, (agents, questions)).copy()
-    if settings.rule == "matched_coin":
-        return rng.random((agents, questions)) < cooperation_rates[:, None]
-    if settings.disagreement == "mean":
-        ability = np.full_like(ability, ability.mean())
-    verdicts = cooperates(ability[:, None], difficulty[None, :])
-    if settings.disagreement == "any":
-        return np.broadcast_to(verdicts.any(axis=0), verdicts.shape).copy()
-    return verdicts
+    ability: NDArray[np.float64]
+    """(agents,) gamma."""
+    difficulty: NDArray[np.float64]
+    """(questions,) D_q of the step's questions, in [0, 1]."""
+    all_difficulties: NDArray[np.float64]
+    """(training questions,) D_q of all of them."""
+    rng: np.random.Generator
+    """Seeded by the step."""
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """What the rule has learned so far, see `LearningRule`; empty at first."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a step."""
+
+    cooperation: NDArray[np.bool_]
+    """(agents, questions): who cooperated."""
+    difficulty: NDArray[np.float64]
+    """(questions,)"""
+    ability: NDArray[np.float64]
+    """(agents,) that chose the step's modes."""
+    idea_accuracy: NDArray[np.float64]
+    """(agents, questions): fraction of right first ideas."""
+    fusion_accuracy: NDArray[np.float64]
+    """(agents, questions): fraction of right answers after the discussion; those of ideas where there was none."""
+
+
+Rule = Callable[[Situation], NDArray[np.bool_]]
+"""Which agent cooperates on which question: (agents, questions)."""
+RULES: Mechanisms[Rule] = Mechanisms("interaction rule", "interaction.rule", group="ilr_bench.rules")
+"""By `interaction.rule`."""
+
+
+@runtime_checkable
+class LearningRule(Protocol):
+    """A rule that learns while the agents do. What it learns is kept in checkpoints."""
+
+    def learn(self, memory: Mapping[str, Any], outcome: Outcome) -> Mapping[str, Any]:
+        """What to remember after a step, as JSON data; every process of a trial computes the same."""
+        ...
+
+
+def cooperation(rule: Rule, situation: Situation) -> NDArray[np.bool_]:
+    """Which agent cooperates on which question, (agents, questions); raises ConfigurationError for another shape."""
+    wanted = (len(situation.ability), len(situation.difficulty))
+    found = np.asarray(rule(situation))
+    if found.shape != wanted or found.dtype != np.bool_:
+        raise ConfigurationError(
+            f"interaction.rule: {found.dtype} of shape {found.shape} came back; a rule returns true or false for every "
+            f"agent and question, here of shape {wanted}"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class ItemResponse:
+    """The paper's rule: cooperation where P < 0.5."""
+
+    disagreement: Literal["own", "any", "mean"] = "own"
+
+    def __call__(self, situation: Situation) -> NDArray[np.bool_]:
+        """`own`: each agent by its own verdict; `any`: all where one would; `mean`: by the mean ability."""
+        ability = situation.ability
+        if self.disagreement == "mean":
+            ability = np.full_like(ability, ability.mean())
+        verdicts = cooperates(ability[:, None], situation.difficulty[None, :])
+        if self.disagreement == "any":
+            return np.broadcast_to(verdicts.any(axis=0), verdicts.shape).copy()
+        return verdicts
+
+
+@dataclass(frozen=True)
+class Coin:
+    """Cooperation with a probability, drawn once per question for all agents."""
+
+    cooperation_ratio: float | None = None
+
+    def __call__(self, situation: Situation) -> NDArray[np.bool_]:
+        """Half where no probability is set."""
+        agents, questions = len(situation.ability), len(situation.difficulty)
+        ratio = self.cooperation_ratio if self.cooperation_ratio is not None else 0.5
+        return np.broadcast_to(situation.rng.random(questions) < ratio, (agents, questions)).copy()
+
+
+def matched_coin(situation: Situation) -> NDArray[np.bool_]:
+    """A coin per agent and question, with the fraction of all questions on which the rule has the agent cooperate."""
+    rates = cooperates(situation.ability[:, None], situation.all_difficulties[None, :]).mean(axis=1)
+    drawn = situation.rng.random((len(situation.ability), len(situation.difficulty)))
+    return np.asarray(drawn < rates[:, None])
+
+
+RULES.add("irt", ItemResponse)
+RULES.add("coin", Coin)
+RULES.add("matched_coin", matched_coin)

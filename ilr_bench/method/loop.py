@@ -6,13 +6,15 @@ Nothing here knows which variant it runs, how models are stored, or who reads th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilr_bench.core.config import RunConfig, Stage
+from ilr_bench.core.config import RunConfig
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.dispatch import DeviceSwapper
@@ -20,23 +22,28 @@ from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.distributed import SINGLE, DistContext
 from ilr_bench.learner.grpo import GRPOLearner, StepMetrics, TrainingSample
-from ilr_bench.method.advantages import StageAdvantages, compute_advantages
-from ilr_bench.method.idea3 import StepBatch, Turn, Turns, analyse, fuse, sampled_tokens, share
-from ilr_bench.method.interaction import cooperates, cooperation
+from ilr_bench.method.advantages import ESTIMATORS, StageAdvantages, compute_advantages
+from ilr_bench.method.calibration import CALIBRATIONS, uncalibrated
+from ilr_bench.method.idea3 import StepBatch, Turn, Turns, fuse, remark, sampled_tokens, share
+from ilr_bench.method.interaction import RULES, LearningRule, Outcome, Situation, cooperation
 from ilr_bench.method.metrics import dialogue_records, step_record
 from ilr_bench.method.pooling import pool_successes
-from ilr_bench.method.rewards import Rollouts, Scores, accuracy, analysis_rewards, rewards_of, score, score_turns
+from ilr_bench.method.rewards import (
+    ANSWERS,
+    REWARDS,
+    Rollouts,
+    Scores,
+    accuracy,
+    accuracy_by_question,
+    remark_rewards,
+    rewards_of,
+    score_turns,
+    verdicts_of,
+)
+from ilr_bench.method.stages import remark_stages
 from ilr_bench.storage.records import DialogueRecord, StepRecord, Verdict
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Question
-
-TRAINED_STAGES: dict[str, tuple[Stage, ...]] = {
-    "fusion": ("fusion",),
-    "sharing": ("sharing",),
-    "both": ("sharing", "fusion"),
-    "all": ("sharing", "analysis", "fusion"),
-}
-"""By `discussion.trained_turns`."""
 
 
 @dataclass
@@ -53,6 +60,8 @@ class TrainerState:
     """(agents,) gamma, replaced in every step where ability is estimated online."""
     grader: Grader
     stopwatch: Stopwatch
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """What the interaction rule has learned, where it learns; replaced in every step."""
     dist: DistContext = SINGLE
     """The ranks that train together."""
     swapper: DeviceSwapper | None = None
@@ -78,6 +87,7 @@ def train(
         metrics = update(config, state, rollouts, advantages, borrowed, step)
         ability = state.ability
         estimate_ability(config, state, rollouts)
+        learn_rule(config, state, rollouts, ability)
         validated = validate(config, state, step)
         records = [
             step_record(config, rollouts, advantages, metrics[i], i, step, ability, validated, len(borrowed[i]))
@@ -89,9 +99,9 @@ def train(
 def select(config: RunConfig, state: TrainerState, step: int) -> tuple[StepBatch, NDArray[np.int64]]:
     """The step's questions with every agent's mode on each (Dynamic Interaction), and their indices."""
     indices = step_questions(len(state.questions), config.training.questions_per_step, step, config.seed)
-    cooperation_rates = cooperates(state.ability[:, None], state.difficulty[None, :]).mean(axis=1)
     rng = np.random.default_rng(derive_seed(config.seed, "modes", step))
-    modes = cooperation(config.interaction, state.ability, state.difficulty[indices], cooperation_rates, rng)
+    situation = Situation(state.ability, state.difficulty[indices], state.difficulty, rng, state.memory)
+    modes = cooperation(RULES.of(config), situation)
     questions = [state.questions[index] for index in indices]
     seed = derive_seed(config.seed, "turns", step)
     return StepBatch(state.agents, questions, modes, config.sampling, seed, config.discussion.hears), indices
@@ -102,22 +112,24 @@ def generate_rollouts(config: RunConfig, state: TrainerState, batch: StepBatch, 
     own = batch.slice(state.dist.own_range(len(indices)))
     dialogues = config.discussion.dialogues_per_question
     samples = [config.samples_of(agent) for agent in range(len(batch.agents))]
-    trained = TRAINED_STAGES[config.discussion.trained_turns]
+    trained = config.discussion.trained
     ideas = [n if "sharing" in trained else dialogues for n in samples]
     answers = [n // dialogues if "fusion" in trained else 1 for n in samples]
-    turns: dict[Stage, Turns] = {}
+    turns: dict[str, Turns] = {}
     with state.stopwatch.watch("sharing"):
         turns["sharing"] = share(own, ideas)
-    if "fusion" in config.discussion.stages:
-        with state.stopwatch.watch("analysis"):
-            turns["analysis"] = analyse(own, turns["sharing"], dialogues)
+    if config.discussion.discusses:
+        remarks: dict[str, Turns] = {}
+        for stage, prompt in remark_stages(config).items():  # the paper's only one is `analysis`
+            with state.stopwatch.watch(stage):
+                remarks[stage] = remark(own, stage, prompt, turns["sharing"], list(remarks.values()), dialogues)
         with state.stopwatch.watch("fusion"):
-            turns["fusion"] = fuse(own, turns["sharing"], turns["analysis"], answers)
+            turns |= remarks | {"fusion": fuse(own, turns["sharing"], list(remarks.values()), answers)}
     with state.stopwatch.watch("grading"):
-        scores: dict[Stage, Scores] = {
-            stage: score_turns(own, by_agent, config.reward, state.grader)
-            for stage, by_agent in turns.items()
-            if stage != "analysis"
+        scores: dict[str, Scores] = {
+            stage: score_turns(own, turns[stage], REWARDS.of(config), state.grader)
+            for stage in ANSWERS
+            if stage in turns
         }
     rollouts = Rollouts(batch, indices, state.dist.all_gather(turns), state.dist.all_gather(scores))
     for stage, by_agent in rollouts.turns.items():
@@ -129,16 +141,15 @@ def generate_rollouts(config: RunConfig, state: TrainerState, batch: StepBatch, 
 def calibrate(config: RunConfig, rollouts: Rollouts) -> StageAdvantages:
     """Calibrated rewards (Perception Calibration) and advantages (GRPO) of every trained stage, for each agent."""
     advantages: StageAdvantages = {}
-    for stage in TRAINED_STAGES[config.discussion.trained_turns]:
-        calibration = config.calibration
-        if stage == "analysis":
-            # Equation (5) is about answers; an analysis earns what the answers after it earn.
-            calibration = replace(calibration, kind="none")
-            fusion = rewards_of(rollouts.scores["fusion"])
-            rewards = analysis_rewards(fusion, config.discussion.dialogues_per_question)
+    for stage in config.discussion.trained:
+        if stage in ANSWERS:
+            rewards, calibration = rewards_of(rollouts.scores[stage]), CALIBRATIONS.of(config)
         else:
-            rewards = rewards_of(rollouts.scores[stage])
-        advantages[stage] = compute_advantages(rewards, calibration, config.advantages)
+            # Equation (5) is about answers; an analysis earns what the answers after it earn.
+            fusion = rewards_of(rollouts.scores["fusion"])
+            rewards = remark_rewards(fusion, config.discussion.dialogues_per_question)
+            calibration = uncalibrated
+        advantages[stage] = compute_advantages(rewards, calibration, ESTIMATORS.of(config))
     return advantages
 
 
@@ -190,6 +201,17 @@ def estimate_ability(config: RunConfig, state: TrainerState, rollouts: Rollouts)
         state.ability = (1 - config.interaction.online_rate) * state.ability + config.interaction.online_rate * seen
 
 
+def learn_rule(config: RunConfig, state: TrainerState, rollouts: Rollouts, ability: NDArray[np.float64]) -> None:
+    """What the interaction rule learns from a step, where it is one that learns; `ability`: that chose the modes."""
+    rule = RULES.of(config)
+    if isinstance(rule, LearningRule):
+        ideas = accuracy_by_question(rollouts.scores["sharing"])
+        fused = accuracy_by_question(rollouts.scores["fusion"]) if "fusion" in rollouts.scores else ideas
+        difficulty = state.difficulty[rollouts.question_indices]
+        learned = rule.learn(state.memory, Outcome(rollouts.batch.cooperation, difficulty, ability, ideas, fused))
+        state.memory = json.loads(json.dumps(learned))  # as a checkpoint brings it back
+
+
 def validate(config: RunConfig, state: TrainerState, step: int) -> list[float | None]:
     """Standalone accuracy of each agent on held-out questions, every few steps and after the last; else None."""
     due = config.training.validate_every and (
@@ -220,8 +242,8 @@ def standalone_answers(agent: Agent, questions: Sequence[Question], config: RunC
         Turn(prompt, completion, agent.decode(completion.token_ids))
         for prompt, (completion,) in zip(prompts, agent.engine.sample(request), strict=True)
     ]
-    scores = score(questions, turns, agent.style, config.reward, grader, agent.thoughts)
-    return [item.verdict is Verdict.CORRECT for item in scores]
+    verdicts = verdicts_of(questions, turns, agent.style, grader, agent.thoughts)
+    return [verdict is Verdict.CORRECT for verdict in verdicts]
 
 
 def step_questions(count: int, per_step: int, step: int, seed: int) -> NDArray[np.int64]:

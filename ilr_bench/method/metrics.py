@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ilr_bench.core.config import RunConfig, Stage
+from ilr_bench.core.config import RunConfig
 from ilr_bench.learner.grpo import StepMetrics
 from ilr_bench.method.advantages import StageAdvantages
 from ilr_bench.method.idea3 import Turn, sampled_tokens
-from ilr_bench.method.rewards import Rollouts, accuracy
+from ilr_bench.method.rewards import ANSWERS, Rollouts, accuracy
 from ilr_bench.storage.records import DialogueRecord, StepRecord, TurnRecord
 
 
@@ -31,7 +31,7 @@ def step_record(
     ability: (agents,) that chose the step's modes; validated: by agent; borrowed: turns of peers in its update.
     """
     trained = [by_agent[agent] for by_agent in advantages.values()]
-    answers = [by_agent[agent] for stage, by_agent in advantages.items() if stage != "analysis"]
+    answers = [by_agent[agent] for stage, by_agent in advantages.items() if stage in ANSWERS]
     turns = [turn for by_agent in rollouts.turns.values() for group in by_agent[agent] for turn in group]
     ideas = rollouts.turns["sharing"][agent]
     calibrated = config.calibration.kind != "none" and len(rollouts.batch.agents) > 1
@@ -71,12 +71,12 @@ def step_record(
 def dialogue_records(
     rollouts: Rollouts, advantages: StageAdvantages, difficulty: NDArray[np.float64], step: int
 ) -> list[DialogueRecord]:
-    """Every dialogue of a step; without analyses, all answers to a question are one dialogue.
+    """Every dialogue of a step; without remarks on ideas, all answers to a question are one dialogue.
 
     difficulty: (training questions,).
     """
     batch = rollouts.batch
-    dialogues = len(rollouts.turns["analysis"][0][0]) if "analysis" in rollouts.turns else 1
+    dialogues = next((len(turns[0][0]) for stage, turns in rollouts.turns.items() if stage not in ANSWERS), 1)
     return [
         DialogueRecord(
             step=step,
@@ -103,7 +103,7 @@ def _numbers(group: Sequence[Turn], dialogue: int, dialogues: int) -> range:
 
 
 def _turn_record(
-    rollouts: Rollouts, advantages: StageAdvantages, stage: Stage, agent: int, index: int, number: int
+    rollouts: Rollouts, advantages: StageAdvantages, stage: str, agent: int, index: int, number: int
 ) -> TurnRecord:
     graded = rollouts.scores[stage][agent][index][number] if stage in rollouts.scores else None
     batch = advantages[stage][agent] if stage in advantages else None

@@ -167,7 +167,7 @@ def plugin_hashes(module: str) -> dict[str, str]:
     Of a module of this project itself only its own file counts. Nothing for a module that has no file.
     """
     top = module.partition(".")[0]
-    names = (module,) if top in (OWN.name, "ablations") else (top, module)
+    names = (module,) if top == OWN.name else (top, module)
     files = (getattr(sys.modules.get(name), "__file__", None) for name in names)  # none for a namespace package
     origin = Path(next((file for file in files if file), ""))
     if origin.suffix != ".py":

@@ -233,6 +233,8 @@ class Study:
     trials: tuple[TrialEntry, ...]
     inputs: dict[str, list[str]] = field(default_factory=dict)
     """Name of an input -> content hashes of its versions here, the one that counts first; see `study.inputs`."""
+    overlaps: tuple[str, ...] = ()
+    """Training questions that stand in a benchmark or validate, which was allowed; see `tasks.overlap`."""
 
 
 Record = TypeVar("Record", SampleRecord, InferenceRecord, WarmStartRecord, StepRecord, DialogueRecord)
@@ -274,6 +276,8 @@ _AGAIN = "delete it and run the sweep's command again"
 def write_study(folder: Path, study: Study) -> None:
     """Writes `study.json` in the study's folder, with a digest of its content."""
     data = dataclasses.asdict(study)
+    if not study.overlaps:
+        del data["overlaps"]  # as before there was this field
     text = json.dumps(data | {"sha256": _digest(data)}, ensure_ascii=False, indent=1)
     write_atomic(folder / "study.json", text + "\n")
 
@@ -289,7 +293,7 @@ def read_study(folder: Path) -> Study:
         if digest not in (None, _digest(data)):  # None: written by an earlier version
             raise ValueError("not what its digest says")
         trials = tuple(TrialEntry(**_tuples(entry)) for entry in data.pop("trials"))
-        return Study(trials=trials, **data)
+        return Study(trials=trials, **_tuples(data))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{path} changed since it was written ({error}); delete it and run the sweep's commands again: they write "

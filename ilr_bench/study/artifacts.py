@@ -172,10 +172,10 @@ class CachedBenchmarkRun:
     ) -> None:
         """`seed` decides the answers where they are not greedy."""
         agent = loaded_agent.agent
-        self.name = name
         self._agent, self._seed, self._artifacts = agent.name, seed, artifacts
         drawn = seed if settings.temperature > 0 else 0
         self._run = RegisteredBenchmarkRun(get(name), replace(agent, name=BASE_MODEL), settings, drawn, grader)
+        self.name = self._run.name
         self._key: dict[str, Any] = self._run.decided_by() | {
             "kind": "evaluation",
             "model": loaded_agent.loaded.fingerprint,

@@ -29,7 +29,7 @@ from ilr_bench.storage.provenance import (
 )
 from ilr_bench.storage.store import RESULT, Artifacts
 from ilr_bench.study.plan import PlannedTrial
-from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.files import question_source
 from ilr_bench.tasks.types import expand, get
 
 _HASH = re.compile(r"[0-9a-f]{12}")
@@ -60,7 +60,7 @@ class InputReader:
         engines = provenance.ENGINES if config.sampling.engine == "vllm" else ()
         training = dict(agents)
         for count in dict.fromkeys([questions.train, *([warm.questions] if warm.steps else [])]):
-            name = f"questions {questions.source} ({count} + {questions.validation})"
+            name = f"questions {question_source(questions.source).name} ({count} + {questions.validation})"
             training |= self._once(name, partial(_questions, questions.source, count, questions.validation))
         learns = bool(config.training.steps)
         code = provenance.TRAINING if learns else provenance.MEASURING
@@ -72,7 +72,9 @@ class InputReader:
             training["matched trial"] = {"training": content_hash(matched.training)}
         evaluation: dict[str, Mapping[str, str]] = {}
         for benchmark in expand(settings.benchmarks):
-            name = f"benchmark {benchmark}" + (f" (first {settings.limit})" if settings.limit is not None else "")
+            name = f"benchmark {get(benchmark).name}" + (
+                f" (first {settings.limit})" if settings.limit is not None else ""
+            )
             evaluation |= self._once(name, partial(_benchmark, benchmark, settings.limit))
         if evaluation:
             alone = config.inference.method == "none"
@@ -99,7 +101,7 @@ def _wording(name: str) -> dict[str, str]:
 
 
 def _questions(source: str, train: int, validation: int) -> dict[str, str]:
-    training, held_out = SOURCES.get(source).load(train, validation)
+    training, held_out = question_source(source).load(train, validation)
     rows = [(one.id, [one.text, one.answer, one.steps]) for one in (*training, *held_out)]
     return row_parts(rows, [len(training), len(held_out)])
 
@@ -107,7 +109,7 @@ def _questions(source: str, train: int, validation: int) -> dict[str, str]:
 def _benchmark(name: str, limit: int | None) -> dict[str, str]:
     benchmark = get(name)
     rows = [(row.id, [row.question, row.gold, row.problem]) for row in benchmark.load()[:limit]]
-    return row_parts(rows, [benchmark.kind, benchmark.max_new_tokens])
+    return row_parts(rows, benchmark.stated)
 
 
 def _model(name: str) -> dict[str, str]:

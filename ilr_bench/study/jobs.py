@@ -20,6 +20,7 @@ from ilr_bench.study.cost.fits import take_turns
 from ilr_bench.study.cost.memory import trial_memory
 from ilr_bench.study.cost.timings import run_timing_here, unknown
 from ilr_bench.study.launch.scheduler import Event, Job, emit
+from ilr_bench.study.own_data import label
 from ilr_bench.study.plan import PlannedTrial
 from ilr_bench.tasks.benchmarks import expand
 
@@ -109,7 +110,8 @@ def measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> tu
             arguments = (model, replace(config, prompt_style=style), artifacts)
             needs = (model,) if model in MODELS else ()
             what: tuple[object, ...] = (model, config.questions, config.difficulty, style, config.warm_start, limits)
-            name = f"{model} on {config.questions.train} {config.questions.source} ({len(jobs) + 1})"
+            source = label("questions.source", config.questions.source)
+            name = f"{model} on {config.questions.train} {source} ({len(jobs) + 1})"
             wanted = [(what, Job(name, measure_agent, arguments, needs, heeds_stop=False))]
             if reuses_answers(config):
                 what = (model, config.questions, config.evaluation, style, config.warm_start, limits)

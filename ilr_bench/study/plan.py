@@ -6,22 +6,27 @@ Nothing here loads a model; a plan is made in the time it takes to read a comman
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import ablations
+from ilr_bench import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.plugins import is_reference
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.settings import Options
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
+from ilr_bench.study.own_data import by_name, check_files, label, located
 from ilr_bench.tasks.benchmarks import expand
-from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.files import question_source
+
+LOOKED_UP: Mapping[str, Callable[[str], object]] = {"questions.source": question_source}
+"""Settings that are names -> what finds their entries."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,10 @@ def plan_study(
     entries: list[TrialEntry] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
-        bare = change(replace(start, models=group, seed=seed), extra)
+        bare = located(change(replace(start, models=group, seed=seed), extra))
         made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
-        suffix = "".join(f" {key}={value}" for key, value in extra.items() if len(grid[key]) > 1)
+        suffix = "".join(f" {key}={label(key, value)}" for key, value in extra.items() if len(grid[key]) > 1)
         for config in made.values():
             if with_untrained and _answers_after_training(config):
                 _enter(_untrained(bare, config), None, suffix, trials, entries)
@@ -90,6 +95,7 @@ def plan_study(
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
     for trial in trials.values():
         _check_names(trial.config)
+    check_files([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -117,12 +123,21 @@ def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, R
 def _check_names(config: RunConfig) -> None:
     """Finds what a trial would look up by name, some of it hours later only."""
     expand(config.evaluation.benchmarks)
-    SOURCES.get(config.questions.source)
+    for key, find in LOOKED_UP.items():
+        try:
+            find(setting(config, key))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{key}: {error}") from error
     for style in config.styles:
         STYLES.get(style)
     for model in config.models:
-        if "/" not in model and not model.endswith(".gguf") and not Path(model).is_dir():
+        elsewhere = ("/" in model and not is_reference(model)) or model.endswith(".gguf") or Path(model).is_dir()
+        if not elsewhere:
             MODELS.get(model)
+    # Brings numpy, which `--help` has no use for.
+    from ilr_bench.method.mechanisms import check_mechanisms
+
+    check_mechanisms(config)
 
 
 def _enter(
@@ -141,7 +156,7 @@ def _enter(
 
 def _hash(config: RunConfig, dependency: str | None = None) -> str:
     fingerprints = [MODELS.get(model).fingerprint() for model in config.models if model in MODELS]
-    return trial_hash(config, dependency, fingerprints)
+    return trial_hash(by_name(config), dependency, fingerprints)
 
 
 def _grid(overrides: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -159,8 +174,11 @@ def _plain(model: str) -> str:
 
 
 def setting(config: RunConfig, key: str) -> Any:
-    """The value behind a dotted key."""
-    return attrgetter(key)(config)
+    """The value behind a dotted key; None for an option that is not set."""
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Options) else getattr(value, name)
+    return value
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:

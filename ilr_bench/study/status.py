@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import ablations
+from ilr_bench import ablations
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.core.profiles import profile
 from ilr_bench.storage.files import read_json, readable_lines

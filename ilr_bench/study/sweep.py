@@ -36,6 +36,7 @@ from ilr_bench.study.launch.local import TIMEOUT, log_name
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
+from ilr_bench.study.own_data import ALLOW_OVERLAP, AllowOverlap, check_overlap, overlap_of_plan
 from ilr_bench.study.plan import Plan, PlannedTrial, parse_overrides, plan_study
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
 
@@ -73,20 +74,23 @@ def run_sweep(
     execution: Execution | None = None,
     force: bool = False,
     keep: int = 1,
+    allow_overlap: bool = False,
 ) -> Outcome:
     """Runs what is left of a plan: models, then measurements, then trials, each as soon as it has what it needs.
 
     Reuses what the studies beside this one have finished, unless it is to start `fresh`. `execution` says more
-    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises Stopped where a
-    signal has asked to stop, and everything is saved, and DoesNotFitError where this machine has too little memory
-    or disk, unless `force`.
+    of how jobs are run than the number of local `workers`; `keep` checkpoints of a trial stay. Raises
+    ConfigurationError where training questions stand in a benchmark or validate, unless `allow_overlap`; Stopped where
+    a signal has asked to stop, and everything is saved; DoesNotFitError where this machine has too little memory or
+    disk, unless `force`.
     """
     out = out.resolve()  # workers may run in another folder
     start = time.perf_counter()
+    overlaps = check_overlap([trial.config for trial in plan.trials], allow_overlap)
     now = inputs_of_trials(plan.trials)
     with lock_study(out):
         artifacts, siblings = with_artifacts(out, fresh)
-        left = begin(plan, now, profile, command, out, artifacts, siblings)
+        left = begin(plan, now, profile, command, out, artifacts, siblings, overlaps)
         local = execution is None or execution.executor == "local"
         check_and_keep(plan, left, workers, out, force or not local)
         if left:
@@ -114,13 +118,15 @@ def begin(
     out: Path,
     artifacts: Artifacts,
     siblings: Sequence[Path],
+    overlaps: Sequence[str] = (),
 ) -> list[PlannedTrial]:
     """Writes the study down, reuses what has finished in the studies `siblings`, and returns the trials left.
 
-    `now`: trial hash -> its inputs; what others made is not kept, and notes say what changed.
+    `now`: trial hash -> its inputs; what others made is not kept, and notes say what changed. `overlaps`: what reports
+    are to say of training questions that stand elsewhere.
     """
     versions = {name: [found] for inputs in now.values() for name, found in inputs.digests.items()}
-    write_study(out, extended_study(out, Study(profile, command, plan.entries, versions)))
+    write_study(out, extended_study(out, Study(profile, command, plan.entries, versions, tuple(overlaps))))
     settled = Counter(settle(out / trial.folder, now[trial.hash], artifacts) for trial in plan.trials)
     for changed, count in settled.items():
         if changed:
@@ -150,6 +156,7 @@ def extended_study(out: Path, study: Study) -> Study:
                 f"{entry.variant}, {'+'.join(entry.agents)}, seed {entry.seed} has other settings now: not in the "
                 f"tables any more, but still in {out / entry.folder}"
             )
+    others = [entry for entry in kept if entry not in study.trials]  # what was said of these still holds
     history = {
         name: list(dict.fromkeys([*found, *earlier.inputs.get(name, [])])) for name, found in study.inputs.items()
     }
@@ -158,6 +165,7 @@ def extended_study(out: Path, study: Study) -> Study:
         command=" && ".join(commands if study.command in commands else [*commands, study.command]),
         trials=(*kept, *(entry for entry in study.trials if entry not in kept)),
         inputs=earlier.inputs | history,
+        overlaps=tuple(dict.fromkeys((*(earlier.overlaps if others else ()), *study.overlaps))),
     )
 
 
@@ -237,6 +245,7 @@ def sweep(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
@@ -252,6 +261,7 @@ def sweep(
             asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
             settings = parse_overrides(overrides or ())
             planned = plan_search(asked, profile, split(variants), groups, integers(seeds), settings)
+            check_overlap([planned.planner.start], allow_overlap)
             if dry_run:
                 say(describe_search(planned))
                 say_cost(price(first_round(planned), workers, out, fresh), out, force=anyhow)
@@ -263,10 +273,13 @@ def sweep(
         plan = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
         if dry_run:
             say_cost(price(plan, workers, out, fresh), out, force=anyhow)
+            overlap_of_plan(plan, allow_overlap)
             return
-        command = recorded_command(profile, variants, models or (), seeds, overrides or ())
+        command = recorded_command(profile, variants, models or (), seeds, overrides or (), allow_overlap)
         with how_to_continue():
-            outcome = run_sweep(plan, profile, out, workers, command, fresh, execution, force, keep_checkpoints)
+            outcome = run_sweep(
+                plan, profile, out, workers, command, fresh, execution, force, keep_checkpoints, allow_overlap
+            )
         finish(plan, out, outcome)
         say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
@@ -280,18 +293,34 @@ def how_to_continue() -> Iterator[None]:
         raise Stopped(f"{stop}; to continue: {shlex.join(sys.orig_argv)}", stop.exit_status - 128) from stop
 
 
-def recorded_command(profile: str, variants: str, models: Sequence[str], seeds: str, overrides: Sequence[str]) -> str:
+def recorded_command(
+    profile: str,
+    variants: str,
+    models: Sequence[str],
+    seeds: str,
+    overrides: Sequence[str],
+    allow_overlap: bool = False,
+) -> str:
     """The command that runs a study again. Folder and workers change no number and are left out."""
     options = [("--profile", profile), ("--variants", variants), *(("--models", group) for group in models)]
     options += [("--seeds", seeds), *(("--set", text) for text in overrides), ("--out", "DIR")]
-    return shlex.join(["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option)])
+    flags = [ALLOW_OVERLAP] if allow_overlap else []
+    return shlex.join(["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option), *flags])
 
 
-def recorded_training(profile: str, variant: str, models: str | None, seed: int, overrides: Sequence[str]) -> str:
+def recorded_training(
+    profile: str,
+    variant: str,
+    models: str | None,
+    seed: int,
+    overrides: Sequence[str],
+    allow_overlap: bool = False,
+) -> str:
     """The same for one variant, one group of models and one seed."""
     options = [("--profile", profile), ("--variant", variant), *([("--models", models)] if models else [])]
     options += [("--seed", str(seed)), *(("--set", text) for text in overrides), ("--out", "DIR")]
-    return shlex.join(["ilr-bench", "train", *(part for option in options for part in option)])
+    flags = [ALLOW_OVERLAP] if allow_overlap else []
+    return shlex.join(["ilr-bench", "train", *(part for option in options for part in option), *flags])
 
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
@@ -315,7 +344,7 @@ def _work_split(out: Path, plan: Plan) -> str:
     spent = stage_seconds(out / trial.folder / "timing.jsonl" for trial in plan.trials)
     groups = {
         "loading": ("models",),
-        "sampling": ("sharing", "analysis", "fusion"),
+        "sampling": dict.fromkeys(stage for trial in plan.trials for stage in trial.config.discussion.labels),
         "update": ("update",),
         "grading": ("grading",),
         "validation": ("validation",),

@@ -14,6 +14,7 @@ from ilr_bench.learner.distributed import TIMEOUT, dist_from_environment, leave_
 from ilr_bench.storage.store import lock_study
 from ilr_bench.study.cost.fits import check_and_keep, take_turns
 from ilr_bench.study.inputs import inputs_of_trials
+from ilr_bench.study.own_data import check_overlap
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import with_artifacts
 from ilr_bench.study.sweep import begin
@@ -30,16 +31,18 @@ def run_distributed(
     log: Sequence[str] = (),
     force: bool = False,
     timeout: float = TIMEOUT,
+    allow_overlap: bool = False,
 ) -> bool:
     """Runs a plan's trials on the processes of `accelerate launch`; called by every one, True for rank 0.
 
     Rank 0 reuses what the studies beside this one have finished, writes, and passes records to the loggers in `log`.
-    `timeout`: seconds that a process waits for another. Raises IlrError where another process ends early or hangs,
-    DoesNotFitError where one process does not fit, unless `force`, Stopped where one is asked to stop, and what
-    `run_trial` raises.
+    `timeout`: seconds that a process waits for another; `allow_overlap`: see `run_sweep`. Raises IlrError where another
+    process ends early or hangs, DoesNotFitError where one process does not fit, unless `force`, Stopped where one is
+    asked to stop, and what `run_trial` raises.
     """
     out = out.resolve()
     signals.install()
+    overlaps = check_overlap([trial.config for trial in plan.trials], allow_overlap)
     now = inputs_of_trials(plan.trials)
     loggers = make_loggers(log)
     dist = dist_from_environment(timeout)
@@ -48,7 +51,8 @@ def run_distributed(
         curves: StudyLog | None = None
         if dist.is_main:
             main.enter_context(lock_study(out))
-            check_and_keep(plan, begin(plan, now, profile, command, out, artifacts, siblings), 1, out, force)
+            left = begin(plan, now, profile, command, out, artifacts, siblings, overlaps)
+            check_and_keep(plan, left, 1, out, force)
             curves = main.enter_context(StudyLog(out, loggers))
         # What killed runs left is removed, and what others have finished is here; until then no process looks.
         note(f"process {dist.rank + 1} of {dist.from_rank0(dist.size)} is ready")

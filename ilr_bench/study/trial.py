@@ -42,7 +42,8 @@ from ilr_bench.study.artifacts import DIFFICULTY, CachedBenchmarkRun, ability
 from ilr_bench.study.inputs import InputReader, note_inputs, noted_inputs, settle
 from ilr_bench.study.trial_state import CHECKPOINTS, TrialCheckpointer, load_agents
 from ilr_bench.tasks.benchmarks import expand, get
-from ilr_bench.tasks.sources import SOURCES, Question
+from ilr_bench.tasks.files import question_source
+from ilr_bench.tasks.types import Question
 
 _log = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ class InitialEstimates:
 
 def load_questions(config: RunConfig) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
     """The training and the validation questions."""
-    return SOURCES.get(config.questions.source).load(config.questions.train, config.questions.validation)
+    return question_source(config.questions.source).load(config.questions.train, config.questions.validation)
 
 
 def measure_agents(
@@ -328,6 +329,6 @@ def _result(
         | (ranked if config.difficulty.source == "self_ranking" else {}),
         artifacts=measured.artifacts,
         versions=versions(),
-        subjects={name: get(name).subject for name in expand(config.evaluation.benchmarks)},
+        subjects={one.name: one.subject for one in map(get, expand(config.evaluation.benchmarks))},
         inputs=inputs,
     )

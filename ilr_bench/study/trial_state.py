@@ -97,6 +97,8 @@ class TrialCheckpointer:
             "models": self._fingerprints,
             "records": {"steps": self._steps.noted(), "dialogues": self._dialogues.noted()},
         }
+        if self.trainer.memory:
+            state["memory"] = self.trainer.memory
         (target / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
         for agent, learner in zip(self.trainer.agents, self.trainer.learners, strict=True):
             folder = target / agent.name
@@ -122,8 +124,9 @@ def save_tensors(data: Any, path: Path) -> None:
 
 
 def load_agents(state: TrainerState, source: Path) -> None:
-    """Abilities, weights and optimizers of a checkpoint."""
-    state.ability = np.array(read_json(source / STATE, "delete the trial's folder to run it again")["ability"])
+    """Abilities, what the rule has learned, weights and optimizers of a checkpoint."""
+    saved_state = read_json(source / STATE, "delete the trial's folder to run it again")
+    state.ability, state.memory = np.array(saved_state["ability"]), saved_state.get("memory", {})
     for agent, learner in zip(state.agents, state.learners, strict=True):
         load_weights(agent.model, source / agent.name)
         saved = torch.load(source / agent.name / "optimizer.pt", map_location="cpu", weights_only=True)

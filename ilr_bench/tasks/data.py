@@ -1,8 +1,8 @@
-"""Public data sets are read from the folder `ILR_BENCH_DATA`, else from the hub; never from this repository.
+"""Files of rows: public data sets, from the folder `ILR_BENCH_DATA` or else from the hub, and users' own.
 
-What arrives is counted and hashed, so that a truncated or altered copy is refused rather than scored. The hash
-covers what matters of each row (`Dataset.text`: as a rule question and gold answer), not how the file is written:
-the hub's rows and a file's agree.
+What arrives of a public data set is counted and hashed, so that a truncated or altered copy is refused rather than
+scored. The hash covers what matters of each row (`Dataset.text`: as a rule question and gold answer), not how the file
+is written: the hub's rows and a file's agree.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilr_bench.core.errors import MissingInputError
+from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.storage.files import parse_json
 
 RawRow = Mapping[str, Any]
@@ -56,7 +57,7 @@ def read_rows(dataset: Dataset) -> list[dict[str, Any]]:
     where number or content of the rows are not those that `dataset` states.
     """
     path = data_path(dataset.file)
-    rows = _from_hub(dataset) if path is None else _from_file(path)
+    rows = _from_hub(dataset) if path is None else [row for _, row in file_rows(path)]
     origin = f"the data set {dataset.hub} on the hub" if path is None else str(path)
     advice = (
         f"put the published rows into ILR_BENCH_DATA as {dataset.file}"
@@ -115,35 +116,127 @@ def _canonical(cell: object) -> object:
     return "".join(str(cell).split()) if isinstance(cell, str | int) else cell
 
 
-def _from_file(path: Path) -> list[dict[str, Any]]:
+_REFERENCE = re.compile(
+    r"(?P<path>.*?\.(?:(?:jsonl|ndjson|json|csv|tsv)(?:\.gz)?|parquet|ya?ml|py))(?::(?P<rest>.*))?", re.DOTALL
+)
+_OUTER = re.compile(r"\.(?:jsonl|ndjson|json|csv|tsv|parquet|ya?ml|py)(?:\.gz)?$")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A user's file as configurations name it: `mine.jsonl`, `mine.csv:question=prompt:answer=target`, `mine.py:rows`.
+
+    Options follow the path after colons; one that is given several times has several values.
+    """
+
+    path: Path
+    options: tuple[tuple[str, str], ...]
+    function: str | None
+    """In a file of Python code."""
+
+    @property
+    def name(self) -> str:
+        """As in tables and file names: the option `name`, else the file's own without folder and ending."""
+        named = self.values("name")
+        plain = named[-1] if named else _OUTER.sub("", self.path.name)
+        return "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in plain)
+
+    @property
+    def absolute(self) -> str:
+        """The same reference from any working directory."""
+        function = [] if self.function is None else [self.function]
+        rest = [*function, *(f"{key}={value}" for key, value in self.options)]
+        return ":".join([str(self.path.expanduser().absolute()), *rest])
+
+    def values(self, key: str) -> tuple[str, ...]:
+        """All values of an option, none where it is not given."""
+        return tuple(value for name, value in self.options if name == key)
+
+
+def data_file(reference: str) -> DataFile | None:
+    """The file that a name stands for; None for a name that has no ending of a file, such as `gsm8k`."""
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        return None
+    parts = found["rest"].split(":") if found["rest"] else []
+    function = parts.pop(0) if parts and found["path"].endswith(".py") and "=" not in parts[0] else None
+    options = []
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals or not key or not value:
+            raise ConfigurationError(
+                f"{reference}: {part!r} is no option; write them as {found['path']}:question=COLUMN:answer=COLUMN"
+            )
+        options.append((key, value))
+    return DataFile(Path(found["path"]), tuple(options), function)
+
+
+FETCH = "fetch the file again"
+
+
+def file_rows(path: Path, advice: str = FETCH) -> Iterator[tuple[str, Any]]:
+    """The rows of a file, each after where it stands (`line 7`, or `row 7` of a `.parquet` file or a JSON list).
+
+    JSON lines or one JSON list, `.csv` or `.tsv` (also with `.gz`), or `.parquet`. Raises MissingInputError, which
+    names the line and ends in `advice`, where something cannot be read.
+    """
     if path.suffix == ".parquet":
-        return _from_parquet(path)
+        yield from _numbered("row", _from_parquet(path, advice))
+        return
+    text = _text(path, advice)
+    if {".csv", ".tsv"} & {*path.suffixes[-2:]}:
+        yield from _from_table(text, path, advice)
+    elif text.lstrip().startswith("["):
+        yield from _numbered("row", list(_json(text, path, "the list", advice)))
+    else:
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                yield f"line {number}", _json(line, path, f"line {number}", advice)
+
+
+def _numbered(unit: str, rows: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    for number, row in enumerate(rows, start=1):
+        yield f"{unit} {number}", row
+
+
+def _text(path: Path, advice: str) -> str:
+    data = b""
     try:
-        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
-    if path.suffix == ".csv":
-        try:
-            return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-        except csv.Error as error:
-            raise _unreadable(path, error) from error
-    if text.lstrip().startswith("["):
-        return list(_json(text, path, "the list"))
-    return [_json(line, path, f"line {n}") for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise MissingInputError(
+            f"{path}, line {line}: cannot be read (byte {data[error.start]:#x} is not UTF-8); {advice}"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error, advice) from error
 
 
-def _unreadable(path: Path, error: Exception) -> MissingInputError:
-    return MissingInputError(f"{path} cannot be read ({error}); fetch the file again")
+def _from_table(text: str, path: Path, advice: str) -> Iterator[tuple[str, Any]]:
+    header = text.partition("\n")[0]
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=max(",;\t", key=header.count))
+    try:
+        for row in rows:
+            inside = sum(str(cell).count("\n") for cell in row.values())
+            yield f"line {rows.line_num - inside}", row
+    except csv.Error as error:
+        raise MissingInputError(f"{path}, line {rows.line_num}: cannot be read ({error}); {advice}") from error
 
 
-def _json(text: str, path: Path, where: str) -> Any:
+def _unreadable(path: Path, error: Exception, advice: str) -> MissingInputError:
+    return MissingInputError(f"{path} cannot be read ({error}); {advice}")
+
+
+def _json(text: str, path: Path, where: str, advice: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise MissingInputError(f"{path}, {where}: no JSON ({error}); fetch the file again") from error
+        what = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise MissingInputError(f"{path}, {where}: no JSON ({what}); {advice}") from error
 
 
-def _from_parquet(path: Path) -> list[dict[str, Any]]:
+def _from_parquet(path: Path, advice: str) -> list[dict[str, Any]]:
     # A second to import, for one benchmark in ten.
     import pyarrow
     from pyarrow import parquet
@@ -151,7 +244,7 @@ def _from_parquet(path: Path) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, advice) from error
     return rows
 
 

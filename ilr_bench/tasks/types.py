@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.registry import Registry
-from ilr_bench.tasks.data import Dataset
+from ilr_bench.tasks.data import Dataset, data_file
 
 _BRACES = re.compile(
     r"\\(?P<box>boxed|fbox)(?![A-Za-z])\s*(?:\{|(?P<bare>-?\d[\d.,/]*|\\[A-Za-z]+(?:\{[^{}]*\})+))|\\.|[{}]", re.DOTALL
@@ -118,6 +119,18 @@ class Benchmark:
     """The public data sets that it is read from; none where its rows are made here."""
     size: int | None = None
     """Number of rows, where it is not that of its data sets."""
+    own: bool = False
+    """Whether its rows are a user's file, whose name decides no number."""
+
+    @property
+    def seed_name(self) -> str:
+        """What stands for it where seeds are derived."""
+        return "own file" if self.own else self.name
+
+    @property
+    def stated(self) -> list[object]:
+        """What it says about all of its rows, as far as records depend on it."""
+        return [self.kind, self.max_new_tokens, *([self.subject] if self.own else [])]
 
 
 BENCHMARKS: Registry[Benchmark] = Registry(
@@ -146,8 +159,17 @@ def register(benchmark: Benchmark) -> Benchmark:
 
 
 def get(name: str) -> Benchmark:
-    """The benchmark; raises ConfigurationError with the closest name on a miss."""
-    return BENCHMARKS.get(name)
+    """The benchmark of a name, or of a user's file (`tasks.files`).
+
+    Raises ConfigurationError with the closest name on a miss, and what reading the file raises.
+    """
+    file = data_file(name)
+    if file is None:
+        return BENCHMARKS.get(name)
+    # Reads what it is made of, and imports this module.
+    from ilr_bench.tasks.files import file_benchmark
+
+    return file_benchmark(file)
 
 
 def names() -> tuple[str, ...]:
@@ -169,9 +191,15 @@ def row_count(benchmark: Benchmark) -> int:
 
 
 def expand(asked: Sequence[str]) -> tuple[str, ...]:
-    """Names of benchmarks, each once, with groups replaced by their members; raises ConfigurationError on a miss."""
-    members = [member for name in asked for member in GROUPS.get(name, (name,))]
-    return tuple(get(name).name for name in dict.fromkeys(members))
+    """What `get` takes, each once, with groups replaced by their members; raises ConfigurationError on a miss."""
+    found: dict[str, str] = {}
+    for member in (member for name in asked for member in GROUPS.get(name, (name,))):
+        name = get(member).name
+        if found.setdefault(name, member) != member:
+            raise ConfigurationError(
+                f"{found[name]} and {member} are both called {name}; say another name for one: {member}:name=OTHER"
+            )
+    return tuple(found.values())
 
 
 def rows_of(questions: Sequence[Question]) -> tuple[BenchmarkQuestion, ...]:

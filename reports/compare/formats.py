@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from reports import escaping
-from reports.compare.paired import Compared, Example, Line
-from reports.tables.writer import aligned
-from reports.tables.writer import csv_text as table_csv
+from .. import escaping
+from ..tables.writer import aligned
+from ..tables.writer import csv_text as table_csv
+from .paired import Compared, Example, Line
 
 HEADER = (
     "benchmark", "measure", "questions", "A", "B", "A - B", "95 % interval", "p", "corrected", "A better", "B better",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ilr_bench.core.errors import IlrError
-from reports.compare.sources import KEYS, Answer, Key, Log, normal, with_texts
+
+from .sources import KEYS, Answer, Key, Log, normal, with_texts
 
 Pairs = list[tuple[Answer, Answer]]
 """The answers of A and of B to one question each, in A's order."""

@@ -11,12 +11,13 @@ from pathlib import Path
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.storage.provenance import read_inputs
-from reports import escaping
-from reports.frames import StudyFrames, load, short_names, total_times
-from reports.rows import TableRow, column_title
-from reports.tables.averages import Averages, averages
-from reports.tables.training_effects import of_row
-from reports.tables.writer import NOTHING, Column, Grid, Line, Value, csv_text, pipes, plain
+
+from .. import escaping
+from ..frames import StudyFrames, load, short_names, total_times
+from ..rows import TableRow, column_title
+from ..tables.averages import Averages, averages
+from ..tables.training_effects import of_row
+from ..tables.writer import NOTHING, Column, Grid, Line, Value, csv_text, pipes, plain
 
 COLUMNS = (
     Column("average", "Avg"), Column("agent", "Model"), Column("models", "Group"),

@@ -10,13 +10,14 @@ from typing import Literal
 import numpy as np
 
 from ilr_bench.core.errors import ConfigurationError
-from reports.compare.joining import NotComparableError as NotComparableError
-from reports.compare.joining import Options as Options
-from reports.compare.joining import Pairs, Texts, comparable
-from reports.compare.sources import Key, Log, read_logs
-from reports.statistics import estimates
-from reports.statistics.estimates import PairedDifference
-from reports.statistics.power import mcnemar_detectable_effect
+
+from ..statistics import estimates
+from ..statistics.estimates import PairedDifference
+from ..statistics.power import mcnemar_detectable_effect
+from .joining import NotComparableError as NotComparableError
+from .joining import Options as Options
+from .joining import Pairs, Texts, comparable
+from .sources import Key, Log, read_logs
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.report import figure_report, needs_steps
-from reports.figures.step_blocks import in_blocks, ordered, own_steps
-from reports.figures.style import VariantStyle, line_legend, points, prepare, variant_styles
-from reports.figures.training_curves import Metrics, draw_lines
-from reports.frames import StudyFrames
+from ..frames import StudyFrames
+from .report import figure_report, needs_steps
+from .step_blocks import in_blocks, ordered, own_steps
+from .style import VariantStyle, line_legend, points, prepare, variant_styles
+from .training_curves import Metrics, draw_lines
 
 METRICS: Metrics = {
     "clipped_share": ("clipped terms, %", 100.0),

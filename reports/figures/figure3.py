@@ -9,22 +9,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ilr_bench.core.config import IDEA3_STAGES, InteractionSettings, RunConfig
-from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report, needs_answers
-from reports.figures.style import INK, LEVEL, PALETTE, SOFT, legend_below, points, prepare
-from reports.frames import StudyFrames
-from reports.rows import TableRow
-from reports.tables.averages import Averages, averages
-from reports.tables.training_effects import effects
+from ilr_bench.core.config import InteractionSettings, RunConfig
+
+from ..frames import StudyFrames
+from ..rows import TableRow
+from ..tables.averages import Averages, averages
+from ..tables.training_effects import effects
+from .panels import panel_per_model
+from .report import figure_report, needs_answers
+from .style import INK, LEVEL, PALETTE, SOFT, legend_below, points, prepare
 
 KINDS = {
     "coin": (INK, "o", "a coin, with this probability"),
     "irt": (PALETTE[3], "*", "the item-response rule (ilr)"),
     "matched_coin": (PALETTE[0], "D", "a coin with the rule's share (random_matched)"),
+    "other": (PALETTE[2], "s", "another rule"),
     "base": (SOFT, "", "level before training"),
 }
-"""Colour, marker and words of each rule; `base` is a line."""
+"""Colour, marker and words of each rule; `base` is a line, `other` a rule from outside."""
 
 
 def shares(frames: StudyFrames) -> pd.DataFrame:
@@ -41,7 +43,8 @@ def shares(frames: StudyFrames) -> pd.DataFrame:
         if row not in members and not (row.stem == "base" and (row.section, row.models) in panels):
             continue
         it, config = cell.interval, frames.configs[row.folders[0]]
-        rule = "base" if row.stem == "base" else config.interaction.rule
+        named = config.interaction.rule if config.interaction.rule in KINDS else "other"
+        rule = "base" if row.stem == "base" else named
         counted = effects(frames, row).cooperation if rule != "base" else None
         table.append(
             {
@@ -101,7 +104,7 @@ def _members(frames: StudyFrames, found: Averages) -> set[TableRow]:
     able = [
         row
         for row in found.cells
-        if (config := frames.configs[row.folders[0]]).discussion.stages == IDEA3_STAGES
+        if (config := frames.configs[row.folders[0]]).discussion.discusses
         and config.training.steps
         and config.interaction.disagreement == plain.disagreement
         and config.interaction.ability == plain.ability

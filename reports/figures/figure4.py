@@ -16,9 +16,10 @@ from ilr_bench.method.interaction import cooperates
 from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import TrialResult
 from ilr_bench.storage.store import require_artifact
-from reports.figures.report import figure_report
-from reports.figures.style import INK, PALETTE, SOFT, points, prepare
-from reports.frames import StudyFrames
+
+from ..frames import StudyFrames
+from .report import figure_report
+from .style import INK, PALETTE, SOFT, points, prepare
 
 BINS = 100
 """Of width 0.01 over [0, 1], as in the paper."""

@@ -6,13 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report, needs_answers
-from reports.figures.step_blocks import ordered
-from reports.figures.style import SOFT, legend_below, mark, points, prepare, variant_styles
-from reports.frames import StudyFrames
-from reports.tables.averages import averages
-from reports.tables.training_effects import effects
+from ..frames import StudyFrames
+from ..tables.averages import averages
+from ..tables.training_effects import effects
+from .panels import panel_per_model
+from .report import figure_report, needs_answers
+from .step_blocks import ordered
+from .style import SOFT, legend_below, mark, points, prepare, variant_styles
 
 
 def gains(frames: StudyFrames) -> pd.DataFrame:

@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig
-from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report, needs_answers
-from reports.figures.style import LEVEL, PALETTE, SOFT, legend_below, points, prepare
-from reports.frames import StudyFrames
-from reports.tables.averages import averages, model_of
+from ilr_bench.core.config import RunConfig
+
+from ..frames import StudyFrames
+from ..tables.averages import averages, model_of
+from .panels import panel_per_model
+from .report import figure_report, needs_answers
+from .style import LEVEL, PALETTE, SOFT, legend_below, points, prepare
 
 KINDS = {
     "alone": (PALETTE[1], "s", "trained alone (grpo, grpo_matched)"),
@@ -102,11 +103,7 @@ def _handle(kind: str) -> Line2D:
 
 def _discussing(frames: StudyFrames) -> RunConfig | None:
     """The configuration, apart from its models, that groups are compared under."""
-    able = [
-        config
-        for config in frames.configs.values()
-        if config.discussion.stages == IDEA3_STAGES and config.training.steps
-    ]
+    able = [config for config in frames.configs.values() if config.discussion.discusses and config.training.steps]
     first = next((config for config in able if config.variant == "ilr"), able[0] if able else None)
     return _apart_from_models(first) if first is not None else None
 

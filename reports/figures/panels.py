@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.frames import StudyFrames
-from reports.rows import find_rows
+from ..frames import StudyFrames
+from ..rows import find_rows
 
 MOST_COLUMNS = 3
 

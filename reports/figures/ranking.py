@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.figures.panels import panel_per_model
-from reports.figures.report import figure_report
-from reports.figures.style import INK, LEVEL, PALETTE, SOFT, VariantStyle, legend_below, mark, points, prepare
-from reports.frames import StudyFrames
-from reports.tables.averages import averages
+from ..frames import StudyFrames
+from ..tables.averages import averages
+from .panels import panel_per_model
+from .report import figure_report
+from .style import INK, LEVEL, PALETTE, SOFT, VariantStyle, legend_below, mark, points, prepare
 
 KINDS = {
     "untrained": VariantStyle(SOFT, (), "D"),

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.figures.panels import panel_per_model, with_panels
-from reports.figures.report import figure_report, needs_steps
-from reports.figures.step_blocks import in_blocks, ordered, own_steps
-from reports.figures.style import INK, LEVEL, legend_below, mark, prepare, variant_styles
-from reports.frames import StudyFrames
+from ..frames import StudyFrames
+from .panels import panel_per_model, with_panels
+from .report import figure_report, needs_steps
+from .step_blocks import in_blocks, ordered, own_steps
+from .style import INK, LEVEL, legend_below, mark, prepare, variant_styles
 
 METRICS = ("sharing_accuracy", "fusion_accuracy")
 PARTS = 3

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.frames import StudyFrames
-from reports.rows import PAPER_ORDER
+from ..frames import StudyFrames
+from ..rows import PAPER_ORDER
 
 MOST_BLOCKS = 10
 

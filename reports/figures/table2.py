@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.figures.style import INK, LEVEL, PALETTE, SOFT, figure_style, legend_below, prepare, save
-from reports.rows import TableRow
+from ..rows import TableRow
+from .style import INK, LEVEL, PALETTE, SOFT, figure_style, legend_below, prepare, save
 
 if TYPE_CHECKING:
-    from reports.tables.comparison import Numbers
+    from ..tables.comparison import Numbers
 
 BLUE, ORANGE = PALETTE[0], PALETTE[1]
 ALONE = "grpo"

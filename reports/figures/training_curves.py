@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.panels import MOST_COLUMNS, panel_grid, with_panels
-from reports.figures.report import figure_report, needs_steps
-from reports.figures.step_blocks import in_blocks, in_order, ordered, own_steps
-from reports.figures.style import VariantStyle, line_legend, prepare, variant_styles
-from reports.frames import StudyFrames
+from ..frames import StudyFrames
+from .panels import MOST_COLUMNS, panel_grid, with_panels
+from .report import figure_report, needs_steps
+from .step_blocks import in_blocks, in_order, ordered, own_steps
+from .style import VariantStyle, line_legend, prepare, variant_styles
 
 Metrics = Mapping[str, tuple[str, float]]
 """Column -> its axis label, and the factor that its values are drawn with."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig
+from ilr_bench.core.config import AdvantageSettings, RunConfig, is_built_in
+from ilr_bench.core.plugins import short_label
 
 TRAINED = {
     "fusion": "Each learns from its answers after the discussion.",
@@ -94,13 +95,19 @@ def describe(config: RunConfig) -> str:
         return INFERENCE[config.inference.method].format(rounds=config.inference.rounds)
     if not config.training.steps:
         return "The models as they are, without training."
-    parts = [_discussion(config) if config.discussion.stages == IDEA3_STAGES else "Each model is trained alone."]
+    parts = [_discussion(config) if config.discussion.discusses else "Each model is trained alone."]
     if config.sampling.match_tokens_of is not None:
         parts.append(f"It samples as much text as {config.sampling.match_tokens_of} does, on more answers.")
-    if config.discussion.stages == IDEA3_STAGES:
+    if config.discussion.discusses:
         parts.append(TRAINED[config.discussion.trained_turns])
+    if not is_built_in(config, "reward.kind"):
+        parts.append(f"An answer earns what {short_label(config.reward.kind)} gives it.")
     if config.calibration.kind != "none":
-        parts.append("Rewards are calibrated by those of the peers.")
+        by = "" if is_built_in(config, "calibration.kind") else f", by {short_label(config.calibration.kind)}"
+        parts.append(f"Rewards are calibrated by those of the peers{by}.")
+    if config.advantages.kind != AdvantageSettings.kind:
+        parts.append(f"Advantages are those of {short_label(config.advantages.kind)}.")
+        return " ".join(parts)
     if config.pooling.kind != "none":
         parts.append("Right ideas of a peer join its own.")
     if config.critic.kind != "none":
@@ -127,12 +134,16 @@ def _discussion(config: RunConfig) -> str:
         how += ", with abilities that follow the training" if rule.ability == "online" else ""
     elif rule.rule == "matched_coin":
         how = "coins decide who cooperates, as often as the rule would"
+    elif rule.rule != "coin":
+        how = f"the rule {short_label(rule.rule)} decides who cooperates"
     elif rule.cooperation_ratio in (0, 1):
         how = "all cooperate on every question" if rule.cooperation_ratio else "all compete on every question"
     else:
         how = f"a coin decides whether they cooperate ({rule.cooperation_ratio:.0%} of the questions)"
     measured = " Difficulty is the share of wrong answers." if config.difficulty.source == "solve_rate" else ""
-    return f"{who} share ideas, analyse each other's and fuse them; {how}.{measured}"
+    between = config.discussion.labels[1:-1]
+    look = "analyse each other's" if between == ("analysis",) else f"go through {listed(between)}"
+    return f"{who} share ideas, {look} and fuse them; {how}.{measured}"
 
 
 def counted(number: int, word: str) -> str:

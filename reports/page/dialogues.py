@@ -9,7 +9,8 @@ from itertools import zip_longest
 from typing import Any
 
 from ilr_bench.storage.records import DialogueRecord, TurnRecord, read
-from reports.frames import StudyFrames
+
+from ..frames import StudyFrames
 
 STEPS = 3
 """Per variant: the first, the middle and the last step of its first seed."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ilr_bench.core.config import RunConfig
-from reports.figures.step_blocks import ordered
-from reports.frames import StudyFrames, settings_of
+
+from ..figures.step_blocks import ordered
+from ..frames import StudyFrames, settings_of
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import re
 
 from markupsafe import Markup, escape
 
-from reports.figures.report import FigureReport
-from reports.figures.style import GRID, INK, SOFT, figure_style, inline_svg
-from reports.frames import StudyFrames
+from ..figures.report import FigureReport
+from ..figures.style import GRID, INK, SOFT, figure_style, inline_svg
+from ..frames import StudyFrames
 
 COLOURS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", "#ffffff": "var(--paper)"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reports.page.descriptions import counted, listed
-from reports.rows import column_title
-from reports.tables.printing import pvalue_text
-from reports.tables.writer import Line, Table, Value
+from ..rows import column_title
+from ..tables.printing import pvalue_text
+from ..tables.writer import Line, Table, Value
+from .descriptions import counted, listed
 
 QUESTIONS = {
     ("ilr", "grpo_matched"): "Does talking help? {table} compares ilr with grpo_matched, the same models trained alone "

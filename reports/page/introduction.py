@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig
+from ilr_bench.core.config import RunConfig
 from ilr_bench.core.profiles import MICRO
-from reports.frames import StudyFrames
-from reports.page.descriptions import MICRO_MODELS, MICRO_TESTS, between, counted, listed
-from reports.rows import AVERAGE, column_title, find_columns
+
+from ..frames import StudyFrames
+from ..rows import AVERAGE, column_title, find_columns
+from .descriptions import MICRO_MODELS, MICRO_TESTS, between, counted, listed
 
 
 def title(frames: StudyFrames) -> str:
@@ -24,7 +25,7 @@ def introduction(frames: StudyFrames) -> list[str]:
     trained = _trained(frames)
     who = f"The models are {listed(models)}." if len(models) > 1 else f"The model is {models[0]}."
     sentences = [" ".join([_question(frames), who, *([MICRO_MODELS] if is_micro(frames) else [])])]
-    if any(config.discussion.stages == IDEA3_STAGES for config in trained):
+    if any(config.discussion.discusses for config in trained):
         sentences.append(
             "In a discussion every model first writes its own idea, then reads and criticises the ideas of the others, "
             "and at last writes an answer that draws on all of it. A program checks the answers, and each model is "
@@ -70,7 +71,7 @@ def is_micro(frames: StudyFrames) -> bool:
 
 
 def _question(frames: StudyFrames) -> str:
-    discusses = [config for config in _trained(frames) if config.discussion.stages == IDEA3_STAGES]
+    discusses = [config for config in _trained(frames) if config.discussion.discusses]
     if any(config.discussion.hears == "peers" and len(config.models) > 1 for config in discusses):
         return (
             "This study asks whether language models that talk to each other while they are trained answer better "

@@ -9,18 +9,19 @@ from typing import Any
 from markupsafe import Markup
 
 from ilr_bench.storage.files import write_atomic
-from reports.figures.report import FigureReport
-from reports.frames import StudyFrames
-from reports.page import dialogues, facts
-from reports.page.descriptions import GLOSSARY, MICRO_SHORTHAND, counted, describe
-from reports.page.figures import drawing
-from reports.page.findings import findings
-from reports.page.introduction import asked, introduction, is_micro, title
-from reports.registry import REPORTS, Report, Settings
-from reports.statistics.estimates import Interval
-from reports.tables.averages import averages
-from reports.tables.report import TableReport
-from reports.tables.writer import html_template
+
+from ..figures.report import FigureReport
+from ..frames import StudyFrames
+from ..registry import REPORTS, Report, Settings
+from ..statistics.estimates import Interval
+from ..tables.averages import averages
+from ..tables.report import TableReport
+from ..tables.writer import html_template
+from . import dialogues, facts
+from .descriptions import GLOSSARY, MICRO_SHORTHAND, counted, describe
+from .figures import drawing
+from .findings import findings
+from .introduction import asked, introduction, is_micro, title
 
 LARGEST = 1_950_000
 """Bytes of the page; dialogues fill what everything else leaves."""

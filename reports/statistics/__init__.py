@@ -1,6 +1,6 @@
 """Arrays in, numbers out: intervals, paired tests, corrections and power, for tables of accuracies."""
 
-from reports.statistics.estimates import (
+from .estimates import (
     Interval,
     PairedDifference,
     benjamini_hochberg,
@@ -8,8 +8,8 @@ from reports.statistics.estimates import (
     interval,
     paired_difference,
 )
-from reports.statistics.permutation import max_t
-from reports.statistics.power import minimum_detectable_effect
+from .permutation import max_t
+from .power import minimum_detectable_effect
 
 __all__ = [
     "Interval", "PairedDifference", "benjamini_hochberg", "holm", "interval", "max_t", "minimum_detectable_effect",

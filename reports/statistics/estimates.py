@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 from statsmodels.stats.multitest import multipletests
 
-from reports.statistics.power import mcnemar_detectable_effect, minimum_detectable_effect, without_bias
+from .power import mcnemar_detectable_effect, minimum_detectable_effect, without_bias
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from reports.frames import StudyFrames
-from reports.rows import Columns, TableRow
-from reports.statistics import estimates
-from reports.statistics.estimates import Interval, PairedDifference, SeedVariance
+from ..frames import StudyFrames
+from ..rows import Columns, TableRow
+from ..statistics import estimates
+from ..statistics.estimates import Interval, PairedDifference, SeedVariance
 
 
 @dataclass(frozen=True)

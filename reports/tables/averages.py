@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.frames import StudyFrames
-from reports.rows import Columns, TableRow, find_columns, find_rows
-from reports.tables.accuracy import Accuracies, Cell, Comparison
+from ..frames import StudyFrames
+from ..rows import Columns, TableRow, find_columns, find_rows
+from .accuracy import Accuracies, Cell, Comparison
 
 
 @dataclass(frozen=True)

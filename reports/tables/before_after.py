@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.frames import StudyFrames
-from reports.registry import Settings
-from reports.rows import AVERAGE, TableRow, column_title
-from reports.tables.comparison import Numbers, Spec, build
-from reports.tables.footnotes import footnotes
-from reports.tables.printing import about, accuracy, difference, table_facts
-from reports.tables.report import TableReport
-from reports.tables.training_effects import effects, equal_by_theorem
-from reports.tables.writer import Column, Grid, Line, Table, write_table
+from ..frames import StudyFrames
+from ..registry import Settings
+from ..rows import AVERAGE, TableRow, column_title
+from .comparison import Numbers, Spec, build
+from .footnotes import footnotes
+from .printing import about, accuracy, difference, table_facts
+from .report import TableReport
+from .training_effects import effects, equal_by_theorem
+from .writer import Column, Grid, Line, Table, write_table
 
 SPEC = Spec(
     name="accuracy",

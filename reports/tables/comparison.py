@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from reports.frames import StudyFrames
-from reports.registry import Correction
-from reports.rows import Columns, TableRow, find_columns, find_rows, stem
-from reports.statistics import estimates
-from reports.tables.accuracy import Accuracies, Cell, Comparison
-from reports.tables.families import Family, correct
+from ..frames import StudyFrames
+from ..registry import Correction
+from ..rows import Columns, TableRow, find_columns, find_rows, stem
+from ..statistics import estimates
+from .accuracy import Accuracies, Cell, Comparison
+from .families import Family, correct
 
 LEVEL = 0.05
 POWER = 0.8

@@ -12,15 +12,16 @@ from typing import Any
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.records import JOINT, TrialEntry
-from reports.frames import StudyFrames, total_times
-from reports.page.descriptions import counted
-from reports.registry import Report, Settings
-from reports.tables.writer import Column, Grid, Line, Table, Value, write_table
+
+from ..frames import StudyFrames, total_times
+from ..page.descriptions import counted
+from ..registry import Report, Settings
+from .writer import Column, Grid, Line, Table, Value, write_table
 
 PLAN = "plan.json"
 TIMED = "timed"
-RECORDED = ("sharing", "analysis", "fusion", "evaluation")
-"""Planned stages whose sampled tokens records state; rankings, abilities and validation are planned only."""
+PLANNED_ONLY = ("validation",)
+"""Planned stages whose sampled tokens no record states."""
 COLUMNS = (
     Column("planned_tokens", "Planned tokens"),
     Column("sampled_tokens", "Sampled tokens"),
@@ -90,7 +91,7 @@ def _numbers(
     evaluated = [frame.groupby(["variant", "models", "seed"])["tokens"].sum() for frame in (frames.samples, joint)]
     found: dict[str, tuple[float | None, ...]] = {}
     for folder, entry in entries.items():
-        tokens = sum(count for stage, count in planned[folder]["tokens"].items() if stage in RECORDED)
+        tokens = sum(count for stage, count in planned[folder]["tokens"].items() if stage not in PLANNED_ONLY)
         answers = sum(one.get((entry.variant, "+".join(entry.models), entry.seed), 0) for one in evaluated)
         sampled = sum(frames.results[folder].sampled_tokens.values()) + answers
         cpu = float(sum(planned[folder]["cpu"].values())) or None

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from reports.registry import Correction
-from reports.rows import TableRow
-from reports.statistics import estimates
-from reports.statistics.permutation import DRAWS, FEWEST_DEALS, Section, deals, max_t
-from reports.tables.accuracy import Accuracies, Comparison
+from ..registry import Correction
+from ..rows import TableRow
+from ..statistics import estimates
+from ..statistics.permutation import DRAWS, FEWEST_DEALS, Section, deals, max_t
+from .accuracy import Accuracies, Comparison
 
 Method = Literal["max_t", "holm", "bh"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from reports.rows import AVERAGE, TableRow, column_title
-from reports.tables.comparison import LEVEL, Numbers
-from reports.tables.families import describe
-from reports.tables.training_effects import Effects, Equality, of_row
+from ..rows import AVERAGE, TableRow, column_title
+from .comparison import LEVEL, Numbers
+from .families import describe
+from .training_effects import Effects, Equality, of_row
 
 MOST_CUT = 0.05
 """Fraction of cut answers above which a number says something about the limit."""
@@ -32,6 +32,8 @@ def footnotes(numbers: Numbers, effects: Mapping[TableRow, Effects], equal: Sequ
             f"{'; '.join(parts)}. Raise evaluation.token_limit."
         )
     frames = numbers.frames
+    if frames.study.overlaps:
+        lines.append(f"Trained on what is asked here, as was allowed: {'; '.join(frames.study.overlaps)}.")
     if frames.unfinished:
         lines.append(f"Not finished, and left out here: {'; '.join(frames.unfinished)}.")
     missing = [(row, name) for row in numbers.rows for name in numbers.shown if (row, name) not in numbers.cells]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reports.rows import AVERAGE, PAPER_MATHS, Columns, TableRow
+from ..rows import AVERAGE, PAPER_MATHS, Columns, TableRow
 
 SOURCE = "arXiv 2509.26306: one run, one answer per question, no interval"
 LLAMA, QWEN, LARGE_QWEN = "Llama-3.1-8B", "Qwen2.5-7B", "Qwen2.5-14B"

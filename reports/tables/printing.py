@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from reports.rows import TableRow, column_title
-from reports.tables import paper_numbers
-from reports.tables.accuracy import Cell, Comparison
-from reports.tables.comparison import LEVEL, Numbers
-from reports.tables.footnotes import cut_answers, footnotes
-from reports.tables.training_effects import Effects, effects, equal_by_theorem, of_row
-from reports.tables.writer import MARK, Column, Grid, Line, Table, Value
+from ..rows import TableRow, column_title
+from . import paper_numbers
+from .accuracy import Cell, Comparison
+from .comparison import LEVEL, Numbers
+from .footnotes import cut_answers, footnotes
+from .training_effects import Effects, effects, equal_by_theorem, of_row
+from .writer import MARK, Column, Grid, Line, Table, Value
 
 REFERENCE_TITLES = {"grpo_matched": "matched GRPO", "infer_single": "single"}
 EFFECT_COLUMNS = (

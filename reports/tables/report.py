@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.frames import StudyFrames
-from reports.registry import Report, Settings
-from reports.tables.comparison import Numbers, Spec, build, missing
-from reports.tables.printing import printed
-from reports.tables.writer import Table, write_table
+from ..frames import StudyFrames
+from ..registry import Report, Settings
+from .comparison import Numbers, Spec, build, missing
+from .printing import printed
+from .writer import Table, write_table
 
 
 @dataclass(frozen=True, kw_only=True)

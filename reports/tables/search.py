@@ -7,9 +7,10 @@ from typing import Any
 
 from ilr_bench.core.errors import StoreError
 from ilr_bench.storage.files import parse_json, write_atomic
-from reports.frames import StudyFrames
-from reports.registry import Report, Settings
-from reports.tables.writer import Column, Grid, Line, Table, Value, csv_text, write_table
+
+from ..frames import StudyFrames
+from ..registry import Report, Settings
+from .writer import Column, Grid, Line, Table, Value, csv_text, write_table
 
 FILE = "search.json"
 BEST = " †"

@@ -10,9 +10,10 @@ import base64
 from pathlib import Path
 
 from ilr_bench.storage.files import write_atomic
-from reports.tables.comparison import Numbers, Spec
-from reports.tables.report import table_report
-from reports.tables.writer import Table, html_template
+
+from .comparison import Numbers, Spec
+from .report import table_report
+from .writer import Table, html_template
 
 SPEC = Spec(
     name="table2",
@@ -28,7 +29,7 @@ def html(table: Table, picture: bytes) -> str:
 
 
 def _draw(numbers: Numbers, table: Table, out: Path) -> None:
-    from reports.figures.table2 import draw
+    from ..figures.table2 import draw
 
     draw(numbers, out / "table2.png")
     write_atomic(out / "table2.html", html(table, (out / "table2.png").read_bytes()))

@@ -15,8 +15,9 @@ from ilr_bench.core.config import (
     InteractionSettings,
     RunConfig,
 )
-from reports.frames import StudyFrames
-from reports.rows import TableRow
+
+from ..frames import StudyFrames
+from ..rows import TableRow
 
 
 @dataclass(frozen=True)

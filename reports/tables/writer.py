@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ilr_bench.storage.files import write_atomic
-from reports import escaping
+
+from .. import escaping
 
 Kind = Literal["accuracy", "difference", "amount", "share", "published"]
 NOTHING = "–"
@@ -239,7 +240,7 @@ def aligned(head: Sequence[str], body: Sequence[Sequence[str]], labels: int) -> 
 
 def html_template(name: str) -> Template:
     """A template of `reports/templates`: whatever is put into it is escaped, and a missing value is an error."""
-    loader = PackageLoader("reports")
+    loader = FileSystemLoader(Path(__file__).parents[1] / "templates")
     options = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

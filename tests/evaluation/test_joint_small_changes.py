@@ -10,7 +10,7 @@ from ilr_bench.core.profiles import profile
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.evaluation.joint import _equal, _modes, majority_vote, run_dialogue
 from ilr_bench.method.idea3 import StepBatch
-from ilr_bench.method.interaction import cooperation
+from ilr_bench.method.interaction import Coin, Situation, cooperation
 from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Question
@@ -47,7 +47,8 @@ def test_modes_are_drawn_for_idea3_only_and_from_a_seed_of_their_own():
     config = change(ablations.get("infer_idea3")(profile("micro")), {"interaction.cooperation_ratio": 0.5})
     drawn = _modes(config, 2, 40, seed=7)
     rng = np.random.default_rng(derive_seed(7, "modes"))
-    np.testing.assert_array_equal(drawn, cooperation(config.interaction, np.ones(2), np.ones(40), np.ones(2), rng))
+    situation = Situation(np.ones(2), np.ones(40), np.ones(40), rng)
+    np.testing.assert_array_equal(drawn, cooperation(Coin(0.5), situation))
     assert 0 < drawn.mean() < 1
     for method in ("single", "debate"):
         modes = _modes(change(config, {"inference.method": method}), 2, 3, seed=7)

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ilr_bench.core.config import AdvantageSettings, CalibrationSettings
-from ilr_bench.method.advantages import CHANGE_THRESHOLD, changed, compute_advantages, group_advantages
-from ilr_bench.method.calibration import perception_calibration
+from ilr_bench.method.advantages import CHANGE_THRESHOLD, Standardised, changed, compute_advantages, group_advantages
+from ilr_bench.method.calibration import perception_calibration, uncalibrated
 
 REWARDS = [
     np.array([[1.1, 0.1, 0.35, 0.6], [0.1, 0.1, 0.1, 0.1]]),
@@ -129,7 +128,7 @@ def test_advantages_that_stay_are_unchanged_however_large():
 
 
 def test_every_group_is_calibrated_with_its_peers_rewards_on_the_same_question():
-    advantage_batches = compute_advantages(REWARDS, CalibrationSettings(), AdvantageSettings())
+    advantage_batches = compute_advantages(REWARDS, perception_calibration, Standardised())
     for question in range(2):
         expected = perception_calibration(REWARDS[0][question], [REWARDS[1][question]])
         np.testing.assert_allclose(advantage_batches[0].calibrated[question], expected.rewards)
@@ -137,14 +136,14 @@ def test_every_group_is_calibrated_with_its_peers_rewards_on_the_same_question()
 
 
 def test_the_effect_of_calibration_is_what_it_did_to_the_advantages():
-    first, second = compute_advantages(REWARDS, CalibrationSettings(), AdvantageSettings())
+    first, second = compute_advantages(REWARDS, perception_calibration, Standardised())
     assert first.changed.tolist() == [True, False]
     assert first.clipped.mean() > 0
     assert second.flat_peers.tolist() == [False, True]
 
 
 def test_without_calibration_nothing_changes_and_nothing_is_clipped():
-    for advantage_batch in compute_advantages(REWARDS, CalibrationSettings(kind="none"), AdvantageSettings()):
+    for advantage_batch in compute_advantages(REWARDS, uncalibrated, Standardised()):
         assert advantage_batch.clipped.size == 0
         assert not advantage_batch.changed.any()
         np.testing.assert_array_equal(advantage_batch.rewards, advantage_batch.calibrated)
@@ -153,20 +152,18 @@ def test_without_calibration_nothing_changes_and_nothing_is_clipped():
 def test_two_reward_levels_are_equal_by_theorem_with_and_without_calibration():
     rng = np.random.default_rng(0)
     rewards = [rng.integers(0, 2, (50, 8)).astype(float) for _ in range(3)]
-    for advantage_batch in compute_advantages(rewards, CalibrationSettings(), AdvantageSettings()):
+    for advantage_batch in compute_advantages(rewards, perception_calibration, Standardised()):
         assert not advantage_batch.changed.any()
 
 
 def test_agents_may_have_groups_of_different_size_under_their_own_baseline():
     rewards = [REWARDS[0], REWARDS[1][:, :2]]
-    advantage_batches = compute_advantages(rewards, CalibrationSettings(), AdvantageSettings())
+    advantage_batches = compute_advantages(rewards, perception_calibration, Standardised())
     assert [advantage_batch.advantages.shape for advantage_batch in advantage_batches] == [(2, 4), (2, 2)]
 
 
 def test_a_baseline_over_agents_pools_both_groups_of_a_question():
-    advantage_batches = compute_advantages(
-        REWARDS, CalibrationSettings(kind="none"), AdvantageSettings(baseline="agents")
-    )
+    advantage_batches = compute_advantages(REWARDS, uncalibrated, Standardised(baseline="agents"))
     pooled = np.concatenate([advantage_batch.advantages[1] for advantage_batch in advantage_batches])
     assert pooled.sum() == pytest.approx(0, abs=1e-9)
     assert (advantage_batches[0].advantages[1] < 0).all()
@@ -174,7 +171,7 @@ def test_a_baseline_over_agents_pools_both_groups_of_a_question():
 
 def test_each_of_three_agents_is_calibrated_by_the_two_others():
     rewards = [REWARDS[0], REWARDS[1], np.array([[0.0, 1.0, 0.2, 0.7], [0.3, 0.1, 0.6, 0.6]])]
-    advantage_batches = compute_advantages(rewards, CalibrationSettings(), AdvantageSettings())
+    advantage_batches = compute_advantages(rewards, perception_calibration, Standardised())
     for agent in range(3):
         clips, flats = [], []
         for question in range(2):
@@ -193,9 +190,7 @@ def test_each_of_three_agents_is_calibrated_by_the_two_others():
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @pytest.mark.parametrize("baseline", ["group", "agents", "batch", "none"])
 def test_advantages_have_the_scale_and_baseline_of_the_settings(scale, baseline):
-    advantage_batches = compute_advantages(
-        REWARDS, CalibrationSettings(kind="none"), AdvantageSettings(scale=scale, baseline=baseline)
-    )
+    advantage_batches = compute_advantages(REWARDS, uncalibrated, Standardised(scale=scale, baseline=baseline))
     for agent, advantage_batch in enumerate(advantage_batches):
         if baseline == "agents":
             expected = group_advantages(np.stack(REWARDS, axis=1), scale, baseline)[:, agent]

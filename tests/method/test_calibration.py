@@ -93,4 +93,5 @@ def test_a_term_exactly_at_its_bound_is_not_clipped():
 
 
 def test_configurations_name_the_calibrations():
-    assert {"perception": perception_calibration, "none": uncalibrated} == CALIBRATIONS
+    named = {name: CALIBRATIONS.get(name) for name in CALIBRATIONS.names()}
+    assert named == {"perception": perception_calibration, "none": uncalibrated}

@@ -39,7 +39,7 @@ def make_batch(names, cooperation=None, sampling=None):
 def hold(batch, ideas_per_agent, dialogues, fusions):
     ideas = share(batch, ideas_per_agent)
     analyses = analyse(batch, ideas, dialogues)
-    return ideas, analyses, fuse(batch, ideas, analyses, fusions)
+    return ideas, analyses, fuse(batch, ideas, [analyses], fusions)
 
 
 @pytest.mark.parametrize("names", [("A", "B"), ("A", "B", "C"), ("A", "B", "C", "D")])

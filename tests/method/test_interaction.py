@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from ilr_bench.core.config import InteractionSettings
-from ilr_bench.method.interaction import Mode, cooperates, cooperation, select_mode, success_probability
+from ilr_bench.core.config import change
+from ilr_bench.core.profiles import MICRO
+from ilr_bench.method.interaction import (
+    RULES,
+    Mode,
+    Situation,
+    cooperates,
+    cooperation,
+    select_mode,
+    success_probability,
+)
 
 unit = st.floats(0, 1)
 
@@ -48,10 +57,12 @@ def test_extreme_margins_stay_probabilities(ability: float, difficulty: float) -
 ABILITY = np.array([0.2, 0.8])
 DIFFICULTY = np.array([0.1, 0.4, 0.6, 0.9])
 SHARES = np.array([0.75, 0.25])
+"""Fractions of `DIFFICULTY` on which the rule has each agent cooperate."""
 
 
 def choose(seed: int = 0, questions: np.ndarray = DIFFICULTY, **settings: object) -> np.ndarray:
-    return cooperation(InteractionSettings(**settings), ABILITY, questions, SHARES, np.random.default_rng(seed))
+    config = change(MICRO, {f"interaction.{key}": value for key, value in settings.items()})
+    return cooperation(RULES.of(config), Situation(ABILITY, questions, DIFFICULTY, np.random.default_rng(seed)))
 
 
 def test_each_agent_follows_its_own_verdict_unless_told_otherwise() -> None:

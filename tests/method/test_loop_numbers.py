@@ -19,7 +19,6 @@ from ilr_bench.method.advantages import group_advantages
 from ilr_bench.method.calibration import perception_calibration
 from ilr_bench.method.idea3 import sampled_tokens
 from ilr_bench.method.loop import (
-    TRAINED_STAGES,
     TrainerState,
     standalone_accuracy,
     step_questions,
@@ -251,7 +250,7 @@ def test_each_choice_of_trained_turns_samples_and_teaches_its_stages(trained, sa
     held = Held("ilr", tmp_path, **changes, **{"sampling.samples": samples})
     calls = dict(zip(counts, held.agents[0].engine.calls[:3], strict=True))
     assert {stage: set(call.samples) for stage, call in calls.items()} == {s: {n} for s, n in counts.items()}
-    stages = TRAINED_STAGES[trained]
+    stages = held.config.discussion.trained
     samples = held.notebooks[1].samples[1]
     expected = {stage: 5 * counts[stage] * (1 if stage == "sharing" else 2) for stage in stages}
     assert {stage: sum(turn.stage == stage for turn in samples) for stage in expected} == expected

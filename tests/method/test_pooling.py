@@ -5,15 +5,16 @@ import pytest
 from scripted import scripted_agent
 
 import ablations
-from ilr_bench.core.config import RewardSettings, change
+from ilr_bench.core.config import change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.validation import validate
 from ilr_bench.grading.math import Grader
-from ilr_bench.method.advantages import compute_advantages, group_advantages
+from ilr_bench.method.advantages import ESTIMATORS, compute_advantages, group_advantages
+from ilr_bench.method.calibration import CALIBRATIONS
 from ilr_bench.method.idea3 import StepBatch, share
 from ilr_bench.method.pooling import pool_successes
-from ilr_bench.method.rewards import Rollouts, rewards_of, score_turns
+from ilr_bench.method.rewards import Rollouts, Verified, rewards_of, score_turns
 from ilr_bench.tasks.types import Question
 
 CONFIG = ablations.get("peer_pooling")(profile("micro"))
@@ -34,8 +35,10 @@ def meet(*speakers, limit=64, styles=("micro",) * 3, samples=2):
     batch = StepBatch(agents, QUESTIONS, cooperation, config.sampling, seed=0)
     turns = {"sharing": share(batch, [samples] * len(agents))}
     with Grader() as grader:
-        scores = {"sharing": score_turns(batch, turns["sharing"], RewardSettings("verified"), grader)}
-    advantage_batches = compute_advantages(rewards_of(scores["sharing"]), config.calibration, config.advantages)
+        scores = {"sharing": score_turns(batch, turns["sharing"], Verified(), grader)}
+    advantage_batches = compute_advantages(
+        rewards_of(scores["sharing"]), CALIBRATIONS.of(config), ESTIMATORS.of(config)
+    )
     rollouts = Rollouts(batch, np.arange(len(QUESTIONS)), turns, scores)
     return rollouts, advantage_batches, pool_successes(config, rollouts, advantage_batches)
 

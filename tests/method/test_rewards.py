@@ -5,18 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilr_bench.core.config import RewardSettings
 from ilr_bench.generation.agent import Prompt
 from ilr_bench.generation.engine import Completion
 from ilr_bench.grading.math import Grader
 from ilr_bench.method.idea3 import Turn
-from ilr_bench.method.rewards import analysis_rewards, reward, right_steps, score
+from ilr_bench.method.rewards import Answer, Graded, Verified, remark_rewards, right_steps, score
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import Question
 
 QUESTION = Question("q", "3+5-2", "6", ("3+5=8", "8-2=6"))
-GRADED, VERIFIED = RewardSettings(kind="graded"), RewardSettings(kind="verified")
+GRADED, VERIFIED = Graded(), Verified()
 
 
 def turn(text, finished=True):
@@ -24,7 +23,8 @@ def turn(text, finished=True):
 
 
 def earns(verdict, text, settings, finished=True):
-    return reward(verdict, QUESTION, turn(text, finished), settings)
+    (earned,) = settings([Answer(QUESTION, text, 3, finished, verdict)])
+    return earned
 
 
 def test_a_right_answer_in_form_earns_one_and_the_format_term():
@@ -66,7 +66,7 @@ def test_a_question_copied_into_the_box_is_no_answer():
 
 
 def test_the_weights_of_steps_and_form_are_those_of_the_settings():
-    settings = RewardSettings(kind="graded", format_weight=0.2, step_weight=0.25)
+    settings = Graded(format_weight=0.2, step_weight=0.25)
     wrong = "3+5=8 8-2=5 \\boxed{5}"
     assert earns(Verdict.WRONG, wrong, settings) == pytest.approx(0.25 * 0.5 + 0.2)
     assert earns(Verdict.CORRECT, "\\boxed{6}", settings) == pytest.approx(1.2)
@@ -97,12 +97,12 @@ def test_a_step_is_looked_for_behind_the_one_before_it():
 
 def test_an_analysis_earns_the_mean_of_the_fusions_in_its_dialogue():
     fusion = [np.array([[1.0, 0.0, 0.5, 0.5]])]
-    assert analysis_rewards(fusion, dialogues=2)[0].tolist() == [[0.5, 0.5]]
-    assert analysis_rewards(fusion, dialogues=4)[0].tolist() == [[1.0, 0.0, 0.5, 0.5]]
+    assert remark_rewards(fusion, dialogues=2)[0].tolist() == [[0.5, 0.5]]
+    assert remark_rewards(fusion, dialogues=4)[0].tolist() == [[1.0, 0.0, 0.5, 0.5]]
 
 
 def test_analyses_of_several_questions_are_paid_one_by_one():
     fusion = [np.array([[1.0, 0.0, 0.5, 0.7], [0.2, 0.4, 0.0, 1.0]]), np.array([[0.0, 0.0, 1.0, 1.0]] * 2)]
-    first, second = analysis_rewards(fusion, dialogues=2)
+    first, second = remark_rewards(fusion, dialogues=2)
     np.testing.assert_allclose(first, [[0.5, 0.6], [0.3, 0.5]])
     assert second.tolist() == [[0.0, 1.0]] * 2

@@ -1,7 +1,7 @@
 """Small changes to a module's source, each of which can change a number.
 
-Left out: docstrings, messages (f-strings, whatever is raised), annotations, decorators, imports, `strict=` of zip, and
-`dtype=`, without which numpy nearly always finds the same type.
+Left out: docstrings, messages (f-strings, whatever is raised), annotations, decorators, imports, `strict=` of zip,
+`dtype=`, without which numpy nearly always finds the same type, and `device=`, since tests have one device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ OTHER_NAMES = {
 TRANSPARENT = ("sorted", "reversed", "abs", "round")
 """Functions of which the first argument may stand alone."""
 
-UNCHANGED_KEYWORDS = ("strict", "dtype")
+COMMUTATIVE = ("min", "max", "minimum", "maximum", "isclose")
+"""Functions whose arguments may change places."""
+
+UNCHANGED_KEYWORDS = ("strict", "dtype", "device")
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,7 @@ def _of_call(node: ast.Call) -> Iterator[Change]:
     name = _name(node.func)
     if name.endswith(("Error", "TypeVar")) or name == "cast":
         return
-    for number in range(len(node.args) - 1):
+    for number in range(0 if name in COMMUTATIVE else len(node.args) - 1):
         changed = copy.deepcopy(node)
         changed.args[number], changed.args[number + 1] = changed.args[number + 1], changed.args[number]
         yield node, ast.unparse(changed)

@@ -27,7 +27,7 @@ from ilr_bench.method.difficulty import joint_difficulty, self_rank
 from ilr_bench.method.idea3 import StepBatch, Turns, analyse, fuse, share
 from ilr_bench.method.interaction import cooperates
 from ilr_bench.method.loop import standalone_accuracy
-from ilr_bench.method.rewards import score_turns
+from ilr_bench.method.rewards import REWARDS, score_turns
 from ilr_bench.models.micro.corpus import corrections
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.sources import SOURCES, Question
@@ -85,8 +85,8 @@ def _dialogues(batch: StepBatch, config: Any, grader: Grader) -> dict[str, Any]:
     """One dialogue per question at temperature 1, every agent in the mode given."""
     ideas = share(batch, [1] * len(batch.agents))
     analyses = analyse(batch, ideas, 1)
-    answers = fuse(batch, ideas, analyses, [1] * len(batch.agents))
-    standalone, fused = (_right(score_turns(batch, turns, config.reward, grader)) for turns in (ideas, answers))
+    answers = fuse(batch, ideas, [analyses], [1] * len(batch.agents))
+    standalone, fused = (_right(score_turns(batch, turns, REWARDS.of(config), grader)) for turns in (ideas, answers))
     found: dict[str, Any] = {}
     for index, agent in enumerate(batch.agents):
         peer_is_right = (
@@ -114,7 +114,7 @@ def _swap(batch: StepBatch) -> dict[str, Any]:
     ideas = share(batch, [1] * len(batch.agents))
     other = replace(batch, cooperation=~batch.cooperation)
     first, second = analyse(batch, ideas, 1), analyse(other, ideas, 1)
-    fused, fused_other = (fuse(one, ideas, first, [1] * len(batch.agents)) for one in (batch, other))
+    fused, fused_other = (fuse(one, ideas, [first], [1] * len(batch.agents)) for one in (batch, other))
     return {
         agent.name: {"analyses": _changed(first, second, index), "fusions": _changed(fused, fused_other, index)}
         for index, agent in enumerate(batch.agents)

@@ -33,10 +33,6 @@ def test_the_last_box_holds_the_answer(solution: str, answer: str | None) -> Non
     assert math.last_box(solution) == answer
 
 
-def test_a_question_is_known_by_its_text_without_spaces() -> None:
-    assert math.normalised(" 1 +\n2") == math.normalised("1+2") == "1+2"
-
-
 def test_a_row_without_an_answer_is_refused() -> None:
     with pytest.raises(MissingInputError, match="math-x is no row of MATH"):
         math.parse({"problem": "1+1?", "solution": "Two."}, "math-x")

@@ -6,17 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig, Stage
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig
 from ilr_bench.tasks.types import Benchmark, expand, get, row_count
 
+ANSWERS = ("sharing", "fusion")
+"""Stages whose turns end in an answer."""
 JOINT_KINDS = ("answer", "choice")
 """Kinds of benchmarks that untrained agents answer jointly (`ilr_bench.evaluation.joint`)."""
-TRAINED: dict[str, tuple[Stage, ...]] = {
-    "fusion": ("fusion",),
-    "sharing": ("sharing",),
-    "both": ("sharing", "fusion"),
-    "all": IDEA3_STAGES,
-}
 
 
 @dataclass(frozen=True)
@@ -76,10 +72,10 @@ def units_of_step(config: RunConfig, samples: Sequence[int]) -> dict[str, int]:
     """
     turns_by_stage = [step_turns(config, n) for n in samples]
     units: dict[str, int] = {stage: sum(turns[stage].count for turns in turns_by_stage) for stage in turns_by_stage[0]}
-    graded = sum(count for stage, count in units.items() if stage != "analysis")
+    graded = sum(count for stage, count in units.items() if stage in ANSWERS)
     return units | {
         "grading": graded,
-        "update": sum(units[stage] for stage in TRAINED[config.discussion.trained_turns]),
+        "update": sum(units[stage] for stage in config.discussion.trained),
     }
 
 
@@ -97,16 +93,17 @@ def ability_turns(config: RunConfig) -> Turns:
     return Turns(config.questions.validation, config.sampling.max_new_tokens, config.questions.validation)
 
 
-def step_turns(config: RunConfig, samples: int) -> dict[Stage, Turns]:
+def step_turns(config: RunConfig, samples: int) -> dict[str, Turns]:
     """One agent's turns in one step by stage, with `samples` answers to each question."""
     questions, dialogues = config.training.questions_per_step, config.discussion.dialogues_per_question
-    trained = TRAINED[config.discussion.trained_turns]
+    trained = config.discussion.trained
     long, short = config.sampling.max_new_tokens, config.sampling.max_analysis_tokens
     ideas = samples if "sharing" in trained else dialogues
-    turns: dict[Stage, Turns] = {"sharing": Turns(questions * ideas, long, questions)}
-    if "fusion" in config.discussion.stages:
+    turns: dict[str, Turns] = {"sharing": Turns(questions * ideas, long, questions)}
+    if config.discussion.discusses:
         answers = samples // dialogues if "fusion" in trained else 1
-        turns["analysis"] = Turns(questions * dialogues, short, questions * dialogues)
+        for stage in config.discussion.labels[1:-1]:
+            turns[stage] = Turns(questions * dialogues, short, questions * dialogues)
         turns["fusion"] = Turns(questions * dialogues * answers, long, questions * dialogues)
     return turns
 
@@ -138,7 +135,8 @@ def answer_turns(config: RunConfig, benchmark: Benchmark, rows: int) -> Turns:
 
 def rounds(config: RunConfig) -> int:
     """Turns of every agent on one question of a benchmark where they answer jointly; 0 where they do not."""
-    by_method = {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(IDEA3_STAGES)}
+    stages = config.discussion.stages if config.discussion.discusses else IDEA3_STAGES
+    by_method = {"none": 0, "single": 1, "debate": config.inference.rounds, "idea3": len(stages)}
     return by_method[config.inference.method]
 
 

@@ -54,16 +54,17 @@ def _benchmark_rows(run: StandaloneRun) -> Rows:
         settings = replace(settings, max_new_tokens=ANSWER_TOKENS)
     rows: Rows = [("benchmark", "state", "questions", "answers", "longest", "tokens")]
     for name in (name for asked in run.benchmarks for name in ([asked] if _is_lm_eval(asked) else expand([asked]))):
-        state = "there" if record_file(run.out, name).exists() else "to be answered"
-        if _is_lm_eval(name):
-            rows.append((name, state, "-", "-", "-", "-"))
+        benchmark = None if _is_lm_eval(name) else get(name)
+        title = name if benchmark is None else benchmark.name
+        state = "there" if record_file(run.out, title).exists() else "to be answered"
+        if benchmark is None:
+            rows.append((title, state, "-", "-", "-", "-"))
             continue
-        benchmark = get(name)
         count = min(row_count(benchmark), run.limit or row_count(benchmark))
         longest = run.max_new_tokens or benchmark.max_new_tokens or settings.max_new_tokens
         answers = count * run.samples
         numbers = (number(count), number(answers), number(longest), f"at most {number(answers * longest)}")
-        rows.append((name, state, *numbers))
+        rows.append((title, state, *numbers))
     return rows
 
 

@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig
+from ilr_bench.core.config import RunConfig
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.core.hardware import cores
@@ -268,7 +268,7 @@ def matched_samples(other: TrialCost, timing: Timing | None) -> tuple[int, ...]:
     one = config.sampling.max_new_tokens if timing is None else timing.tokens["sharing"]
     spent = [0.0] * len(config.models)
     for load in workload(config, other.samples):
-        if load.stage in IDEA3_STAGES:
+        if load.stage in config.discussion.labels:
             spent[load.agent] += cost_of(load, timing).tokens
     return tuple(max(2, round(tokens / (asked * one))) for tokens in spent)
 

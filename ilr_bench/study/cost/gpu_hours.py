@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from ilr_bench.core.config import RunConfig
-from ilr_bench.study.cost.counts import TRAINED, measurements, workload
+from ilr_bench.study.cost.counts import measurements, workload
 from ilr_bench.study.cost.memory import Architecture, architecture, architectures
 
 PEAK = 989e12
@@ -85,7 +85,7 @@ def estimate(config: RunConfig, samples: tuple[int, ...] = ()) -> GpuEstimate | 
             prompt = prompts.get(load.kind, QUESTION)
             done = operations(shapes[load.agent], turns.count, mean, turns.prompts, prompt)
             sampling, sampled = sampling + done, sampled + turns.count * mean
-            if load.kind in TRAINED[config.discussion.trained_turns]:
+            if load.kind in config.discussion.trained:
                 update += 3 * done
         hours.append(end.hours(sampling, update))
         tokens.append(sampled)

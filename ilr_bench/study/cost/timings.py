@@ -21,15 +21,16 @@ from statistics import fmean
 from typing import Any
 
 from ilr_bench.core.config import (
-    IDEA3_STAGES,
     AdvantageSettings,
     CalibrationSettings,
     InteractionSettings,
+    RewardSettings,
     RunConfig,
     TrainingSettings,
     UpdateSettings,
     content_hash,
     from_dict,
+    is_built_in,
     to_dict,
 )
 from ilr_bench.core.console import say
@@ -100,6 +101,8 @@ def short(config: RunConfig) -> RunConfig:
         # Prompts of both modes are about as long.
         interaction=InteractionSettings(rule="coin", cooperation_ratio=0.5),
         calibration=CalibrationSettings(),
+        # A reward from outside may cost money, or hours, and decides no length.
+        reward=config.reward if is_built_in(config, "reward.kind") else RewardSettings(),
         advantages=config.advantages if steers else AdvantageSettings(),
         sampling=replace(config.sampling, samples_per_agent=None, match_tokens_of=None),
         update=replace(config.update, **{name: getattr(UpdateSettings, name) for name in UPDATE}),
@@ -208,9 +211,10 @@ def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
     turns = {"ranking": agents * ranking_turns(config).count, "ability": agents * ability_turns(config).count}
     tokens = {kind: count / turns[kind] for kind, count in measured.items()}
     tokens |= {kind: fmean(counts) for kind, counts in answers.items()}
-    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in IDEA3_STAGES if times[stage]}
+    stages = config.discussion.labels
+    tokens |= {stage: sampled[stage] / (times[stage] * per_step[stage]) for stage in stages if times[stage]}
     units: dict[str, float] = {stage: times[stage] * count for stage, count in per_step.items()}
-    units |= {stage: sampled[stage] for stage in IDEA3_STAGES} | {
+    units |= {stage: sampled[stage] for stage in stages} | {
         "loading": 1,
         "checkpoint": times["checkpoint"],
         "measurement": sum(measured.values()),
@@ -218,7 +222,7 @@ def read_timing(folder: Path, artifacts: Path, config: RunConfig) -> Timing:
         "evaluation": sum(sum(counts) for counts in answers.values()),
     }
     seconds = {stage: spent[stage] / count for stage, count in units.items() if count and stage in spent}
-    seen: dict[str, int] = {stage: prompts[stage] for stage in IDEA3_STAGES if prompts[stage]}
+    seen: dict[str, int] = {stage: prompts[stage] for stage in stages if prompts[stage]}
     if alone := prompts["sharing"]:  # an agent that answers alone gets the same prompt
         several = config.difficulty.batch_size if config.difficulty.source == "self_ranking" else 1
         seen |= {"ability": alone, "ranking": min(several * alone, config.sampling.max_prompt_tokens)}

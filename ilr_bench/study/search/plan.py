@@ -20,12 +20,14 @@ from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
 from ilr_bench.storage.records import TrialEntry
+from ilr_bench.study.own_data import located
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.search.space import Space, load_space, make_sampler, printed
 from ilr_bench.study.search.trials import TrialPlanner, check_space
 from ilr_bench.tasks.benchmarks import BENCHMARKS, expand
 from ilr_bench.tasks.benchmarks import get as get_benchmark
-from ilr_bench.tasks.sources import SOURCES
+from ilr_bench.tasks.files import question_source
+from ilr_bench.tasks.overlap import normalised
 from ilr_bench.tasks.types import GROUPS
 
 NAME = "search"
@@ -122,7 +124,7 @@ def plan_search(
     models = MODEL_GROUPS.get(groups[0][0], groups[0]) if groups else ()
     fixed = {key: values[0] for key, values in overrides.items()}
     start = profile(profile_name)
-    start = change(replace(start, models=tuple(models) or start.models), fixed)
+    start = located(change(replace(start, models=tuple(models) or start.models), fixed))
     space = load_space(options.space, start)
     variant = variants[0] if variants else None
     planner = TrialPlanner(profile_name, variant, tuple(models), tuple(seeds), fixed, start)
@@ -205,22 +207,19 @@ def parse_objectives(names: Sequence[str]) -> tuple[str, ...]:
 def check_apart(config: RunConfig) -> None:
     """Raises ConfigurationError where a validation question stands in a benchmark that this configuration reports.
 
-    Texts are compared word by word. Raises MissingInputError where a benchmark's data are not here to be compared.
+    Texts are compared as in `tasks.overlap`. Raises MissingInputError where a benchmark's data are not here.
     """
-    _, validation = SOURCES.get(config.questions.source).load(config.questions.train, config.questions.validation)
-    held = {_words(question.text): question.id for question in validation}
-    for name in expand(config.evaluation.benchmarks):
-        shared = [row.id for row in get_benchmark(name).load() if _words(row.question) in held]
+    _, validation = question_source(config.questions.source).load(config.questions.train, config.questions.validation)
+    held = {normalised(question.text) for question in validation}
+    for benchmark in map(get_benchmark, expand(config.evaluation.benchmarks)):
+        name = benchmark.name
+        shared = [row.id for row in benchmark.load() if normalised(row.question) in held]
         if shared:
             raise ConfigurationError(
                 f"{len(shared)} questions of the benchmark {name} are validation questions as well (the first is "
                 f"{shared[0]}): a search would choose by what is reported; set questions.source or leave {name} out "
                 "by --set evaluation.benchmarks=..."
             )
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def check_pruner(kind: str, objectives: Sequence[str], start: RunConfig, seeds: Sequence[int]) -> None:

@@ -21,6 +21,7 @@ import optuna
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.registry import Registry
+from ilr_bench.core.settings import alternatives
 
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
 """Asks Optuna for one value per setting of a point; the variant is the setting `variant`."""
@@ -192,9 +193,7 @@ def _kind(key: str, start: RunConfig) -> Any:
         index = hints[part]
     if dataclasses.is_dataclass(index):
         raise ConfigurationError("is a group of settings; name one of them")
-    if typing.get_origin(index) is types.UnionType:
-        index = next(part for part in typing.get_args(index) if part is not types.NoneType)
-    return index
+    return next(kind for kind in alternatives(index) if kind is not types.NoneType)
 
 
 def printed(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-import ablations
+from ilr_bench import ablations
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError, StoreError

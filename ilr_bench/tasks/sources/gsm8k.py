@@ -61,8 +61,12 @@ def parse(row: Mapping[str, Any], identity: str) -> Question:
     if not isinstance(text, str) or not isinstance(solution, str) or "#### " not in solution:
         raise MissingInputError(f"{identity} is no row of GSM8K (question, answer with `#### `); fetch the file again")
     written, _, gold = solution.rpartition("#### ")
-    steps = tuple(step.replace(",", "").replace(" ", "") for step in _CALCULATOR.findall(written))
-    return Question(identity, text.strip(), gold.strip().replace(",", ""), steps, "gsm8k")
+    return Question(identity, text.strip(), gold.strip().replace(",", ""), calculations(written), "gsm8k")
+
+
+def calculations(written: str) -> tuple[str, ...]:
+    """What a solution notes in GSM8K's `<<48/2=24>>`, in order."""
+    return tuple(step.replace(",", "").replace(" ", "") for step in _CALCULATOR.findall(written))
 
 
 def _alternate(first: Sequence[Question], second: Sequence[Question]) -> tuple[Question, ...]:

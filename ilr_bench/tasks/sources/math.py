@@ -1,6 +1,6 @@
 r"""MATH (Hendrycks et al. 2021) split as in the paper: 11,000 questions to train on, 1,000 for ability, MATH-500 apart.
 
-MATH's 12,500 problems less the 500 of MATH-500 are exactly 12,000. Four of these occur twice; they stay on the
+MATH's 12,500 problems less the 500 of MATH-500 are exactly 12,000. Five of these occur twice; they stay on the
 training side, so that no validation question is among the training questions. Which of the others validate is not
 stated in the paper: a shuffle of ours decides, once for all.
 """
@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.tasks.data import Dataset, RawRow, read_rows
+from ilr_bench.tasks.overlap import normalised
 from ilr_bench.tasks.sources import SOURCES
 from ilr_bench.tasks.types import Question, QuestionSource, boxed
 
@@ -93,11 +94,6 @@ def last_box(solution: str) -> str | None:
     if not rest.startswith("{"):
         return rest.split("$", 1)[0].split(" ", 1)[0].strip() or None
     return next(iter(boxed(rf"\boxed{rest}")), None)
-
-
-def normalised(text: str) -> str:
-    """A text without white space, by which the same question is known in any copy."""
-    return "".join(text.split())
 
 
 def files() -> tuple[Dataset, ...]:

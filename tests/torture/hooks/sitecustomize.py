@@ -18,8 +18,8 @@ STAGES = {
     "ilr_bench.storage.store": {"append_records": "saving"},
     "ilr_bench.evaluation.runner": {"run_benchmarks": "evaluating"},
     "ilr_bench.evaluation.lm_eval_model": {"complete": "evaluating"},
-    "reports.frames": {"load": "reporting"},
-    "reports": {"get": "reporting"},
+    "ilr_bench.reports.frames": {"load": "reporting"},
+    "ilr_bench.reports.registry": {"get": "reporting"},
 }
 """Module -> function that is looked up there -> stage."""
 _marks = os.environ["TORTURE_MARKS"]
