@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ilr_bench.cli import evaluate, lists, lm_eval, report, status, train
+from ilr_bench.cli import config, evaluate, export, lists, lm_eval, report, status, train
 from ilr_bench.cli.app import app
 
-COMMANDS = (lists, train, evaluate, lm_eval, report, status)
+COMMANDS = (lists, config, train, evaluate, lm_eval, export, report, status)
 """The modules whose import adds the commands, in the order of `--help`."""
 
 

@@ -5,7 +5,8 @@ Errors are those of `ilr_bench.core.errors`; progress goes to stderr as from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,21 @@ from ilr_bench.core.hardware import yield_idle_cores
 from ilr_bench.models.catalogue import accept
 from ilr_bench.storage.records import read_study
 from ilr_bench.study.launch.pool import Execution
-from ilr_bench.study.plan import plan_study
-from ilr_bench.study.sweep import finish, recorded_training, run_sweep, split
+from ilr_bench.study.spec import ask, flat, split
+from ilr_bench.study.sweep import finish, run_sweep
 
 Names = str | Sequence[str]
 """Names as the command line takes them (`A,B`), or one by one."""
 
 
 def train(
-    variant: str = "ilr",
+    variant: str | None = None,
     models: Names = (),
     *,
     out: str | Path,
-    profile: str = "micro",
-    seed: int = 0,
+    config: str | Path | None = None,
+    profile: str | None = None,
+    seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     log: Names = (),
     force: bool = False,
@@ -39,23 +41,28 @@ def train(
 ) -> Study:
     """Trains one variant on one group of models, asks every agent before and after, and returns the study in `out`.
 
+    What is not named comes from the file `config` (as `--config` takes it), else it is `ilr` with the models of the
+    profile `micro` and seed 0.
     Settings are named by dotted keys (`settings={"training.steps": 20}`) or by their group (`training={"steps": 20}`,
     `prompt_style="chat"`). The training runs in a process of its own, so memory is free again when this returns.
     What `out` holds already is not run again. Raises ConfigurationError before anything runs, MissingInputError,
     StoreError, Stopped where it was interrupted (everything is saved; the same call continues), and IlrError where a
     job failed.
     """
-    folder, group = Path(out), _names(models)
-    chosen = _settings(settings or {}, more)
+    folder, group, chosen = Path(out), _names(models), _settings(settings or {}, more)
     accept(_names(accept_licence))
-    execution = Execution(workers=1, log=_names(log))
-    overrides = {key: (value,) for key, value in chosen.items()}
-    plan = plan_study(profile, [variant], [group] if group else [], [seed], overrides, with_untrained=True)
-    texts = [f"{key}={_text(value)}" for key, value in chosen.items()]
-    command = recorded_training(profile, variant, ",".join(group) or None, seed, texts, allow_overlap)
+    asked = ask(
+        None if config is None else Path(config), None, profile=profile, variants=variant,
+        models=[",".join(group)] if group else None, seeds=None if seed is None else str(seed),
+        log=",".join(_names(log)) or None, allow_overlap=allow_overlap or None,
+    )  # fmt: skip
+    asked = replace(asked, spec=replace(asked.spec, set=asked.spec.set | chosen)).one()
+    plan, spec = asked.plan(), asked.spec
+    execution = Execution(workers=1, log=spec.log)
     outcome = run_sweep(
-        plan, profile, folder, 1, command, execution=execution, force=force, allow_overlap=allow_overlap
-    )
+        plan, spec.profile, folder, 1, asked.command(), execution=execution, force=force,
+        allow_overlap=spec.allow_overlap,
+    )  # fmt: skip
     finish(plan, folder, outcome)
     return load(folder)
 
@@ -65,6 +72,7 @@ def evaluate(
     benchmarks: Names = "micro",
     *,
     out: str | Path,
+    agent: str | None = None,
     limit: int | None = None,
     samples: int = 1,
     temperature: float = 0.0,
@@ -82,11 +90,14 @@ def evaluate(
 ) -> Evaluation:
     """Scores one model alone, in this process; `StandaloneRun` says what each argument means.
 
+    `model`: as of `ilr-bench evaluate`, so a trial's folder too, of which `agent` names one.
+
     What `out` holds already is not run again. Raises ConfigurationError, MissingInputError and StoreError.
     """
     yield_idle_cores()
     from ilr_bench.cli.standalone_table import remarks
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
+    from ilr_bench.study.trained import evaluated_agent
 
     accept(_names(accept_licence))
     run = StandaloneRun(
@@ -95,7 +106,8 @@ def evaluate(
         batch_tokens=batch_tokens, dtype=dtype, engine=engine, jail=jail, chat_template=chat_template,
         include_path=None if include_path is None else Path(include_path),
     )  # fmt: skip
-    found = tuple(evaluate_model(run))
+    run, load_agent = evaluated_agent(run, agent)
+    found = tuple(evaluate_model(run, load_agent))
     for remark in remarks(run.out, found):
         note(remark)
     return Evaluation(run.out, found)
@@ -116,24 +128,7 @@ def _names(names: Names) -> tuple[str, ...]:
 
 def _settings(settings: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted keys to values; raises ConfigurationError for what is given in two ways."""
-    found: dict[str, Any] = {}
-    for key, value in (*_flat(settings), *_flat(more)):
-        if key in found:
-            raise ConfigurationError(f"{key} is given twice")
-        found[key] = value
-    return found
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _text(value: Any) -> str:
-    """A value as `--set` takes it."""
-    if isinstance(value, list | tuple):
-        return "+".join(map(_text, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    named, grouped = flat(settings), flat(more)
+    for key in named.keys() & grouped.keys():
+        raise ConfigurationError(f"{key} is given twice")
+    return named | grouped

@@ -18,6 +18,8 @@ EXAMPLES = """Examples:
 
   ilr-bench evaluate --model ./checkpoint --benchmarks gsm8k,math500 --samples 8 --temperature 0.7 --out runs/sampled
 
+  ilr-bench evaluate --model runs/one --agent A --benchmarks sums --out runs/sums
+
   ilr-bench evaluate --model owner/model --dtype bfloat16 --benchmarks paper-v4,generated --out runs/model
 
   ilr-bench evaluate --model smollm2 --benchmarks lm_eval:gsm8k,lm_eval:mmlu_pro --limit 100 --out runs/lm_eval
@@ -30,7 +32,13 @@ and scorer."""
 
 @app.command(epilog=EXAMPLES)
 def evaluate(
-    model: Annotated[str, typer.Option(help="A model's name (`ilr-bench models`), folder, GGUF file or hub name.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A model's name (`ilr-bench models`), folder, GGUF file or hub name; or the folder of a trial, of a "
+            "checkpoint, or of a study with one trial."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the records; what it holds already is not run again.")],
     benchmarks: Annotated[
         str,
@@ -38,12 +46,13 @@ def evaluate(
             help="Benchmarks or groups (`ilr-bench benchmarks`), own files (mine.jsonl), or lm_eval:TASK, with commas."
         ),
     ] = "micro",
+    agent: Annotated[str | None, typer.Option(help="Which agent of a trial, where it has several.")] = None,
     limit: Annotated[int | None, typer.Option(help="Questions per benchmark (default: all).", min=1)] = None,
     samples: Annotated[int, typer.Option(help="Answers per question.", min=1)] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0.0)] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     profile: Annotated[
-        str | None, typer.Option(help="Take prompt style and limits from it (default: from the model).")
+        str | None, typer.Option(help="Take prompt style and limits from it (default: the trial's, or from the model).")
     ] = None,
     style: Annotated[
         str | None,
@@ -83,6 +92,7 @@ def evaluate(
     yield_idle_cores()
     from ilr_bench.cli.standalone_table import remarks, standalone_table
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
+    from ilr_bench.study.trained import evaluated_agent
 
     with fail_in_one_line():
         accept(accept_licence)
@@ -104,13 +114,14 @@ def evaluate(
             chat_template=apply_chat_template,
             include_path=include_path,
         )
+        run, load = evaluated_agent(run, agent)
         if dry_run:
             from ilr_bench.study.cost.evaluation import say_evaluation
             from ilr_bench.study.cost.fits import available_resources
 
             say_evaluation(run, available_resources(out))
             return
-        names = tuple(evaluate_model(run))
+        names = tuple(evaluate_model(run, load))
         say_rows(standalone_table(out, names))
         for remark in remarks(out, names):
             note(remark)

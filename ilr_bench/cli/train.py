@@ -12,6 +12,7 @@ from ilr_bench.cli.app import app
 from ilr_bench.core.console import fail_in_one_line
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.study.own_data import AllowOverlap
+from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, ask
 
 EXAMPLES = """Examples:
 
@@ -25,16 +26,13 @@ docs/planning.md has the formulas."""
 
 @app.command(epilog=EXAMPLES)
 def plan(
-    variants: Annotated[str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`).")],
-    profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
-    models: Annotated[
-        list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
-    ] = None,
-    seeds: Annotated[str, typer.Option(help="Training seeds, with commas.")] = "0",
-    workers: Annotated[int, typer.Option(help="Jobs at a time, one thread each.", min=1)] = 2,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=V1,V2: a setting, or a grid over its values; repeatable.")
-    ] = None,
+    config: ConfigFile = None,
+    variants: Variants = None,
+    profile: Profile = None,
+    models: Models = None,
+    seeds: Seeds = None,
+    workers: Workers = None,
+    settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study: what it holds already is not priced.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside it.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="No timing run; tokens may be upper bounds.")] = False,
@@ -50,28 +48,30 @@ def plan(
     from ilr_bench.study.cost.forecast import price
     from ilr_bench.study.cost.show import say_cost
     from ilr_bench.study.own_data import overlap_of_plan
-    from ilr_bench.study.plan import parse_overrides, plan_study
-    from ilr_bench.study.sweep import integers, split
 
     with fail_in_one_line():
-        groups = [split(group) for group in models or ()]
-        found = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
-        cost = price(found, workers, out, fresh, quick)
+        asked = ask(
+            config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
+            allow_overlap=allow_overlap or None,
+        )  # fmt: skip
+        found = asked.plan()
+        cost = price(found, asked.spec.workers, out, fresh, quick)
         say_cost(cost, out, verbose, as_json)
-        overlap_of_plan(found, allow_overlap)
+        overlap_of_plan(found, asked.spec.allow_overlap)
 
 
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the study the trial belongs to.")],
-    variant: Annotated[str, typer.Option(help="See `ilr-bench variants`.")] = "ilr",
+    config: ConfigFile = None,
+    variant: Annotated[str | None, typer.Option(help="See `ilr-bench variants`.", show_default="ilr")] = None,
     models: Annotated[str | None, typer.Option(help="Models that learn together, with commas.")] = None,
-    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
-    profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; repeatable.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Training seed.", show_default="0")] = None,
+    profile: Profile = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; repeatable.")] = None,
     log: Annotated[
-        str, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
-    ] = "",
+        str | None, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what it will cost and stop; exit status 7: does not fit here.")
     ] = False,
@@ -89,33 +89,37 @@ def train(
     has been measured here. Under `accelerate launch` the processes share the training (docs/scaling.md).
     """
     from ilr_bench.study.launch.pool import Execution
-    from ilr_bench.study.plan import parse_overrides, plan_study
-    from ilr_bench.study.sweep import finish, how_to_continue, recorded_training, run_sweep, split
+    from ilr_bench.study.sweep import finish, how_to_continue, run_sweep
 
     with fail_in_one_line():
         accept(accept_licence)
-        groups = [split(models)] if models else []
-        plan = plan_study(profile, [variant], groups, [seed], parse_overrides(overrides or ()), with_untrained=True)
+        asked = ask(
+            config, settings, profile=profile, variants=variant, models=[models] if models else None,
+            seeds=None if seed is None else str(seed), log=log, allow_overlap=allow_overlap or None,
+        ).one("ilr")  # fmt: skip
+        plan, spec = asked.plan(), asked.spec
         if dry_run:
             from ilr_bench.study.cost.forecast import price
             from ilr_bench.study.cost.show import say_cost
             from ilr_bench.study.own_data import overlap_of_plan
 
             say_cost(price(plan, 1, out), out, force=force)
-            overlap_of_plan(plan, allow_overlap)
+            overlap_of_plan(plan, spec.allow_overlap)
             return
-        command = recorded_training(profile, variant, models, seed, overrides or (), allow_overlap)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.study.together import run_distributed
 
-            is_main = run_distributed(plan, profile, out, command, split(log), force, patience, allow_overlap)
+            is_main = run_distributed(
+                plan, spec.profile, out, asked.command(), spec.log, force, patience, spec.allow_overlap
+            )
         else:
             is_main = True
-            execution = Execution(workers=1, log=split(log))
+            execution = Execution(workers=1, log=spec.log)
             with how_to_continue():
                 outcome = run_sweep(
-                    plan, profile, out, 1, command, execution=execution, force=force, allow_overlap=allow_overlap
-                )
+                    plan, spec.profile, out, 1, asked.command(), execution=execution, force=force,
+                    allow_overlap=spec.allow_overlap,
+                )  # fmt: skip
             finish(plan, out, outcome)
         if is_main:
             from ilr_bench.cli.report import say_training

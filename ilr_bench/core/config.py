@@ -177,7 +177,9 @@ class SamplingSettings:
     max_new_tokens: Count = 64
     """Longest sharing or fusion turn, in the agent's own tokens."""
     max_analysis_tokens: Count = 64
+    """Longest analysis of a peer's idea."""
     max_ranking_tokens: Count = 24
+    """Longest ranking of a batch of questions by difficulty."""
     max_prompt_tokens: Count = 448
     """Longest prompt; longer ones lose the middle of their text, and are counted."""
     rows_per_call: Count = 512
@@ -195,6 +197,7 @@ class WarmStartSettings:
     questions: Count = 256
     """How many training questions are taken, the first of the source's; they must have worked solutions."""
     rows_per_step: Count = 16
+    """Solutions in one optimizer step."""
     learning_rate: Positive = 1e-5
 
 
@@ -204,17 +207,22 @@ class UpdateSettings:
 
     learning_rate: Positive = 3e-4
     warmup_steps: CountOrNone = 2
+    """Optimizer steps over which the learning rate rises to its value."""
     weight_decay: Weight = 0.0
     max_grad_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "dapo"
     beta: Weight = 0.0
+    """Weight of the divergence from the models as they came; 0: none."""
     epsilon: Positive = 0.2
     epsilon_high: Positive | None = None
     iterations: Count = 1
     """Optimizer steps taken on one batch of turns (mu in GRPO)."""
     rows_per_micro_batch: Count = 256
+    """Most turns in one forward and backward pass."""
     adapter: Literal["full", "lora"] = "full"
     lora_rank: Count = 16
+    """Rank of the adapters where `adapter` is `lora`."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: autocast over fp32 master weights."""
     gradient_checkpointing: bool = False
@@ -228,9 +236,11 @@ class TrainingSettings:
     steps: CountOrNone = 30
     """Joint steps; every agent takes one batch of updates in each. 0 leaves the models as they are."""
     questions_per_step: Count = 16
+    """Questions that a joint step is about."""
     validate_every: CountOrNone = 10
     """Steps between standalone accuracies on held-out questions (0: never)."""
     checkpoint_every: Count = 10
+    """Steps between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -240,9 +250,11 @@ class EvaluationSettings:
     benchmarks: tuple[Name, ...] = ("micro",)
     """Names of benchmarks or groups of them."""
     limit: Count | None = None
-    """Questions per benchmark (all when None)."""
+    """Questions per benchmark; none: all."""
     samples: Count = 1
+    """Answers per question."""
     temperature: Weight = 0.0
+    """0 is greedy."""
     max_new_tokens: Count = 96
     """Longest answer to a benchmark that states no limit of its own."""
     token_limit: Count | None = None
@@ -270,11 +282,15 @@ class RunConfig:
     """Everything that determines a trial: variant x profile x models x seed, resolved."""
 
     profile: str
+    """Where the settings came from; a label."""
     variant: str
+    """What changed them; a label."""
     models: tuple[Name, ...]
+    """Models that learn together: names (`ilr-bench models`), folders, GGUF files or hub names."""
     pool: tuple[Name, ...]
     """Models that variants with more agents may add, in this order."""
     seed: int = 0
+    """Seed of everything that is drawn."""
     prompt_style: Name = "micro"
     """Wording of the prompts (`ilr_bench.prompts`): one for all agents, or one per agent as `chat+fewshot`."""
     thought_marks: str = "auto"
@@ -369,7 +385,7 @@ def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     data = to_dict(config)
     for key, value in changes.items():
         parent, _, leaf = key.rpartition(".")
-        if key not in keys(RunConfig) and not _are_options(parent):
+        if key not in keys(RunConfig) and not are_options(parent):
             raise unknown(key, keys(RunConfig))
         group = data
         for name in parent.split(".") if parent else ():
@@ -385,7 +401,7 @@ def _mechanisms(config: RunConfig) -> dict[str, Any]:
     return {name: getattr(group, dataclasses.fields(group)[0].name) for name, group in named.items()}
 
 
-def _are_options(key: str) -> bool:
+def are_options(key: str) -> bool:
     """Whether a plug-in names what stands under a key."""
     group, _, leaf = key.rpartition(".")
     return key in keys(RunConfig) and hints(hints(RunConfig)[group] if group else RunConfig)[leaf] is Options

@@ -51,12 +51,12 @@ MESSAGES = {
 class Options(dict[str, Any]):
     """Settings that a plug-in names and checks itself: frozen, hashable, JSON data; `read` makes its own class of them.
 
-    Text that is a JSON number, `true` or `false` counts as that, so that a file and a command line say the same. Raises
-    ValueError for what is no JSON data.
+    Text that is JSON (a number, a list, `true`) counts as what it is, and nothing as `none`, so that a file and a
+    command line say the same. Raises ValueError for what is no JSON data.
     """
 
     def __init__(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
-        super().__init__({key: _scalar(value) for key, value in dict(items).items()})
+        super().__init__({key: _written_as(value) for key, value in dict(items).items()})
         try:
             json.dumps(self, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -172,11 +172,11 @@ def _message(cls: type, error: Mapping[str, Any], prefix: str) -> str:
     return f"{key.rstrip('.') or 'configuration'}: {said.format(**context)}"
 
 
-def _scalar(value: Any) -> Any:
+def _written_as(value: Any) -> Any:
     if not isinstance(value, str):
-        return value
+        return "none" if value is None else value
     try:
         read_as = json.loads(value)
     except ValueError:
         return value
-    return read_as if isinstance(read_as, bool | int | float) else value
+    return value if read_as is None or isinstance(read_as, str) else read_as

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
@@ -45,6 +45,7 @@ class StandaloneRun:
     """What is asked of `ilr-bench evaluate`."""
 
     model: str
+    """A model's name or path."""
     benchmarks: tuple[str, ...]
     """Names, groups, and lm-eval's own tasks as `lm_eval:TASK`."""
     out: Path
@@ -67,16 +68,19 @@ class StandaloneRun:
     """Whether lm-eval's own tasks are asked through the model's chat template."""
     include_path: Path | None = None
     """A folder of tasks in lm-eval's format, beside its own."""
+    agent: str = ""
+    """The name in the records; the model's, without its folder, where it is empty."""
 
 
-def evaluate_model(run: StandaloneRun) -> dict[str, float]:
+def evaluate_model(run: StandaloneRun, load: Callable[[str], LoadedModel] = load_model) -> dict[str, float]:
     """Benchmark -> mean accuracy in [0, 1]; records go to `run.out`, and the same call again continues.
 
-    Raises ConfigurationError for contradictory options and for a folder that holds answers of something else.
+    `load` gives the model for `run.model`. Raises ConfigurationError for contradictory options and for a folder that
+    holds answers of something else.
     """
     check(run)
     names = _names(run.benchmarks)
-    loaded = load_model(run.model)
+    loaded = load(run.model)
     config = standalone_config(run, loaded)
     agent = solo_agent(run, loaded, config)
     with explained(run.out):
@@ -90,7 +94,7 @@ def evaluate_model(run: StandaloneRun) -> dict[str, float]:
 
 def solo_agent(run: StandaloneRun, loaded: LoadedModel, config: RunConfig) -> Agent:
     """The agent that answers, its weights in the precision that is asked for."""
-    agent = build_agent(config.agents[0], loaded, config)
+    agent = build_agent(run.agent or config.agents[0], loaded, config)
     if run.dtype != "float32":
         agent.model.to(DTYPES[run.dtype])
     use_all_cores(agent.model)

@@ -5,11 +5,10 @@ Final answers stand in `\boxed{}`.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 
 from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.letters import letter_of
 from ilr_bench.prompts.style import Kind, Mode
 from ilr_bench.prompts.thoughts import without_thought
 from ilr_bench.tasks.types import boxed, boxed_answer
@@ -17,23 +16,6 @@ from ilr_bench.tasks.types import boxed, boxed_answer
 ANSWER_FORM = r"Think step by step, and put your final answer within \boxed{}."
 CHOICE_FORM = r"Think step by step, and put the letter of the right option within \boxed{}."
 CODE_FORM = "Write complete Python code that solves this, in one block that begins with ```python and ends with ```."
-
-_DRESS = re.compile(
-    r"\\(?:text|math|emph|underline|bf|rm|it|sf|tt|boldsymbol|bm|mbox|hbox|boxed|fbox|large|Large|left|right|displaystyle"
-    r"|q?quad|[,;:! ])(?:bf|rm|it|sf|tt|normal|up)?(?![A-Za-z])|[{}$~`]|\*\*?|\\"
-)
-_NAMED = re.compile(
-    r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice)(?: is)?:? *)+(?=\W*[A-Za-z]\b)", re.I
-)
-_LETTER = re.compile(
-    r"\((?P<inside>[A-Za-z])\)|\[(?P<square>[A-Z])\]|(?P<plain>[A-Z])(?![A-Za-z'])|(?P<small>[a-z])(?=[.):]|$)"
-)
-_SPACED_MARK = re.compile(r" ([.,:;)\]])|([(\[]) ")
-_WORDS = re.compile(r"[.:,)]* *$| *[.):,;=]+ *\S|[.):,]* *(?:\(|[-–—] )|(?<=[)\]]) *\S", re.DOTALL)
-_ANOTHER = re.compile(
-    r"(?<![A-Za-z])[A-Z][.):](?=\s|$)|^\W*(?:or|and|nor|not|n?either|to|vs)\b|^\W*\(?[A-Za-z]\)?\W*$|^\W*[/&|+]"
-)
-_LIST = re.compile(r"^\W*\(?[A-Z]\)?(?:\W+(?:(?:and|or)\W+)?\(?[A-Z]\)?)+\W*$")
 
 _SCENE = {
     Mode.COOPERATE: "You are working on this question together with {peers}.",
@@ -132,25 +114,6 @@ class ChatStyle:
     def stops_as(self, kind: Kind) -> tuple[str, ...]:
         """None: instruct models end their turns."""
         return self.stop_strings()
-
-
-def letter_of(content: str) -> str | None:
-    """The letter of the one option that a text names, alone or with the option's words; None for a list of options.
-
-    Bold, LaTeX's text and `Option` before the letter are left out; a small letter stands for its capital where it is
-    alone or marked as a letter (`b)`).
-    """
-    text = " ".join(_DRESS.sub(" ", unicodedata.normalize("NFKC", content)).split())
-    text = _SPACED_MARK.sub(r"\1\2", text)
-    named = _NAMED.match(text)
-    text = text[named.end() :] if named is not None else text
-    found = _LETTER.match(text)
-    if found is None:
-        return None
-    words = text[found.end() :]
-    if not _WORDS.match(text, found.end()) or (words.strip(" .:,)") and (_ANOTHER.search(words) or _LIST.match(text))):
-        return None
-    return found[found.lastgroup or 0].upper()
 
 
 def _solutions(question: str, own_idea: str, peer_ideas: Sequence[str], mode: Mode) -> list[str]:

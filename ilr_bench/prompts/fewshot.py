@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 
 from ilr_bench.prompts import STYLES
+from ilr_bench.prompts.letters import names_another
 from ilr_bench.prompts.style import Kind, Mode
 from ilr_bench.tasks.sources.sums import SHOWN, value_of
 
@@ -22,7 +23,7 @@ _ANSWER = re.compile(rf"answer is ({_NUMBER})")
 _ALONE = re.compile(_NUMBER)
 _SAID = re.compile(r"answer is:? *(.+?) *(?:\.(?=\s|$)|$)", re.MULTILINE)
 _COUNTED = re.compile(rf"({_NUMBER})(?: [A-Za-z ]+)?")
-_LETTER = re.compile(r"answer is:? *\(?([A-Z])(?![A-Za-z])\)?+(?! *(?:,|/|or|and) *\(?[A-Z](?![A-Za-z]))")
+_LETTER = re.compile(r"answer is:? *\(?([A-Z])(?![A-Za-z])\)?+(?=(.*))")
 _LETTER_ALONE = re.compile(r"\A\(?([A-Z])\)?\.?\Z")
 _PEER = {Mode.COOPERATE: "Partner", Mode.COMPETE: "Opponent"}
 _LOOK = {Mode.COOPERATE: "Help the partner", Mode.COMPETE: "Refute the opponent"}
@@ -234,8 +235,10 @@ class FewShotStyle:
         """What stands after `answer is`: a letter, a number without its unit, or a formula; None where two do."""
         text = completion.strip()
         if kind == "choice":
-            letters = set(_LETTER.findall(text)) or set(_LETTER_ALONE.findall(text))
-            return letters.pop() if len(letters) == 1 else None
+            said = _LETTER.findall(text)
+            letters = {letter for letter, _ in said} or set(_LETTER_ALONE.findall(text))
+            hedged = any(names_another(words, letter) for letter, words in said)
+            return letters.pop() if len(letters) == 1 and not hedged else None
         answers = {_bare(answer) for answer in _SAID.findall(text)}
         if answers:
             return answers.pop() if len(answers) == 1 else None

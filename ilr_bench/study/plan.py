@@ -5,6 +5,7 @@ Nothing here loads a model; a plan is made in the time it takes to read a comman
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +18,20 @@ from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.plugins import is_reference
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
 from ilr_bench.core.settings import Options
+from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
 from ilr_bench.study.own_data import by_name, check_files, label, located
+from ilr_bench.study.spec import as_text, joined
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.files import question_source
 
 LOOKED_UP: Mapping[str, Callable[[str], object]] = {"questions.source": question_source}
 """Settings that are names -> what finds their entries."""
+Wanted = tuple[RunConfig, RunConfig | None, RunConfig]
+"""A trial's configuration, that of the trial whose tokens it matches, and that of its models before training."""
 
 
 @dataclass(frozen=True)
@@ -71,26 +76,66 @@ def plan_study(
     brings that one along, and `with_untrained` every one that trains its models as they are before that. Trials that
     compute the same are run once, under the first name given. Raises ConfigurationError before anything runs.
     """
-    start = profile(profile_name)
-    grid = overrides or {}
+
+    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Wanted]:
+        made = {name: ablations.get(name)(bare) for name in variants}
+        _check_taken(extra, bare, made)
+        return [
+            (config, None if other is None else ablations.get(other)(bare), _untrained(bare, config))
+            for config in made.values()
+            for other in (config.sampling.match_tokens_of,)
+        ]
+
+    return _planned(profile(profile_name), make, model_groups, seeds, overrides or {}, with_untrained)
+
+
+def plan_again(
+    config: RunConfig,
+    matched: RunConfig | None,
+    model_groups: Sequence[tuple[str, ...]],
+    seeds: Sequence[int],
+    overrides: Mapping[str, Sequence[Any]],
+    with_untrained: bool = False,
+) -> Plan:
+    """A whole configuration as it stands, but for models, seeds and overrides; without groups, with its own models.
+
+    `matched`: that of the trial whose tokens it matches, changed alike. `with_untrained`, and what it raises: see
+    `plan_study`.
+    """
+    if (matched is None) != (config.sampling.match_tokens_of is None):
+        raise ConfigurationError(
+            f"sampling.match_tokens_of: the whole configuration of {config.sampling.match_tokens_of or 'no trial'} is "
+            "needed beside it; name the trial's config.json within its study, or a file that `ilr-bench config` printed"
+        )
+
+    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Wanted]:
+        alike = None if matched is None else change(replace(matched, models=bare.models, seed=bare.seed), extra)
+        return [(validate(bare), None if alike is None else validate(alike), _untrained(bare, bare))]
+
+    return _planned(config, make, model_groups, seeds, overrides, with_untrained)
+
+
+def _planned(
+    start: RunConfig,
+    make: Callable[[RunConfig, Mapping[str, Any]], list[Wanted]],
+    model_groups: Sequence[tuple[str, ...]],
+    seeds: Sequence[int],
+    grid: Mapping[str, Sequence[Any]],
+    with_untrained: bool,
+) -> Plan:
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
-        bare = located(change(replace(start, models=group, seed=seed), extra))
-        made = {name: ablations.get(name)(bare) for name in variants}
-        _check_taken(extra, bare, made)
-        suffix = "".join(f" {key}={label(key, value)}" for key, value in extra.items() if len(grid[key]) > 1)
-        for config in made.values():
+        suffix = "".join(
+            f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
+        )
+        for config, matched, untrained in make(located(change(replace(start, models=group, seed=seed), extra)), extra):
             if with_untrained and _answers_after_training(config):
-                _enter(_untrained(bare, config), None, suffix, trials, entries)
-            needed = config.sampling.match_tokens_of
-            if needed is None:
-                _enter(config, None, suffix, trials, entries)
-                continue
-            wanted = ablations.get(needed)(bare)
-            _enter(wanted, None, suffix, trials, entries)
-            _enter(config, _hash(wanted), suffix, trials, entries)
+                _enter(untrained, None, suffix, trials, entries)
+            if matched is not None:
+                _enter(matched, None, suffix, trials, entries)
+            _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
     if not trials:
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
     for trial in trials.values():
@@ -108,7 +153,7 @@ def _untrained(bare: RunConfig, trained: RunConfig) -> RunConfig:
     """A variant's models before training, asked what they are asked afterwards."""
     alike = replace(
         bare, models=trained.models, prompt_style=trained.prompt_style, thought_marks=trained.thought_marks,
-        evaluation=trained.evaluation,
+        evaluation=trained.evaluation, sampling=replace(bare.sampling, match_tokens_of=None),
     )  # fmt: skip
     return ablations.get("base")(alike)
 
@@ -147,14 +192,15 @@ def _enter(
     trials: dict[str, PlannedTrial],
     entries: list[TrialEntry],
 ) -> None:
-    key = _hash(config, dependency)
+    key = hash_of(config, dependency)
     trial = trials.setdefault(key, PlannedTrial(config, key, dependency))
     entry = TrialEntry(config.variant + suffix, config.models, config.agents, config.seed, key, trial.folder)
     if entry not in entries:
         entries.append(entry)
 
 
-def _hash(config: RunConfig, dependency: str | None = None) -> str:
+def hash_of(config: RunConfig, dependency: str | None = None) -> str:
+    """Hash of a trial; `dependency`: that of the trial whose tokens it matches."""
     fingerprints = [MODELS.get(model).fingerprint() for model in config.models if model in MODELS]
     return trial_hash(by_name(config), dependency, fingerprints)
 
@@ -182,15 +228,18 @@ def setting(config: RunConfig, key: str) -> Any:
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`KEY=V1,V2` texts to values by key; raises ConfigurationError on another form, and for what is given twice."""
+    """`KEY=V1,V2` texts to values by key, values with commas in double quotes.
+
+    Raises ConfigurationError on another form, and for what is given twice.
+    """
     overrides: dict[str, tuple[str, ...]] = {}
     for text in settings:
         key, equals, listed = (part.strip() for part in text.partition("="))
         if not equals or not key or not listed:
             raise ConfigurationError(f"--set {text}: write KEY=VALUE or KEY=V1,V2, such as training.steps=10,20")
-        values = tuple(value.strip() for value in listed.split(","))
+        values = tuple(value.strip() for value in next(csv.reader([listed], skipinitialspace=True)))
         if key in overrides:
-            both = ",".join(dict.fromkeys((*overrides[key], *values)))
+            both = joined(key, list(dict.fromkeys((*overrides[key], *values))))
             raise ConfigurationError(f"--set {key} is given twice; write {key}={both}")
         for value in values:
             if not value:

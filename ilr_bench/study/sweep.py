@@ -36,9 +36,10 @@ from ilr_bench.study.launch.local import TIMEOUT, log_name
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
 from ilr_bench.study.launch.progress import SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
-from ilr_bench.study.own_data import ALLOW_OVERLAP, AllowOverlap, check_overlap, overlap_of_plan
-from ilr_bench.study.plan import Plan, PlannedTrial, parse_overrides, plan_study
+from ilr_bench.study.own_data import AllowOverlap, check_overlap, overlap_of_plan
+from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
+from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, as_text, ask, split
 
 EXAMPLES = """Examples:
 
@@ -188,27 +189,19 @@ def study_jobs(
     return jobs
 
 
-def split(text: str) -> tuple[str, ...]:
-    """`a,b` -> ("a", "b")."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 @app.command(epilog=EXAMPLES)
 def sweep(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command again continues it.")],
-    variants: Annotated[
-        str, typer.Option(help="Variants to compare, with commas (see `ilr-bench variants`); a search may choose them.")
-    ] = "",
-    profile: Annotated[str, typer.Option(help="micro, small or paper.")] = "micro",
-    models: Annotated[
-        list[str] | None, typer.Option(help="Models that learn together, with commas; repeat for other groups.")
+    config: ConfigFile = None,
+    variants: Variants = None,
+    profile: Profile = None,
+    models: Models = None,
+    seeds: Seeds = None,
+    workers: Workers = None,
+    settings: Settings = None,
+    executor: Annotated[
+        str | None, typer.Option(help="local: worker processes of this machine; ray: a cluster.", show_default="local")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Training seeds, with commas.")] = "0",
-    workers: Annotated[int, typer.Option(help="Jobs at a time, one thread each.", min=1)] = 2,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=V1,V2: a setting, or a grid over its values; repeatable.")
-    ] = None,
-    executor: Annotated[str, typer.Option(help="local: worker processes of this machine; ray: a cluster.")] = "local",
     ray_address: Annotated[
         str | None, typer.Option(help="A running Ray cluster (auto: this machine's); without it one is started here.")
     ] = None,
@@ -231,8 +224,8 @@ def sweep(
         int, typer.Option("--round", help="Points asked for at a time, whatever the number of workers.", min=1)
     ] = 4,
     log: Annotated[
-        str, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
-    ] = "",
+        str | None, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
+    ] = None,
     keep_checkpoints: Annotated[
         int, typer.Option(help="Newest checkpoints of a trial that stay, beside the best by validation.", min=1)
     ] = 1,
@@ -251,34 +244,48 @@ def sweep(
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
     with fail_in_one_line():
         accept(accept_licence)
-        groups = [split(group) for group in models or ()]
-        execution = Execution(executor, workers, retries, patience, gpus_per_trial, ray_address, split(log))
-        anyhow = force or executor != "local"
+        asked = ask(
+            config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
+            executor=executor, log=log, allow_overlap=allow_overlap or None,
+        )  # fmt: skip
+        spec = asked.spec
+        execution = Execution(spec.executor, spec.workers, retries, patience, gpus_per_trial, ray_address, spec.log)
+        anyhow = force or spec.executor != "local"
         if search is not None:
             from ilr_bench.study.search.plan import SearchOptions, describe_search, first_round, plan_search
             from ilr_bench.study.search.run import conclude, run_search
 
-            asked = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
-            settings = parse_overrides(overrides or ())
-            planned = plan_search(asked, profile, split(variants), groups, integers(seeds), settings)
-            check_overlap([planned.planner.start], allow_overlap)
+            if spec.config is not None:
+                raise IlrError(f"--search: starts from a profile; {config} holds a whole configuration")
+            options = SearchOptions(search, trials, sampler, sampler_seed, pruner, split(objectives), round_size)
+            texts = {key: [as_text(key, value) for value in values] for key, values in spec.overrides.items()}
+            planned = plan_search(options, spec.profile, spec.variants, spec.models, spec.seeds, texts)
+            check_overlap([planned.planner.start], spec.allow_overlap)
             if dry_run:
                 say(describe_search(planned))
-                say_cost(price(first_round(planned), workers, out, fresh), out, force=anyhow)
+                say_cost(price(first_round(planned), spec.workers, out, fresh), out, force=anyhow)
                 return
             with how_to_continue():
                 found = run_search(planned, out, execution, fresh, force, keep_checkpoints)
             conclude(planned, found, out)
             return
-        plan = plan_study(profile, split(variants), groups, integers(seeds), parse_overrides(overrides or ()))
+        plan = asked.plan()
         if dry_run:
-            say_cost(price(plan, workers, out, fresh), out, force=anyhow)
-            overlap_of_plan(plan, allow_overlap)
+            say_cost(price(plan, spec.workers, out, fresh), out, force=anyhow)
+            overlap_of_plan(plan, spec.allow_overlap)
             return
-        command = recorded_command(profile, variants, models or (), seeds, overrides or (), allow_overlap)
         with how_to_continue():
             outcome = run_sweep(
-                plan, profile, out, workers, command, fresh, execution, force, keep_checkpoints, allow_overlap
+                plan,
+                spec.profile,
+                out,
+                spec.workers,
+                asked.command(),
+                fresh,
+                execution,
+                force,
+                keep_checkpoints,
+                spec.allow_overlap,
             )
         finish(plan, out, outcome)
         say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
@@ -291,36 +298,6 @@ def how_to_continue() -> Iterator[None]:
         yield
     except Stopped as stop:
         raise Stopped(f"{stop}; to continue: {shlex.join(sys.orig_argv)}", stop.exit_status - 128) from stop
-
-
-def recorded_command(
-    profile: str,
-    variants: str,
-    models: Sequence[str],
-    seeds: str,
-    overrides: Sequence[str],
-    allow_overlap: bool = False,
-) -> str:
-    """The command that runs a study again. Folder and workers change no number and are left out."""
-    options = [("--profile", profile), ("--variants", variants), *(("--models", group) for group in models)]
-    options += [("--seeds", seeds), *(("--set", text) for text in overrides), ("--out", "DIR")]
-    flags = [ALLOW_OVERLAP] if allow_overlap else []
-    return shlex.join(["python", "-m", "ilr_bench.sweep", *(part for option in options for part in option), *flags])
-
-
-def recorded_training(
-    profile: str,
-    variant: str,
-    models: str | None,
-    seed: int,
-    overrides: Sequence[str],
-    allow_overlap: bool = False,
-) -> str:
-    """The same for one variant, one group of models and one seed."""
-    options = [("--profile", profile), ("--variant", variant), *([("--models", models)] if models else [])]
-    options += [("--seed", str(seed)), *(("--set", text) for text in overrides), ("--out", "DIR")]
-    flags = [ALLOW_OVERLAP] if allow_overlap else []
-    return shlex.join(["ilr-bench", "train", *(part for option in options for part in option), *flags])
 
 
 def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
@@ -353,11 +330,3 @@ def _work_split(out: Path, plan: Plan) -> str:
     split = {name: sum(spent.get(stage, 0.0) for stage in stages) for name, stages in groups.items()}
     split["the rest"] = spent.get("total", 0.0) - sum(split.values())
     return ", ".join(f"{name} {seconds:.0f}" for name, seconds in split.items())
-
-
-def integers(text: str) -> tuple[int, ...]:
-    """`0,1` -> (0, 1); raises IlrError on anything else."""
-    try:
-        return tuple(int(part) for part in split(text))
-    except ValueError as error:
-        raise IlrError(f"--seeds {text}: write whole numbers with commas, such as 0,1,2") from error

@@ -46,9 +46,8 @@ TESTS = {
     "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
     "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
     "ilr_bench/prompts/style.py": "prompts/test_evaluation_prompts",
-    "ilr_bench/prompts/chat.py": (
-        "prompts/test_letters prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
-    ),
+    "ilr_bench/prompts/letters.py": "prompts/test_hedges prompts/test_letters",
+    "ilr_bench/prompts/chat.py": ("prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"),
     "ilr_bench/prompts/fewshot.py": "prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts",
     "ilr_bench/prompts/micro.py": "prompts/test_wordings prompts/test_prompts",
     "ilr_bench/prompts/baselines.py": "prompts/test_wordings",

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ilr_bench.prompts.chat import letter_of
+from ilr_bench.prompts.letters import letter_of
 from ilr_bench.tasks.types import boxed, boxed_answer
 
 D = r"""D

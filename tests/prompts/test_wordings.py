@@ -10,9 +10,10 @@ from ilr_bench.core.config import content_hash
 from ilr_bench.method.interaction import Mode
 from ilr_bench.prompts import STYLES, PromptStyle, task_formats
 from ilr_bench.prompts.baselines import baseline_prompts
-from ilr_bench.prompts.chat import boxed, letter_of
 from ilr_bench.prompts.fewshot import EASY_TO_HARD, SHUFFLES, SUMS, WORDED
+from ilr_bench.prompts.letters import letter_of
 from ilr_bench.tasks.sources.sums import value_of
+from ilr_bench.tasks.types import boxed
 
 MICRO, CHAT, FEWSHOT = (STYLES.get(name) for name in ("micro", "chat", "fewshot"))
 QUESTIONS = ("12 - 7", "Ann has 3 figs.\nHow many?")

@@ -227,6 +227,8 @@ SETS = {
         ("prompts/style.py", {"training", "evaluation", "measurement", "SFT"}),
         ("tasks/types.py", {"training", "evaluation", "measurement", "SFT"}),
         ("grading/math.py", {"training", "evaluation", "measurement", "SFT"}),
+        ("grading/forms.py", {"training", "evaluation", "measurement", "SFT"}),
+        ("prompts/letters.py", {"training", "evaluation", "measurement", "SFT"}),
         ("grading/sandbox/isolation.py", {"evaluation"}),
         ("evaluation/scorer.py", {"evaluation"}),
         ("method/calibration.py", {"training"}),

@@ -8,7 +8,7 @@ from ilr_bench.core.config import RunConfig
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.models.catalogue import MODELS
-from ilr_bench.study.plan import parse_overrides, plan_study
+from ilr_bench.study.plan import parse_overrides, plan_again, plan_study
 
 
 def test_the_table_2_study_has_one_trial_per_variant_and_seed():
@@ -55,6 +55,21 @@ def test_the_untrained_models_of_a_training_are_the_trial_of_a_sweep():
     alone = plan_study("micro", ["ilr"], with_untrained=True)
     compared = plan_study("micro", ["base", "grpo", "ilr"])
     assert {trial.hash for trial in alone.trials} < {trial.hash for trial in compared.trials}
+
+
+def test_a_whole_configuration_brings_its_models_too():
+    config = plan_study("micro", ["coin"]).trials[0].config
+    plan = plan_again(config, None, (), (0,), {}, with_untrained=True)
+    assert [entry.variant for entry in plan.entries] == ["base", "coin"]
+    assert plan.entries[1] == plan_study("micro", ["coin"]).entries[0]
+    base = plan.by_hash(plan.entries[0].hash).config
+    assert (base.training.steps, base.evaluation) == (0, config.evaluation)
+
+
+def test_matched_tokens_are_no_concern_of_untrained_models():
+    plan = plan_study("micro", ["grpo_matched"], with_untrained=True)
+    assert [entry.variant for entry in plan.entries] == ["base", "ilr", "grpo_matched"]
+    assert plan.by_hash(plan.entries[0].hash).dependency is None
 
 
 @pytest.mark.parametrize("variant", ["base", "infer_debate"])

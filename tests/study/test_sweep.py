@@ -7,13 +7,12 @@ from ilr_bench.evaluation.standalone import claim
 from ilr_bench.storage.records import Study, write_study
 from ilr_bench.study.launch.scheduler import Failure
 from ilr_bench.study.plan import plan_study
-from ilr_bench.study.sweep import Outcome, extended_study, finish, recorded_command, run_sweep
+from ilr_bench.study.spec import ask
+from ilr_bench.study.sweep import Outcome, extended_study, finish, run_sweep
 
 
 def study(*variants):
-    return Study(
-        "micro", recorded_command("micro", ",".join(variants), [], "0", []), plan_study("micro", variants).entries
-    )
+    return Study("micro", ask(None, variants=",".join(variants)).command(), plan_study("micro", variants).entries)
 
 
 def test_another_command_adds_to_a_study_and_removes_nothing(tmp_path):
@@ -30,8 +29,10 @@ def test_the_same_command_again_leaves_the_study_as_it_is(tmp_path):
 
 
 def test_the_recorded_command_names_what_changes_numbers_and_nothing_else():
-    command = recorded_command("micro", "ilr,grpo", ["A,B", "A,C"], "0,1", ["training.steps=5"])
-    assert command == (
+    asked = ask(
+        None, ["training.steps=5"], variants="ilr, grpo", models=["A,B", "A,C"], seeds="0,1", workers=4, log="wandb"
+    )  # fmt: skip
+    assert asked.command() == (
         "python -m ilr_bench.sweep --profile micro --variants ilr,grpo --models A,B --models A,C --seeds 0,1 "
         "--set training.steps=5 --out DIR"
     )

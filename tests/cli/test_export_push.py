@@ -1,0 +1,105 @@
+"""`--push` by huggingface_hub's own client, to a hub on this machine: what arrives, and what is never sent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from exportable_trials import base_models, run_study
+from fake_hub import TOKEN, FakeHub, fake_hub
+
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.models.export import check_push
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one model twice, with an adapter each."""
+    first, _ = base_models(tmp_path_factory.mktemp("models"))
+    lora = {"update__adapter": "lora", "update__lora_rank": "4", "evaluation__benchmarks": "micro_ood"}
+    return run_study((first, first), tmp_path_factory.mktemp("study"), **lora)
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with fake_hub() as listening:
+        yield listening
+
+
+def push(trial: Path, out: Path, hub: FakeHub, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ilr_bench", "export", str(trial), "--out", str(out), *arguments]
+    variables = os.environ | hub.environment | environment
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_all_agents_arrive_as_private_models_of_their_own_byte_for_byte(
+    trial: Path, hub: FakeHub, tmp_path: Path
+) -> None:
+    done = push(trial, tmp_path / "out", hub, "--merge", "--push", "somebody/pair")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2:] == [f"{hub.address}/somebody/pair-{agent}" for agent in ("first.1", "first.2")]
+    assert set(hub.models) == {"somebody/pair-first.1", "somebody/pair-first.2"}
+    for agent in ("first.1", "first.2"):
+        model = hub.models[f"somebody/pair-{agent}"]
+        assert model.private
+        assert model.files == files(tmp_path / "out" / agent)
+        assert model.commits == ["Upload by ilr-bench export"]
+    assert model.files["model.safetensors"] != hub.models["somebody/pair-first.1"].files["model.safetensors"]
+
+
+def test_a_refused_upload_leaves_the_folder_and_says_how_to_go_on(trial: Path, hub: FakeHub, tmp_path: Path) -> None:
+    hub.refuses = "commit/main"
+    done = push(trial, tmp_path / "out", hub, "--agent", "first.1", "--merge", "--push", "mine")
+    assert done.returncode == 3
+    assert "You may not do that here." in done.stderr
+    assert f"`hf upload mine {tmp_path / 'out'} --private` tries again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out/model.safetensors").exists()
+    assert hub.models["somebody/mine"].files == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "status", "said"),
+    [
+        (("--push", "mine"), {}, 2, "nobody else could load it; add --merge"),
+        (
+            ("--merge", "--push", "mine"),
+            {"HF_TOKEN": "", "HF_HOME": "nowhere"},
+            3,
+            "set HF_TOKEN, or run `hf auth login`",
+        ),
+        (("--merge", "--push", "mine"), {"HF_TOKEN": f"{TOKEN}x"}, 3, "Invalid user token"),
+        (("--merge", "--push", "mine"), {"HF_HUB_OFFLINE": "1"}, 3, "unset HF_HUB_OFFLINE"),
+    ],
+    ids=["no base", "no token", "another token", "offline"],
+)
+def test_what_cannot_be_pushed_is_said_before_anything_is_written(
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    status: int,
+    said: str,
+    trial: Path,
+    hub: FakeHub,
+    tmp_path: Path,
+) -> None:
+    done = push(trial, tmp_path / "out", hub, "--agent", "first.1", *arguments, **environment)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert hub.models == {}
+    assert all(request == "GET /api/whoami-v2" for request in hub.asked)
+
+
+@pytest.mark.parametrize("name", ["my model", "owner/my/model", "owner/model--b", ""])
+def test_names_that_no_repository_can_have_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^--push: "):
+        check_push([name])

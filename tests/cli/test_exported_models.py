@@ -1,0 +1,1 @@
+"""What other programs make of an exported folder: lm-eval's own command line, and vLLM."""
