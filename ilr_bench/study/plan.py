@@ -31,7 +31,8 @@ from ilr_bench.tasks.files import question_source
 LOOKED_UP: Mapping[str, Callable[[str], object]] = {"questions.source": question_source}
 """Settings that are names -> what finds their entries."""
 Wanted = tuple[RunConfig, RunConfig | None, RunConfig]
-"""A trial's configuration, that of the trial whose tokens it matches, and that of its models before training."""
+"""A trial's configuration, that of the trial whose tokens it matches, and the one that its models are taken from as
+they are before training."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def plan_study(
         made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
         return [
-            (config, None if other is None else ablations.get(other)(bare), _untrained(bare, config))
+            (config, None if other is None else ablations.get(other)(bare), bare)
             for config in made.values()
             for other in (config.sampling.match_tokens_of,)
         ]
@@ -110,7 +111,7 @@ def plan_again(
 
     def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Wanted]:
         alike = None if matched is None else change(replace(matched, models=bare.models, seed=bare.seed), extra)
-        return [(validate(bare), None if alike is None else validate(alike), _untrained(bare, bare))]
+        return [(validate(bare), None if alike is None else validate(alike), bare)]
 
     return _planned(config, make, model_groups, seeds, overrides, with_untrained)
 
@@ -130,9 +131,9 @@ def _planned(
         suffix = "".join(
             f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
         )
-        for config, matched, untrained in make(located(change(replace(start, models=group, seed=seed), extra)), extra):
+        for config, matched, bare in make(located(change(replace(start, models=group, seed=seed), extra)), extra):
             if with_untrained and _answers_after_training(config):
-                _enter(untrained, None, suffix, trials, entries)
+                _enter(_untrained(bare, config), None, suffix, trials, entries)
             if matched is not None:
                 _enter(matched, None, suffix, trials, entries)
             _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
