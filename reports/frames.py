@@ -36,10 +36,10 @@ KEYS = ("variant", "models", "agent", "seed")
 
 SAMPLE_COLUMNS = (
     "benchmark", "question", "sample", "completion", "correct", "verdict", "tokens", "file", "prompt_hash",
-    "sampling_seed", "cut",
+    "sampling_seed", "cut", "answer", "gold",
 )  # fmt: skip
 """`correct` is 0 or 1, `tokens` those sampled for the answer, `file` its records, relative to the study, `cut` whether
-the token limit ended it."""
+the token limit ended it, `answer` what was found in the completion (None: nothing)."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,7 @@ def _answer(keys: dict[str, Any], record: SampleRecord | InferenceRecord, sample
         "completion": record.completion, "correct": float(record.verdict is Verdict.CORRECT),
         "verdict": record.verdict.value, "tokens": record.tokens, "file": file, "prompt_hash": record.prompt_hash,
         "sampling_seed": record.seed, "cut": not getattr(record, "finished", True),
+        "answer": record.answer, "gold": record.gold,
     }  # fmt: skip
 
 
