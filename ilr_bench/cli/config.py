@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ilr_bench.cli.app import app
-from ilr_bench.core.config import RunConfig, to_dict
+from ilr_bench.core.config import RunConfig
 from ilr_bench.core.console import fail_in_one_line, say
 from ilr_bench.core.settings import json_schema
 from ilr_bench.study.spec import ABOVE, Profile, StudySpec, ask
@@ -70,7 +71,8 @@ def as_toml(trial: PlannedTrial, matched: PlannedTrial | None = None) -> str:
     schema = json_schema(RunConfig)
     for name, one in (("config", trial), ("matches", matched)):
         if one is not None:
-            lines += _table(name, to_dict(one.config), schema, schema, name != "matches")
+            data = json.loads(json.dumps(dataclasses.asdict(one.config)))  # `to_dict` leaves out what says nothing
+            lines += _table(name, data, schema, schema, name != "matches")
     return "\n".join(lines)
 
 

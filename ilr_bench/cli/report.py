@@ -44,7 +44,9 @@ def report(
 
     with fail_in_one_line():
         start = time.perf_counter()
-        chosen = [reports.get(name) for name in only or reports.names()]
+        chosen = [reports.get(name) for name in only] if only else list(reports.REPORTS.usable().values())
+        for reason in () if only else (*reports.REPORTS.broken().values(), *reports.REPORTS.conflicts()):
+            note(reason)
         frames = load(study)
         for name, made in write_reports(frames, chosen, out or study / "reports", reports.Settings(correction)):
             if isinstance(made, Path):
@@ -86,11 +88,13 @@ def say_training(study: Path, entries: Sequence[TrialEntry]) -> None:
             "accuracy in % of each agent alone ± half of the 95 % interval; gains in points, paired on the question, "
             "* where more than chance; the report says how"
         )
-    files = dict(write_reports(frames, map(reports.get, reports.names()), study / "reports", settings))
+    files = dict(write_reports(frames, reports.REPORTS.usable().values(), study / "reports", settings))
     say(f"report: {files['page']}")
 
 
 @app.command(
+    # A row may begin with a dash, as its model does.
+    context_settings={"ignore_unknown_options": True},
     epilog="""Examples:
 
   ilr-bench why runs/reproduce_table2 table2 A/ilr Avg
@@ -98,7 +102,7 @@ def say_training(study: Path, entries: Sequence[TrialEntry]) -> None:
   ilr-bench why runs/reproduce_table2 table2 A/ilr 'vs base'
 
   ilr-bench why runs/reproduce_table1 table1 'B/ilr (B+C)' 'Tokens (k)'
-"""
+""",
 )
 def why(
     study: StudyFolder,

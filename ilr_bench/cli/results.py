@@ -114,7 +114,7 @@ class Study:
     @property
     def reports(self) -> dict[str, str]:
         """Name of every report that the records allow, for `table`, `figure` and `report` -> its title."""
-        found = (REPORTS.get(name) for name in REPORTS.names())
+        found = REPORTS.usable().values()
         return {report.name: report.title for report in found if report.applies(self._frames) is None}
 
     def table(self, name: str = "accuracy", correction: Correction = "auto") -> Table:
@@ -147,7 +147,7 @@ class Study:
         """
         from ilr_bench.cli.report import write_reports
 
-        chosen = [self._able(name) for name in names] or [REPORTS.get(name) for name in REPORTS.names()]
+        chosen = [self._able(name) for name in names] or list(REPORTS.usable().values())
         folder = Path(out or self.folder / "reports")
         list(write_reports(self._frames, chosen, folder, Settings(correction)))
         return folder

@@ -10,6 +10,7 @@ import typer
 
 from ilr_bench.cli.app import app
 from ilr_bench.core.console import fail_in_one_line
+from ilr_bench.core.extras import require
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.study.own_data import AllowOverlap
 from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, ask
@@ -50,6 +51,7 @@ def plan(
     from ilr_bench.study.own_data import overlap_of_plan
 
     with fail_in_one_line():
+        require("train", "a plan")
         asked = ask(
             config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
             allow_overlap=allow_overlap or None,
@@ -92,6 +94,7 @@ def train(
     from ilr_bench.study.sweep import finish, how_to_continue, run_sweep
 
     with fail_in_one_line():
+        require("train", "training")
         accept(accept_licence)
         asked = ask(
             config, settings, profile=profile, variants=variant, models=[models] if models else None,
@@ -125,3 +128,9 @@ def train(
             from ilr_bench.cli.report import say_training
 
             say_training(out, plan.entries)
+
+
+@app.command()
+def sweep() -> None:
+    """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
+    raise RuntimeError("`Commands` puts the command of ilr_bench.study.sweep in the place of this entry of the list")

@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench import ablations
-from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.plugins import is_reference
+from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.registry import forget_references
 from ilr_bench.core.settings import Options
 from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
-from ilr_bench.study.own_data import by_name, check_files, label, located
+from ilr_bench.study.own_data import by_name, check_file_names, check_language, label, located
 from ilr_bench.study.spec import as_text, joined
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.files import question_source
 
 LOOKED_UP: Mapping[str, Callable[[str], object]] = {"questions.source": question_source}
 """Settings that are names -> what finds their entries."""
-Wanted = tuple[RunConfig, RunConfig | None, RunConfig]
-"""A trial's configuration, that of the trial whose tokens it matches, and the one that its models are taken from as
-they are before training."""
+Pair = tuple[RunConfig, RunConfig | None]
+"""A trial's configuration, and that of the trial whose tokens it matches."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,11 @@ def plan_study(
     compute the same are run once, under the first name given. Raises ConfigurationError before anything runs.
     """
 
-    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Wanted]:
+    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Pair]:
         made = {name: ablations.get(name)(bare) for name in variants}
         _check_taken(extra, bare, made)
-        return [
-            (config, None if other is None else ablations.get(other)(bare), bare)
-            for config in made.values()
-            for other in (config.sampling.match_tokens_of,)
-        ]
+        matched = {name: config.sampling.match_tokens_of for name, config in made.items()}
+        return [(made[name], None if other is None else ablations.get(other)(bare)) for name, other in matched.items()]
 
     return _planned(profile(profile_name), make, model_groups, seeds, overrides or {}, with_untrained)
 
@@ -109,29 +106,33 @@ def plan_again(
             "needed beside it; name the trial's config.json within its study, or a file that `ilr-bench config` printed"
         )
 
-    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Wanted]:
+    def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Pair]:
         alike = None if matched is None else change(replace(matched, models=bare.models, seed=bare.seed), extra)
-        return [(validate(bare), None if alike is None else validate(alike), bare)]
+        return [(validate(bare), None if alike is None else validate(alike))]
 
     return _planned(config, make, model_groups, seeds, overrides, with_untrained)
 
 
 def _planned(
     start: RunConfig,
-    make: Callable[[RunConfig, Mapping[str, Any]], list[Wanted]],
+    make: Callable[[RunConfig, Mapping[str, Any]], list[Pair]],
     model_groups: Sequence[tuple[str, ...]],
     seeds: Sequence[int],
     grid: Mapping[str, Sequence[Any]],
     with_untrained: bool,
 ) -> Plan:
+    forget_references()
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
+    asked: list[RunConfig] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
         suffix = "".join(
             f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
         )
-        for config, matched, bare in make(located(change(replace(start, models=group, seed=seed), extra)), extra):
+        bare = located(change(replace(start, models=group, seed=seed), extra))
+        asked.append(bare)
+        for config, matched in make(bare, extra):
             if with_untrained and _answers_after_training(config):
                 _enter(_untrained(bare, config), None, suffix, trials, entries)
             if matched is not None:
@@ -139,9 +140,11 @@ def _planned(
             _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
     if not trials:
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
+    check_file_names(asked)  # not of the trials: those of two files with one name would be one
     for trial in trials.values():
         _check_names(trial.config)
-    check_files([trial.config for trial in trials.values()])
+        check_language(trial.config)
+    _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
 
@@ -184,6 +187,16 @@ def _check_names(config: RunConfig) -> None:
     from ilr_bench.method.mechanisms import check_mechanisms
 
     check_mechanisms(config)
+
+
+def _check_labels(configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigurationError where files of one name define things of one name: nothing would tell them apart."""
+    known: dict[str, str] = {}
+    for reference in (name for config in configs for name in file_references(to_dict(config))):
+        if known.setdefault(label_of(reference), reference) != reference:
+            raise ConfigurationError(
+                f"{known[label_of(reference)]} and {reference} are both called {label_of(reference)}; rename one"
+            )
 
 
 def _enter(

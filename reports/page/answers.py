@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -57,19 +57,19 @@ def select(frames: StudyFrames, budget: int) -> Answers:
     take turns, so that a small budget leaves some of each.
     """
     samples = _first_runs(frames)
-    rows = [dict(zip(KEYS, key, strict=True)) | {"seed": seed} for (*key, seed), _ in _by_row(samples)]
+    rows = samples.drop_duplicates("row").sort_values("row")[[*KEYS, "seed"]].to_dict("records")
     benchmarks, candidates = [], []
     by_name = {str(name): mine for name, mine in samples.groupby("benchmark", sort=False)}
     order = find_columns(frames).all if by_name else ()
     for number, name in enumerate(sorted(by_name, key=order.index)):
         mine = by_name[name]
-        right = _right(mine)
+        right = _right(mine, len(rows))
         questions = _texts(frames, mine)
         benchmarks.append(
             {
                 "name": column_title(name),
                 "questions": right.shape[1],
-                "right": [_signs(line) for line in right.values],
+                "right": [_signs(line) for line in right.to_numpy().tolist()],
             }
         )
         candidates.append(_items(number, mine, right, questions))
@@ -94,19 +94,13 @@ def _first_runs(frames: StudyFrames) -> pd.DataFrame:
     return mine.assign(row=mine.groupby([*KEYS, "seed"], sort=False).ngroup())
 
 
-def _by_row(samples: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
-    for key, group in samples.groupby([*KEYS, "seed"], sort=False):
-        assert isinstance(key, tuple)
-        yield (*key[:-1], int(key[-1])), group
-
-
-def _right(answers: pd.DataFrame) -> pd.DataFrame:
+def _right(answers: pd.DataFrame, rows: int) -> pd.DataFrame:
     """A line per row, a column per question in the benchmark's order: 1 for right, 0 for not, NaN for not asked."""
     table = answers.pivot(index="row", columns="question", values="correct")
-    return table.reindex(index=range(int(answers["row"].max()) + 1), columns=answers["question"].unique())
+    return table.reindex(index=range(rows), columns=answers["question"].unique())
 
 
-def _signs(line: Sequence[float]) -> str:
+def _signs(line: Iterable[float]) -> str:
     return "".join("-" if value != value else str(int(value)) for value in line)
 
 
@@ -116,16 +110,17 @@ def _items(
     agents = answers.drop_duplicates("row").set_index("row")["agent"]
     known = right.loc[agents.index]
     differ = (known.groupby(agents).max() > known.groupby(agents).min()).any()
-    order = _mixed([name for name in right if differ[name]], [name for name in right if not differ[name]])
-    places = {name: place for place, name in enumerate(right)}
-    by_question = dict(list(answers.groupby("question", sort=False)))
+    names = [str(name) for name in right]
+    order = _mixed([name for name in names if differ[name]], [name for name in names if not differ[name]])
+    places = {name: place for place, name in enumerate(names)}
+    by_question = {str(name): mine for name, mine in answers.groupby("question", sort=False)}
     found = []
     for name in order[:PER_BENCHMARK]:
         mine = by_question[name]
         found.append(
             {
-                "benchmark": benchmark, "place": places[name], "id": visible(str(name)),
-                "question": _cut("question", questions.get(str(name), "")),
+                "benchmark": benchmark, "place": places[name], "id": visible(name),
+                "question": _cut("question", questions.get(name, "")),
                 "gold": _cut("gold", mine["gold"].iloc[0]),
                 "answers": {str(record.row): _answer(record) for record in mine.itertuples()},
             }

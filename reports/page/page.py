@@ -59,7 +59,7 @@ def render(frames: StudyFrames, settings: Settings) -> str:
 
 def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:
     """Everything on the page but answers and dialogues."""
-    reports = [REPORTS.get(name) for name in REPORTS.names() if name != REPORT.name]
+    reports = [report for name, report in REPORTS.usable().items() if name != REPORT.name]
     reasons = {report.name: report.applies(frames) for report in reports}
     fitting = [report for report in reports if reasons[report.name] is None]
     tables = [report.table(frames, settings) for report in fitting if isinstance(report, TableReport)]

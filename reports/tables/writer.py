@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from ilr_bench.core.console import without_steering
 from ilr_bench.storage.files import write_atomic
 
 from .. import escaping
@@ -239,12 +240,17 @@ def aligned(head: Sequence[str], body: Sequence[Sequence[str]], labels: int) -> 
 
 
 def html_template(name: str) -> Template:
-    """A template of `reports/templates`: whatever is put into it is escaped, and a missing value is an error."""
+    """A template of `reports/templates`: whatever is put into it is escaped and printable, a missing value an error."""
     loader = FileSystemLoader(Path(__file__).parents[1] / "templates")
     options = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_without_steering,
+    )  # fmt: skip
     return options.get_template(name)
+
+
+def _without_steering(value: Any) -> Any:
+    return type(value)(without_steering(value)) if isinstance(value, str) else value
 
 
 def plain(value: Any) -> Any:

@@ -196,6 +196,39 @@ def test_a_trial_on_its_way_is_exported_at_its_last_checkpoint_without_scores(
     assert (early.exit_code, "has no checkpoint yet" in early.stderr) == (4, True)
 
 
+def test_an_untrained_trial_gives_the_models_as_they_came_with_their_scores(
+    models: tuple[str, str], tmp_path: Path
+) -> None:
+    trial = run_study(models, tmp_path / "study", "base")
+    assert export(trial, "--agent", "second", "--out", tmp_path / "out").exit_code == 0
+    assert same_tensors(tmp_path / "out", Path(models[1]))
+    card = (tmp_path / "out/README.md").read_text()
+    assert "# second-base-0\n" in card
+    assert "as it came, before any training" in card
+    assert "| sums | 6 |" in card
+    later = export(trial, "--step", 1, "--out", tmp_path / "none")
+    assert (later.exit_code, "trains nothing" in later.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_after_fine_tuning_adapters_lie_on_the_fine_tuned_model(
+    adapter: str, models: tuple[str, str], tmp_path: Path
+) -> None:
+    fine_tuning = {"warm_start__steps": "1", "warm_start__questions": "2", "questions__source": "sums"}
+    words = {"prompt_style": "fewshot", "update__adapter": adapter}
+    trial = run_study(models[:1], tmp_path / "study", "grpo", **fine_tuning, **words)
+    for step, name in ((2, "out"), (0, "before")):
+        assert export(trial, "--agent", "first", "--step", step, "--out", tmp_path / name).exit_code == 0
+    assert not same_tensors(tmp_path / "before", Path(models[0]))
+    wanted = logits(load_agent(find_trained(trial), "first", "cpu").model)
+    assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "out")), wanted)
+    then = answers(trial / "eval/first/sums.jsonl")
+    asked = ("--profile", "micro", "--style", "fewshot")
+    assert answers(evaluate(tmp_path / "out", tmp_path / "records", *asked)) == then
+    assert answers(evaluate(trial, tmp_path / "trial")) == then
+    assert "fine-tuned, before reinforcement" in (tmp_path / "before/README.md").read_text()
+
+
 def test_damaged_weights_and_another_base_model_are_refused(
     full: Path, models: tuple[str, str], tmp_path: Path
 ) -> None:

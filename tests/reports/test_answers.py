@@ -64,6 +64,15 @@ def test_who_was_right_is_there_for_every_question(frames: StudyFrames) -> None:
             assert signs == "".join(str(int(value)) for value in mine["correct"])
 
 
+def test_a_variant_that_was_not_asked_a_benchmark_has_no_sign_there(tmp_path: Path) -> None:
+    folder = write_synthetic_study(tmp_path, ("base", "ilr"), seeds=(0,), questions=3, benchmarks=("micro_ood", "sums"))
+    for path in folder.glob("trials/ilr-*/eval/*/sums.jsonl"):
+        path.unlink()
+    data = answers.select(load(folder), 10**6).data
+    sums = next(benchmark for benchmark in data["benchmarks"] if benchmark["name"] == "sums")
+    assert [set(signs) == {"-"} for signs in sums["right"]] == [row["variant"] == "ilr" for row in data["rows"]]
+
+
 def test_three_in_four_are_questions_on_which_variants_differ(frames: StudyFrames) -> None:
     data = answers.select(frames, 10**7).data
     for number in range(3):
