@@ -40,8 +40,8 @@ def report(
     with fail_in_one_line():
         start = time.perf_counter()
         chosen = [reports.get(name) for name in only] if only else list(reports.REPORTS.usable().values())
-        for reason in () if only else (*reports.REPORTS.broken().values(), *reports.REPORTS.conflicts()):
-            note(reason)
+        for line in () if only else (*reports.REPORTS.broken().values(), *reports.REPORTS.conflicts()):
+            note(line)
         settings = reports.Settings(correction)
         frames = load(study)
         folder = out or study / "reports"
