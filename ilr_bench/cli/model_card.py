@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import EvalResult, ModelCardData, try_to_load_from_cache
-from huggingface_hub.repocard import metadata_load
 
 from ilr_bench.cli.standalone_table import standalone_table
 from ilr_bench.evaluation.runner import record_file
@@ -21,11 +18,13 @@ from ilr_bench.models.export import hub_name
 from ilr_bench.models.sources import HUB_MODELS
 from ilr_bench.storage.records import StepRecord, read
 from ilr_bench.storage.store import require_finalized
+from ilr_bench.study.own_data import label
 from ilr_bench.study.trained import TrainedTrial
-from reports.frames import short_names
 
 NO_LICENCE = "none needed"
 """What the catalogue says of models that are made on the machine."""
+_FOLDERS = re.compile(r"(?<=[\s=,'\"])/(?:[^\s,/'\"]+/)+")
+"""The folders of a path from the root, which is an argument or one of several with commas."""
 CHAT = """\
 ```python
 from transformers import pipeline
@@ -62,8 +61,10 @@ def model_card(trial: TrainedTrial, agent: str, folder: Path, command: Sequence[
     is_adapter = (folder / "adapter_config.json").exists()
     name = trial.name(agent)
     facts = _facts(trial, agent, base)
+    licence, licence_name = _licence(base)
     data = ModelCardData(
-        **_licence(base),
+        license=licence,
+        license_name=licence_name,
         base_model=base.hub,
         library_name="peft" if is_adapter else "transformers",
         pipeline_tag="text-generation",
@@ -92,6 +93,7 @@ def _facts(trial: TrainedTrial, agent: str, base: BaseModel) -> dict[str, Any]:
     config, result = trial.config, trial.result
     questions, update = config.questions, config.update
     versions = {} if result is None else result.versions
+    source = label("questions.source", questions.source)
     known = {
         "agent": agent,
         "trained_with": ", ".join(name for name in config.agents if name != agent) if trial.step else "",
@@ -99,10 +101,10 @@ def _facts(trial: TrainedTrial, agent: str, base: BaseModel) -> dict[str, Any]:
         "profile": config.profile,
         "seed": config.seed,
         "step": f"{trial.step} of {config.training.steps}",
-        "data": f"{questions.source}, {questions.train} training and {questions.validation} validation questions",
+        "data": f"{source}, {questions.train} training and {questions.validation} validation questions",
         "fine_tuned_before": f"{config.warm_start.steps} steps" if config.warm_start.steps else "",
         "weights_trained": f"LoRA, rank {update.lora_rank}" if update.adapter == "lora" else "all",
-        "prompt_style": config.styles[trial.index(agent)],
+        "prompt_style": label("prompt_style", config.styles[trial.index(agent)]),
         "base_model": base.name,
         "commit": versions.get("commit", "not noted before the trial has finished"),
         "trial": trial.folder.name,
@@ -114,7 +116,8 @@ def _summary(trial: TrainedTrial, agent: str, base: BaseModel, is_adapter: bool)
     config = trial.config
     others = [name for name in config.agents if name != agent]
     together = f" together with {', '.join(others)}" if others else ""
-    trained = f"trained{together} by the variant `{trial.variant}`" if trial.step else "as it came, before any training"
+    before = "fine-tuned, before reinforcement" if config.warm_start.steps else "as it came, before any training"
+    trained = f"trained{together} by the variant `{trial.variant}`" if trial.step else before
     form = "A LoRA adapter (PEFT) on it." if is_adapter else "A whole model, in float32."
     licence = base.licence or "not known here; look it up before you pass the model on"
     return f"`{base.name}` ({base.about}), {trained} of ilr-bench. {form} Licence of the base model: {licence}."
@@ -177,27 +180,21 @@ def _stated(card: Path | None) -> str | None:
     """The licence that a model's card states."""
     if card is None or not card.is_file():
         return None
-    with suppress(ValueError, yaml.YAMLError):
-        licence = (metadata_load(card) or {}).get("license")
-        return licence if isinstance(licence, str) else None
-    return None
+    front = re.match(r"---\n(.*?\n)---\n", card.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    stated = re.search(r"^license: *['\"]?([\w.-]+)", front[1], re.MULTILINE) if front else None
+    return stated[1] if stated else None
 
 
-def _licence(base: BaseModel) -> dict[str, str]:
-    """The card's fields of a licence: an identifier of the hub, or `other` with its name."""
+def _licence(base: BaseModel) -> tuple[str | None, str | None]:
+    """The card's `license`, an identifier of the hub or `other`, and for this its `license_name`."""
     if base.licence in (None, NO_LICENCE):
-        return {}
+        return None, None
     text = base.licence.partition(" (")[0]
-    if re.fullmatch(r"[\w.-]+", text):
-        return {"license": text.lower()}
-    return {"license": "other", "license_name": text}
+    return (text.lower(), None) if re.fullmatch(r"[\w.-]+", text) else ("other", text)
 
 
 def _commands(trial: TrainedTrial, command: Sequence[str]) -> list[str]:
-    """The study's command and the export's; models in folders under their short names."""
+    """The study's command and the export's, without the folders of this machine that are named from the root."""
     export = shlex.join(["ilr-bench", "export", f"DIR/trials/{trial.folder.name}", *command])
     study = "" if trial.study is None else trial.study.command
-    names = short_names(trial.config.models)
-    for path in sorted(names, key=len, reverse=True):
-        study = study.replace(path, names[path])
-    return [line for line in (study, export) if line]
+    return [line for line in (_FOLDERS.sub("", study), export) if line]

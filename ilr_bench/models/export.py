@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from peft import AutoPeftModelForCausalLM, PeftModel
 from peft.utils import get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -45,7 +45,7 @@ def write_model(loaded: LoadedModel, folder: Path, base: str, merge: bool = Fals
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model = loaded.model
     if merge and isinstance(model, AdapterModel):
-        model = model.base.merge_and_unload(safe_merge=True, adapter_names=[model.adapter])  # type: ignore[operator]
+        model = model.base.merge_and_unload(safe_merge=True, adapter_names=[model.adapter])
     generation = model.generation_config
     generation.eos_token_id = list(loaded.end_ids) if len(loaded.end_ids) > 1 else loaded.end_ids[0]
     generation.pad_token_id = loaded.pad_id
@@ -84,7 +84,7 @@ def weight_digests(model: Any) -> dict[str, str]:
     else:
         tensors = get_peft_model_state_dict(model) if isinstance(model, PeftModel) else model.state_dict()
     return {
-        name: hashlib.sha256(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()).hexdigest()
+        name: hashlib.sha256(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data).hexdigest()
         for name, tensor in tensors.items()
     }
 

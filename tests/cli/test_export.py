@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from typer.testing import CliRunner, Result
 
 from ilr_bench.cli import app
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.evaluation.standalone import StandaloneRun
 from ilr_bench.models.export import check_folder
+from ilr_bench.models.loading import load_model
 from ilr_bench.storage.records import SampleRecord, Verdict, read
 from ilr_bench.study import trained
-from ilr_bench.study.trained import find_trained, load_agent
+from ilr_bench.study.trained import evaluated_agent, find_trained, load_agent
 from reports.statistics import interval
 
 
@@ -91,6 +96,23 @@ def test_the_export_and_the_trial_itself_answer_as_the_trial_did(
     assert {record.agent for record in read(records, SampleRecord)} == {f"{agent}-ilr-0"}
 
 
+def test_an_agent_keeps_its_trials_profile_and_style_unless_options_say_otherwise(full: Path, tmp_path: Path) -> None:
+    asked = StandaloneRun(str(full), ("sums",), tmp_path)
+    settled, load = evaluated_agent(asked, "second")
+    assert (settled.agent, settled.profile, settled.style) == ("second-ilr-0", "micro", "micro")
+    other, _ = evaluated_agent(replace(asked, profile="small", style="chat"), "second")
+    assert (other.profile, other.style) == ("small", "chat")
+    place = full / "checkpoints/step-00000001"
+    earlier, load_earlier = evaluated_agent(replace(asked, model=str(place)), "second")
+    assert earlier.agent == "second-ilr-0-step1"
+    assert len({load("").fingerprint, load_earlier("").fingerprint, load_model(settled.model).fingerprint}) == 3
+    for agent, said in ((None, "--agent first | second"), ("third", "it has first, second")):
+        with pytest.raises(ConfigurationError, match=re.escape(said)):
+            evaluated_agent(asked, agent)
+    with pytest.raises(ConfigurationError, match="leave --agent out"):
+        evaluated_agent(replace(asked, model=settled.model), "second")
+
+
 def test_transformers_chats_with_it_and_stops_where_the_trial_stopped(full: Path, tmp_path: Path) -> None:
     assert export(full, "--agent", "first", "--out", tmp_path / "out").exit_code == 0
     mine = load_agent(find_trained(full), "first", "cpu")
@@ -132,7 +154,9 @@ def test_every_kept_step_can_be_had_and_a_missing_one_names_them(
     place = full / "checkpoints/step-00000001"
     assert export(place, "--agent", "first", "--out", tmp_path / "place").exit_code == 0
     assert same_tensors(tmp_path / "place", place / "first")
-    assert "| step | 1 of 2 |" in (tmp_path / "place/README.md").read_text()
+    card = (tmp_path / "place/README.md").read_text()
+    assert "| step | 1 of 2 |" in card
+    assert "model-index" not in card
     missing = export(full, "--step", 7, "--out", tmp_path / "none")
     assert missing.exit_code == 4
     assert "that checkpoint" in missing.stderr
@@ -194,6 +218,39 @@ def test_a_trial_on_its_way_is_exported_at_its_last_checkpoint_without_scores(
     shutil.rmtree(trial / "checkpoints")
     early = export(trial, "--out", tmp_path / "none")
     assert (early.exit_code, "has no checkpoint yet" in early.stderr) == (4, True)
+
+
+def test_an_untrained_trial_gives_the_models_as_they_came_with_their_scores(
+    models: tuple[str, str], tmp_path: Path
+) -> None:
+    trial = run_study(models, tmp_path / "study", "base")
+    assert export(trial, "--agent", "second", "--out", tmp_path / "out").exit_code == 0
+    assert same_tensors(tmp_path / "out", Path(models[1]))
+    card = (tmp_path / "out/README.md").read_text()
+    assert "# second-base-0\n" in card
+    assert "as it came, before any training" in card
+    assert "| sums | 6 |" in card
+    later = export(trial, "--step", 1, "--out", tmp_path / "none")
+    assert (later.exit_code, "trains nothing" in later.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_after_fine_tuning_adapters_lie_on_the_fine_tuned_model(
+    adapter: str, models: tuple[str, str], tmp_path: Path
+) -> None:
+    fine_tuning = {"warm_start__steps": "1", "warm_start__questions": "2", "questions__source": "sums"}
+    words = {"prompt_style": "fewshot", "update__adapter": adapter}
+    trial = run_study(models[:1], tmp_path / "study", "grpo", **fine_tuning, **words)
+    for step, name in ((2, "out"), (0, "before")):
+        assert export(trial, "--agent", "first", "--step", step, "--out", tmp_path / name).exit_code == 0
+    assert not same_tensors(tmp_path / "before", Path(models[0]))
+    wanted = logits(load_agent(find_trained(trial), "first", "cpu").model)
+    assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "out")), wanted)
+    then = answers(trial / "eval/first/sums.jsonl")
+    asked = ("--profile", "micro", "--style", "fewshot")
+    assert answers(evaluate(tmp_path / "out", tmp_path / "records", *asked)) == then
+    assert answers(evaluate(trial, tmp_path / "trial")) == then
+    assert "fine-tuned, before reinforcement" in (tmp_path / "before/README.md").read_text()
 
 
 def test_damaged_weights_and_another_base_model_are_refused(

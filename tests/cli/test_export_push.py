@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +13,14 @@ from pathlib import Path
 import pytest
 from exportable_trials import base_models, run_study
 from fake_hub import TOKEN, FakeHub, fake_hub
+from huggingface_hub import ModelCard
+from typer.testing import CliRunner
 
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.cli import app
+from ilr_bench.core.errors import ConfigurationError, StoreError
+from ilr_bench.models import export as models_export
 from ilr_bench.models.export import check_push
+from ilr_bench.study import trained
 
 
 @pytest.fixture(scope="module")
@@ -67,36 +74,82 @@ def test_a_refused_upload_leaves_the_folder_and_says_how_to_go_on(trial: Path, h
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "status", "said"),
+    ("environment", "said"),
     [
-        (("--push", "mine"), {}, 2, "nobody else could load it; add --merge"),
-        (
-            ("--merge", "--push", "mine"),
-            {"HF_TOKEN": "", "HF_HOME": "nowhere"},
-            3,
-            "set HF_TOKEN, or run `hf auth login`",
-        ),
-        (("--merge", "--push", "mine"), {"HF_TOKEN": f"{TOKEN}x"}, 3, "Invalid user token"),
-        (("--merge", "--push", "mine"), {"HF_HUB_OFFLINE": "1"}, 3, "unset HF_HUB_OFFLINE"),
+        ({"HF_TOKEN": "", "HF_HOME": "/nowhere"}, "set HF_TOKEN, or run `hf auth login`"),
+        ({"HF_TOKEN": f"{TOKEN}x"}, "Invalid user token"),
+        ({"HF_HUB_OFFLINE": "1"}, "unset HF_HUB_OFFLINE"),
     ],
-    ids=["no base", "no token", "another token", "offline"],
+    ids=["no token", "another token", "offline"],
 )
-def test_what_cannot_be_pushed_is_said_before_anything_is_written(
-    arguments: tuple[str, ...],
-    environment: dict[str, str],
-    status: int,
-    said: str,
-    trial: Path,
-    hub: FakeHub,
-    tmp_path: Path,
+def test_who_cannot_push_is_told_before_anything_is_written(
+    environment: dict[str, str], said: str, trial: Path, hub: FakeHub, tmp_path: Path
 ) -> None:
-    done = push(trial, tmp_path / "out", hub, "--agent", "first.1", *arguments, **environment)
-    assert done.returncode == status
+    done = push(trial, tmp_path / "out", hub, "--merge", "--push", "mine", **environment)
+    assert done.returncode == 3
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
     assert hub.models == {}
     assert all(request == "GET /api/whoami-v2" for request in hub.asked)
+
+
+def test_an_adapter_whose_base_is_on_this_machine_only_is_not_pushed(trial: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["export", str(trial), "--out", str(tmp_path / "out"), "--push", "mine"])
+    assert done.exit_code == 2
+    assert "nobody else could load it; add --merge" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_when_it_is_read_back_is_never_pushed(
+    trial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed: list[Path] = []
+
+    def fails(*_: object) -> None:
+        raise StoreError("not what was written")
+
+    monkeypatch.setattr(models_export, "check_push", lambda names: None)
+    monkeypatch.setattr(models_export, "push_folder", lambda folder, name: pushed.append(folder) or name)
+    given = ["export", str(trial), "--agent", "first.2", "--merge", "--push", "mine", "--out"]
+    assert CliRunner().invoke(app, [*given, str(tmp_path / "good")]).exit_code == 0
+    monkeypatch.setattr(trained, "check_folder", fails)
+    assert CliRunner().invoke(app, [*given, str(tmp_path / "bad")]).exit_code == 4
+    assert pushed == [tmp_path / "good"]
+
+
+TRAIN_AND_PUSH = """
+import sys
+from pathlib import Path
+from exportable_trials import run_study
+from ilr_bench.cli import app
+trial = run_study(("owner/tiny",), Path(sys.argv[1]) / "study", "grpo", update__adapter="lora")
+app(["export", str(trial), "--agent", "tiny", "--out", sys.argv[1] + "/out", "--push", "mine"])
+"""
+
+
+def test_an_adapter_on_a_model_of_the_hub_names_it_its_revision_and_its_licence(hub: FakeHub, tmp_path: Path) -> None:
+    revision = "0123456789" * 4
+    cached = tmp_path / "cache/models--owner--tiny"
+    first, _ = base_models(tmp_path / "made")
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs/main").write_text(revision)
+    shutil.copytree(first, cached / "snapshots" / revision)
+    variables = hub.environment | {"HF_HUB_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_AND_PUSH, str(tmp_path)],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pushed = hub.models["somebody/mine"].files
+    config = json.loads(pushed["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == ("owner/tiny", revision)
+    card = ModelCard(pushed["README.md"].decode()).data.to_dict()
+    assert (card["base_model"], card["license"], card["library_name"]) == ("owner/tiny", "mit", "peft")
+    assert not [name for name, data in pushed.items() if str(tmp_path).encode() in data]
 
 
 @pytest.mark.parametrize("name", ["my model", "owner/my/model", "owner/model--b", ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from exportable_trials import base_models, run_study
 from scipy import stats
 from tiny_models import END, PAD, VOCABULARY, tiny_model, tiny_tokenizer
 from tiny_trials import contents, run_plan, tiny_plan
@@ -20,10 +22,11 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.generation.engine import VLLM_CACHE, Completion, SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.generation.vllm_engine import VllmEngine
+from ilr_bench.generation.vllm_engine import SETTINGS, VllmEngine
 from ilr_bench.models.loading import load_weights, save_prepared, save_weights
 from ilr_bench.models.lora import attach_lora
 from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.trained import export_agent, find_trained, load_agent
 from ilr_bench.study.trial import run_trial
 
 KINDS = ("llama", "qwen2")
@@ -293,3 +296,26 @@ def test_a_trial_by_vllm_ends_in_the_same_bytes_after_a_stop(tmp_path: Path, ada
     ]  # fmt: skip
     kept = {name: data for name, data in contents(whole).items() if "checkpoints" not in name}
     assert kept == {name: data for name, data in contents(stopped).items() if "checkpoints" not in name}
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_vllm_itself_loads_an_exported_agent(adapter: str, tmp_path: Path) -> None:
+    vllm = pytest.importorskip("vllm")
+    os.environ.update(SETTINGS)
+    trial = run_study(base_models(tmp_path), tmp_path / "study", update__adapter=adapter)
+    export_agent(find_trained(trial), "first", tmp_path / "out")
+    mine = load_agent(find_trained(trial), "first", DEVICE)
+    limits = {"max_model_len": 256, "kv_cache_memory_bytes": 2**27, "gpu_memory_utilization": 0.1}
+    place = tmp_path / ("out" if adapter == "full" else "first")
+    lora = {"enable_lora": True, "max_lora_rank": 16} if adapter == "lora" else {}
+    served = vllm.LLM(str(place), dtype="float32", enforce_eager=True, **limits, **lora)
+    given = {"lora_request": vllm.lora.request.LoRARequest("one", 1, str(tmp_path / "out"))} if lora else {}
+    turns = [[{"role": "user", "content": text}] for text in ("1+2=?", "say a word", "7*8")]
+    asked = vllm.SamplingParams(temperature=0, max_tokens=8)
+    said = [one.outputs[0].token_ids for one in served.chat(turns, asked, use_tqdm=False, **given)]
+    ids = [mine.tokenizer.apply_chat_template(turn, add_generation_prompt=True)["input_ids"] for turn in turns]
+    engine = TransformersEngine(mine.model, mine.end_ids, mine.pad_id, str)
+    assert [tuple(one) for one in said] == tokens(
+        engine.sample(SamplingRequest(ids, [1] * 3, SamplingOptions(8, 0.0), 0))
+    )

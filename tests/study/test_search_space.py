@@ -118,6 +118,14 @@ def test_a_file_that_declares_no_space_is_refused(text, message, tmp_path):
         searched(text, tmp_path)
 
 
+def test_a_file_of_another_system_declares_the_same_space(tmp_path):
+    text = '[space]\n"sampling.samples" = {choices = [4, 8]}\n'
+    (tmp_path / "space.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    (tmp_path / "plain.toml").write_text(text)
+    marked, plain = (load_space(str(tmp_path / name), MICRO) for name in ("space.toml", "plain.toml"))
+    assert marked.declaration == plain.declaration
+
+
 LEARNING_RATE = '[space]\n"update.learning_rate" = {low = 1e-5, high = 1e-3, log = true}\n'
 
 

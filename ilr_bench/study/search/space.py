@@ -117,7 +117,7 @@ def declared_space(name: str, declared: Mapping[str, Any], start: RunConfig) -> 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"--search {path}: not a TOML file that can be read ({error})") from error
     space = data.get("space")
