@@ -267,12 +267,17 @@ TINY = (
 ).split()
 
 
+SEARCHED = ("sampling.samples",)
+"""What the example's space chooses."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(commands()) - {"judge"}))
 def test_each_command_of_the_page_runs_as_written(folder: Path, name: str) -> None:
     words = commands()[name]
     program = ["ilr_bench", "train"] if "--search" not in words else ["ilr_bench.sweep"]
-    tiny = [word for pair in TINY if pair.split("=")[0] not in settings(words) for word in ("--set", pair)]
+    stated = {*settings(words), *(SEARCHED if "--search" in words else ())}
+    tiny = [word for pair in TINY if pair.split("=")[0] not in stated for word in ("--set", pair)]
     done = subprocess.run(
         [sys.executable, "-m", *program, *words, *tiny], cwd=folder, capture_output=True, text=True, check=False
     )
