@@ -12,6 +12,7 @@ import pandas as pd
 
 from ilr_bench.core.config import LABELS, RunConfig, to_dict
 from ilr_bench.core.errors import StoreError
+from ilr_bench.core.plugins import labelled
 from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.provenance import read_inputs
 from ilr_bench.storage.records import (
@@ -255,8 +256,8 @@ def total_times(trial: Path) -> list[dict[str, Any]] | None:
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
-    """Dotted keys to values, without what only names a run: profile, variant, pool and the seed."""
-    return {key: value for key, value in _flat(to_dict(config)) if key not in (*LABELS, "seed")}
+    """Dotted keys to values, without what only names a run: profile, variant, pool, the seed, and where files lie."""
+    return {key: value for key, value in _flat(labelled(to_dict(config))) if key not in (*LABELS, "seed")}
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -65,9 +65,9 @@ def fusion(heard: Heard) -> str:
     return heard.style.fuse(heard.question, heard.own_idea, heard.peer_ideas, own, peers, heard.mode)
 
 
-STAGES.add("sharing", sharing)
-STAGES.add("analysis", analysis)
-STAGES.add("fusion", fusion)
+STAGES.register("sharing", sharing)
+STAGES.register("analysis", analysis)
+STAGES.register("fusion", fusion)
 
 
 def remark_stages(config: RunConfig) -> Mapping[str, StagePrompt]:

@@ -17,7 +17,7 @@ from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
-from ilr_bench.core.registry import forget_references
+from ilr_bench.core.registry import Mechanisms, forget_references
 from ilr_bench.core.settings import Options
 from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
@@ -183,10 +183,38 @@ def _check_names(config: RunConfig) -> None:
         elsewhere = ("/" in model and not is_reference(model)) or model.endswith(".gguf") or Path(model).is_dir()
         if not elsewhere:
             MODELS.get(model)
-    # Brings numpy, which `--help` has no use for.
-    from ilr_bench.method.mechanisms import check_mechanisms
-
     check_mechanisms(config)
+
+
+def _mechanisms() -> tuple[Mechanisms[Any], ...]:
+    # Bring numpy, which `--help` has no use for.
+    from ilr_bench.method.advantages import ESTIMATORS
+    from ilr_bench.method.calibration import CALIBRATIONS
+    from ilr_bench.method.interaction import RULES
+    from ilr_bench.method.rewards import REWARDS
+
+    return CALIBRATIONS, REWARDS, RULES, ESTIMATORS
+
+
+def check_mechanisms(config: RunConfig) -> None:
+    """Raises ConfigurationError for what is unknown, cannot be loaded, or has settings that do not fit."""
+    from ilr_bench.method.stages import remark_stages
+
+    for registry in _mechanisms():
+        registry.of(config)
+    remark_stages(config)
+
+
+def outside_modules(config: RunConfig) -> dict[str, str]:
+    """`reward mine.py:shorter` -> module, for every mechanism of a configuration that is not this project's own."""
+    from ilr_bench.method.stages import STAGES
+
+    named = [(registry, registry.name_in(config)) for registry in _mechanisms()]
+    found = {
+        f"{registry.kind} {label_of(name)}": registry.plugin(name)
+        for registry, name in [*named, *((STAGES, stage) for stage in config.discussion.stages)]
+    }
+    return {name: module for name, module in found.items() if module is not None}
 
 
 def _check_labels(configs: Sequence[RunConfig]) -> None:
