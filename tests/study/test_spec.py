@@ -124,6 +124,9 @@ def test_names_that_begin_with_a_dot_start_at_the_folder_of_the_file(
     assert ask(path).spec.set == {"prompt_style": "x"}
     monkeypatch.chdir(tmp_path)
     assert ask(path).spec.models == (("mine", "A"),)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert ask(path).spec.models == ((str(tmp_path / "mine"), "A"),)
 
 
 def test_a_value_with_a_comma_stands_in_quotes_in_the_command(tmp_path: Path) -> None:
