@@ -209,3 +209,10 @@ def test_the_defaults_of_a_file_are_those_of_the_command_line(tmp_path: Path) ->
     assert ask(None).spec.profile == MICRO.profile
     assert ask(written("models = ['A', 'B']", tmp_path)).spec.models == (("A", "B"),)
     assert ask(written("models = []", tmp_path)).spec.models == ()
+
+
+def test_the_untrained_models_of_a_coin_have_no_ratio_that_only_it_takes() -> None:
+    asked = ask(None, ["interaction.cooperation_ratio=0.2"], variants="coin").one()
+    plan = asked.plan()
+    assert [entry.variant for entry in plan.entries] == ["base", "coin"]
+    assert [plan.by_hash(entry.hash).config.interaction.cooperation_ratio for entry in plan.entries] == [None, 0.2]
