@@ -65,7 +65,7 @@ def config(
             file, settings, profile=profile, variants=variant, models=[models] if models else None,
             seeds=None if seed is None else str(seed),
         ).one("ilr")  # fmt: skip
-        plan = asked.plan()
+        plan = dataclasses.replace(asked, with_untrained=False).plan()
         chosen = plan.by_hash(plan.entries[-1].hash)
         say(as_toml(chosen, None if chosen.dependency is None else plan.by_hash(chosen.dependency)))
 

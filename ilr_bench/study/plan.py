@@ -159,6 +159,8 @@ def _untrained(bare: RunConfig, trained: RunConfig) -> RunConfig:
         bare, models=trained.models, prompt_style=trained.prompt_style, thought_marks=trained.thought_marks,
         evaluation=trained.evaluation, sampling=replace(bare.sampling, match_tokens_of=None),
     )  # fmt: skip
+    if bare.interaction.rule != "coin":  # a ratio that the variant takes for its coin
+        alike = change(alike, {"interaction.cooperation_ratio": None})
     return ablations.get("base")(alike)
 
 

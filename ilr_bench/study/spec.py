@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -288,7 +287,10 @@ def _located(value: Any, folder: Path) -> Any:
         return {key: _located(inner, folder) for key, inner in value.items()}
     if isinstance(value, list):
         return [_located(inner, folder) for inner in value]
-    return os.path.relpath(folder / value) if isinstance(value, str) and value.startswith(("./", "../")) else value
+    if not isinstance(value, str) or not value.startswith(("./", "../")):
+        return value
+    path, here = (folder / value).resolve(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _trial(path: Path, data: Mapping[str, Any]) -> StudySpec:
