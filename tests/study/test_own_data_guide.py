@@ -83,6 +83,7 @@ def test_a_plan_and_a_training_refuse_questions_of_the_benchmark(tmp_path: Path)
     assert not (tmp_path / "runs" / "mine").exists()
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_is_found_in_its_folder(tmp_path: Path) -> None:
     make_files(tmp_path)
     (tmp_path / "my_tasks").mkdir()
