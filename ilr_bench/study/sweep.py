@@ -290,6 +290,7 @@ def sweep(
                 spec.allow_overlap,
             )
         finish(plan, out, outcome)
+        say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 @contextmanager
@@ -315,7 +316,6 @@ def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
         if len(statuses) == 1:
             error.exit_status = statuses.pop() or IlrError.exit_status
         raise error
-    say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 def _work_split(out: Path, plan: Plan) -> str:
