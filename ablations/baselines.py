@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ilr_bench.core.config import STANDALONE_STAGES, RunConfig, change, is_built_in
+from ilr_bench.core.config import STANDALONE_STAGES, RunConfig, change
+from ilr_bench.core.validation import is_built_in
 
 from .registry import register
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ilr_bench.core.config import IDEA3_STAGES, RunConfig, change, is_built_in
+from ilr_bench.core.config import IDEA3_STAGES, RunConfig, change
+from ilr_bench.core.validation import is_built_in
 
 from .baselines import grpo
 from .registry import register

@@ -118,7 +118,7 @@ def find_rows(
     """
     order = PAPER_ORDER if variants is None else tuple(variants)
     found = frames.samples if answers is None else answers
-    texts = {str(key): group for key, group in found.groupby(["variant", "models", "agent"], sort=False)}
+    texts = {str(key): group for key, group in found.groupby(["variant", "models", "agent"])}
     names = [
         item
         for item in _names(frames, found)
@@ -175,10 +175,8 @@ def _labelled(section: Sequence[TableRow]) -> list[TableRow]:
 
 
 def _answers_alike(row: TableRow, other: TableRow, answers: Mapping[str, pd.DataFrame]) -> bool:
-    if (row.variant, row.agent) != (other.variant, other.agent) or row.models == other.models:
-        return False
-    left, right = (answers[_key(vars(item))] for item in (row, other))
-    return len(left) == len(right) and _texts(left) == _texts(right)
+    same = (row.variant, row.agent) == (other.variant, other.agent)
+    return same and _texts(answers[_key(vars(row))]) == _texts(answers[_key(vars(other))])
 
 
 def _texts(answers: pd.DataFrame) -> list[tuple[Any, ...]]:

@@ -48,7 +48,7 @@ def why(frames: StudyFrames, table: str, target: str, column: str, settings: Set
     """
     report = REPORTS.get(table)
     if not isinstance(report, TableReport):
-        tables = [name for name in REPORTS.names() if isinstance(REPORTS.get(name), TableReport)]
+        tables = [name for name, known in REPORTS.usable().items() if isinstance(known, TableReport)]
         raise ConfigurationError(f"{table} is no table whose numbers can be traced; known tables: {', '.join(tables)}")
     reason = report.applies(frames)
     if reason is not None:

@@ -1,13 +1,29 @@
-"""What can be named: variants, benchmarks, models."""
+"""What can be named: variants, benchmarks, models. What is broken is a line of its own."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from ilr_bench.cli.app import app, say_rows
 from ilr_bench.core.console import fail_in_one_line, note
+from ilr_bench.core.plugins import reason_of
+from ilr_bench.core.registry import Registry
+
+Line = tuple[str, ...]
+
+
+def lines(registry: Registry[Any], names: Sequence[str], line: Callable[[str], Line], width: int) -> Iterator[Line]:
+    """A line of `width` cells for each name, or why there is none; and notes of what is left out."""
+    for name in names:
+        try:
+            yield line(name)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of other packages, or for want of data
+            yield (name, *["-"] * (width - 2), f"cannot be used: {reason_of(error)}")
+    for conflict in registry.conflicts():
+        note(conflict)
 
 
 @app.command()
@@ -16,7 +32,11 @@ def variants() -> None:
     from ilr_bench import ablations
 
     with fail_in_one_line():
-        say_rows([(name, ablations.get(name).source, ablations.get(name).summary) for name in ablations.names()])
+
+        def line(name: str) -> Line:
+            return name, ablations.get(name).source, ablations.get(name).summary
+
+        say_rows([*lines(ablations.VARIANTS, ablations.names(), line, 3)])
 
 
 @app.command()
@@ -24,17 +44,17 @@ def benchmarks(
     exceptions: Annotated[bool, typer.Option("--exceptions", help="Only the questions graded amiss, and why.")] = False,
 ) -> None:
     """Lists the benchmarks: name, rows, kind, subject, groups, exceptions (golds graded amiss), data, what they ask."""
-    from ilr_bench.tasks.types import get, groups_of, names, row_count
+    from ilr_bench.tasks.types import BENCHMARKS, get, groups_of, names, row_count
 
     with fail_in_one_line():
-        every = [get(name) for name in names()]
         if exceptions:
+            every = BENCHMARKS.usable().values()
             say_rows([(one.name, index, why) for one in every for index, why in one.exceptions.items()])
             return
-        data = "data: in ILR_BENCH_DATA, on the hub"
-        rows = [("name", "rows", "kind", "subject", "groups", "exceptions", data, "about")]
-        rows += [
-            (
+
+        def line(name: str) -> Line:
+            one = get(name)
+            return (
                 one.name,
                 f"{row_count(one):,}",
                 one.kind,
@@ -44,9 +64,10 @@ def benchmarks(
                 "; ".join(f"{data.file}, {data.hub}" for data in one.data) or "made here",
                 one.summary,
             )
-            for one in every
-        ]
-        say_rows(rows)
+
+        data = "data: in ILR_BENCH_DATA, on the hub"
+        rows = [("name", "rows", "kind", "subject", "groups", "exceptions", data, "about")]
+        say_rows([*rows, *lines(BENCHMARKS, names(), line, 8)])
 
 
 @app.command()
@@ -57,10 +78,13 @@ def models() -> None:
     from ilr_bench.storage.files import cache_folder
 
     with fail_in_one_line():
-        rows = [("name", "what it is", "comes from", "licence", "on this machine")]
-        for name in MODELS.names():
+
+        def line(name: str) -> Line:
             entry = MODELS.get(name)
-            rows.append((name, entry.summary, entry.source, entry.licence, entry.state()))
+            return name, entry.summary, entry.source, entry.licence, entry.state()
+
+        rows: list[Line] = [("name", "what it is", "comes from", "licence", "on this machine")]
+        rows += lines(MODELS, MODELS.names(), line, 5)
         for name, summary, licence in HUB_MODELS:
             state = "downloaded" if is_downloaded(name) else "not downloaded"
             rows.append((name, summary, "the hub", licence, state))

@@ -10,6 +10,7 @@ import typer
 
 from ilr_bench.cli.app import app
 from ilr_bench.core.console import fail_in_one_line
+from ilr_bench.core.extras import require
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.study.own_data import AllowOverlap
 from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, ask
@@ -50,6 +51,7 @@ def plan(
     from ilr_bench.study.own_data import overlap_of_plan
 
     with fail_in_one_line():
+        require("train", "a plan")
         asked = ask(
             config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
             allow_overlap=allow_overlap or None,
@@ -83,14 +85,16 @@ def train(
     allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
-    """Runs one variant on one group of models: measure, train, score every agent alone.
+    """Runs one variant on one group of models: measure, train, score every agent alone, before and after.
 
-    Under `accelerate launch` the processes share the training (docs/scaling.md).
+    Prints every agent's accuracy before and after, and leaves the report in OUT/reports. A sweep beside OUT finds what
+    has been measured here. Under `accelerate launch` the processes share the training (docs/scaling.md).
     """
     from ilr_bench.study.launch.pool import Execution
     from ilr_bench.study.sweep import finish, how_to_continue, run_sweep
 
     with fail_in_one_line():
+        require("train", "training")
         accept(accept_licence)
         asked = ask(
             config, settings, profile=profile, variants=variant, models=[models] if models else None,
@@ -108,8 +112,11 @@ def train(
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.study.together import run_distributed
 
-            run_distributed(plan, spec.profile, out, asked.command(), spec.log, force, patience, spec.allow_overlap)
+            is_main = run_distributed(
+                plan, spec.profile, out, asked.command(), spec.log, force, patience, spec.allow_overlap
+            )
         else:
+            is_main = True
             execution = Execution(workers=1, log=spec.log)
             with how_to_continue():
                 outcome = run_sweep(
@@ -117,3 +124,13 @@ def train(
                     allow_overlap=spec.allow_overlap,
                 )  # fmt: skip
             finish(plan, out, outcome)
+        if is_main:
+            from ilr_bench.cli.report import say_training
+
+            say_training(out, plan.entries)
+
+
+@app.command()
+def sweep() -> None:
+    """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
+    raise RuntimeError("`Commands` puts the command of ilr_bench.study.sweep in the place of this entry of the list")

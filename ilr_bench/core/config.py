@@ -333,13 +333,6 @@ class RunConfig:
         return self.sampling.samples if per_agent is None else per_agent[agent]
 
 
-BUILT_IN = {
-    "interaction.rule": ("irt", "coin", "matched_coin"),
-    "discussion.stages": IDEA3_STAGES,
-    "reward.kind": ("verified", "graded"),
-    "calibration.kind": ("perception", "none"),
-}
-"""The mechanisms of the paper and of its ablations, by the settings that name them."""
 LABELS = ("profile", "variant", "pool")
 """Fields that name a run without changing what it computes."""
 
@@ -372,13 +365,6 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     before = _mechanisms(config)
     stale = {f"{group}.options": {} for group, name in _mechanisms(made).items() if name != before[group]}
     return _changed(made, stale | options) if stale or options else made
-
-
-def is_built_in(config: RunConfig, key: str) -> bool:
-    """Whether what a configuration names under a key of `BUILT_IN` is this project's own."""
-    group, _, name = key.partition(".")
-    named = getattr(getattr(config, group), name)
-    return all(one in BUILT_IN[key] for one in ((named,) if isinstance(named, str) else named))
 
 
 def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:

@@ -11,12 +11,13 @@ import importlib
 import re
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from ilr_bench.core.errors import ConfigurationError, first_line
+from ilr_bench.core.errors import ConfigurationError, IlrError, first_line
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*)")
@@ -58,8 +59,28 @@ Name = Annotated[str, _Located()]
 
 def label_of(name: str) -> str:
     """A name for people, folders and hashes: of a file its own name only, `mine.py:shorter`."""
+    if "+" in name:
+        return "+".join(map(label_of, name.split("+")))
     found = _FILE.fullmatch(name)
     return f"{Path(found['file']).name}:{found['name']}" if found else name
+
+
+def file_references(data: Any) -> Iterator[str]:
+    """Every `file.py:name` in JSON data."""
+    if isinstance(data, str):
+        yield from (name for name in data.split("+") if _FILE.fullmatch(name))
+    elif isinstance(data, Mapping | list | tuple):
+        for inner in data.values() if isinstance(data, Mapping) else data:
+            yield from file_references(inner)
+
+
+def labelled(data: Any) -> Any:
+    """JSON data with files under their labels: where a file lies decides no number."""
+    if isinstance(data, Mapping):
+        return {key: labelled(inner) for key, inner in data.items()}
+    if isinstance(data, list | tuple):
+        return [labelled(inner) for inner in data]
+    return label_of(data) if isinstance(data, str) and any(file_references(data)) else data
 
 
 def short_label(name: str) -> str:
@@ -84,7 +105,7 @@ def load_reference(reference: str) -> tuple[Any, str]:
 
 def reason_of(error: BaseException) -> str:
     """Why foreign code failed, in one line: what was raised, and where in its file."""
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, IlrError):
         return first_line(error)
     what = type(error).__name__
     what += f": {first_line(error)}" if str(error).strip() else ""

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError, first_line
 from ilr_bench.core.plugins import is_reference, load_reference, reason_of, short_label
 from ilr_bench.core.settings import read, unknown
 
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F")
+
+
+_REFERRED: dict[tuple[str, str], tuple[Any, str]] = {}
+"""(kind, reference) -> what it names, and its module."""
+
+
+def forget_references() -> None:
+    """From now on files are read as they are now; until then a file that is edited changes nothing that runs."""
+    _REFERRED.clear()
 
 
 class Registry(Generic[T]):
@@ -93,6 +102,21 @@ class Registry(Generic[T]):
             return self._referred(name)[1]
         return self._outside[name].module if name in self._outside else None
 
+    def usable(self) -> dict[str, T]:
+        """Every entry that can be loaded, by name."""
+        broken = self.broken()
+        return {name: self.get(name) for name in self.names() if name not in broken}
+
+    def broken(self) -> dict[str, str]:
+        """Name -> why it cannot be loaded, of entries from outside."""
+        found = {}
+        for name in self.names():
+            try:
+                self.get(name)
+            except ConfigurationError as error:
+                found[name] = first_line(error)
+        return found
+
     def conflicts(self) -> tuple[str, ...]:
         """What outside packages announce under names that are taken, a line for each; it is left out."""
         self._fill()
@@ -146,12 +170,15 @@ class Registry(Generic[T]):
             ) from error
 
     def _referred(self, reference: str) -> tuple[T, str]:
-        """What a reference names, and its module; not kept, since its file may change."""
+        """What a reference names, and its module: the same until `forget_references`."""
+        if (self.kind, reference) in _REFERRED:
+            return _REFERRED[self.kind, reference]
         try:
             found, module = load_reference(reference)
-            return self._adapted(short_label(reference), found), module
+            _REFERRED[self.kind, reference] = self._adapted(short_label(reference), found), module
         except (Exception, SystemExit) as error:
             raise ConfigurationError(f"{self.kind} {reference}: {reason_of(error)}") from error
+        return _REFERRED[self.kind, reference]
 
     def _adapted(self, name: str, found: Any) -> T:
         entry: T = found if self._adapt is None else self._adapt(name, found)

@@ -146,8 +146,8 @@ def _is_group(hint: Any) -> bool:
 
 def _from_text(hint: Any, value: Any) -> Any:
     """Text made what its type wants, everywhere in a nested mapping; what else there is stays as it is."""
-    if _is_group(hint) and isinstance(value, Mapping):
-        known = hints(hint)
+    if isinstance(value, Mapping):
+        known = {key: kind for one in alternatives(hint) if _is_group(one) for key, kind in hints(one).items()}
         return {key: _from_text(known.get(key), inner) for key, inner in value.items()}
     if not isinstance(value, str):
         return value

@@ -21,6 +21,13 @@ NO_STAGES = (
     "validation",
 )  # fmt: skip
 """What else takes time in a trial, under its own name in `timing.jsonl`."""
+BUILT_IN = {
+    "interaction.rule": ("irt", "coin", "matched_coin"),
+    "discussion.stages": IDEA3_STAGES,
+    "reward.kind": ("verified", "graded"),
+    "calibration.kind": ("perception", "none"),
+}
+"""The mechanisms of the paper and of its ablations, by the settings that name them."""
 
 
 def validate(config: RunConfig) -> RunConfig:
@@ -121,3 +128,10 @@ def _validate_inference(config: RunConfig) -> None:
             "inference.method: benchmark questions have no difficulty for the rule; set interaction.rule=coin "
             "and interaction.cooperation_ratio"
         )
+
+
+def is_built_in(config: RunConfig, key: str) -> bool:
+    """Whether what a configuration names under a key of `BUILT_IN` is this project's own."""
+    group, _, name = key.partition(".")
+    named = getattr(getattr(config, group), name)
+    return all(one in BUILT_IN[key] for one in ((named,) if isinstance(named, str) else named))

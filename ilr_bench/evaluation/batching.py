@@ -22,7 +22,7 @@ from ilr_bench.core.config import content_hash
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.core.signals import stop_here
 from ilr_bench.generation.engine import Completion, Engine, SamplingOptions, SamplingRequest
-from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.files import explained, readable, write_atomic
 
 NO_LOGPROBS = np.empty(0, dtype=np.float32)
 """Of a completion that a journal gave back: an answer is graded by its text alone, and they would double the file."""
@@ -40,7 +40,8 @@ class Journal:
         self.done: dict[int, list[Completion]] = {}
         """Number of the batch -> its completions."""
         header = _line({"key": key})
-        content = path.read_bytes() if path.exists() else b""
+        with readable(path):
+            content = path.read_bytes() if path.exists() else b""
         if not content.startswith(header):
             write_atomic(path, header)
             return

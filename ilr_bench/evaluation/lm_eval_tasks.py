@@ -27,6 +27,7 @@ from ilr_bench.evaluation.lm_eval_model import AgentLM, quiet, run_tasks, sample
 from ilr_bench.evaluation.runner import Answers, EvaluationProgress
 from ilr_bench.generation.agent import Agent, Prompt
 from ilr_bench.generation.engine import Completion, SamplingOptions
+from ilr_bench.prompts.thoughts import without_thought
 from ilr_bench.storage.provenance import (
     ALWAYS,
     ENGINES,
@@ -71,10 +72,10 @@ class LmEvalRun:
         chat_template: bool,
         include_path: Path | None = None,
     ) -> None:
-        """`name` without its prefix; `include_path`: a folder of tasks beside lm-eval's own. Of `settings` only the limits count: the task decides how answers are sampled.
+        """`name` without its prefix; `include_path`: a folder of tasks beside lm-eval's own.
 
-        Raises ConfigurationError for a task that is unknown, wants likelihoods or runs programs, MissingInputError
-        where its data cannot be had.
+        Of `settings` only the limits count: the task decides how answers are sampled. Raises ConfigurationError for a
+        task that is unknown, wants likelihoods or runs programs, MissingInputError where its data cannot be had.
         """
         if settings.samples > 1 or settings.temperature > 0:
             raise ConfigurationError(
@@ -192,8 +193,10 @@ class LmEvalStyleLM(AgentLM):
         return Prompt(tuple(ids[-available:]), max(0, len(ids) - available))
 
     def _decode(self, token_ids: Sequence[int], options: SamplingOptions) -> str:
-        text = str(self._agent.tokenizer.decode(list(token_ids), skip_special_tokens=True))
-        return until_stop(text, options.stop_strings)
+        text = self._agent.text_of(token_ids)
+        answer = without_thought(text, self._agent.thoughts)
+        # As in `hf` with think_end_token: stop strings are looked for in what follows the thought.
+        return until_stop(text if answer == text else answer.lstrip(), options.stop_strings)
 
     @property
     def tokenizer_name(self) -> str:

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from ilr_bench.grading.notation import LETTER, TEXT, radians
+
 Shape = Literal["value", "list", "set", "tuple", "interval"]
 
 _CHARACTERS = str.maketrans(
@@ -32,11 +34,10 @@ _GAP = re.compile(
 _MATHS_DRESS = re.compile(
     r"\\(?:math(?:bf|rm|it|sf|tt|normal)|boldsymbol|bm|underline|boxed|fbox|(?:text)?color\{\w+\})\s*(?=\{)"
 )
-_TEXT = r"\\(?:text(?:bf|rm|it|sf|tt|normal|up)?|emph|math(?:rm|bf|it|sf)|mbox|hbox|operatorname|rm)\s*"
-_TEXT_DRESS = re.compile(_TEXT + r"(?=\{)")
+_TEXT_DRESS = re.compile(TEXT + r"(?=\{)")
 _DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])")
 _PERCENT = re.compile(
-    rf"\s*(?:\\?%|{_TEXT}\{{\s*(?:percent|per cent|pct|\\?%)\s*\}}|\b(?:percent|per cent|pct)\b)(?:\s+(?=%)|\s*$)?"
+    rf"\s*(?:\\?%|{TEXT}\{{\s*(?:percent|per cent|pct|\\?%)\s*\}}|\b(?:percent|per cent|pct)\b)(?:\s+(?=%)|\s*$)?"
 )
 _HALF_DAY = re.compile(
     r"(\d:\d\d)[\s~]*(?:\\[ ,;])?\s*(?:\\(?:text|mathrm)\{)?\s*([ap])\.?\s*m\b\.?\s*\}?", re.IGNORECASE
@@ -51,31 +52,16 @@ _BEFORE = re.compile(
     re.IGNORECASE,
 )
 _ABOUT = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])|~=")
-_RELATION = re.compile(r"\\(?:n?eq?|[lg](?:eq?|eqslant|eqq|t))(?![A-Za-z])|[<>]")
-_ORDER_SIGN = re.compile(r"\\([lg])(?:(e)q?|(e)qslant|t)(?![A-Za-z])|([<>])(=?)")
-_OR = re.compile(r"\s*(?:\\text\s*\{\s*or\s*\}|\bor\b|\\(?:lor|vee)(?![A-Za-z]))\s*")
 _EQUALS = re.compile(r"(?<![<>!\\])=")
 
-_LETTER = r"(?:[A-Za-z]|\\(?:[a-z]*(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|chi|psi|omega"
-_LETTER += r"|Delta|Omega|ell|hbar)))"
 _SUFFIX = r"(?:\s*_\s*(?:\{[^{}]*\}|\w)|\s*'|\s*\([A-Za-z0-9, ]*\))*"
-_SINGLE_NAME = rf"{_LETTER}{_SUFFIX}"
+_SINGLE_NAME = rf"{LETTER}{_SUFFIX}"
 _NAME = re.compile(
     rf"(?P<name>{_SINGLE_NAME}|\\dd?ot\s*\{{[^{{}}]*\}}|\\frac\s*\{{\s*d[^{{}}]*\}}\s*\{{\s*d[^{{}}]*\}}|\\(?:angle|triangle)[^=<>,\d]*(?:_\s*\{{?\d\}}?)?"
-    rf"|{_TEXT}\{{[^{{}}]*\}}(?:\s*\([^()]*\))?|\([A-Za-z, ]+\)|\|[^|=]*\|)"
+    rf"|{TEXT}\{{[^{{}}]*\}}(?:\s*\([^()]*\))?|\([A-Za-z, ]+\)|\|[^|=]*\|)"
     r"\s*(?P<sign>=|:=|\\in(?![A-Za-z])|\\colon)\s*"
 )
 _LONG_NAME = re.compile(r"(?P<name>[A-Z]?[A-Za-z' ]{1,40}(?:\([^()=]*\))?)\s*(?P<sign>=|:(?!\s*\d*$))\s*")
-
-_SYMBOL = rf"{_LETTER}(?:\s*_\s*(?:\{{[^{{}}]*\}}|\w))?"
-_ORDER = r"(?:\s*\^\s*\{?\s*(?P<order>[1-9])\s*\}?)?"
-_DERIVATIVE = re.compile(
-    rf"\\frac\s*\{{\s*d{_ORDER}\s*(?P<of>{_SYMBOL})\s*(?:\(t\))?\s*\}}"
-    r"\s*\{\s*d\s*[A-Za-z](?(order)\s*\^\s*\{?\s*(?P=order)\s*\}?)\s*\}"
-)
-_DOTTED = re.compile(rf"\\(?P<dots>d{{1,2}})ot\s*(?:\{{\s*(?P<braced>{_SYMBOL})\s*\}}|(?P<bare>{_SYMBOL}))")
-_OF_TIME = re.compile(rf"((?<![A-Za-z\\]){_SYMBOL}'*)\s*\(t\)")
-_GREEK_PRODUCT = re.compile(r"(\\(?:alpha|beta|lambda|mu|nu|rho|sigma|tau|phi|theta|omega|hbar|pi))\s*(?=\()")
 
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NO_UNITS = frozenset(
@@ -83,12 +69,13 @@ _NO_UNITS = frozenset(
     " infinity infinite dozen score unless else either neither between quarter third x y z n i".split()
 )
 _WORD = r"(?:[A-Za-z]{1,2}[23](?![A-Za-z0-9])|[A-Za-zµΩ]+(?:\s*\^\s*\{?-?[1-9]\}?)?)"
-_UNIT_TEXT = rf"(?:{_TEXT}\{{[^{{}}]*\}}(?:\s*\^\s*(?:\{{\s*-?\d\s*\}}|-?\d))?|\\(?:Omega|mu)(?![A-Za-z]))"
+_UNIT_TEXT = rf"(?:{TEXT}\{{[^{{}}]*\}}(?:\s*\^\s*(?:\{{\s*-?\d\s*\}}|-?\d))?|\\(?:Omega|mu)(?![A-Za-z]))"
 _UNIT_JOIN = r"(?:\\cdot|\\times|[*/.\s])*"
 _UNIT = re.compile(
-    rf"(?P<unit>(?:{_UNIT_JOIN}(?:{_UNIT_TEXT}|\\frac\s*\{{\s*(?:{_UNIT_TEXT})+\s*\}}\s*\{{\s*(?:{_UNIT_TEXT})+\s*\}}))+[.\s]*)$"
+    rf"(?P<unit>(?<![*/.\s])(?:{_UNIT_JOIN}(?:{_UNIT_TEXT}|\\frac\s*\{{\s*(?:{_UNIT_TEXT})+\s*\}}\s*\{{\s*(?:{_UNIT_TEXT})+\s*\}}))+[.\s]*)$"
 )
 _BARE_UNIT = re.compile(rf"(?:(?<=[\d}}).])|(?<=\\pi))\s*(?P<unit>{_WORD}(?:(?:\s*/\s*|[\s.-]+){_WORD})*\.?)$")
+_LONGEST_UNIT = 300
 _ONE_LETTER_UNITS = frozenset("msghLlJNKWVACFTH")
 
 _JOINED = re.compile(r"(?<![\d.,(\[])(?<!\\\{)\d{1,3}(?:,\d{3})+(?![\d,)\]]|\\\})", re.ASCII)
@@ -97,6 +84,10 @@ _BASE = re.compile(
 )
 _BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
           "ten": "10", "twelve": "12", "sixteen": "16"}  # fmt: skip
+_COMMAND = re.compile(r"\\(frac|sqrt)(?![A-Za-z])(\s*\[[^\[\]]*\])?")
+_ARGUMENT = re.compile(r"\s*(\{|\\[A-Za-z]+|[0-9A-Za-z])")
+_LAYERS = 20
+"""Pairs of braces, full stops and commands around a whole text that are taken off; more are no answer's."""
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -114,7 +105,7 @@ def clean(text: str) -> str:
 
     Per cent, in each of its spellings, is `%` without space before it. Arguments of `\frac` and `\sqrt` get braces.
     """
-    text = text.translate(_CHARACTERS)
+    text = " ".join(text.translate(_CHARACTERS).split())
     text = _THOUSANDS.sub("", text)
     text = _DISPLAY.sub("", text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
@@ -124,19 +115,20 @@ def clean(text: str) -> str:
         text = text.replace("\\\\", "\\") if re.search(r"\\\\[A-Za-z]", text) else text
         text = text.replace(r"\[", "").replace(r"\]", "")
     text = _CURRENCY.sub("", text)
-    text = _GAP.sub(" ", text).replace("{,}", ",")
-    text = _DEGREES.sub(" ", text)
+    text = " ".join(_GAP.sub(" ", text).replace("{,}", ",").split())
+    text = _DEGREES.sub(" ", radians(text))
     text = re.sub(r"\\varnothing(?![A-Za-z])|^\\\{\s*\\\}$", r"\\emptyset", text)
     text = re.sub(r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|\\prime(?![A-Za-z]))", lambda m: "'" * (m[0].count("prime")), text)
     text = " ".join(text.split())
-    bare = None
-    while bare != text:
+    for _ in range(_LAYERS):
         bare = text
         text = re.sub(r"(?:\\\\|\\text\{\s*\.\s*\})$", "", text).strip(" ,;:")
         if text.endswith(".") and not text.endswith(".."):
             text = text[:-1].rstrip()
         text = _undressed(text)
         text = _BEFORE.sub("", text, count=1)
+        if bare == text:
+            break
     return _braced(_PERCENT.sub("%", text)).strip()
 
 
@@ -204,7 +196,7 @@ def exact_part(text: str) -> tuple[str, str]:
 
 def without_unit(text: str, bare: bool) -> str:
     r"""A quantity without its unit in `\text{}`, or, where `bare`, in plain words. `18 million` is multiplied."""
-    found = _UNIT.search(text)
+    found = _UNIT.search(text, max(0, len(text) - _LONGEST_UNIT))
     if found is not None and found.start() > 0:
         spoken = re.sub(_TEXT_DRESS, " ", found["unit"])
         named = re.findall(r"[A-Za-z]+", spoken)
@@ -213,7 +205,7 @@ def without_unit(text: str, bare: bool) -> str:
             return f"{text[: found.start()].strip()} {named[0]}" if bare else text
         if named and not re.search(r"\d{2}", spoken) and not _NO_UNITS.intersection(named[: len(named)]) - set("xyzni"):
             text = text[: found.start()].strip()
-    found = _BARE_UNIT.search(text) if bare else None
+    found = _BARE_UNIT.search(text, max(0, len(text) - _LONGEST_UNIT)) if bare else None
     if found is None or found.start() == 0:
         return text
     named = re.findall(r"[A-Za-z]+", found["unit"])
@@ -241,47 +233,6 @@ def based(text: str) -> tuple[str, str] | None:
     return found["digits"].upper(), _BASES.get(found["base"], found["base"])
 
 
-def readable(text: str) -> str:
-    r"""What the library reads otherwise than it is meant, or not at all, in other words.
-
-    Derivatives, written with primes, dots or fractions, become symbols, and functions of t stand without it;
-    `\omega(v + 1)` is a product, `E_1` a symbol like any other, and `\text{MR}` what MR is.
-    """
-    text = _DERIVATIVE.sub(lambda found: found["of"].strip() + "'" * int(found["order"] or 1), text)
-    text = _DOTTED.sub(lambda found: (found["braced"] or found["bare"]) + "'" * len(found["dots"]), text)
-    text = _OF_TIME.sub(r"\1", text)
-    text = re.sub(rf"({_SYMBOL})('+)", _as_symbol, text)
-    text = re.sub(rf"_\s*\{{\s*{_TEXT}\{{\s*(\w+)\s*\}}\s*\}}", r"_{\1}", text)
-    text = re.sub(r"_\s*(?:\{\s*\\odot\s*\}|\\odot(?![A-Za-z]))", "_{odot}", text)
-    text = re.sub(r"\\(?:text|mathrm)\s*\{\s*([A-Za-z]{2,6})\s*\}", r" \1 ", text)
-    text = re.sub(r"(?<![A-Za-z\\])E(?=\s*_)", r"\\Xi ", text)
-    text = re.sub(r"\\\\\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\]", r"\\\\", text)
-    text = re.sub(r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln ", text)
-    text = re.sub(r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi ", text)
-    return _GREEK_PRODUCT.sub(r"\1 \\cdot ", text)
-
-
-def _as_symbol(found: re.Match[str]) -> str:
-    name = re.sub(r"\W", "", found[1])
-    return rf"\Xi_{{{name}prime{len(found[2])}}}"
-
-
-def is_relation(text: str) -> bool:
-    """Whether a text is an inequality."""
-    return _RELATION.search(text) is not None
-
-
-def as_union(text: str) -> tuple[str, str] | None:
-    r"""The letter of an inequality and its intervals: `x < 1 or x \ge 2` as `x` and `(-\infty,1)\cup[2,\infty)`.
-
-    None for any other. A chain reads either way round.
-    """
-    found = [_interval(part) for part in _OR.split(text)]
-    known = [one for one in found if one is not None]
-    alike = len(known) == len(found) and len({letter for letter, _ in known}) == 1
-    return (known[0][0], r"\cup".join(interval for _, interval in known)) if alike else None
-
-
 def sides(text: str) -> list[str]:
     """What stands between the equal signs of a text."""
     return [side.strip() for side in _EQUALS.split(text)]
@@ -290,24 +241,6 @@ def sides(text: str) -> list[str]:
 def has_letters(text: str) -> bool:
     """Whether there are letters besides LaTeX's commands: variables, units, words."""
     return re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)) is not None
-
-
-def _interval(text: str) -> tuple[str, str] | None:
-    signs = list(_ORDER_SIGN.finditer(text))
-    ends = [0, *(end for sign in signs for end in sign.span()), len(text)]
-    terms = [text[start:end].strip() for start, end in zip(ends[::2], ends[1::2], strict=True)]
-    upwards = {(sign[1] or sign[4]) in ("l", "<") for sign in signs}
-    closed = [bool(sign[2] or sign[3] or sign[5]) for sign in signs]
-    if len(signs) not in (1, 2) or len(upwards) > 1 or not all(terms) or any("," in term for term in terms):
-        return None
-    if not upwards.pop():
-        terms, closed = terms[::-1], closed[::-1]
-    named = [place for place, term in enumerate(terms) if has_letters(term) or re.fullmatch(_SYMBOL, term)]
-    if len(named) != 1 or (len(terms) == 3 and named != [1]) or not re.fullmatch(_SYMBOL, terms[place := named[0]]):
-        return None
-    below = ("[" if closed[0] else "(") + terms[place - 1] if place else r"(-\infty"
-    above = terms[place + 1] + ("]" if closed[-1] else ")") if place + 1 < len(terms) else r"\infty)"
-    return terms[place], f"{below},{above}"
 
 
 def _undressed(text: str) -> str:
@@ -327,18 +260,24 @@ def _undressed(text: str) -> str:
 
 def _closing(text: str, start: int) -> int:
     """Index of the bracket that closes the one at `start`; -1 without one. Kinds of brackets may be mixed."""
-    depth, index = 0, start
+    return _pairs(text[start:]).get(0, -1 - start) + start
+
+
+def _pairs(text: str) -> dict[int, int]:
+    """Index of each opening bracket that is closed -> index of the one that closes it, in one walk over the text."""
+    pairs, opened, index = {}, [], 0
     while index < len(text):
         if text[index] == "\\":
             index += 1
             if text[index : index + 1] not in "{}" or index >= len(text):
                 index += 1
                 continue
-        depth += (text[index] in _OPEN) - (text[index] in _CLOSE)
-        if depth == 0:
-            return index
+        if text[index] in _OPEN:
+            opened.append(index)
+        elif text[index] in _CLOSE and opened:
+            pairs[opened.pop()] = index
         index += 1
-    return -1
+    return pairs
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -380,21 +319,27 @@ def _both_signs(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 def _braced(text: str) -> str:
     r"""`\frac\pi2` as `\frac{\pi}{2}`, `\sqrt3` as `\sqrt{3}`."""
-    pieces, index = [], 0
-    for found in re.finditer(r"\\(frac|sqrt)(?![A-Za-z])(\s*\[[^\[\]]*\])?", text):
-        if found.start() < index:
+    pairs, edits, arguments = _pairs(text), [], set()
+    for found in _COMMAND.finditer(text):
+        if found.start() in arguments:
             continue
-        pieces.append(text[index : found.end()])
-        index = found.end()
+        place = found.end()
         for _ in range(2 if found[1] == "frac" else 1):
-            argument = re.match(r"\s*(\{|\\[A-Za-z]+|[0-9A-Za-z])", text[index:])
-            if argument is None or argument[1] == "{":
-                if argument is not None and (end := _closing(text, index + argument.end() - 1)) >= 0:
-                    inner = _braced(text[index + argument.end() : end])
-                    pieces.append(f"{{{inner}}}")
-                    index = end + 1
-                    continue
+            argument = _ARGUMENT.match(text, place)
+            if argument is None:
                 break
-            pieces.append(f"{{{argument[1]}}}")
-            index += argument.end()
-    return "".join([*pieces, text[index:]])
+            start, end = argument.span(1)
+            if argument[1] != "{":
+                edits.append((place, end, f"{{{argument[1]}}}"))
+                arguments.add(start)
+                place = end
+            elif start in pairs:
+                edits.append((place, start, ""))
+                place = pairs[start] + 1
+            else:
+                break
+    pieces, place = [], 0
+    for start, end, made in sorted(edits):
+        pieces += [text[place:start], made]
+        place = end
+    return "".join([*pieces, text[place:]])

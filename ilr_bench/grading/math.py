@@ -49,7 +49,10 @@ _REPEATING = re.compile(
     re.ASCII,
 )
 _LONGEST_NUMBER = 100
-_ROUNDING = Fraction(1, 10**5)
+ROUNDING = Fraction(1, 10**12)
+"""Relative difference below which a decimal and an exact number are equal; floats are written with more digits."""
+_LEAST_DIGITS = 2
+_UNCLEAR = Fraction(1, 10**5)
 """math-verify rounds decimals to 1e-6 before it compares them; anything this close is left to it."""
 
 
@@ -74,7 +77,7 @@ def compare_numbers(answer: str, gold: str) -> bool | None:
     if ours is None or theirs is None:
         return None
     difference = abs(ours - theirs)
-    return None if 0 < difference < _ROUNDING else difference == 0
+    return None if 0 < difference < _UNCLEAR else difference == 0
 
 
 def read_number(text: str) -> PlainNumber | None:
@@ -102,6 +105,36 @@ def read_number(text: str) -> PlainNumber | None:
         value = int(repeating["whole"] or 0) + Fraction(int(start or 0), 10 ** len(start)) + tail
         return PlainNumber(-value if repeating["sign"] else value, None, rounded=False)
     return None
+
+
+def written(value: Fraction) -> str:
+    r"""A fraction as LaTeX: `-\frac{1}{2}`, `3`."""
+    sign = "-" if value < 0 else ""
+    return rf"{sign}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
+
+
+def same_number(ours: PlainNumber, theirs: PlainNumber, measured: bool) -> bool:
+    """Whether two numbers are equal, or, where `measured`, the first is the second, rounded to the first's digits."""
+    difference = abs(ours.value - theirs.value)
+    if difference == 0:
+        return True
+    if measured and ours.digits is not None:
+        return is_rounding(ours.value, ours.digits, theirs.value)
+    either = (ours.rounded and theirs.digits is None) or (theirs.rounded and ours.digits is None)
+    return either and difference < ROUNDING * abs(theirs.value)
+
+
+def is_rounding(value: Fraction, digits: int, gold: Fraction) -> bool:
+    """Whether `value`, written with so many digits, is what `gold` is rounded to; halves may go either way."""
+    if gold == 0:
+        return False
+    exponent, size = 0, abs(gold)
+    while size >= 10:
+        size, exponent = size / 10, exponent + 1
+    while size < 1:
+        size, exponent = size * 10, exponent - 1
+    unit = Fraction(10) ** (exponent - max(digits, _LEAST_DIGITS) + 1)
+    return abs(value - gold) <= unit / 2
 
 
 def reject_question_echo(answer: str | None, question: str) -> str | None:

@@ -34,17 +34,14 @@ from sympy import (  # type: ignore[import-untyped]
 )
 from sympy.core.function import AppliedUndef  # type: ignore[import-untyped]
 
-from ilr_bench.grading import forms
+from ilr_bench.grading import forms, inequalities, notation, number_words
 from ilr_bench.grading.killable_pool import serve
-from ilr_bench.grading.math import PlainNumber, read_number
+from ilr_bench.grading.math import ROUNDING, is_rounding, read_number, same_number, written
 from ilr_bench.storage.records import Verdict
 from ilr_bench.tasks.types import boxed
 
 MEMORY_BYTES = 2 << 30
-ROUNDING = Fraction(1, 10**12)
-"""Relative difference below which a decimal and an exact number are equal; floats are written with more digits."""
 _DIGITS, _EXACT = 40, Fraction(1, 10**25)
-_LEAST_DIGITS = 2
 _NORMALIZATION = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _EQUATION = re.compile(r"[=<>]")
 _CLOCK = re.compile(r"\d{1,2}:[0-5]\d(?: [ap]m)?", re.ASCII | re.IGNORECASE)
@@ -85,12 +82,23 @@ def finished(expression: Basic) -> bool:
 def _same(answer: str, gold: str, measured: bool) -> bool:
     if forms.key(answer) == forms.key(gold):
         return True
+    spoken = _in_digits(answer), _in_digits(gold, alone=True)
+    if spoken != (answer, gold) and _same(*spoken, measured):
+        return True
     if "%" in answer or "%" in gold:
         return any(_same(ours, theirs, measured) for ours, theirs in _without_percent(answer, gold))
     if _same_shapes(forms.joined(answer), forms.joined(gold), measured):
         return True
     # 1,234 may be a list of two: then both texts are.
     return forms.joined(gold) != gold and _same_shapes(answer, gold, measured)
+
+
+def _in_digits(text: str, alone: bool = False) -> str:
+    """A number in words in digits, with the words behind it; not where it is to stand `alone` and does not."""
+    read = number_words.in_digits(text.removesuffix("%"))
+    if read is None or (alone and read[1]):
+        return text
+    return f"{written(read[0])} {read[1]}".strip() + ("%" if text.endswith("%") else "")
 
 
 def _without_percent(answer: str, gold: str) -> list[tuple[str, str]]:
@@ -103,10 +111,7 @@ def _without_percent(answer: str, gold: str) -> list[tuple[str, str]]:
 
 def _hundredth(text: str) -> str:
     value = read_number(text)
-    if value is None:
-        return text
-    part = value.value / 100
-    return rf"{'-' if part < 0 else ''}\frac{{{abs(part.numerator)}}}{{{part.denominator}}}"
+    return text if value is None else written(value.value / 100)
 
 
 def _same_shapes(answer: str, gold: str, measured: bool) -> bool:
@@ -138,7 +143,7 @@ def _same_shapes(answer: str, gold: str, measured: bool) -> bool:
     if ours.shape == "set" and len(ours.parts) == 1 and r"\emptyset" not in ours.parts[0]:
         return _same_value(ours.parts[0], gold, measured)
     if ours.shape != "value":
-        unlike = not forms.is_relation(gold) and r"\cup" not in gold and r"\begin" not in gold
+        unlike = not inequalities.is_relation(gold) and r"\cup" not in gold and r"\begin" not in gold
         return not unlike and ours.shape != "list" and _same_by_library(answer, gold)
     return _same_value(answer, gold, measured)
 
@@ -160,10 +165,14 @@ def _form(text: str) -> forms.Form:
 
 def _as_intervals(answer: str, gold: str) -> tuple[str, str]:
     """Both texts; inequalities in one letter become intervals where the gold is one, or two of the same letter."""
-    ours, theirs = forms.as_union(answer), forms.as_union(gold)
+    ours, theirs = inequalities.as_union(answer), inequalities.as_union(gold)
     if ours is None and theirs is not None and r"\cup" in answer:
         return answer, theirs[1]
-    if ours is None or (theirs is not None and ours[0] != theirs[0]) or (theirs is None and forms.is_relation(gold)):
+    if (
+        ours is None
+        or (theirs is not None and ours[0] != theirs[0])
+        or (theirs is None and inequalities.is_relation(gold))
+    ):
         return answer, gold
     return ours[1], gold if theirs is None else theirs[1]
 
@@ -223,7 +232,7 @@ def _same_value(answer: str, gold: str, measured: bool) -> bool:
             return _same(*pair, measured)
     if "=" in gold and "=" not in answer:
         return False
-    if "=" in answer and "=" not in gold and not forms.is_relation(gold):
+    if "=" in answer and "=" not in gold and not inequalities.is_relation(gold):
         *earlier, answer = forms.sides(answer)
         if len(earlier) == 1 and read_number(earlier[0]) and forms.split_name(f"{answer} = 0")[0] is not None:
             earlier, answer = [], earlier[0]  # 12 = x
@@ -266,7 +275,7 @@ def _same_quantity(answer: str, gold: str, measured: bool) -> bool:
         return True
     ours, theirs = read_number(answer), read_number(gold)
     if ours is not None and theirs is not None:
-        return _same_number(ours, theirs, measured)
+        return same_number(ours, theirs, measured)
     return _same_by_library(answer, gold, measured)
 
 
@@ -294,29 +303,6 @@ def _same_ratio(answer: str, gold: str, measured: bool) -> bool:
     return all(_same(one.strip(), other.strip(), measured) for one, other in zip(ours, theirs, strict=True))
 
 
-def _same_number(ours: PlainNumber, theirs: PlainNumber, measured: bool) -> bool:
-    difference = abs(ours.value - theirs.value)
-    if difference == 0:
-        return True
-    if measured and ours.digits is not None:
-        return _is_rounding(ours.value, ours.digits, theirs.value)
-    either = (ours.rounded and theirs.digits is None) or (theirs.rounded and ours.digits is None)
-    return either and difference < ROUNDING * abs(theirs.value)
-
-
-def _is_rounding(value: Fraction, digits: int, gold: Fraction) -> bool:
-    """Whether `value`, written with so many digits, is what `gold` is rounded to; halves may go either way."""
-    if gold == 0:
-        return False
-    exponent, size = 0, abs(gold)
-    while size >= 10:
-        size, exponent = size / 10, exponent + 1
-    while size < 1:
-        size, exponent = size * 10, exponent - 1
-    unit = Fraction(10) ** (exponent - max(digits, _LEAST_DIGITS) + 1)
-    return abs(value - gold) <= unit / 2
-
-
 def _same_by_library(answer: str, gold: str, measured: bool = False) -> bool:
     real = not (should_treat_as_complex(answer) or should_treat_as_complex(gold))
     theirs = _parse(gold, real)
@@ -332,7 +318,7 @@ def _same_by_library(answer: str, gold: str, measured: bool = False) -> bool:
     if not equal and measured and written is not None and written.digits is not None:
         value = theirs.evalf(_DIGITS)
         if value.is_Float:
-            return _is_rounding(written.value, written.digits, Fraction(str(value)))
+            return is_rounding(written.value, written.digits, Fraction(str(value)))
     return equal
 
 
@@ -362,7 +348,7 @@ def _parse(text: str, real: bool) -> Basic | MatrixBase | None:
     """What a text means; None where the library cannot read it."""
     try:
         parsed = latex2sympy(
-            normalize_latex(forms.readable(text), _NORMALIZATION),
+            normalize_latex(notation.readable(text), _NORMALIZATION),
             is_real=real,
             convert_degrees=False,
             normalization_config=None,

@@ -47,7 +47,9 @@ class Answer:
 
 Reward = Callable[[Sequence[Answer]], Sequence[float]]
 """Answers of one agent in one stage -> a base reward of each."""
-REWARDS: Mechanisms[Reward] = Mechanisms("reward", "reward.kind", group="ilr_bench.rewards")
+REWARDS: Mechanisms[Reward] = Mechanisms(
+    "reward", "reward.kind", ("ilr_bench.method.rewards", "ilr_bench.method.judge"), "ilr_bench.rewards"
+)
 """By `reward.kind`."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -9,15 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ilr_bench.core.config import content_hash
 from ilr_bench.core.errors import ConfigurationError, IlrError, StoreError
 from ilr_bench.core.registry import Registry
-from ilr_bench.storage.files import digests, explained, file_hash, hold_lock, read_json, replace_folder
-from ilr_bench.storage.provenance import source_hash
+from ilr_bench.storage.files import cache_folder, digests, explained, file_hash, hold_lock, read_json, replace_folder
+from ilr_bench.storage.provenance import plugin_hashes, source_hash
 
 LISTING = "files.sha256"
 """Digests of a folder's files, as `sha256sum --check` reads them."""
@@ -140,8 +141,34 @@ class ModelEntry:
         return prepare_once(self.folder(), self.make)
 
 
+def model_of(name: str, found: Any) -> ModelEntry:
+    """The model that an outside name stands for: a `ModelEntry`, or a function that fills an empty folder.
+
+    A function's model is made again where the function's module changes. Raises ConfigurationError for anything else.
+    """
+    if isinstance(found, ModelEntry):
+        return found
+    if not callable(found) or isinstance(found, type):
+        raise ConfigurationError(
+            f"{name} is no model: name a ModelEntry, or a function that saves model and tokenizer into a folder"
+        )
+    module = found.__module__
+
+    def fingerprint() -> str:
+        return f"{name}-{content_hash(plugin_hashes(module))}"
+
+    def folder() -> Path:
+        return cache_folder() / "models" / fingerprint()
+
+    summary = (inspect.getdoc(found) or "no docstring").split("\n", 1)[0]
+    return ModelEntry(name, summary, "a function from outside", "not stated", fingerprint, folder, found)
+
+
 MODELS: Registry[ModelEntry] = Registry(
-    "model", modules=("ilr_bench.models.micro.recipes", "ilr_bench.models.sources"), group="ilr_bench.models"
+    "model",
+    modules=("ilr_bench.models.micro.recipes", "ilr_bench.models.sources"),
+    group="ilr_bench.models",
+    adapt=model_of,
 )
 
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from ilr_bench.core.config import content_hash
+from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.storage.provenance import plugin_hashes
 
+PARTS = (
+    "name", "uses_chat_template", "solve", "analyse", "fuse", "rank", "parse_ranking", "extract_answer", "stop_strings",
+)  # fmt: skip
+"""What a prompt style has."""
 Kind = Literal["answer", "choice", "code", "function"]
 """What a benchmark asks for; `function` is the micro models' short code, the others as in `tasks.types.Benchmark`."""
 
@@ -67,6 +72,16 @@ class PromptStyle(Protocol):
     def stop_strings(self) -> tuple[str, ...]:
         """Texts at which a turn ends, besides the tokenizer's end token (for base models)."""
         ...
+
+
+def style_of(name: str, found: Any) -> PromptStyle:
+    """The style that an outside name stands for, one of a class made; raises ConfigurationError where it is none."""
+    style = found() if isinstance(found, type) else found
+    lacking = [part for part in PARTS if not hasattr(style, part)]
+    if lacking:
+        raise ConfigurationError(f"{name} is no prompt style: it lacks {', '.join(lacking)} (docs/plug-ins.md)")
+    made: PromptStyle = style
+    return made
 
 
 @runtime_checkable

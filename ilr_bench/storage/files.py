@@ -50,6 +50,22 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"cannot write {path}: {advice}") from error
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns an error of reading `path` (a folder in its place, no right to read it) into a StoreError about it.
+
+    A missing file passes as FileNotFoundError, which callers know.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be read ({error.strerror}); mend or delete it and run the same command again"
+        ) from error
+
+
 def _advice(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return _ADVICE.get(error.errno or 0)
@@ -109,9 +125,13 @@ def write_noted(path: Path, data: str) -> None:
 
 
 def as_noted(path: Path) -> bool:
-    """Whether a file has the digest in its note; one without a note, which was at least written whole, is trusted."""
+    """Whether a file has the digest in its note; one without a note, which was at least written whole, is trusted.
+
+    Raises StoreError where either cannot be read.
+    """
     note = note_name(path)
-    return not note.exists() or note.read_bytes() == sha256(path).encode()
+    with readable(path):
+        return not note.exists() or note.read_bytes() == sha256(path).encode()
 
 
 def note_name(path: Path) -> Path:

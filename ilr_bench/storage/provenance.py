@@ -23,6 +23,7 @@ from typing import Any, TypeGuard
 
 from ilr_bench.core.config import LABELS, RunConfig, change, content_hash, to_dict
 from ilr_bench.core.errors import StoreError
+from ilr_bench.core.plugins import labelled
 from ilr_bench.storage.files import cache_folder, parse_json, read_manifest, write_atomic
 
 OWN = Path(__file__).parents[1]
@@ -30,15 +31,16 @@ OWN = Path(__file__).parents[1]
 LOCK = OWN.parent / "requirements.lock"
 
 SAMPLING = (
-    "core/config.py", "core/seeds.py", "generation/*.py", "grading/forms.py", "grading/killable_pool.py",
-    "grading/math.py", "grading/math_worker.py", "learner/build.py", "models/loading.py", "models/lora.py",
-    "prompts/baselines.py", "prompts/letters.py", "prompts/style.py", "prompts/thoughts.py", "storage/records.py",
-    "tasks/types.py",
+    "core/config.py", "core/seeds.py", "generation/*.py", "grading/forms.py", "grading/inequalities.py",
+    "grading/killable_pool.py", "grading/math.py", "grading/math_worker.py", "grading/notation.py",
+    "grading/number_words.py", "learner/build.py", "models/loading.py", "models/lora.py", "prompts/baselines.py",
+    "prompts/letters.py", "prompts/style.py", "prompts/thoughts.py", "storage/records.py", "tasks/types.py",
 )  # fmt: skip
 """Modules between a question and its scored answer. The rest of `prompts`, `tasks` and `models` counts by what it
 gives: wordings, rows, fingerprints."""
 MEASURING = (
-    *SAMPLING, "method/difficulty.py", "method/idea3.py", "method/loop.py", "method/rewards.py", "study/artifacts.py",
+    *SAMPLING, "method/difficulty.py", "method/idea3.py", "method/loop.py", "method/rewards.py", "method/stages.py",
+    "study/artifacts.py",
 )  # fmt: skip
 """Modules that find out difficulty and ability before training."""
 FINE_TUNING = (*SAMPLING, "learner/grpo.py", "learner/logprobs.py", "learner/sft.py")
@@ -49,7 +51,13 @@ EVALUATING = (
     "evaluation/scorer.py", "grading/*.py", "grading/sandbox/*.py",
 )  # fmt: skip
 """Modules that score an agent on benchmarks, alone."""
-ANSWERING_TOGETHER = (*EVALUATING, "evaluation/joint.py", "method/idea3.py", "method/interaction.py")
+ANSWERING_TOGETHER = (
+    *EVALUATING,
+    "evaluation/joint.py",
+    "method/idea3.py",
+    "method/interaction.py",
+    "method/stages.py",
+)
 NUMERIC = (*TRAINING, *ANSWERING_TOGETHER)
 
 ALWAYS = (
@@ -123,7 +131,7 @@ def trial_hash(config: RunConfig, dependency: str | None = None, fingerprints: S
         raise ValueError("a dependency belongs to a trial that matches another one's tokens, and to no other")
     if matches:
         config = change(config, {"sampling.samples_per_agent": None})
-    data = {key: value for key, value in to_dict(config).items() if key not in LABELS}
+    data = labelled({key: value for key, value in to_dict(config).items() if key not in LABELS})
     if data["thought_marks"] == "auto":
         del data["thought_marks"]  # as before there was this setting
     if dependency is not None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ilr_bench.core.config import RunConfig, from_dict
 from ilr_bench.core.errors import ConfigurationError, StoreError
-from ilr_bench.storage.files import as_noted, parse_json, read_json, write_atomic
+from ilr_bench.storage.files import as_noted, parse_json, read_json, readable, write_atomic
 
 
 class Verdict(StrEnum):
@@ -252,7 +252,8 @@ def read(path: Path, kind: type[Record]) -> Iterator[Record]:
     """
     if not as_noted(path):
         raise StoreError(f"{path} changed since it was written; run the same command again, which makes it anew")
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")  # a completion may hold U+2028
+    with readable(path):
+        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")  # a completion may hold U+2028
     for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
             yield _parse(parse_json(line), kind)
@@ -345,7 +346,7 @@ class RecordTail:
     def new(self) -> list[StepRecord]:
         """What has been added since the last call."""
         try:
-            with self._path.open("rb") as file:
+            with readable(self._path), self._path.open("rb") as file:
                 size = file.seek(0, 2)
                 self._read = self._read if self._read <= size else 0
                 file.seek(self._read)

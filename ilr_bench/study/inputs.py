@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from ilr_bench.core.config import RunConfig, content_hash
+from ilr_bench.core.plugins import label_of
+from ilr_bench.core.registry import forget_references
 from ilr_bench.models.catalogue import MODELS, hub_revision, model_files
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.style import wording
@@ -43,6 +45,7 @@ class InputReader:
     """Reads inputs, each once for all the trials that are asked about; make a new one for every command."""
 
     def __init__(self) -> None:
+        forget_references()
         self._read: dict[str, Mapping[str, str]] = {}
 
     def of(self, config: RunConfig, matched: TrialInputs | None = None) -> TrialInputs:
@@ -53,16 +56,23 @@ class InputReader:
         questions, settings, warm = config.questions, config.evaluation, config.warm_start
         agents: dict[str, Mapping[str, str]] = {}
         for style in config.styles:
-            agents |= self._once(f"wording {style}", partial(_wording, style))
+            agents |= self._once(f"wording {label_of(style)}", partial(_wording, style))
         for model in config.models:
             found = _model(model)
-            agents |= {f"model {model}": found} if found else {}
+            agents |= {f"model {label_of(model)}": found} if found else {}
+        # Brings numpy, which `--help` has no use for.
+        from ilr_bench.method.mechanisms import outside_modules
+
+        mechanisms: dict[str, Mapping[str, str]] = {}
+        for name, module in outside_modules(config).items():
+            mechanisms |= self._once(name, partial(provenance.plugin_hashes, module))
         engines = provenance.ENGINES if config.sampling.engine == "vllm" else ()
         training = dict(agents)
         for count in dict.fromkeys([questions.train, *([warm.questions] if warm.steps else [])]):
             name = f"questions {question_source(questions.source).name} ({count} + {questions.validation})"
             training |= self._once(name, partial(_questions, questions.source, count, questions.validation))
         learns = bool(config.training.steps)
+        training |= mechanisms if learns else {}
         code = provenance.TRAINING if learns else provenance.MEASURING
         training |= code_inputs((*code, *(provenance.FINE_TUNING if warm.steps else ())))
         training |= package_inputs(
@@ -78,6 +88,7 @@ class InputReader:
             evaluation |= self._once(name, partial(_benchmark, benchmark, settings.limit))
         if evaluation:
             alone = config.inference.method == "none"
+            evaluation |= {} if alone else mechanisms
             evaluation |= agents | code_inputs(provenance.EVALUATING if alone else provenance.ANSWERING_TOGETHER)
             evaluation |= package_inputs((*provenance.ALWAYS, *engines, *(provenance.HARNESS if alone else ())))
         return TrialInputs(training, evaluation)

@@ -13,6 +13,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from ilr_bench.core.config import RunConfig
+from ilr_bench.core.plugins import label_of
+from ilr_bench.core.registry import forget_references
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.files import explained
 from ilr_bench.storage.store import Artifacts
@@ -47,6 +49,7 @@ def measure_agent(model: str, config: RunConfig, artifacts: Artifacts) -> None:
     from ilr_bench.learner.build import build_agents
     from ilr_bench.study.trial import load_questions, measure_agents
 
+    forget_references()
     alone = _alone(model, config)
     with Grader() as grader:
         measure_agents(alone, build_agents(alone), load_questions(alone), artifacts, grader)
@@ -59,6 +62,7 @@ def evaluate_base_job(model: str, config: RunConfig, artifacts: Artifacts) -> No
     from ilr_bench.learner.build import build_agents
     from ilr_bench.study.artifacts import CachedBenchmarkRun
 
+    forget_references()
     (loaded_agent,) = build_agents(_alone(model, config))
     with Grader() as grader:
         for name in expand(config.evaluation.benchmarks):
@@ -96,7 +100,7 @@ def run_planned(
 def model_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
     """A job per model that has to be made, unpacked or loaded down."""
     models = dict.fromkeys(model for trial in trials for model in trial.config.models if model in MODELS)
-    return [Job(model, make_model, (model,), heeds_stop=False) for model in models]
+    return [Job(label_of(model), make_model, (model,), heeds_stop=False) for model in models]
 
 
 def measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> tuple[list[Job], dict[str, list[str]]]:
@@ -108,14 +112,14 @@ def measurement_jobs(trials: Sequence[PlannedTrial], artifacts: Artifacts) -> tu
         limits = replace(config.sampling, samples=1, samples_per_agent=None, match_tokens_of=None)
         for model, style in zip(config.models, config.styles, strict=True):
             arguments = (model, replace(config, prompt_style=style), artifacts)
-            needs = (model,) if model in MODELS else ()
+            needs = (label_of(model),) if model in MODELS else ()
             what: tuple[object, ...] = (model, config.questions, config.difficulty, style, config.warm_start, limits)
             source = label("questions.source", config.questions.source)
-            name = f"{model} on {config.questions.train} {source} ({len(jobs) + 1})"
+            name = f"{label_of(model)} on {config.questions.train} {source} ({len(jobs) + 1})"
             wanted = [(what, Job(name, measure_agent, arguments, needs, heeds_stop=False))]
             if reuses_answers(config):
                 what = (model, config.questions, config.evaluation, style, config.warm_start, limits)
-                name = f"{model} untrained ({len(jobs) + 2})"
+                name = f"{label_of(model)} untrained ({len(jobs) + 2})"
                 wanted.append((what, Job(name, evaluate_base_job, arguments, needs, heeds_stop=False)))
             for what, job in wanted:
                 needed.setdefault(trial.hash, []).append(jobs.setdefault(what, job).name)

@@ -59,8 +59,8 @@ def _renamed(config: RunConfig, rename: Callable[[str], str]) -> RunConfig:
     )
 
 
-def check_files(configs: Iterable[RunConfig]) -> None:
-    """Raises ConfigurationError where two files have one name, or models cannot read what a file asks."""
+def check_file_names(configs: Iterable[RunConfig]) -> None:
+    """Raises ConfigurationError where two files have one name: tables and folders could not tell them apart."""
     known: dict[tuple[str, str], str] = {}
     for config in configs:
         for what, names in (("source", (config.questions.source,)), ("benchmark", config.evaluation.benchmarks)):
@@ -71,11 +71,12 @@ def check_files(configs: Iterable[RunConfig]) -> None:
                         f"{known[what, file.name]} and {name} are both called {file.name}; say another name for one: "
                         f"{name}:name=OTHER"
                     )
-        if data_file(config.questions.source) is not None:
-            _check_language(config)
 
 
-def _check_language(config: RunConfig) -> None:
+def check_language(config: RunConfig) -> None:
+    """Raises ConfigurationError where models or prompt styles are of no use for what a user's file asks."""
+    if data_file(config.questions.source) is None:
+        return
     source = question_source(config.questions.source)
     training, _ = source.load(config.questions.train, config.questions.validation)
     small = [model for model in config.models if model in MICRO.pool]

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench import ablations
-from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.plugins import is_reference
+from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
+from ilr_bench.core.registry import forget_references
 from ilr_bench.core.settings import Options
 from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.provenance import trial_hash
 from ilr_bench.storage.records import TrialEntry
-from ilr_bench.study.own_data import by_name, check_files, label, located
+from ilr_bench.study.own_data import by_name, check_file_names, check_language, label, located
 from ilr_bench.study.spec import as_text, joined
 from ilr_bench.tasks.benchmarks import expand
 from ilr_bench.tasks.files import question_source
@@ -68,12 +69,13 @@ def plan_study(
     model_groups: Sequence[tuple[str, ...]] = (),
     seeds: Sequence[int] = (0,),
     overrides: Mapping[str, Sequence[Any]] | None = None,
+    with_untrained: bool = False,
 ) -> Plan:
     """Variants x groups of models x seeds x overrides of a profile.
 
     A group may be the name of one of the paper's, such as `group1`. A variant that matches another one's tokens
-    brings that one along. Trials that compute the same are run once, under the first name given. Raises
-    ConfigurationError before anything runs.
+    brings that one along, and `with_untrained` every one that trains its models as they are before that. Trials that
+    compute the same are run once, under the first name given. Raises ConfigurationError before anything runs.
     """
 
     def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Pair]:
@@ -82,7 +84,7 @@ def plan_study(
         matched = {name: config.sampling.match_tokens_of for name, config in made.items()}
         return [(made[name], None if other is None else ablations.get(other)(bare)) for name, other in matched.items()]
 
-    return _planned(profile(profile_name), make, model_groups, seeds, overrides or {})
+    return _planned(profile(profile_name), make, model_groups, seeds, overrides or {}, with_untrained)
 
 
 def plan_again(
@@ -91,10 +93,12 @@ def plan_again(
     model_groups: Sequence[tuple[str, ...]],
     seeds: Sequence[int],
     overrides: Mapping[str, Sequence[Any]],
+    with_untrained: bool = False,
 ) -> Plan:
     """A whole configuration as it stands, but for models, seeds and overrides; without groups, with its own models.
 
-    `matched`: that of the trial whose tokens it matches, changed alike. Raises ConfigurationError as `plan_study`.
+    `matched`: that of the trial whose tokens it matches, changed alike. `with_untrained`, and what it raises: see
+    `plan_study`.
     """
     if (matched is None) != (config.sampling.match_tokens_of is None):
         raise ConfigurationError(
@@ -106,7 +110,7 @@ def plan_again(
         alike = None if matched is None else change(replace(matched, models=bare.models, seed=bare.seed), extra)
         return [(validate(bare), None if alike is None else validate(alike))]
 
-    return _planned(config, make, model_groups, seeds, overrides)
+    return _planned(config, make, model_groups, seeds, overrides, with_untrained)
 
 
 def _planned(
@@ -115,25 +119,47 @@ def _planned(
     model_groups: Sequence[tuple[str, ...]],
     seeds: Sequence[int],
     grid: Mapping[str, Sequence[Any]],
+    with_untrained: bool,
 ) -> Plan:
+    forget_references()
     trials: dict[str, PlannedTrial] = {}
     entries: list[TrialEntry] = []
+    asked: list[RunConfig] = []
     groups = [MODEL_GROUPS.get(",".join(group), group) for group in model_groups] or [start.models]
     for group, seed, extra in itertools.product(groups, seeds, _grid(grid)):
         suffix = "".join(
             f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
         )
-        for config, matched in make(located(change(replace(start, models=group, seed=seed), extra)), extra):
+        bare = located(change(replace(start, models=group, seed=seed), extra))
+        asked.append(bare)
+        for config, matched in make(bare, extra):
+            if with_untrained and _answers_after_training(config):
+                _enter(_untrained(bare, config), None, suffix, trials, entries)
             if matched is not None:
                 _enter(matched, None, suffix, trials, entries)
             _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
     if not trials:
         raise ConfigurationError("nothing to run: name at least one variant, one group of models and one seed")
+    check_file_names(asked)  # not of the trials: those of two files with one name would be one
     for trial in trials.values():
         _check_names(trial.config)
-    check_files([trial.config for trial in trials.values()])
+        check_language(trial.config)
+    _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
+
+
+def _answers_after_training(config: RunConfig) -> bool:
+    return bool(config.training.steps and config.evaluation.benchmarks) and config.inference.method == "none"
+
+
+def _untrained(bare: RunConfig, trained: RunConfig) -> RunConfig:
+    """A variant's models before training, asked what they are asked afterwards."""
+    alike = replace(
+        bare, models=trained.models, prompt_style=trained.prompt_style, thought_marks=trained.thought_marks,
+        evaluation=trained.evaluation, sampling=replace(bare.sampling, match_tokens_of=None),
+    )  # fmt: skip
+    return ablations.get("base")(alike)
 
 
 def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, RunConfig]) -> None:
@@ -161,6 +187,16 @@ def _check_names(config: RunConfig) -> None:
     from ilr_bench.method.mechanisms import check_mechanisms
 
     check_mechanisms(config)
+
+
+def _check_labels(configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigurationError where files of one name define things of one name: nothing would tell them apart."""
+    known: dict[str, str] = {}
+    for reference in (name for config in configs for name in file_references(to_dict(config))):
+        if known.setdefault(label_of(reference), reference) != reference:
+            raise ConfigurationError(
+                f"{known[label_of(reference)]} and {reference} are both called {label_of(reference)}; rename one"
+            )
 
 
 def _enter(

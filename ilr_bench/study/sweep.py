@@ -20,6 +20,7 @@ import typer
 
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import IlrError
+from ilr_bench.core.extras import require
 from ilr_bench.core.signals import Stopped
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.storage.files import cache_folder
@@ -214,7 +215,7 @@ def sweep(
         str | None, typer.Option(help="Space to search in place of a grid: a TOML file, or the name of one: example.")
     ] = None,
     trials: Annotated[int, typer.Option(help="Points of a search, each trained with every seed.", min=1)] = 20,
-    sampler: Annotated[str, typer.Option(help="Optuna's: tpe, random, nsgaii, gp, qmc, cmaes, ...")] = "tpe",
+    sampler: Annotated[str, typer.Option(help="Optuna's (tpe, random, gp, qmc, cmaes, ...), or file.py:NAME.")] = "tpe",
     sampler_seed: Annotated[int, typer.Option(help="Seed of the sampler.", min=0)] = 0,
     pruner: Annotated[str, typer.Option(help="asha, hyperband, wilcoxon or none.")] = "none",
     objectives: Annotated[
@@ -243,6 +244,7 @@ def sweep(
 ) -> None:
     """Trains and evaluates variants x models x seeds, and leaves the records that reports are made of."""
     with fail_in_one_line():
+        require("train", "a sweep")
         accept(accept_licence)
         asked = ask(
             config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
@@ -288,6 +290,7 @@ def sweep(
                 spec.allow_overlap,
             )
         finish(plan, out, outcome)
+        say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 @contextmanager
@@ -313,7 +316,6 @@ def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
         if len(statuses) == 1:
             error.exit_status = statuses.pop() or IlrError.exit_status
         raise error
-    say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 def _work_split(out: Path, plan: Plan) -> str:

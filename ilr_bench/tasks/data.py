@@ -221,7 +221,7 @@ def _from_table(text: str, path: Path, advice: str) -> Iterator[tuple[str, Any]]
             inside = sum(str(cell).count("\n") for cell in row.values())
             yield f"line {rows.line_num - inside}", row
     except csv.Error as error:
-        raise MissingInputError(f"{path}, line {rows.line_num}: cannot be read ({error}); {advice}") from error
+        raise MissingInputError(f"{path}, line {rows.line_num + 1}: cannot be read ({error}); {advice}") from error
 
 
 def _unreadable(path: Path, error: Exception, advice: str) -> MissingInputError:

@@ -38,6 +38,24 @@ class QuestionSource:
     """(number of training questions, number of validation questions) -> (training, validation)."""
 
 
+def source_of(name: str, found: Any) -> QuestionSource:
+    """The source that an outside name stands for, around a function too; raises ConfigurationError where it is none."""
+    if isinstance(found, QuestionSource):
+        return found
+    if not callable(found):
+        raise ConfigurationError(
+            f"{name} is no question source: name a function of the numbers of training and of validation questions"
+        )
+    return QuestionSource(name, found)
+
+
+def benchmark_of(name: str, found: Any) -> Benchmark:
+    """The benchmark that an outside name stands for; raises ConfigurationError where it is none."""
+    if not isinstance(found, Benchmark):
+        raise ConfigurationError(f"{name} is a {type(found).__name__} and no benchmark (docs/adding-a-benchmark.md)")
+    return found
+
+
 def boxed(text: str) -> list[str]:
     r"""Contents of every box in a text that is closed and holds no other one, in order.
 
@@ -139,6 +157,7 @@ BENCHMARKS: Registry[Benchmark] = Registry(
         f"ilr_bench.tasks.benchmarks.{name}" for name in ("micro", "maths", "knowledge", "generated", "code")
     ),
     group="ilr_bench.benchmarks",
+    adapt=benchmark_of,
 )
 
 _PAPER = ("gsm8k", "math500", "minerva", "olympiadbench", "aime", "mbpp")

@@ -16,9 +16,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
+from ilr_bench.core.console import without_steering
 from ilr_bench.storage.files import write_atomic
 
+WIDEST = 72
+"""Characters of a line of text in a figure."""
 INK = "#1b1f24"
 SOFT = "#6b7580"
 GRID = "#e3e6ea"
@@ -123,21 +127,31 @@ def mark(look: VariantStyle, label: str, size: float | None = 7) -> Line2D:
     return Line2D([], [], linestyle="none", marker=look.marker, markersize=size, color=look.colour, label=label)
 
 
+def _fitting(line: str) -> str:
+    """A line of text; the middle is left out of one longer than a panel is wide, such as the name of a folder."""
+    return line if len(line) <= WIDEST else f"{line[: WIDEST // 2]}…{line[-WIDEST // 2 + 1 :]}"
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Writes the figure as PNG to `path`, and as SVG and PDF beside it; raises StoreError where the disk is full."""
     for kind in _METADATA:
-        write_atomic(path.with_suffix(f".{kind}"), _rendered(figure, kind))
+        write_atomic(path.with_suffix(f".{kind}"), rendered(figure, kind))
     return path
 
 
 def inline_svg(figure: Figure) -> str:
     """The figure as an SVG element for a page, with its words as text."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        text = _rendered(figure, "svg").decode()
+        text = rendered(figure, "svg").decode()
     return text[text.index("<svg") :]
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def rendered(figure: Figure, kind: str, dpi: int = 160) -> bytes:
+    """The figure as a file of a kind, `png`, `svg` or `pdf`."""
+    for text in figure.findobj(Text):
+        shown = "\n".join(_fitting(line) for line in without_steering(text.get_text()).split("\n"))
+        if shown != text.get_text():
+            text.set_text(shown)
     file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=160, metadata=_METADATA[kind])
+    figure.savefig(file, format=kind, dpi=dpi, metadata=_METADATA[kind])
     return file.getvalue()

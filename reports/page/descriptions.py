@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ilr_bench.core.config import AdvantageSettings, RunConfig, is_built_in
+from ilr_bench.core.config import AdvantageSettings, RunConfig
 from ilr_bench.core.plugins import short_label
+from ilr_bench.core.validation import is_built_in
 
 TRAINED = {
     "fusion": "Each learns from its answers after the discussion.",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from ilr_bench.core.console import without_steering
 from ilr_bench.storage.files import write_atomic
 
 from .. import escaping
@@ -150,14 +151,22 @@ def latex(table: Table) -> str:
 
 def comma_separated(table: Table) -> str:
     """One line per number of the table proper, fractions of 1 in place of percentages: for spreadsheets and pandas."""
-    rows = []
+    return csv_text(number_head(table), ([*row[:4], *map(plain, row[4:])] for row in number_rows(table)))
+
+
+def number_head(table: Table) -> tuple[str, ...]:
+    """The names of what `number_rows` gives: `model` and `variant`, or what else the table's lines are about."""
+    heads = table.main.heads if len(table.main.heads) == 2 else ("model", "variant")
+    return (*map(str.lower, heads), "column", "kind", *NUMBERS)
+
+
+def number_rows(table: Table) -> Iterator[list[Any]]:
+    """The numbers of the table proper under `number_head`, unrounded; None where a number has no such property."""
     for line in table.main.lines:
         for column, value in zip(table.main.columns, line.values, strict=True):
             if value is not None:
                 facts = {**value.facts, "value": value.value}
-                numbers = [plain(facts.get(name)) for name in NUMBERS]
-                rows.append([line.section, line.label, column.name, value.kind, *numbers])
-    return csv_text(["model", "variant", "column", "kind", *NUMBERS], rows)
+                yield [line.section, line.label, column.name, value.kind, *map(facts.get, NUMBERS)]
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -231,12 +240,17 @@ def aligned(head: Sequence[str], body: Sequence[Sequence[str]], labels: int) -> 
 
 
 def html_template(name: str) -> Template:
-    """A template of `reports/templates`: whatever is put into it is escaped, and a missing value is an error."""
+    """A template of `reports/templates`: whatever is put into it is escaped and printable, a missing value an error."""
     loader = FileSystemLoader(Path(__file__).parents[1] / "templates")
     options = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_without_steering,
+    )  # fmt: skip
     return options.get_template(name)
+
+
+def _without_steering(value: Any) -> Any:
+    return type(value)(without_steering(value)) if isinstance(value, str) else value
 
 
 def plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from reading import check_readers
 from synthetic_study import write_synthetic_study
 from tiny_trials import SETTINGS, tiny_checkpoints
 
@@ -56,29 +57,6 @@ def run(tmp_path: Path) -> Run:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     return write_synthetic_study(folder, ("base", "grpo", "ilr"), seeds=(0,), questions=6, steps=2)
-
-
-COMMANDS = """
-import sys
-from typer.testing import CliRunner
-from ilr_bench.cli import app
-study, one, other, out, reports = sys.argv[1:]
-for line in (
-    ["variants"], ["report", study, *reports.split(","), "--out", out], ["why", study, "table2", "A/ilr", "Avg"],
-    ["compare", one, other, "--any-prompt"], ["leaderboard", study], ["status", study],
-):
-    done = CliRunner().invoke(app, line, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    print(done.output)
-"""
-
-
-def check_readers(run: Run, study: Path, out: Path, reports: str = "table2") -> None:
-    one, other = (next((study / "trials").glob(f"{name}-*")) / "eval" / "A" for name in ("grpo", "ilr"))
-    printed = run("-c", COMMANDS, str(study), str(one), str(other), str(out), reports)
-    assert all(text in printed for text in ("main result", "table2.md", "eval/A/", "micro_ood", "finished")), printed
-    assert "| ilr " in (out / "table2.md").read_text()
-    assert "<table" in (out / "table2.html").read_text()  # made from a template
 
 
 def test_the_users_own_files_end_who_imports_them(run: Run) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from ilr_bench.core.config import RunConfig, to_dict
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.profiles import PROFILES, profile
+from ilr_bench.core.profiles import MODEL_GROUPS, PROFILES, profile
 
 LLAMA, QWEN, LARGE_QWEN = (
     "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-14B-Instruct"
@@ -73,3 +73,7 @@ def test_an_unknown_profile_says_what_was_meant_or_what_there_is() -> None:
         profile("papre")
     with pytest.raises(ConfigurationError, match="known: micro, small, paper"):
         profile("enormous")
+
+
+def test_the_groups_of_models_are_the_papers() -> None:
+    assert MODEL_GROUPS == {"group1": (LLAMA, QWEN), "group2": (LLAMA, LARGE_QWEN), "group3": (QWEN, LARGE_QWEN)}

@@ -40,6 +40,7 @@ class Outer:
     share: Share = 0.5
     label: str = ""
     inner: Inner = field(default_factory=Inner)
+    other: Inner | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "steep" and not self.on:
@@ -49,12 +50,14 @@ class Outer:
 def test_text_and_data_give_the_same_settings() -> None:
     text = {
         "width": "3", "kind": "steep", "on": "true", "share": "1", "label": "7",
-        "inner": {"names": "a+b", "far": "none"},
+        "inner": {"names": "a+b", "far": "none"}, "other": {"names": "c", "far": "none"},
     }  # fmt: skip
     data = {
-        "width": 3.0, "kind": "steep", "on": True, "share": 1, "label": 7, "inner": {"names": ["a", "b"], "far": None}
+        "width": 3.0, "kind": "steep", "on": True, "share": 1, "label": 7, "inner": {"names": ["a", "b"], "far": None},
+        "other": {"names": ["c"]},
     }  # fmt: skip
-    wanted = Outer(3, "steep", True, 1.0, "7", Inner(("a", "b"), None))
+    wanted = Outer(3, "steep", True, 1.0, "7", Inner(("a", "b"), None), Inner(("c",)))
+    assert read(Outer, {"width": 3, "other": "none"}) == Outer(3)
     assert read(Outer, text) == read(Outer, data) == wanted
     assert type(read(Outer, data).share) is float
     assert type(read(Outer, data).width) is int

@@ -42,7 +42,7 @@ def test_who_hears_itself_is_never_shown_a_peers_text():
     questions = [Question("q", "1+1", "2")]
     batch = StepBatch(agents, questions, np.ones((2, 1), dtype=bool), SamplingSettings(), seed=0, peer_context="itself")
     ideas = share(batch, [2, 2])
-    fuse(batch, ideas, analyse(batch, ideas, 2), [1, 1])
+    fuse(batch, ideas, [analyse(batch, ideas, 2)], [1, 1])
     for agent, other in ((agents[0], "B"), (agents[1], "A")):
         assert len(agent.engine.heard) == 1 + 2 + 2
         assert not any(f"said by {other}" in prompt for prompt in agent.engine.heard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from scripted import scripted_agent
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
+from ilr_bench.evaluation.lm_eval_tasks import LmEvalStyleLM
 from ilr_bench.evaluation.scorer import Scorer
 from ilr_bench.generation.agent import Agent
+from ilr_bench.generation.engine import SamplingOptions
 from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.thoughts import ANY, Thoughts, thoughts_of, without_thought
@@ -137,3 +140,17 @@ def test_a_prompt_loses_the_end_token_that_its_tokenizer_adds_and_says_so_once(
     with caplog.at_level(logging.WARNING):
         assert [agent.render("one two").ids, agent.render("one").ids] == [(1, 2), (1,)]
     assert [record.getMessage().count("end token") for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("<think>The answer is 4.\n\nNo.</think>\n\nThe answer is 5.\n\nQ", "The answer is 5."),
+        ("<think>The answer is 4.", ""),
+        (" The answer is 5.\n\nQ", " The answer is 5."),
+    ],
+)
+def test_filters_of_lm_evals_tasks_see_no_thought(text: str, seen: str) -> None:
+    agent = SimpleNamespace(text_of=lambda token_ids: text, thoughts=ANY, name="A", engine=None)
+    model = LmEvalStyleLM(agent, 1, 0, 100)  # type: ignore[arg-type]
+    assert model._decode([1], SamplingOptions(9, 0.0, 1, ("\n\n",))) == seen

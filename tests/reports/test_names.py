@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import re
+import warnings
 from pathlib import Path
 
 import pytest
 from synthetic_study import write_synthetic_study
+from typer.testing import CliRunner
 
 import reports
+from ilr_bench.cli import app
 from reports import escaping
 from reports.frames import load, short_names
 from reports.tables.writer import csv_text
@@ -132,3 +135,26 @@ def test_models_are_named_by_as_little_of_their_path_as_tells_them_apart() -> No
         "./m": "./m", "m": "m", "n/": "n", "/": "/",
     }  # fmt: skip
     assert len(set(names.values())) == len(names)
+
+
+def test_signs_that_steer_a_terminal_or_reverse_a_line_reach_no_page(tmp_path: Path) -> None:
+    write_synthetic_study(tmp_path, ("base", "ilr"), ("/x/\u202eA\x1b[2J", "/x/B"), seeds=(0, 1), questions=4, steps=2)
+    for name in ("table2", "page"):
+        reports.get(name).write(load(tmp_path), tmp_path / "reports", reports.Settings("holm"))
+    for page in (tmp_path / "reports").glob("*.html"):
+        text = page.read_text()
+        assert "\N{REPLACEMENT CHARACTER}A\N{REPLACEMENT CHARACTER}[2J" in text
+        assert not set("\u202e\x1b") & set(text)
+
+
+def test_a_name_of_any_length_and_beginning_is_drawn_and_traced(tmp_path: Path) -> None:
+    long = "L" * 180
+    write_synthetic_study(tmp_path, ("base", "ilr"), ("/x/-1$x$", f"/y/{long}"), seeds=(0, 1), questions=4, steps=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where a text leaves no room for the panels
+        reports.get("table2").write(load(tmp_path), tmp_path / "reports", reports.Settings("holm"))
+    drawn = (tmp_path / "reports" / "table2.png").stat().st_size
+    assert drawn > 10_000
+    traced = CliRunner().invoke(app, ["why", str(tmp_path), "table2", "-1$x$/ilr", "Avg"])
+    assert traced.exit_code == 0, traced.output
+    assert "Unrounded" in traced.output

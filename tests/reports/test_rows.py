@@ -21,8 +21,9 @@ from reports.tables.averages import averages, model_of
 
 def test_columns_stand_in_the_papers_order_by_kind_then_by_name() -> None:
     names = ["zebra", "mbpp_plus", "micro_code", "aime", "gsm8k", "gpqa_diamond", "mmlu_pro", "micro_ood", "humaneval"]
+    names.append("a_stranger")
     found = find_columns(told({("base", "A", "A", 0): {name: [1] for name in names}}))
-    assert found.maths == ("gsm8k", "aime", "micro_ood", "zebra")
+    assert found.maths == ("gsm8k", "aime", "micro_ood", "a_stranger", "zebra")
     assert found.code == ("humaneval", "mbpp_plus", "micro_code")
     assert found.other == ("gpqa_diamond", "mmlu_pro")
     assert found.all == (*found.maths, "Avg", *found.code, *found.other)
@@ -97,6 +98,15 @@ def test_equal_answers_in_two_groups_are_one_row_and_others_carry_their_group() 
     ]  # fmt: skip
     longer = told(base | {("base", "A+C", "A", 0): {"x": [1, 0, 1]}})
     assert len(find_rows(longer)) == 2
+
+
+def test_equal_answers_of_other_variants_or_agents_are_rows_of_their_own() -> None:
+    frames = told({("ilr", "A+B", "A", 0): {"x": [1, 0]}, ("grpo", "A+C", "A", 0): {"x": [1, 0]}})
+    alike = replace(frames, samples=frames.samples.assign(completion="7"))
+    assert [(row.label, row.also) for row in find_rows(alike)] == [("grpo", ()), ("ilr (A+B)", ())]
+    twins = told({("ilr", "A+A", name, 0): {"x": [1, 0]} for name in ("A.1", "A.2")}, {"A.1": "A", "A.2": "A"})
+    alike = replace(twins, samples=twins.samples.assign(completion="7"))
+    assert [(row.agent, row.also) for row in find_rows(alike)] == [("A.1", ()), ("A.2", ())]
 
 
 def test_a_group_without_an_untrained_row_joins_behind_those_that_have_one() -> None:

@@ -16,6 +16,7 @@ from ilr_bench.generation.engine import Completion
 from ilr_bench.storage.checkpoints import save_checkpoint
 from ilr_bench.storage.files import as_noted, write_noted
 from ilr_bench.storage.records import (
+    RecordTail,
     SampleRecord,
     Study,
     TrialEntry,
@@ -205,3 +206,21 @@ def _same_json(one: bytes, other: bytes) -> bool:
         return bool(json.loads(one) == json.loads(other))
     except ValueError:
         return False
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", ".x.jsonl.sha256"])
+def test_a_folder_in_the_place_of_records_or_of_their_note_is_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    write_noted(path, "")
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(StoreError, match=r"x\.jsonl cannot be read \(Is a directory\); mend or delete it"):
+        list(read(path, SampleRecord))
+
+
+def test_a_folder_in_the_place_of_growing_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read"):
+        RecordTail(tmp_path).new()
+    with pytest.raises(StoreError, match="cannot be read"):
+        Journal(tmp_path, "key")
+    assert RecordTail(tmp_path / "none.jsonl").new() == []

@@ -15,11 +15,9 @@ from ilr_bench.core import hardware
 from ilr_bench.core.profiles import MICRO, PAPER, SMALL
 from ilr_bench.generation.engine import LOGITS_CHUNK, VLLM_CACHE
 from ilr_bench.method.difficulty import ranking_batches
-from ilr_bench.method.loop import TRAINED_STAGES
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study.cost import forecast, gpu_hours
 from ilr_bench.study.cost.counts import (
-    TRAINED,
     due,
     evaluated_benchmarks,
     ranking_turns,
@@ -86,10 +84,6 @@ def test_micro_models_have_as_many_weights_as_are_counted() -> None:
 
 def test_an_adapter_has_two_thin_matrices_on_each_linear_layer() -> None:
     assert FACTS["smollm2"].lora_parameters(16) == 4_884_480
-
-
-def test_the_stages_that_are_trained_are_those_of_the_loop() -> None:
-    assert TRAINED == TRAINED_STAGES
 
 
 @given(st.integers(2, 300), st.integers(2, 9), st.integers(1, 4))

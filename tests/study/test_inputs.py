@@ -284,15 +284,27 @@ NO_NUMBERS = {
 """What numeric modules import that computes no number itself, or counts by what it gives: rows, wordings, models."""
 
 
-def test_no_module_that_numeric_modules_import_is_forgotten() -> None:
-    numeric = set(provenance.module_hashes(provenance.NUMERIC))
+def imported_by(modules: set[str]) -> set[str]:
+    """The package's own modules that some of them import."""
     imported = set()
-    for module in numeric:
+    for module in modules:
         for node in ast.walk(ast.parse((provenance.OWN / module).read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ilr_bench"):
                 place = (node.module or "").replace(".", "/").removeprefix("ilr_bench").lstrip("/")
                 for name in node.names:
                     files_of = (f"{place}/{name.name}.py", f"{place}.py", f"{place}/__init__.py")
                     imported.add(next(file for file in files_of if (provenance.OWN / file).exists()))
-    assert imported - numeric - NO_NUMBERS == set()
+    return imported
+
+
+def test_no_module_that_numeric_modules_import_is_forgotten() -> None:
+    numeric = set(provenance.module_hashes(provenance.NUMERIC))
+    assert imported_by(numeric) - numeric - NO_NUMBERS == set()
     assert NO_NUMBERS & numeric == set()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_whatever_computes_verdicts_counts_wherever_there_are_verdicts(name: str) -> None:
+    modules = set(provenance.module_hashes(SETS[name]))
+    missed = imported_by(modules) - modules - NO_NUMBERS
+    assert {module for module in missed if module.startswith(("grading/", "prompts/"))} == set()

@@ -21,7 +21,7 @@ from ilr_bench.study.search.plan import (
     plan_search,
 )
 from ilr_bench.study.search.run import grid_command
-from ilr_bench.study.search.space import SPACES, declared_space, examples, load_space, make_sampler, samplers
+from ilr_bench.study.search.space import SAMPLERS, SPACES, declared_space, examples, load_space, make_sampler
 from ilr_bench.study.search.trials import TrialPlanner, check_space
 from ilr_bench.tasks.benchmarks import BENCHMARKS, Benchmark, BenchmarkQuestion
 from ilr_bench.tasks.sources import SOURCES
@@ -116,6 +116,14 @@ def test_a_dimension_that_cannot_be_is_named(key, entry, message):
 def test_a_file_that_declares_no_space_is_refused(text, message, tmp_path):
     with pytest.raises(ConfigurationError, match=message):
         searched(text, tmp_path)
+
+
+def test_a_file_of_another_system_declares_the_same_space(tmp_path):
+    text = '[space]\n"sampling.samples" = {choices = [4, 8]}\n'
+    (tmp_path / "space.toml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    (tmp_path / "plain.toml").write_text(text)
+    marked, plain = (load_space(str(tmp_path / name), MICRO) for name in ("space.toml", "plain.toml"))
+    assert marked.declaration == plain.declaration
 
 
 LEARNING_RATE = '[space]\n"update.learning_rate" = {low = 1e-5, high = 1e-3, log = true}\n'
@@ -245,7 +253,7 @@ def test_objectives_have_one_order():
 
 
 def test_every_sampler_of_optuna_is_known_by_its_name():
-    assert {"tpe", "random", "nsgaii", "gp", "qmc", "cmaes"} <= set(samplers())
+    assert {"tpe", "random", "nsgaii", "gp", "qmc", "cmaes"} <= set(SAMPLERS.names())
     for name in ("tpe", "random", "nsgaii"):
         assert type(make_sampler(name, 0, 2)).__name__.lower() == f"{name}sampler"
     with pytest.raises(ConfigurationError, match="one objective only"):

@@ -192,8 +192,13 @@ def test_one_trial_is_asked_for_or_what_makes_several_is_said(tmp_path: Path) ->
     ):
         ask(path).one()
     asked = ask(path, ["training.steps=3"], variants="ilr", models=["A,B"], seeds="0").one()
-    assert len(asked.plan().trials) == 1
-    assert ask(None).one("grpo").plan() == plan_study("micro", ["grpo"])
+    assert [trial.config.variant for trial in asked.plan().trials] == ["ilr", "base"]
+    assert ask(None).one("grpo").plan() == plan_study("micro", ["grpo"], with_untrained=True)
+    assert asked.command() == (
+        "ilr-bench train --profile micro --variant ilr --models A,B --seed 0 --set evaluation.limit=5 "
+        "--set evaluation.benchmarks=micro_code+micro_ood --set update.gradient_checkpointing=true "
+        "--set training.steps=3 --out DIR"
+    )
 
 
 def test_the_defaults_of_a_file_are_those_of_the_command_line(tmp_path: Path) -> None:

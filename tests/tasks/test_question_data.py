@@ -51,6 +51,8 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bytes
         ("rows.jsonl", json_lines(ROWS)),
         ("rows.json", json_lines(ROWS)),
         ("rows.json", json_list(ROWS)),
+        ("rows.jsonl", b"\xef\xbb\xbf" + json_lines(ROWS).replace(b"\n", b"\r\n")),
+        ("rows.json", b"\xef\xbb\xbf" + json_list(ROWS).replace(b"\n", b"\r\n")),
         ("rows.jsonl.gz", gzip.compress(json_lines(ROWS))),
     ],
 )

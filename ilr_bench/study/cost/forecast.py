@@ -14,6 +14,7 @@ from ilr_bench.core.config import RunConfig
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import MissingInputError
 from ilr_bench.core.hardware import cores
+from ilr_bench.core.plugins import label_of
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.provenance import Changes
 from ilr_bench.storage.store import Artifacts, is_finished
@@ -344,12 +345,12 @@ def _shared(
 
         for agent, (model, style) in enumerate(zip(config.models, config.styles, strict=True)):
             if model in MODELS:
-                add("model", model, Cost(), model, MODELS.get(model).folder().exists())
+                add("model", label_of(model), Cost(), model, MODELS.get(model).folder().exists())
             who = (model, style, config.questions, config.warm_start)
             difficulty, ability = (cost_of(load, timing) for load in measurements(config, agent))
-            name = f"{model} on {config.questions.train} {config.questions.source}"
+            name = f"{label_of(model)} on {config.questions.train} {label_of(config.questions.source)}"
             add("difficulty", name, difficulty, (who, config.difficulty, config.sampling.max_ranking_tokens, asked))
-            name = f"{model} on {config.questions.validation} held out"
+            name = f"{label_of(model)} on {config.questions.validation} held out"
             add("ability", name, ability, (who, config.sampling.max_new_tokens, asked))
             if _answers_once(config):
                 loads = [load for load in workload(config, (1,) * (agent + 1)) if load.agent == agent]

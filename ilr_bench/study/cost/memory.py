@@ -19,7 +19,6 @@ from ilr_bench.generation.engine import LARGEST_LOGITS, LOGITS_CHUNK, PLAIN_HEAD
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.files import read_json
 from ilr_bench.study.cost.counts import (
-    TRAINED,
     Turns,
     ability_turns,
     answer_turns,
@@ -374,7 +373,7 @@ def _phases(
         yield "evaluation", sampling(shape, rows, min(rows, count), prompt, turns.limit)
     if by_stage:
         # Micro-batches are sorted by the length of the prompts, so the longest turns are in one.
-        trained = {stage: stats(stage, by_stage[stage]) for stage in TRAINED[config.discussion.trained_turns]}
+        trained = {stage: stats(stage, by_stage[stage]) for stage in config.discussion.trained}
         rows, tokens, prompt_tokens, context = config.update.rows_per_micro_batch, 0.0, 0, 0
         for stage, one in sorted(trained.items(), key=lambda item: -item[1].prompt):
             turns, taken = by_stage[stage], min(rows, by_stage[stage].count)

@@ -30,12 +30,12 @@ from ilr_bench.core.config import (
     UpdateSettings,
     content_hash,
     from_dict,
-    is_built_in,
     to_dict,
 )
 from ilr_bench.core.console import say
 from ilr_bench.core.errors import IlrError, MissingInputError, StoreError
 from ilr_bench.core.hardware import gpu_memory, machine
+from ilr_bench.core.validation import is_built_in
 from ilr_bench.models.catalogue import MODELS
 from ilr_bench.storage.files import cache_folder, parse_json, read_json, write_atomic
 from ilr_bench.storage.provenance import numeric_versions, same_numbers, versions

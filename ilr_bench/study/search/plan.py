@@ -22,7 +22,7 @@ from ilr_bench.core.profiles import MODEL_GROUPS, profile
 from ilr_bench.storage.records import TrialEntry
 from ilr_bench.study.own_data import located
 from ilr_bench.study.plan import Plan, PlannedTrial
-from ilr_bench.study.search.space import Space, load_space, make_sampler, printed
+from ilr_bench.study.search.space import SAMPLERS, Space, identity_of, load_space, make_sampler, printed
 from ilr_bench.study.search.trials import TrialPlanner, check_space
 from ilr_bench.tasks.benchmarks import BENCHMARKS, expand
 from ilr_bench.tasks.benchmarks import get as get_benchmark
@@ -73,6 +73,7 @@ class PlannedSearch:
     def identity(self) -> dict[str, Any]:
         """What must not change between two commands for one folder, as JSON data; points may be added."""
         options = {key: value for key, value in asdict(self.options).items() if key not in ("trials", "space")}
+        options["sampler"] = identity_of(self.options.sampler, SAMPLERS)
         planner = self.planner
         return options | {
             "space": self.space.declaration, "profile": planner.profile, "variants": planner.variant,

@@ -10,7 +10,6 @@ import typing
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +17,13 @@ from typing import Any
 
 import optuna
 
-from ilr_bench.core.config import RunConfig, change
+from ilr_bench.core.config import RunConfig, change, content_hash
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.plugins import is_reference, label_of
 from ilr_bench.core.registry import Registry
 from ilr_bench.core.settings import alternatives
+from ilr_bench.method.mechanisms import check_mechanisms
+from ilr_bench.storage.provenance import plugin_hashes
 
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
 """Asks Optuna for one value per setting of a point; the variant is the setting `variant`."""
@@ -66,6 +68,10 @@ class Dimension:
 
 SPACES: Registry[Suggest] = Registry("search space", group="ilr_bench.spaces")
 """Functions of other packages, by the names that `--search` takes."""
+Sampler = Callable[..., optuna.samplers.BaseSampler]
+"""Takes `seed`, and returns what chooses the points."""
+SAMPLERS: Registry[Sampler] = Registry("sampler", ("ilr_bench.study.search.space",), "ilr_bench.samplers")
+"""Optuna's, and functions or classes of others, by the names that `--sampler` takes."""
 
 
 def load_space(name: str, start: RunConfig) -> Space:
@@ -81,7 +87,13 @@ def load_space(name: str, start: RunConfig) -> Space:
     if name not in SPACES:
         known = ", ".join([*examples(), *SPACES.names()])
         raise ConfigurationError(f"--search {name}: name a TOML file that declares a space, or one of: {known}")
-    return Space(name, SPACES.get(name), {"function": name})
+    return Space(name, SPACES.get(name), {"function": identity_of(name, SPACES)})
+
+
+def identity_of(name: str, registry: Registry[Any]) -> str:
+    """What tells one search from another: a name; for a reference its label and a hash of the source."""
+    module = registry.plugin(name) if is_reference(name) else None
+    return name if module is None else f"{label_of(name)} {content_hash(plugin_hashes(module))}"
 
 
 def examples() -> tuple[str, ...]:
@@ -105,7 +117,7 @@ def declared_space(name: str, declared: Mapping[str, Any], start: RunConfig) -> 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"--search {path}: not a TOML file that can be read ({error})") from error
     space = data.get("space")
@@ -153,7 +165,7 @@ def _choices(key: str, choices: Any, start: RunConfig) -> Callable[[optuna.Trial
         if isinstance(choice, list | dict):
             raise ConfigurationError(f"choices: {choice!r} is not one value; write a list of names as a+b")
         if key != "variant":
-            change(start, {key: choice})
+            check_mechanisms(change(start, {key: choice}))
     return lambda trial: trial.suggest_categorical(key, choices)
 
 
@@ -202,30 +214,33 @@ def printed(settings: Mapping[str, Any]) -> str:
                      settings.items())  # fmt: skip
 
 
-def samplers() -> dict[str, type[optuna.samplers.BaseSampler]]:
-    """All that `--sampler` takes: Optuna's classes by their names in small letters, without the common ending."""
-    ending = "Sampler"
-    classes = {
-        name.removesuffix(ending).lower(): getattr(optuna.samplers, name)
-        for name in sorted(optuna.samplers.__all__)
-        if name.endswith(ending) and name not in ("BaseSampler", "BaseGASampler")
-    }
-    return {name: classes[name] for name in sorted(classes.keys() - REFUSED.keys())}
-
-
 def make_sampler(name: str, seed: int, objectives: int) -> optuna.samplers.BaseSampler:
     """A seeded sampler; raises ConfigurationError for an unknown or unfit one, MissingInputError for what it needs."""
     if name in REFUSED:
         raise ConfigurationError(f"--sampler {name}: {REFUSED[name]}")
-    known = samplers()
-    if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-        raise ConfigurationError(f"--sampler {name}: Optuna has no such sampler; {hint}")
+    try:
+        make = SAMPLERS.get(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--sampler {name}: {error}") from error
     if objectives > 1 and name == "cmaes":
         raise ConfigurationError(f"--sampler {name}: takes one objective only; choose tpe or nsgaii")
     if name in NEEDS and find_spec(NEEDS[name]) is None:
         raise MissingInputError(f"--sampler {name}: needs the package {NEEDS[name]}; pip install {NEEDS[name]}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return known[name](seed=seed)  # type: ignore[call-arg]
+        made = make(seed=seed)
+    if not isinstance(made, optuna.samplers.BaseSampler):
+        raise ConfigurationError(f"--sampler {name}: {type(made).__name__} came back, and no sampler of Optuna's kind")
+    return made
+
+
+def _register_samplers() -> None:
+    """Optuna's classes by their names in small letters, without the common ending."""
+    ending, others = "Sampler", ("BaseSampler", "BaseGASampler")
+    classes = [name for name in optuna.samplers.__all__ if name.endswith(ending) and name not in others]
+    named = {name.removesuffix(ending).lower(): getattr(optuna.samplers, name) for name in classes}
+    for name in sorted(named.keys() - REFUSED.keys()):
+        SAMPLERS.add(name, named[name])
+
+
+_register_samplers()

@@ -1,0 +1,128 @@
+"""Numbers in words, absolute values, binomials and degrees: right forms, wrong twins, and what reading costs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from types import FrameType
+
+import pytest
+
+from ilr_bench.grading import forms, inequalities, notation, number_words
+from ilr_bench.grading.math_worker import judge
+from ilr_bench.storage.records import Verdict
+
+NUMBERS = {
+    "twelve": 12, "Zero": 0, "thirteen": 13, "twenty-one": 21, "twenty one": 21, "ninety-nine": 99, "one hundred": 100,
+    "a hundred and five": 105, "one hundred twenty-three": 123, "twelve hundred": 1200, "a thousand": 1000,
+    "two thousand and four": 2004, "three million two hundred thousand": 3_200_000, "minus seven": -7,
+    "negative one half": Fraction(-1, 2), "half": Fraction(1, 2), "a half": Fraction(1, 2), "one-half": Fraction(1, 2),
+    "three quarters": Fraction(3, 4), "two-thirds": Fraction(2, 3), "five twelfths": Fraction(5, 12),
+    "two and a half": Fraction(5, 2), "one and three fourths": Fraction(7, 4),
+    "three point one four": Fraction(157, 50),
+    "two hundred thousandths": Fraction(1, 5), r"\text{twelve}": 12, r"\textbf{one} \text{third}": Fraction(1, 3),
+}  # fmt: skip
+NO_NUMBERS = (
+    "twelve thirteen", "two and three", "and", "a", "ten two", "twenty ten", "twenty zero", "one one", "hundred",
+    "thousand million", "one million thousand", "half half", "two half", "one halves", "three third", "point five",
+    "one point twelve", "one point", "one hundred and", "five and one", "minus", "twelfth and", "one, two", "twelve!",
+    "2 thirds", "", "even", "x-y", "one and half and half", "twelve-", "zero hundred", " ".join(["one"] * 31),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_words_are_the_number_that_they_say(text: str) -> None:
+    assert number_words.in_digits(text) == (NUMBERS[text], "")
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_words_that_say_no_one_number_are_none(text: str) -> None:
+    assert number_words.in_digits(text) is None
+
+
+FORMS = (
+    ("12", ["twelve", r"\text{Twelve}", "twelve dollars", "twelve eggs per day", "x = twelve", "twelve."],
+     ["thirteen", "twelve thirteen", "twelfth", "twenty", "twelve or thirteen", "twelve times", "twelve hundred",
+      "minus twelve", "twelve squared", "twelve and a half", "half a dozen"]),
+    (r"\frac12", ["one half", "half", "one-half", r"\text{one half}", "fifty percent"],
+     ["two halves", "one third", "half half", "five percent"]),
+    (r"\frac34", ["three quarters", r"\text{three-quarters}"], ["three thirds", "a quarter", "three quarters squared"]),
+    (r"\text{two}", ["two", "2", "Two"], ["three", "3", "two x"]),
+    (r"\text{one solution}", ["one solution", "One solution"], ["1", "two solutions"]),
+    ("2,3", ["two and three", "three, two"], ["two", "two and four"]),
+    ("40", ["forty", "forty percent"], ["fourteen", "four percent"]),
+    ("(-1,1)", ["|x|<1", r"\lvert x\rvert<1", r"\left|x\right|<1", r"1 > |x|"],
+     ["|x|>1", r"|x|\le1", "|x|<2", "|x|<-1"]),
+    ("[-2,2]", [r"|x|\le 2", r"2\ge|x|"], ["|x|<2", r"|x|\ge2"]),
+    (r"(-\infty,-1)\cup(1,\infty)", ["|x|>1", "1<|x|"], ["|x|<1", r"|x|\ge1"]),
+    ("(1,5)", ["|x-3|<2", "|x - 3| < 2"], ["|x+3|<2", "|x-3|<3", "|3x|<2"]),
+    ("|x|<1", ["(-1,1)", "-1<x<1", "1>x>-1"], ["[-1,1]", "-1<x", "|y|<1", "-2<x<1"]),
+    (r"|x|\ge\sqrt2", [r"(-\infty,-\sqrt2]\cup[\sqrt2,\infty)", r"x\le-\sqrt2 \text{ or } x\ge\sqrt2"],
+     [r"[-\sqrt2,\sqrt2]", r"(-\infty,-\sqrt2)\cup(\sqrt2,\infty)"]),
+    (r"|x+\frac12|\le\frac32", ["[-2,1]", r"-2\le x\le1"], ["[-1,2]", "(-2,1)"]),
+    ("120", [r"{10 \choose 3}", r"10 \choose 3", r"\binom{10}{3}", r"{10\choose 7}", "{}_{10}C_3", "_{10}C_{3}"],
+     [r"{10 \choose 4}", r"{3 \choose 10}", "{}_{10}C_4", "C_3"]),
+    (r"2\binom{n}{2}", ["n(n-1)", r"2{n \choose 2}"], [r"{2n \choose 2}", r"{n \choose 3}"]),
+    (r"\frac{\sqrt3}{3}",
+     [r"\tan 30^\circ", r"\tan(30^\circ)", r"\tan\left(30^{\circ}\right)", r"\tan(30)^\circ", r"\tan 30°",
+      r"\cot 60^\circ",      r"\tan{30^\circ}", "tan 30°", r"\tan 30\degree"],
+     [r"\tan 60^\circ", r"\tan 30", r"\tan -30^\circ", r"\sin 30^\circ"]),
+    (r"\frac34", [r"\sin^2 60^\circ", r"\cos^{2} 30°"], [r"\sin^2 30^\circ", r"\sin 60^\circ"]),
+    (r"\tan 30^\circ", [r"\frac{\sqrt3}{3}", r"\tan 30^\circ", r"\tan\frac\pi6"], [r"\tan 30", r"\sqrt3"]),
+    (r"2\sin 20^\circ", [r"2\sin 20^{\circ}", r"2\sin(20°)", r"2\cos 70^\circ"], [r"2\sin 20", r"2\cos 20^\circ"]),
+    (r"\sin 22.5^\circ", [r"\sin \frac{45}{2}^\circ", r"\frac{\sqrt{2-\sqrt2}}{2}"], [r"\sin 22^\circ"]),
+    ("30", [r"30^\circ", "30°"], [r"\sin 30^\circ"]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("gold", "right", "wrong"), FORMS)
+def test_right_forms_are_accepted_and_their_twins_are_not(gold: str, right: list[str], wrong: list[str]) -> None:
+    judged = {answer: judge(answer, gold) is Verdict.CORRECT for answer in (*right, *wrong)}
+    assert judged == dict.fromkeys(right, True) | dict.fromkeys(wrong, False)
+
+
+NESTED = {
+    "fractions begun": lambda size: r"\frac{" * size,
+    "fractions in fractions": lambda size: r"\frac{1}{" * size + "1" + "}" * size,
+    "roots in roots": lambda size: r"\sqrt{" * size + "2" + "}" * size,
+    "fractions without braces": lambda size: r"\frac12" * size,
+    "braces": lambda size: "{" * size + "1" + "}" * size,
+    "bold in bold": lambda size: r"\mathbf{" * size + "1" + "}" * size,
+    "brackets begun": lambda size: "(" * size,
+    "full stops": lambda size: "1" + ". " * size,
+    "lists": lambda size: "1, " * size,
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_twice_as_much_to_clean_is_at_most_about_twice_the_work(kind: str) -> None:
+    small, large = (steps(lambda n=size: forms.take_apart(forms.clean(NESTED[kind](n)))) for size in (200, 400))
+    assert large < 2.3 * small + 100
+
+
+def steps(work: Callable[[], object]) -> int:
+    """Lines of the modules that take answers apart that are run, and the lengths of the texts they are run on."""
+    files = {module.__file__ for module in (forms, notation, inequalities)}
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> object:
+        nonlocal count
+        if frame.f_code.co_filename not in files:
+            return None
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_commands_in_commands_get_their_braces_as_one_by_one() -> None:
+    assert forms.clean(r"\frac{\frac12}{\sqrt 3}") == r"\frac{\frac{1}{2}}{\sqrt{3}}"
+    assert forms.clean(r"\frac {\sqrt[3]2} \pi") == r"\frac{\sqrt[3]{2}}{\pi}"
+    assert forms.clean(r"\frac{1 + \frac1{2}") == r"\frac{1 + \frac{1}{2}"

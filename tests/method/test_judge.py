@@ -1,0 +1,167 @@
+"""A judge model as the reward, asked from a server on this machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_trials import contents, tiny_checkpoints, tiny_plan
+
+from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError
+from ilr_bench.method.judge import Judge
+from ilr_bench.method.rewards import Answer
+from ilr_bench.storage.records import StepRecord, Verdict, read
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.trial import run_trial
+from ilr_bench.tasks.types import Question
+
+
+class Server:
+    """Speaks chat completions; `replies` are used up in turn, then every answer is worth its number of letters."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.replies: list[tuple[int, bytes]] = []
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                stub.asked.append(body | {"path": self.path})
+                stub.headers.append(dict(self.headers))
+                status, data = stub.replies.pop(0) if stub.replies else (200, worth(body))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def said(text: str) -> bytes:
+    return json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
+
+
+def worth(body: dict[str, Any]) -> bytes:
+    return said(f"Score: {len(body['messages'][0]['content']) % 11}")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """With a cache folder of its own."""
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("ilr_bench.method.judge.time.sleep", lambda seconds: None)
+    stub = Server()
+    yield stub
+    stub.close()
+
+
+def answer(text: str, question: str = "1+1 {answer}") -> Answer:
+    return Answer(Question("q", question, "2"), text, 3, True, Verdict.WRONG)
+
+
+def test_an_answer_earns_the_last_number_of_the_reply_within_0_and_1(server: Server) -> None:
+    server.replies = [(200, said(text)) for text in ("7", "of 10: 3.5", "12", "-4", "none")]
+    judge = Judge(server.address, "j", best=10, at_once=1)
+    assert judge([answer(text) for text in "abcde"]) == [0.7, 0.35, 1.0, 0.0, 0.0]
+    assert {(body["path"], body["model"], body["temperature"]) for body in server.asked} == {
+        ("/v1/chat/completions", "j", 0)
+    }
+
+
+def test_the_prompt_names_question_gold_and_answer_whatever_braces_they_hold(server: Server) -> None:
+    Judge(server.address, "j", prompt="{question}|{gold}|{answer}|{x}")([answer("{gold}")])
+    assert server.asked[0]["messages"] == [{"role": "user", "content": "1+1 {answer}|2|{gold}|{x}"}]
+
+
+def test_a_key_comes_from_the_environment_alone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("MY_KEY", "of-a-test")
+    Judge(server.address, "j")([answer("a")])
+    Judge(server.address, "j", key_variable="MY_KEY")([answer("b")])
+    assert [headers.get("Authorization") for headers in server.headers] == [None, "Bearer of-a-test"]
+
+
+def test_nothing_is_asked_twice_and_another_model_is_asked_anew(server: Server) -> None:
+    judge = Judge(server.address, "j", best=10)
+    first = judge([answer("a"), answer("bb"), answer("a")])
+    assert len(server.asked) == 2
+    assert first[0] == first[2] != first[1]
+    assert Judge(server.address, "j", best=10, retries=0)([answer("bb"), answer("a")]) == [first[1], first[0]]
+    assert len(server.asked) == 2
+    Judge(server.address, "other", best=10)([answer("a")])
+    assert len(server.asked) == 3
+
+
+def test_a_busy_server_is_asked_again_and_a_refusal_is_not(server: Server) -> None:
+    server.replies = [(503, b"busy"), (429, b"slower"), (200, said("1"))]
+    assert Judge(server.address, "j", retries=2)([answer("a")]) == [1.0]
+    server.replies = [(404, b"no such model j\nsee the list")]
+    with pytest.raises(MissingInputError, match=r"does not answer \(HTTP status 404: no such model j\); start it or"):
+        Judge(server.address, "j")([answer("b")])
+    assert len(server.asked) == 4
+
+
+def test_what_was_said_before_a_failure_is_kept(server: Server) -> None:
+    server.replies = [(200, said("1")), (400, b"")]
+    judge = Judge(server.address, "j", retries=0, at_once=1)
+    with pytest.raises(MissingInputError, match=r"HTTP status 400\)"):
+        judge([answer("a"), answer("b")])
+    assert judge([answer("a"), answer("b")])[0] == 1.0
+    assert [body["messages"][0]["content"].count("answer:\na") for body in server.asked] == [1, 0, 0]
+
+
+def test_a_server_that_is_down_or_of_another_kind_is_one_line(server: Server) -> None:
+    server.replies = [(200, b"<html>")]
+    with pytest.raises(MissingInputError, match="is no address of chat completions: it replied b'<html>'"):
+        Judge(server.address, "j")([answer("a")])
+    server.close()
+    with pytest.raises(
+        MissingInputError, match=r"judge at http://127.0.0.1:\d+/v1 does not answer \(.*refused"
+    ) as raised:
+        Judge(server.address, "j", retries=1)([answer("b")])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_damaged_cache_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(exist_ok=True)
+    (tmp_path / "cache" / "judgements.sqlite").write_text("no database " * 100)
+    with pytest.raises(StoreError, match=r"judgements\.sqlite cannot be used .*; delete it"):
+        Judge(server.address, "j")([answer("a")])
+
+
+def test_a_trial_earns_what_the_judge_says_and_continues_without_it(server: Server, tmp_path: Path) -> None:
+    judge = {"reward.kind": "judge", "reward.options.address": server.address, "reward.options.model": "j"}
+    models = tiny_checkpoints(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"reward\.options\.model: missing"):
+        tiny_plan(models, "ilr", **{key: value for key, value in judge.items() if "model" not in key})
+    (planned,) = tiny_plan(models, "ilr", **judge, **{"reward.options.best": "10"}).trials
+    for name in ("asked", "kept"):
+        artifacts = Artifacts(tmp_path / name / "artifacts")
+        run_trial(planned.config, planned.hash, tmp_path / name / "trial", artifacts)
+        if name == "asked":
+            asked = len(server.asked)
+            server.close()
+    assert 0 < asked == len(server.asked) <= 2 * 2 * 2 * 2 * 3
+    rewards = [record.mean_reward for record in read(tmp_path / "asked" / "trial" / "train.jsonl", StepRecord)]
+    assert all(0 <= reward <= 1 for reward in rewards)
+    assert len(set(rewards)) > 1
+    assert contents(tmp_path / "asked") == contents(tmp_path / "kept")
