@@ -95,5 +95,5 @@ def test_another_format_and_a_damaged_log_are_refused(tmp_path: Path) -> None:
     (tmp_path / "lm_eval" / "sums").mkdir(parents=True)
     (tmp_path / "sums.jsonl").write_text("".join(f"{to_line(one)}\n" for one in RECORDS))
     (tmp_path / "lm_eval" / "sums" / "samples_sums_x.jsonl").write_text("torn\n")
-    with pytest.raises(StoreError, match="samples_sums_x.jsonl: no log of lm-eval"):
+    with pytest.raises(StoreError, match=r"samples_sums_x\.jsonl: no log of lm-eval"):
         write_inspect_logs(tmp_path, ["sums"], "A")
