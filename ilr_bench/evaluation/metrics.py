@@ -36,9 +36,9 @@ def pass_at_k(correct: ArrayLike, k: int) -> NDArray[np.float64]:
     if not 1 <= k <= n:
         raise ValueError(f"k must lie between 1 and the number of samples, {n}; it is {k}")
     right = table.sum(axis=1)
-    # C(n-c, k) / C(n, k) is the product of 1 - k/i over i = n-c+1 .. n, and 0 where n - c < k.
+    # C(n-c, k) / C(n, k) is the product of 1 - k/i over i = n-c+1 .. n, which holds 0 where n - c < k.
     factors = 1 - k / np.arange(1, n + 1)
-    missed = np.array([np.prod(factors[n - int(count) :]) if n - count >= k else 0.0 for count in right])
+    missed = np.array([np.prod(factors[n - int(count) :]) for count in right])
     return np.asarray(1.0 - missed, dtype=np.float64)
 
 

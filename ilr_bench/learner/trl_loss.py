@@ -62,7 +62,7 @@ class TrlLoss:
         # As on one process: sums over all ranks are taken once a pass, by the learner.
         self.accelerator = SimpleNamespace(num_processes=1, gather=_as_it_is, reduce=_as_it_is)
         self._metrics: dict[str, defaultdict[str, list[float]]] = {"train": defaultdict(list)}
-        self._logprobs = torch.empty(0)
+        self._logprobs: Tensor
 
     def __call__(self, logprobs: Tensor, inputs: dict[str, Tensor], rows: int, tokens: int) -> Tensor:
         """This micro-batch's part of the loss of a batch with `rows` samples and `tokens` completion tokens, ().

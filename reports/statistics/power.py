@@ -18,8 +18,6 @@ def minimum_detectable_effect(
     number of comparisons for a family corrected by Holm (his first step), or give the `critical` value of a test that
     corrects by itself (`MaxT.critical`), which replaces alpha's.
     """
-    if standard_error == 0:
-        return 0.0
     limit = float(stats.t.ppf(1 - alpha / 2, df)) if critical is None else critical
     # The test's statistic is a normal variable over an independent scale; averaging over quantiles of the scale
     # stays exact where scipy's noncentral t gives NaN (large effects, few degrees of freedom).
@@ -55,7 +53,7 @@ def mcnemar_detectable_effect(n: int, discordant: int, alpha: float = 0.05, powe
         differ = max(share, effect)
         rate = (1 + effect / differ) / 2
         reject = stats.binom.cdf(limits, counts, 1 - rate) + stats.binom.cdf(limits, counts, rate)
-        return float(stats.binom.pmf(counts, n, differ) @ np.where(limits < 0, 0.0, reject))
+        return float(stats.binom.pmf(counts, n, differ) @ reject)
 
     if found(1.0) < power:
         return 1.0

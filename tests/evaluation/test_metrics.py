@@ -84,9 +84,20 @@ def test_right_answers_are_one_class_and_equal_numbers_another() -> None:
 
 
 def test_commas_between_thousands_make_no_other_answer() -> None:
-    texts = ["1,000", "1000", "1{,}000", "1,00", "1, 0", "-1,234.50", "-1234.5", "1,2,3"]
+    texts = ["1,000", "1000", "1{,}000", "1,00", "1, 0", "-1,234.50", "-1234.5", "1,2,3", "123", "x1,000", "x1000"]
     classes = answer_classes([(text, Verdict.WRONG) for text in texts])
-    assert classes == [0, 0, 0, 1, 2, 3, 3, 4]
+    assert classes == [0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 7]
+
+
+def test_an_answer_that_was_never_read_has_no_class() -> None:
+    assert answer_classes([(None, Verdict.TIMEOUT), ("7", Verdict.MISSING)]) == [NO_ANSWER, NO_ANSWER]
+
+
+def test_tables_of_unequal_shapes_and_draws_of_no_sample_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"classes \(1, 1\) and verdicts \(1, 2\) differ in shape"):
+        majority_at_k([[0]], [[True, False]])
+    with pytest.raises(ValueError, match="k must lie between 1 and the number of samples, 2; it is 0"):
+        pass_at_k([[True, False]], 0)
 
 
 def test_records_alone_give_the_table() -> None:

@@ -21,7 +21,7 @@ TESTS = {
         "learner/test_grpo_small_changes learner/test_grpo_corners learner/test_grpo_written_out learner/test_grpo "
         "learner/test_grpo_broken learner/test_grpo_memory learner/test_ppo"
     ),
-    "ilr_bench/learner/trl_loss.py": "learner/test_grpo_corners learner/test_grpo",
+    "ilr_bench/learner/trl_loss.py": "learner/test_trl_loss_small_changes learner/test_grpo_corners learner/test_grpo",
     "ilr_bench/learner/ppo.py": "learner/test_ppo_small_changes learner/test_ppo learner/test_grpo_memory",
     "ilr_bench/method/metrics.py": "method/test_step_records_small_changes method/test_loop_numbers method/test_loop",
     "ilr_bench/tasks/sources/micro.py": "tasks/test_sources_pinned tasks/test_micro_questions",
@@ -41,7 +41,9 @@ TESTS = {
     "ilr_bench/grading/compare_outputs.py": "grading/test_output_judge grading/test_code grading/test_expressions",
     "ilr_bench/core/profiles.py": "core/test_profiles",
     "ilr_bench/core/seeds.py": "core/test_seeds",
-    "ilr_bench/learner/logprobs.py": "generation/test_prefix_attention learner/test_grpo learner/test_logprobs",
+    "ilr_bench/learner/logprobs.py": (
+        "learner/test_logprobs_batches learner/test_logprobs generation/test_prefix_attention learner/test_grpo"
+    ),
     "ilr_bench/generation/sampling.py": "generation/test_sampling",
     "ilr_bench/evaluation/metrics.py": "evaluation/test_metrics",
     "ilr_bench/evaluation/scorer.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
@@ -63,8 +65,13 @@ TESTS = {
     "ablations/paper.py": "ablations/test_registry_of_variants",
     "ablations/registry.py": "ablations/test_registry_of_variants",
     "reports/statistics/estimates.py": f"{STATISTICS} oracles/test_statistics",
-    "reports/statistics/permutation.py": "oracles/test_statistics_max_t oracles/test_statistics_forms",
-    "reports/statistics/power.py": "oracles/test_statistics_forms oracles/test_statistics_power",
+    "reports/statistics/permutation.py": (
+        "oracles/test_statistics_small_changes oracles/test_statistics_max_t oracles/test_statistics_permutation "
+        "oracles/test_statistics_forms"
+    ),
+    "reports/statistics/power.py": (
+        "oracles/test_statistics_small_changes oracles/test_statistics_forms oracles/test_statistics_power"
+    ),
     "reports/tables/accuracy.py": TABLES,
     "reports/tables/averages.py": "reports/test_rows",
     "reports/tables/comparison.py": TABLES,

@@ -126,6 +126,7 @@ class Trials:
         gc.collect()
         gc.freeze()
         self.limit = 10 + 4 * self.baseline.seconds
+        self._check_loaded()
 
     def start(self, number: int, source: str, first_line: int | None) -> Running:
         """Starts the tests on a mutant."""
@@ -157,6 +158,15 @@ class Trials:
             raise RuntimeError((running.folder / "output").read_text())
         shutil.rmtree(running.folder, ignore_errors=True)
         return "timeout" if code is None else OUTCOMES.get(code, "killed")
+
+    def _check_loaded(self) -> None:
+        """Raises RuntimeError where the tests would not see mutants: a module that fails must fail them."""
+        running, outcome = self.start(-1, "raise RuntimeError", None), None
+        while outcome is None:
+            time.sleep(0.01)
+            outcome = self.finished(running)
+        if outcome != "killed":
+            raise RuntimeError(f"the tests of {self.file} load {self.module} from elsewhere than mutants are put")
 
     def _record(self) -> Baseline:
         folder = self.folder / "baseline"

@@ -33,7 +33,8 @@ class MutantFinder(MetaPathFinder):
         self.source = source
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
-        if fullname != self.module:
+        # What lies beside ilr_bench is loaded under its name.
+        if fullname not in (self.module, f"ilr_bench.{self.module}"):
             return None
         loader = MutantLoader(fullname, self.original)
         loader.source = self.source
