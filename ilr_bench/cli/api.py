@@ -86,6 +86,7 @@ def evaluate(
     jail: bool = True,
     chat_template: bool = False,
     include_path: str | Path | None = None,
+    log_format: str = "lm-eval",
     accept_licence: Names = (),
 ) -> Evaluation:
     """Scores one model alone, in this process; `StandaloneRun` says what each argument means.
@@ -95,11 +96,13 @@ def evaluate(
     What `out` holds already is not run again. Raises ConfigurationError, MissingInputError and StoreError.
     """
     yield_idle_cores()
+    from ilr_bench.cli.inspect_log import check_format, write_inspect_logs
     from ilr_bench.cli.standalone_table import remarks
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
     from ilr_bench.study.trained import evaluated_agent
 
     accept(_names(accept_licence))
+    check_format(log_format)
     run = StandaloneRun(
         model=str(model), benchmarks=_names(benchmarks), out=Path(out), limit=limit, samples=samples,
         temperature=temperature, seed=seed, profile=profile, style=style, max_new_tokens=max_new_tokens,
@@ -110,6 +113,8 @@ def evaluate(
     found = tuple(evaluate_model(run, load_agent))
     for remark in remarks(run.out, found):
         note(remark)
+    if log_format == "inspect":
+        write_inspect_logs(run.out, found, str(model))
     return Evaluation(run.out, found)
 
 

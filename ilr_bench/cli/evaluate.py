@@ -80,6 +80,10 @@ def evaluate(
     include_path: Annotated[
         Path | None, typer.Option(help="Folder of tasks in lm-eval's format, for lm_eval:TASK.")
     ] = None,
+    log_format: Annotated[
+        str,
+        typer.Option(help="Logs of the answers for other viewers: lm-eval (in any case) or inspect, in OUT/inspect."),
+    ] = "lm-eval",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -90,12 +94,14 @@ def evaluate(
 ) -> None:
     """Scores one model alone."""
     yield_idle_cores()
+    from ilr_bench.cli.inspect_log import check_format, write_inspect_logs
     from ilr_bench.cli.standalone_table import remarks, standalone_table
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
     from ilr_bench.study.trained import evaluated_agent
 
     with fail_in_one_line():
         accept(accept_licence)
+        check_format(log_format)
         run = StandaloneRun(
             model=model,
             benchmarks=tuple(benchmarks.split(",")),
@@ -126,3 +132,5 @@ def evaluate(
         for remark in remarks(out, names):
             note(remark)
         note(f"records in {out}")
+        if log_format == "inspect":
+            note(f"logs for inspect view in {write_inspect_logs(out, names, model)}")
