@@ -211,7 +211,7 @@ def compare(
             parts = [(sum(value for value, _ in parts), float(runs.df))]
         variance, df = _mean_variance(both, parts, least=-1.0)
         test = "t, question and run variance" + (" (runs pooled)" if runs is not None else "")
-        pvalue = float(2 * stats.t.sf(abs(change) / math.sqrt(variance), df)) if variance else float(not change)
+        pvalue = float(2 * stats.t.sf(abs(change) / math.sqrt(variance), df))
     error = math.sqrt(variance)
     half = float(stats.t.ppf(0.5 + level / 2, df)) * error
     differ = int((abs(both.means).max(axis=1) > 0).sum())

@@ -64,7 +64,9 @@ TESTS = {
     "ablations/beyond.py": "ablations/test_registry_of_variants",
     "ablations/paper.py": "ablations/test_registry_of_variants",
     "ablations/registry.py": "ablations/test_registry_of_variants",
-    "reports/statistics/estimates.py": f"{STATISTICS} oracles/test_statistics",
+    "reports/statistics/estimates.py": (
+        f"oracles/test_statistics_small_changes {STATISTICS} oracles/test_statistics oracles/test_statistics_anova"
+    ),
     "reports/statistics/permutation.py": (
         "oracles/test_statistics_small_changes oracles/test_statistics_max_t oracles/test_statistics_permutation "
         "oracles/test_statistics_forms"
