@@ -46,7 +46,9 @@ TESTS = {
     ),
     "ilr_bench/generation/sampling.py": "generation/test_sampling",
     "ilr_bench/evaluation/metrics.py": "evaluation/test_metrics",
-    "ilr_bench/evaluation/scorer.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
+    "ilr_bench/evaluation/scorer.py": (
+        "evaluation/test_scorer_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
+    ),
     "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
     "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
     "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
