@@ -25,7 +25,7 @@ class Asked:
 
     def grade(self, pairs: Sequence[tuple[str | None, str]], measured: bool) -> list[Verdict]:
         self.asked.append((list(pairs), measured))
-        return [Verdict.CORRECT for _ in pairs]
+        return [Verdict.MISSING if answer == "2 or 3" else Verdict.CORRECT for answer, _ in pairs]
 
     def judge_many(self, pairs: Sequence[Any]) -> list[Verdict]:
         self.asked.append(list(pairs))
@@ -51,6 +51,11 @@ def test_an_answer_goes_to_the_grader_with_its_gold(measured: bool) -> None:
     found = scorer("answer", grader, measured=measured).score(row, [r"<think>\boxed{9}</think>\boxed{3}", "no"])
     assert grader.asked == [([("3", "2"), (None, "2")], measured)]
     assert [(one.answer, one.verdict) for one in found] == [("3", Verdict.CORRECT)] * 1 + [(None, Verdict.CORRECT)]
+
+
+def test_what_the_grader_finds_to_be_two_answers_is_recorded_as_none() -> None:
+    found = scorer("answer", Asked()).score(BenchmarkQuestion("q", "1+1", "2"), [r"\boxed{2 or 3}", r"\boxed{2}"])
+    assert [(one.answer, one.verdict) for one in found] == [(None, Verdict.MISSING), ("2", Verdict.CORRECT)]
 
 
 def test_a_letter_is_compared_without_the_grader() -> None:
