@@ -70,8 +70,8 @@ TESTS = {
         f"oracles/test_statistics_small_changes {STATISTICS} oracles/test_statistics oracles/test_statistics_anova"
     ),
     "reports/statistics/permutation.py": (
-        "oracles/test_statistics_small_changes oracles/test_statistics_max_t oracles/test_statistics_permutation "
-        "oracles/test_statistics_forms"
+        "oracles/test_permutation_small_changes oracles/test_statistics_small_changes oracles/test_statistics_max_t "
+        "oracles/test_statistics_permutation oracles/test_statistics_forms"
     ),
     "reports/statistics/power.py": (
         "oracles/test_statistics_small_changes oracles/test_statistics_forms oracles/test_statistics_power"
