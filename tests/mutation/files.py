@@ -67,7 +67,8 @@ TESTS = {
     "ablations/paper.py": "ablations/test_registry_of_variants",
     "ablations/registry.py": "ablations/test_registry_of_variants",
     "reports/statistics/estimates.py": (
-        f"oracles/test_statistics_small_changes {STATISTICS} oracles/test_statistics oracles/test_statistics_anova"
+        f"oracles/test_estimates_small_changes oracles/test_statistics_small_changes {STATISTICS} "
+        "oracles/test_statistics oracles/test_statistics_anova"
     ),
     "reports/statistics/permutation.py": (
         "oracles/test_permutation_small_changes oracles/test_statistics_small_changes oracles/test_statistics_max_t "
