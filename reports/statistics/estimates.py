@@ -131,7 +131,7 @@ def interval_of(table: Answers, level: float = 0.95, runs: SeedVariance | None =
     mean = round(float(table.weights @ table.means.mean(axis=1)), 12)
     if not 0 <= table.means.min() <= table.means.max() <= 1:
         raise ValueError("values must lie between 0 and 1")
-    binomial = table.n == questions and count == 1 and table.strata.max() == 0 and _is_binary(table.means)
+    binomial = table.n == questions and table.strata.max() == 0 and _is_binary(table.means)
     if binomial:
         error, df, size = math.sqrt(mean * (1 - mean) / questions), math.inf, float(questions)
     else:
@@ -211,7 +211,7 @@ def compare(
             parts = [(sum(value for value, _ in parts), float(runs.df))]
         variance, df = _mean_variance(both, parts, least=-1.0)
         test = "t, question and run variance" + (" (runs pooled)" if runs is not None else "")
-        pvalue = float(2 * stats.t.sf(abs(change) / math.sqrt(variance), df)) if variance else float(not change)
+        pvalue = float(2 * stats.t.sf(abs(change) / math.sqrt(variance), df))
     error = math.sqrt(variance)
     half = float(stats.t.ppf(0.5 + level / 2, df)) * error
     differ = int((abs(both.means).max(axis=1) > 0).sum())
@@ -315,7 +315,7 @@ def _question_part(table: Answers, least: float, even: bool = False) -> tuple[fl
     """Variance of the mean that comes from the choice of questions, with its degrees of freedom.
 
     A variance of zero would mean that nothing else can happen. So a column that is all right or all wrong, a column of
-    one question and, if `even`, any column whose questions do not differ gets the variance of one question more,
+    one question and, if `even` (no column's questions differ), every column gets the variance of one question more,
     half of it 1 and half of it `least`.
     """
     rows = table.means.mean(axis=1)
@@ -324,10 +324,11 @@ def _question_part(table: Answers, least: float, even: bool = False) -> tuple[fl
     for column in range(columns):
         mine = rows[table.strata == column]
         size, level = len(mine), float(mine.mean())
-        spread = float(mine.var(ddof=1)) if size > 1 else 0.0
-        if np.ptp(mine) <= ROUNDING and (even or size == 1 or (least == 0 and level in (0, 1))):
+        if even or size == 1 or (least == 0 and level in (0, 1)):
             middle = (size * level + (least + 1) / 2) / (size + 1)
             spread = (size * level**2 + (least**2 + 1) / 2) / (size + 1) - middle**2
+        else:
+            spread = float(mine.var(ddof=1))
         terms.append((spread / size / columns**2, max(size - 1, 1)))
     total = sum(value for value, _ in terms)
     return total, _satterthwaite(total, terms)

@@ -46,7 +46,9 @@ TESTS = {
     ),
     "ilr_bench/generation/sampling.py": "generation/test_sampling",
     "ilr_bench/evaluation/metrics.py": "evaluation/test_metrics",
-    "ilr_bench/evaluation/scorer.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
+    "ilr_bench/evaluation/scorer.py": (
+        "evaluation/test_scorer_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
+    ),
     "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
     "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
     "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
@@ -64,10 +66,13 @@ TESTS = {
     "ablations/beyond.py": "ablations/test_registry_of_variants",
     "ablations/paper.py": "ablations/test_registry_of_variants",
     "ablations/registry.py": "ablations/test_registry_of_variants",
-    "reports/statistics/estimates.py": f"{STATISTICS} oracles/test_statistics",
+    "reports/statistics/estimates.py": (
+        f"oracles/test_estimates_small_changes oracles/test_statistics_small_changes {STATISTICS} "
+        "oracles/test_statistics oracles/test_statistics_anova"
+    ),
     "reports/statistics/permutation.py": (
-        "oracles/test_statistics_small_changes oracles/test_statistics_max_t oracles/test_statistics_permutation "
-        "oracles/test_statistics_forms"
+        "oracles/test_permutation_small_changes oracles/test_statistics_small_changes oracles/test_statistics_max_t "
+        "oracles/test_statistics_permutation oracles/test_statistics_forms"
     ),
     "reports/statistics/power.py": (
         "oracles/test_statistics_small_changes oracles/test_statistics_forms oracles/test_statistics_power"

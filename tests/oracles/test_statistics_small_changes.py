@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics import permutation
+from reports.statistics import estimates, permutation
 from reports.statistics.permutation import Section, deals, max_t
 from reports.statistics.power import _most_lost, mcnemar_detectable_effect, minimum_detectable_effect
 
@@ -106,3 +106,35 @@ def test_rows_of_one_run_each_have_no_variance_and_rows_of_other_questions_are_r
 def test_runs_that_are_alike_in_their_means_widen_nothing() -> None:
     answers = {"base": np.tile([1.0, 1.0, 0.0, 0.0], (2, 1)), "v0": np.array([[1.0, 0, 1, 0], [0, 1, 0, 1.0]])}
     assert permutation._Dealer(Section(answers, np.zeros(4), (("v0", "base"),)))._of_runs == 0.0
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def test_only_one_answer_each_in_one_column_is_mcnemars_test() -> None:
+    a, b = np.repeat([1, 0, 1], [8, 3, 9]), np.repeat([0, 1, 1], [8, 3, 9])
+    questions = np.arange(20)
+    assert estimates.paired_difference(a, b, questions).test == estimates.MCNEMAR
+    columns = estimates.paired_difference(a, b, questions, strata=np.repeat([0, 1], 10))
+    twice = estimates.paired_difference(np.repeat(a, 2), np.repeat(b, 2), np.repeat(questions, 2))
+    assert columns.test == twice.test == "sign-flip permutation"
+
+
+def test_a_lead_of_one_side_everywhere_ends_at_one() -> None:
+    won = estimates.paired_difference(np.ones(4), np.zeros(4), np.arange(4))
+    lost = estimates.paired_difference(np.zeros(4), np.ones(4), np.arange(4))
+    assert (won.high, lost.low) == (1.0, -1.0)
+    assert won.low == pytest.approx(-lost.high)
+
+
+def test_what_could_be_seen_is_at_five_and_eighty_percent() -> None:
+    rng = np.random.default_rng(1)
+    found = estimates.paired_difference(rng.random(30), rng.random(30), np.arange(30))
+    assert estimates.detectable_difference(found) == estimates.detectable_difference(found, 0.05, 0.8)
+    single = estimates.paired_difference(np.repeat([1, 0], [30, 20]), np.repeat([0, 1], [30, 20]), np.arange(50))
+    assert estimates.detectable_difference(single) == estimates.detectable_difference(single, 0.05, 0.8)
+
+
+def test_questions_that_differ_by_a_little_vary_by_that_little() -> None:
+    values = np.array([0.5, 0.5 + 4e-5, 0.5 - 1e-5])
+    assert estimates.interval(values, np.arange(3)).standard_error == pytest.approx(stats.sem(values))

@@ -246,3 +246,17 @@ def test_gains_are_over_the_untrained_model_with_the_same_settings() -> None:
         "ilr": ("base", pytest.approx(0.2)), "ilr temperature=2": ("base temperature=2", pytest.approx(0.4)),
         "ilr steps=3": ("base", 1.0),
     }  # fmt: skip
+
+
+def test_averages_leave_out_what_repeats_another_rows_trials_and_pool_the_others() -> None:
+    answers = {**trained("base", (0.5,), 1), **trained("ilr", (0.3, 0.5, 0.9), 2), **trained("p", (0.3, 0.5, 0.9), 2)}
+    frames = told({**answers, **trained("grpo", (0.2, 0.4, 0.6), 3)})
+    same = frames.trials.assign(folder=[name.replace("p-", "ilr-") if "/p-" in name else name for name in
+                                        frames.trials["folder"]])  # fmt: skip
+    found = averages(replace(frames, trials=same))
+    assert [row.label for row in found.cells] == ["base", "grpo", "ilr"]
+    assert [row.label for row in found.gains] == ["grpo", "ilr"]
+    assert found.columns == find_columns(frames)
+    pool = found.accuracies.run_variance(tuple(found.cells), "Avg")
+    assert pool is not None
+    assert {cell.runs for cell in found.cells.values()} == {gain.runs for gain in found.gains.values()} == {pool}
