@@ -79,7 +79,6 @@ def max_t(sections: Sequence[Section], rng: np.random.Generator | None = None, d
     adjusted = np.empty_like(every)
     adjusted[order] = np.maximum.accumulate(steps)
     single = ((null >= reached).sum(axis=0) + 1) / (draws + 1)
-    adjusted[every == 0], single[every == 0] = 1.0, 1.0
     cuts = np.cumsum([len(item) for item in seen])[:-1]
     return MaxT(
         adjusted=tuple(np.split(adjusted, cuts)),
@@ -193,7 +192,7 @@ class _Dealer:
         question = diagonal[:, one] + diagonal[:, other] - 2 * products[:, one, other]
         run = between[:, None] * parted
         variance = np.maximum.reduce([run + question - rest[:, None] * parted, run, question])
-        return levels[:, one] - levels[:, other], np.maximum(variance, 0)
+        return levels[:, one] - levels[:, other], variance
 
 
 def _ratio(change: Floats, variance: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,22 @@ def test_the_numbers_of_a_seed() -> None:
     assert single == [0.013289, 0.433555, 0.02907, 0.185216, 1.0, 0.124585, 0.005814, 0.73505]
     assert adjusted == [0.057309, 0.774917, 0.245847, 0.245847, 1.0, 0.588040, 0.053987, 0.774917]
     assert found.critical == pytest.approx(4.392469054952509, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("order", "critical"),
+    [((0,), 3.6110237111649104), ((1, 0), 4.372367631508034), ((0, 2), 5.360572379232089), ((2, 1), 4.20728821754323)],
+)
+def test_the_critical_value_of_a_seed(order: tuple[int, ...], critical: float) -> None:
+    """It depends on what the row in the middle, wherever it stands, would have to differ by."""
+    made = sections()
+    chosen = [replace(made[index], strata=np.repeat(["x", "y", "z"], [2, 11, 1])) for index in order]
+    found = max_t(chosen, np.random.default_rng(1), draws=400)
+    assert found.critical == pytest.approx(critical, rel=1e-9)
+
+
+def test_fewer_than_a_thousand_deals_are_too_few_for_a_table() -> None:
+    assert permutation.FEWEST_DEALS == 1_000
 
 
 def test_a_row_under_two_names_counts_once_among_the_deals() -> None:
