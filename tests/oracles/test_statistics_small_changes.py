@@ -115,6 +115,9 @@ def test_rows_of_one_run_each_have_no_variance_and_rows_of_other_questions_are_r
     for answers in (single, {}):
         with pytest.raises(ValueError, match="no row has two different training runs"):
             max_t([Section(answers, np.zeros(2), (("v0", "v1"),) if answers else ())], draws=3)
+    for missing in ([[1.0, math.nan], [0.0, 1.0]], [[math.nan] * 2] * 2):
+        with pytest.raises(ValueError, match="v1: answers must be numbers; keep the questions that every run"):
+            max_t([Section({"v0": np.eye(2), "v1": missing}, np.zeros(2), (("v0", "v1"),))], draws=3)
     for wrong in (np.zeros((2, 3)), np.zeros(2)):
         with pytest.raises(ValueError, match=r"v1: answers must have the shape \(runs, questions\)"):
             max_t([Section({"v0": np.eye(2), "v1": wrong}, np.zeros(2), (("v0", "v1"),))], draws=3)
@@ -123,6 +126,13 @@ def test_rows_of_one_run_each_have_no_variance_and_rows_of_other_questions_are_r
 def test_runs_that_are_alike_in_their_means_widen_nothing() -> None:
     answers = {"base": np.tile([1.0, 1.0, 0.0, 0.0], (2, 1)), "v0": np.array([[1.0, 0, 1, 0], [0, 1, 0, 1.0]])}
     assert permutation._Dealer(Section(answers, np.zeros(4), (("v0", "base"),)))._of_runs == 0.0
+    hardly = {"v0": np.array([[1.0, 0, 1, 0, 1], [0, 1.0, 0, 1, 0]])}
+    assert permutation._Dealer(Section(hardly, np.zeros(5), (("v0", "v0"),)))._of_runs == 0.0
+
+
+def test_without_a_generator_the_seed_is_zero() -> None:
+    made = sections()[:1]
+    assert max_t(made, draws=90).critical == max_t(made, np.random.default_rng(0), 90).critical
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
