@@ -50,8 +50,12 @@ TESTS = {
         "evaluation/test_scorer_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
     ),
     "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
-    "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
-    "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
+    "ilr_bench/evaluation/batching.py": (
+        "evaluation/test_batching_small_changes evaluation/test_records evaluation/test_runner"
+    ),
+    "ilr_bench/evaluation/runner.py": (
+        "evaluation/test_runner_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
+    ),
     "ilr_bench/prompts/style.py": "prompts/test_style_small_changes prompts/test_evaluation_prompts",
     "ilr_bench/prompts/letters.py": "prompts/test_hedges prompts/test_letters",
     "ilr_bench/prompts/chat.py": (
