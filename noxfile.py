@@ -46,7 +46,7 @@ DETERMINE_NUMBERS = (
 """In uv.lock as in requirements.lock; numpy, which vLLM holds back, stays as it is where it can."""
 INTERPRETERS = ("3.11", "3.12", "3.13", "3.14")
 WITHOUT_EXTRAS = (
-    "tests/ablations", "tests/core", "tests/method", "tests/prompts", "tests/storage", "tests/cli/test_command_line.py",
+    "tests/ablations", "tests/core", "tests/method", "tests/prompts", "tests/storage",
     "tests/reports/test_names.py", "tests/reports/test_rows.py", "tests/reports/test_why.py",
 )  # fmt: skip
 """Tests of which those that need no extra run under every interpreter that is here."""
