@@ -76,6 +76,6 @@ def test_the_commands_of_its_readme_run_as_they_are_written(folder: Path) -> Non
             [sys.executable, "-m", "ilr_bench", *command[1:]], cwd=folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-    table = (folder / "runs/first/reports/variants.md").read_text()
-    assert re.search(r"^\| +\| brief +\| +\d", table, re.M)
-    assert re.search(r"^\| Model \| Variant +\| +test \|", table, re.M)
+    reports = folder / "runs/first/reports"
+    assert re.search(r"^\| +\| brief +\| +\d", (reports / "variants.md").read_text(), re.M)
+    assert re.search(r"^\| Model \| Variant +\| +test \|", (reports / "table2.md").read_text(), re.M)
