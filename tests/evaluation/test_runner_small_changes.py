@@ -13,9 +13,17 @@ from scripted import scripted_agent
 
 from ilr_bench.core.config import EvaluationSettings
 from ilr_bench.evaluation import runner
-from ilr_bench.evaluation.runner import BarProgress, EvaluationProgress, LineProgress, answer_limit, evaluate
+from ilr_bench.evaluation.runner import (
+    BarProgress,
+    EvaluationProgress,
+    LineProgress,
+    RegisteredBenchmarkRun,
+    answer_limit,
+    evaluate,
+)
+from ilr_bench.grading.math import Grader
 from ilr_bench.storage.records import Verdict
-from ilr_bench.tasks.types import Benchmark
+from ilr_bench.tasks.types import Benchmark, BenchmarkQuestion
 
 SUMS = Benchmark("sums", "S", "", "answer", "in-domain", subject="maths", load=tuple)
 
@@ -56,9 +64,12 @@ def test_a_bar_advances_by_answers_under_the_benchmarks_name() -> None:
 
 
 def test_answers_that_were_there_count_as_done_without_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[Any] = []
 
     class Noting(EvaluationProgress):
+        def begin(self, benchmark: str) -> None:
+            told.append(benchmark)
+
         def answered(self, count: int, tokens: int) -> None:
             told.append((count, tokens))
 
@@ -67,7 +78,18 @@ def test_answers_that_were_there_count_as_done_without_a_token(tmp_path: Path, m
     evaluate(agent, ["micro_short_chain"], settings, tmp_path, 0, grader)
     monkeypatch.setattr(runner, "EvaluationProgress", Noting)
     evaluate(agent, ["micro_short_chain"], settings, tmp_path, 0, grader)
-    assert told == [(6, 0)]
+    assert told == ["micro_short_chain", (6, 0)]
+
+
+def test_what_is_no_json_in_a_benchmarks_rows_decides_its_records_too() -> None:
+    def rows(value: object) -> object:
+        row = BenchmarkQuestion("q", "1+1", "2", {"value": value})
+        agent, grader = scripted_agent("A", lambda prompt, sample: ""), Grader()
+        return RegisteredBenchmarkRun(
+            replace(SUMS, load=lambda: (row,)), agent, EvaluationSettings(), 0, grader
+        ).decided_by()["rows"]
+
+    assert rows(1j) == rows(1j) != rows(2j)
 
 
 @pytest.mark.parametrize(
