@@ -78,7 +78,7 @@ RULES: Mechanisms[Rule] = Mechanisms("interaction rule", "interaction.rule", gro
 class LearningRule(Protocol):
     """A rule that learns while the agents do. What it learns is kept in checkpoints."""
 
-    def learn(self, memory: Mapping[str, Any], outcome: Outcome) -> Mapping[str, Any]:
+    def remember(self, memory: Mapping[str, Any], outcome: Outcome) -> Mapping[str, Any]:
         """What to remember after a step, as JSON data; every process of a trial computes the same."""
         ...
 

@@ -208,7 +208,7 @@ def learn_rule(config: RunConfig, state: TrainerState, rollouts: Rollouts, abili
         ideas = accuracy_by_question(rollouts.scores["sharing"])
         fused = accuracy_by_question(rollouts.scores["fusion"]) if "fusion" in rollouts.scores else ideas
         difficulty = state.difficulty[rollouts.question_indices]
-        learned = rule.learn(state.memory, Outcome(rollouts.batch.cooperation, difficulty, ability, ideas, fused))
+        learned = rule.remember(state.memory, Outcome(rollouts.batch.cooperation, difficulty, ability, ideas, fused))
         state.memory = json.loads(json.dumps(learned))  # as a checkpoint brings it back
 
 
