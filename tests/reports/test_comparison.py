@@ -115,6 +115,13 @@ def test_rows_that_answer_alike_say_nothing_about_what_could_be_seen() -> None:
     assert found.detectable[0].single == estimates.detectable_difference(result)
 
 
+def test_a_table_is_about_the_answers_that_it_asks_for() -> None:
+    answers = {("base", "A", "A", 0): {"x": [1, 0, 1]}, ("ilr", "A", "A", 0): {"x": [1, 1, 0]}}
+    both = told(answers)
+    for other in (replace(both, inference=both.samples.iloc[:0]), replace(both, inference=both.samples.iloc[:3])):
+        assert {row.label for row, _ in build(other, SPEC).cells} == {"base", "ilr"}
+
+
 def row(
     variant: str, models: str = "A+B", agent: str = "A", section: str = "A", also: tuple[str, ...] = ()
 ) -> TableRow:
