@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.method.advantages import ESTIMATORS
-from ilr_bench.method.calibration import CALIBRATIONS
-from ilr_bench.method.interaction import RULES, Situation, cooperation
+from ilr_bench.method.advantages import ESTIMATORS, agent_advantages
+from ilr_bench.method.calibration import CALIBRATIONS, calibrate_group
+from ilr_bench.method.interaction import RULES, Coin, ItemResponse, Situation, cooperation
 from ilr_bench.method.rewards import REWARDS
 from ilr_bench.method.stages import STAGES
 
@@ -44,3 +44,27 @@ def test_a_rule_returns_true_or_false_for_every_agent_and_question(found: Any, s
     with pytest.raises(ConfigurationError, match=said):
         cooperation(lambda _: found, situation)
     assert cooperation(lambda _: np.ones((2, 3), dtype=bool), situation).all()
+
+
+def test_rules_without_settings_are_the_papers_and_a_fair_coin() -> None:
+    assert ItemResponse().disagreement == "own"
+    situation = Situation(np.zeros(2), np.zeros(900), np.zeros(900), np.random.default_rng(0))
+    found = cooperation(Coin(), situation)
+    assert 400 < found[0].sum() < 500
+    assert (found[0] == found[1]).all()
+
+
+@pytest.mark.parametrize("bad", [[1.0], [1.0, 2.0, 3.0], [1.0, np.nan], [np.inf, 1.0], [[1.0, 2.0]]])
+def test_a_calibration_returns_as_many_finite_numbers(bad: Any) -> None:
+    own = np.array([0.0, 1.0])
+    with pytest.raises(ConfigurationError, match=r"calibration\.kind: .* came back for 2 rewards"):
+        calibrate_group(lambda own, peers: np.array(bad), own, [own])
+    assert calibrate_group(lambda own, peers: [3, 4], own, [own]).rewards.tolist() == [3.0, 4.0]  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("bad", [[[1.0, 2.0]], [[1.0], [2.0]], [[1.0, np.nan], [3.0, 4.0]]])
+def test_an_estimator_returns_a_finite_advantage_for_every_reward(bad: Any) -> None:
+    rewards = [np.array([[1.0, 2.0], [3.0, 4.0]])]
+    with pytest.raises(ConfigurationError, match=r"advantages\.kind: shapes"):
+        agent_advantages(rewards, lambda given: [np.array(bad)])
+    assert agent_advantages(rewards, lambda given: [[[1, 2], [3, 4]]])[0].tolist() == rewards[0].tolist()  # type: ignore[list-item, return-value]
