@@ -59,7 +59,9 @@ def test_a_calibration_returns_as_many_finite_numbers(bad: Any) -> None:
     own = np.array([0.0, 1.0])
     with pytest.raises(ConfigurationError, match=r"calibration\.kind: .* came back for 2 rewards"):
         calibrate_group(lambda own, peers: np.array(bad), own, [own])
-    assert calibrate_group(lambda own, peers: [3, 4], own, [own]).rewards.tolist() == [3.0, 4.0]  # type: ignore[arg-type, return-value]
+    found = calibrate_group(lambda own, peers: [3, 4], own, [own])  # type: ignore[arg-type, return-value]
+    assert found.rewards.tolist() == [3.0, 4.0]
+    assert (found.clipped.shape, found.flat_peers.shape) == ((0, 0), (0,))
 
 
 @pytest.mark.parametrize("bad", [[[1.0, 2.0]], [[1.0], [2.0]], [[1.0, np.nan], [3.0, 4.0]]])
