@@ -11,12 +11,17 @@ TESTS = {
         "method/test_timing_small_changes"
     ),
     "ilr_bench/method/idea3.py": "method/test_idea3 method/test_idea3_small_changes",
-    "ilr_bench/method/interaction.py": "method/test_interaction",
-    "ilr_bench/method/calibration.py": "method/test_calibration",
-    "ilr_bench/method/advantages.py": "method/test_advantages method/test_loop_numbers",
+    "ilr_bench/method/interaction.py": "method/test_mechanisms_small_changes method/test_interaction",
+    "ilr_bench/method/calibration.py": "method/test_mechanisms_small_changes method/test_calibration",
+    "ilr_bench/method/advantages.py": (
+        "method/test_mechanisms_small_changes method/test_advantages method/test_loop_numbers"
+    ),
     "ilr_bench/method/pooling.py": "method/test_pooling method/test_pooling_small_changes",
     "ilr_bench/method/difficulty.py": "method/test_difficulty method/test_difficulty_small_changes",
-    "ilr_bench/method/rewards.py": "method/test_rewards method/test_rewards_small_changes method/test_loop_numbers",
+    "ilr_bench/method/rewards.py": (
+        "method/test_mechanisms_small_changes method/test_rewards method/test_rewards_small_changes "
+        "method/test_loop_numbers"
+    ),
     "ilr_bench/learner/grpo.py": (
         "learner/test_grpo_small_changes learner/test_grpo_corners learner/test_grpo_written_out learner/test_grpo "
         "learner/test_grpo_broken learner/test_grpo_memory learner/test_ppo"
@@ -50,8 +55,12 @@ TESTS = {
         "evaluation/test_scorer_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
     ),
     "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
-    "ilr_bench/evaluation/batching.py": "evaluation/test_records evaluation/test_runner",
-    "ilr_bench/evaluation/runner.py": "evaluation/test_records evaluation/test_runner tasks/test_benchmarks",
+    "ilr_bench/evaluation/batching.py": (
+        "evaluation/test_batching_small_changes evaluation/test_records evaluation/test_runner"
+    ),
+    "ilr_bench/evaluation/runner.py": (
+        "evaluation/test_runner_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
+    ),
     "ilr_bench/prompts/style.py": "prompts/test_style_small_changes prompts/test_evaluation_prompts",
     "ilr_bench/prompts/letters.py": "prompts/test_hedges prompts/test_letters",
     "ilr_bench/prompts/chat.py": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,22 @@ def test_the_numbers_of_a_seed() -> None:
     assert found.critical == pytest.approx(4.392469054952509, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("order", "critical"),
+    [((0,), 3.6110237111649104), ((1, 0), 4.372367631508034), ((0, 2), 5.360572379232089), ((2, 1), 4.20728821754323)],
+)
+def test_the_critical_value_of_a_seed(order: tuple[int, ...], critical: float) -> None:
+    """It depends on what the row in the middle, wherever it stands, would have to differ by."""
+    made = sections()
+    chosen = [replace(made[index], strata=np.repeat(["x", "y", "z"], [2, 11, 1])) for index in order]
+    found = max_t(chosen, np.random.default_rng(1), draws=400)
+    assert found.critical == pytest.approx(critical, rel=1e-9)
+
+
+def test_fewer_than_a_thousand_deals_are_too_few_for_a_table() -> None:
+    assert permutation.FEWEST_DEALS == 1_000
+
+
 def test_a_row_under_two_names_counts_once_among_the_deals() -> None:
     assert [deals(section) for section in sections()] == [math.factorial(9) // (6 * 2 * 24)] * 3
     names = [names for names, _, _ in permutation._distinct(sections()[0])]
@@ -98,6 +115,9 @@ def test_rows_of_one_run_each_have_no_variance_and_rows_of_other_questions_are_r
     for answers in (single, {}):
         with pytest.raises(ValueError, match="no row has two different training runs"):
             max_t([Section(answers, np.zeros(2), (("v0", "v1"),) if answers else ())], draws=3)
+    for missing in ([[1.0, math.nan], [0.0, 1.0]], [[math.nan] * 2] * 2):
+        with pytest.raises(ValueError, match="v1: answers must be numbers; keep the questions that every run"):
+            max_t([Section({"v0": np.eye(2), "v1": missing}, np.zeros(2), (("v0", "v1"),))], draws=3)
     for wrong in (np.zeros((2, 3)), np.zeros(2)):
         with pytest.raises(ValueError, match=r"v1: answers must have the shape \(runs, questions\)"):
             max_t([Section({"v0": np.eye(2), "v1": wrong}, np.zeros(2), (("v0", "v1"),))], draws=3)
@@ -106,6 +126,13 @@ def test_rows_of_one_run_each_have_no_variance_and_rows_of_other_questions_are_r
 def test_runs_that_are_alike_in_their_means_widen_nothing() -> None:
     answers = {"base": np.tile([1.0, 1.0, 0.0, 0.0], (2, 1)), "v0": np.array([[1.0, 0, 1, 0], [0, 1, 0, 1.0]])}
     assert permutation._Dealer(Section(answers, np.zeros(4), (("v0", "base"),)))._of_runs == 0.0
+    hardly = {"v0": np.array([[1.0, 0, 1, 0, 1], [0, 1.0, 0, 1, 0]])}
+    assert permutation._Dealer(Section(hardly, np.zeros(5), (("v0", "v0"),)))._of_runs == 0.0
+
+
+def test_without_a_generator_the_seed_is_zero() -> None:
+    made = sections()[:1]
+    assert max_t(made, draws=90).critical == max_t(made, np.random.default_rng(0), 90).critical
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
