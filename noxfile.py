@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nox
@@ -37,6 +39,18 @@ LOCKED = (
     "--no-emit-find-links",
 )  # fmt: skip
 """uv, for lists of what to install with hashes and without the address of an index."""
+DETERMINE_NUMBERS = (
+    "torch", "transformers", "tokenizers", "math-verify", "latex2sympy2-extended", "sympy", "antlr4-python3-runtime",
+    "trl", "accelerate", "peft", "lm-eval",
+)  # fmt: skip
+"""In uv.lock as in requirements.lock; numpy, which vLLM holds back, stays as it is where it can."""
+INTERPRETERS = ("3.11", "3.12", "3.13", "3.14")
+WITHOUT_EXTRAS = (
+    "tests/ablations", "tests/core", "tests/method", "tests/prompts", "tests/storage",
+    "tests/reports/test_names.py", "tests/reports/test_rows.py", "tests/reports/test_why.py",
+)  # fmt: skip
+"""Tests of which those that need no extra run under every interpreter that is here."""
+READER_TESTS = ("pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6.140")
 RAY = "ray==2.53.0"
 """Later nodes give up on a machine that takes more than 15 seconds to start them (ray-project/ray issue 65983)."""
 
@@ -206,8 +220,36 @@ def statistics(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def interpreters(session: nox.Session) -> None:
+    """A reader of records, without torch, under every interpreter from 3.11 to 3.14 that this machine has."""
+    for version in INTERPRETERS:
+        home = Path(".nox", f"reader-{version}")
+        found = next(interpreters_here(version), None)
+        if found is None:
+            session.log("Python %s is not here", version)
+            continue
+        metadata = Path("pyproject.toml").read_text(encoding="utf-8") + found
+        if is_stale("packaged", metadata, home):
+            make = ("virtualenv", "--quiet", "--clear", "--python", found, str(home))
+            session.run(sys.executable, "-m", *make, external=True)
+            run(session, "python", "-m", "pip", "install", "--quiet", "-e", ".", *READER_TESTS, home=home)
+            mark("packaged", metadata, home)
+        settings = SETTINGS | {"ILR_BENCH_NO_EXTRAS": "1"}
+        command = ("-m", "pytest", "-m", FAST, *(session.posargs or WITHOUT_EXTRAS))
+        session.run(str((home / "bin" / "python").absolute()), *command, env=settings, external=True)
+
+
+def interpreters_here(version: str) -> Iterator[str]:
+    """Interpreters of a version: on PATH, then pyenv's; a name on PATH may be a shim that starts nothing."""
+    homes = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    for path in [shutil.which(f"python{version}"), *sorted(homes.glob(f"{version}.*/bin/python"))]:
+        if path is not None and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            yield str(path)
+
+
+@nox.session(venv_backend="none")
 def locks(session: nox.Session) -> None:
-    """requirements-cpu.lock and requirements-cuda.lock: requirements.lock with hashes, for each build of torch."""
+    """requirements-cpu.lock, requirements-cuda.lock (requirements.lock with hashes, per build of torch) and uv.lock."""
     pins = Path("requirements.lock").read_text(encoding="utf-8")
     for build, version in (("cpu", r"\g<0>+cpu"), ("cuda", r"\g<0>")):
         named = Path(".nox", f"requirements-{build}.in")
@@ -217,6 +259,9 @@ def locks(session: nox.Session) -> None:
         settings = {"UV_FIND_LINKS": ""} if build == "cuda" else {}
         output = ("--output-file", f"requirements-{build}.lock")
         session.run("uv", *LOCKED, *output, str(named), env=settings, external=True)
+    tested = dict(re.findall(r"^([\w.-]+)==(\S+)", pins, flags=re.MULTILINE))
+    kept = (part for name in DETERMINE_NUMBERS for part in ("--upgrade-package", f"{name}=={tested[name]}"))
+    session.run("uv", "lock", *kept, env={"UV_FIND_LINKS": ""}, external=True)
 
 
 @nox.session(venv_backend="none")

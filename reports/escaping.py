@@ -69,6 +69,19 @@ def printable(text: str) -> str:
     return "".join(signs)
 
 
+def visible(text: str) -> str:
+    """Text as it stands, with signs in place of those that nobody sees: control signs, and what reverses a line."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else _picture(sign) for sign in text)
+
+
+def _picture(sign: str) -> str:
+    code = ord(sign)
+    if code < 0x20 or code == 0x7F:
+        return chr(0x2421 if code == 0x7F else 0x2400 + code)
+    # Of the rest spaces stay, but for those that end a line.
+    return sign if sign.isspace() and sign not in "\x85\u2028\u2029" else f"\\u{code:04x}"
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

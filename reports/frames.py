@@ -12,9 +12,11 @@ import pandas as pd
 
 from ilr_bench.core.config import LABELS, RunConfig, to_dict
 from ilr_bench.core.errors import StoreError
+from ilr_bench.core.plugins import labelled
 from ilr_bench.storage.files import parse_json
 from ilr_bench.storage.provenance import read_inputs
 from ilr_bench.storage.records import (
+    DialogueRecord,
     InferenceRecord,
     SampleRecord,
     StepRecord,
@@ -35,10 +37,10 @@ KEYS = ("variant", "models", "agent", "seed")
 
 SAMPLE_COLUMNS = (
     "benchmark", "question", "sample", "completion", "correct", "verdict", "tokens", "file", "prompt_hash",
-    "sampling_seed", "cut",
+    "sampling_seed", "cut", "answer", "gold",
 )  # fmt: skip
 """`correct` is 0 or 1, `tokens` those sampled for the answer, `file` its records, relative to the study, `cut` whether
-the token limit ended it."""
+the token limit ended it, `answer` what was found in the completion (None: nothing)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,23 @@ def load(folder: Path) -> StudyFrames:
         subjects={name: subject for result in results.values() for name, subject in result.subjects.items()},
         unfinished=tuple(unfinished),
     )
+
+
+def narrowed(frames: StudyFrames, entries: Iterable[TrialEntry]) -> StudyFrames:
+    """What a study holds of some of its trials."""
+    names = {(entry.variant, entry.hash): entry for entry in entries}
+    kept = tuple(entry for entry in frames.study.trials if (entry.variant, entry.hash) in names)
+    keys = {(entry.variant, "+".join(entry.models), entry.seed) for entry in kept}
+
+    def of_these(frame: pd.DataFrame) -> pd.DataFrame:
+        rows = zip(frame["variant"], frame["models"], frame["seed"], strict=True)
+        return frame[[row in keys for row in rows]]
+
+    return dataclasses.replace(
+        frames, study=dataclasses.replace(frames.study, trials=kept), trials=of_these(frames.trials),
+        steps=of_these(frames.steps), samples=of_these(frames.samples), inference=of_these(frames.inference),
+        unfinished=(),
+    )  # fmt: skip
 
 
 def other_versions(folder: Path, study: Study, result: TrialResult) -> list[str]:
@@ -196,7 +215,32 @@ def _answer(keys: dict[str, Any], record: SampleRecord | InferenceRecord, sample
         "completion": record.completion, "correct": float(record.verdict is Verdict.CORRECT),
         "verdict": record.verdict.value, "tokens": record.tokens, "file": file, "prompt_hash": record.prompt_hash,
         "sampling_seed": record.seed, "cut": not getattr(record, "finished", True),
+        "answer": record.answer, "gold": record.gold,
     }  # fmt: skip
+
+
+DIALOGUE_COLUMNS = (
+    "step", "question", "text", "gold", "difficulty", "dialogue", "stage", "mode", "turn", "verdict", "reward",
+    "calibrated_reward", "advantage",
+)  # fmt: skip
+"""`question` is its id and `text` what it asks, `turn` what the agent wrote."""
+
+
+def dialogue_turns(frames: StudyFrames) -> pd.DataFrame:
+    """KEYS and DIALOGUE_COLUMNS: every turn that was sampled while training. Raises StoreError."""
+    rows = [
+        {
+            **_keys(entry, turn.agent), "step": record.step, "question": record.question_id, "text": record.question,
+            "gold": record.gold, "difficulty": record.difficulty, "dialogue": record.dialogue, "stage": turn.stage,
+            "mode": turn.mode, "turn": turn.text, "verdict": turn.verdict, "reward": turn.reward,
+            "calibrated_reward": turn.calibrated_reward, "advantage": turn.advantage,
+        }
+        for entry in frames.study.trials
+        if entry.folder in frames.configs and (path := frames.folder / entry.folder / "dialogues.jsonl").exists()
+        for record in read(path, DialogueRecord)
+        for turn in record.turns
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*KEYS, *DIALOGUE_COLUMNS])
 
 
 def total_times(trial: Path) -> list[dict[str, Any]] | None:
@@ -212,8 +256,8 @@ def total_times(trial: Path) -> list[dict[str, Any]] | None:
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
-    """Dotted keys to values, without what only names a run: profile, variant, pool and the seed."""
-    return {key: value for key, value in _flat(to_dict(config)) if key not in (*LABELS, "seed")}
+    """Dotted keys to values, without what only names a run: profile, variant, pool, the seed, and where files lie."""
+    return {key: value for key, value in _flat(labelled(to_dict(config))) if key not in (*LABELS, "seed")}
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -49,6 +49,7 @@ REPORTS: Registry[Report] = Registry("report", group="ilr_bench.reports")
 
 
 _REPORTS = {
+    "accuracy": "tables.before_after:REPORT",
     "table1": "tables.report:TABLE1", "table2": "tables.table2:REPORT", "table4": "tables.report:TABLE4",
     "variants": "tables.report:VARIANTS", "training_curves": "figures.training_curves:TRAINING_CURVES",
     "figure3": "figures.figure3:REPORT", "figure4": "figures.figure4:REPORT", "ranking": "figures.ranking:REPORT",

@@ -166,7 +166,10 @@ def _configuration(frames: StudyFrames, rows: Sequence[TableRow], row: TableRow)
     base = settings_of(frames.configs[bases[0].folders[0]] if bases else profile(config.profile))
     name = f"the variant {bases[0].label}" if bases else f"the profile {config.profile}"
     lines = [f"Configuration ({row.folders[0]}/config.json), where it differs from {name}"]
-    different = [f"  {key} = {_plain(value)} ({_plain(base[key])})" for key, value in own.items() if base[key] != value]
+    pairs = {key: (own.get(key), base.get(key)) for key in {**own, **base}}
+    different = [
+        f"  {key} = {_plain(value)} ({_plain(other)})" for key, (value, other) in pairs.items() if value != other
+    ]
     return [*lines, *(different or ["  nowhere"])]
 
 

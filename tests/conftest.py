@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Generator
 
 # Before torch or transformers is imported anywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -16,6 +18,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from ilr_bench.core.extras import LIBRARIES
+
 # The same examples everywhere, and no failure because a machine is busy.
 hypothesis.settings.register_profile("reproducible", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("reproducible")
@@ -27,6 +31,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("data") is not None:
                 item.add_marker(pytest.mark.skip(reason="needs the benchmarks' rows in ILR_BENCH_DATA"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Leaves out the files that need an extra, where the tests are told that none is installed."""
+    report = yield
+    if report.failed and "ILR_BENCH_NO_EXTRAS" in os.environ:
+        found = re.search(r"^E   ModuleNotFoundError: No module named '(\w+)", str(report.longrepr), re.MULTILINE)
+        if found is not None and any(found[1] in modules for modules in LIBRARIES.values()):
+            report.outcome = "skipped"
+            report.longrepr = (str(collector.path), 0, f"needs {found[1]}")
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

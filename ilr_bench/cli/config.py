@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import textwrap
+import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +17,16 @@ import typer
 from ilr_bench.cli.app import app
 from ilr_bench.core.config import RunConfig
 from ilr_bench.core.console import fail_in_one_line, say
+from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.settings import json_schema
 from ilr_bench.study.spec import ABOVE, Profile, StudySpec, ask
+from ilr_bench.tasks.sources.micro import TRAINING_FAMILIES, Split, question_stream
 
 if TYPE_CHECKING:
     from ilr_bench.study.plan import PlannedTrial
 
 Schema = dict[str, Any]
+EXAMPLE = Path(__file__).parent / "example.toml"
 WIDTH = 118
 EXAMPLES = """Examples:
 
@@ -59,9 +65,30 @@ def config(
             file, settings, profile=profile, variants=variant, models=[models] if models else None,
             seeds=None if seed is None else str(seed),
         ).one("ilr")  # fmt: skip
-        plan = asked.plan()
+        plan = dataclasses.replace(asked, with_untrained=False).plan()
         chosen = plan.by_hash(plan.entries[-1].hash)
         say(as_toml(chosen, None if chosen.dependency is None else plan.by_hash(chosen.dependency)))
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
+    """Writes a small study to begin with: its file, own questions, an own variant; it runs in about a minute."""
+    with fail_in_one_line():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigurationError(f"{folder} is no empty folder; name a new one, nothing is overwritten")
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+        texts |= {"questions.jsonl": _questions("training", 13), "test.jsonl": _questions("benchmark", 6)}
+        for name, text in texts.items():
+            (folder / name).write_text(text.lstrip("\n"), encoding="utf-8")
+        say(f"{folder}: {', '.join(texts)}; next: cd {folder}, then the commands of README.md")
+
+
+def _questions(split: Split, count: int) -> str:
+    """Lines of JSON with `count` questions of each kind that the micro models know."""
+    streams = [question_stream(family, split, random.Random(family)) for family in TRAINING_FAMILIES]
+    found = [question for stream in streams for question in islice(stream, count)]
+    return "".join(json.dumps({"question": one.text, "answer": one.answer}) + "\n" for one in found)
 
 
 def as_toml(trial: PlannedTrial, matched: PlannedTrial | None = None) -> str:

@@ -80,6 +80,10 @@ def evaluate(
     include_path: Annotated[
         Path | None, typer.Option(help="Folder of tasks in lm-eval's format, for lm_eval:TASK.")
     ] = None,
+    log_format: Annotated[
+        str,
+        typer.Option(help="Logs of the answers for other viewers: lm-eval (in any case) or inspect, in OUT/inspect."),
+    ] = "lm-eval",
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -90,13 +94,14 @@ def evaluate(
 ) -> None:
     """Scores one model alone."""
     yield_idle_cores()
-    from ilr_bench.cli.standalone_table import cut_answers, standalone_table, unread
+    from ilr_bench.cli.inspect_log import check_format, write_inspect_logs
+    from ilr_bench.cli.standalone_table import remarks, standalone_table
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
     from ilr_bench.study.trained import evaluated_agent
-    from ilr_bench.tasks.types import THINKING_TOKENS
 
     with fail_in_one_line():
         accept(accept_licence)
+        check_format(log_format)
         run = StandaloneRun(
             model=model,
             benchmarks=tuple(benchmarks.split(",")),
@@ -124,14 +129,8 @@ def evaluate(
             return
         names = tuple(evaluate_model(run, load))
         say_rows(standalone_table(out, names))
-        if formless := unread(out, names):
-            note(
-                f"most answers to {', '.join(formless)} lack the form that the prompt asks for and count as wrong: "
-                "read some in the records, and see --style (docs/evaluation.md)"
-            )
-        for name, share in cut_answers(out, names).items():
-            note(
-                f"{100 * share:.0f} % of the answers to {name} were cut by the token limit, and hardly any of those is "
-                f"right: raise --max-new-tokens ({THINKING_TOKENS:,} is usual for models that think before they answer)"
-            )
+        for remark in remarks(out, names):
+            note(remark)
         note(f"records in {out}")
+        if log_format == "inspect":
+            note(f"logs for inspect view in {write_inspect_logs(out, names, model)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +13,11 @@ from ilr_bench.cli.app import StudyFolder, app, say_rows
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import ConfigurationError, IlrError, StoreError
 from ilr_bench.storage.files import explained, write_atomic
+from ilr_bench.storage.records import TrialEntry
+
+if TYPE_CHECKING:
+    from reports import Report, Settings
+    from reports.frames import StudyFrames
 
 Log = Annotated[
     Path, typer.Argument(help="Folder of records or of one agent of a trial, lm-eval's samples, EvalPlus's results.")
@@ -42,18 +47,49 @@ def report(
         chosen = [reports.get(name) for name in only] if only else list(reports.REPORTS.usable().values())
         for reason in () if only else (*reports.REPORTS.broken().values(), *reports.REPORTS.conflicts()):
             note(reason)
-        settings = reports.Settings(correction)
         frames = load(study)
-        folder = out or study / "reports"
-        with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        for item in chosen:
-            reason = item.applies(frames)
-            if reason is None:
-                say(str(item.write(frames, folder, settings)))
+        for name, made in write_reports(frames, chosen, out or study / "reports", reports.Settings(correction)):
+            if isinstance(made, Path):
+                say(str(made))
             else:
-                note(f"{item.name} left out: {reason}")
+                note(f"{name} left out: {made}")
         note(f"seconds on the clock: reports {time.perf_counter() - start:.0f}")
+
+
+def write_reports(
+    frames: StudyFrames, chosen: Iterable[Report], folder: Path, settings: Settings
+) -> Iterator[tuple[str, Path | str]]:
+    """Name of each report with the file to open first, or why this study cannot have it."""
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for item in chosen:
+        reason = item.applies(frames)
+        yield item.name, item.write(frames, folder, settings) if reason is None else reason
+
+
+def say_training(study: Path, entries: Sequence[TrialEntry]) -> None:
+    """Prints every agent of some trials before and after training, writes the study's reports and names the page."""
+    if TYPE_CHECKING:
+        import reports
+        from reports.frames import load, narrowed
+        from reports.tables.before_after import table
+    else:
+        from ilr_bench import reports
+        from ilr_bench.reports.frames import load, narrowed
+        from ilr_bench.reports.tables.before_after import table
+
+    settings = reports.Settings()
+    frames = load(study)
+    mine = narrowed(frames, entries)
+    if not mine.samples.empty:
+        found = table(mine, settings)
+        say_rows([found.main.head, *map(found.main.texts, found.main.lines)])
+        note(
+            "accuracy in % of each agent alone ± half of the 95 % interval; gains in points, paired on the question, "
+            "* where more than chance; the report says how"
+        )
+    files = dict(write_reports(frames, reports.REPORTS.usable().values(), study / "reports", settings))
+    say(f"report: {files['page']}")
 
 
 @app.command(
@@ -70,7 +106,7 @@ def report(
 )
 def why(
     study: StudyFolder,
-    table: Annotated[str, typer.Argument(help="table1, table2, table4 or variants.")],
+    table: Annotated[str, typer.Argument(help="accuracy, table1, table2, table4 or variants.")],
     row: Annotated[str, typer.Argument(metavar="MODEL/VARIANT", help="Such as A/ilr.")],
     column: Annotated[str, typer.Argument(help="As printed, such as Avg or 'vs base'.")],
     correction: Annotated[

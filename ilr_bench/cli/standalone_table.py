@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ilr_bench.evaluation.metrics import majority_at_k, pass_at_k, sample_table
 from ilr_bench.evaluation.runner import record_file
 from ilr_bench.storage.records import SampleRecord, Verdict, read
 from ilr_bench.tasks.benchmarks import BENCHMARKS
+from ilr_bench.tasks.types import THINKING_TOKENS
 
 if TYPE_CHECKING:
     from reports.rows import AVERAGE, PAPER_MATHS
@@ -41,6 +42,20 @@ def standalone_table(folder: Path, names: Sequence[str]) -> list[tuple[str, ...]
     if set(PAPER_MATHS) <= found.keys():
         rows.append(_average({name: _scores(name, found[name])[name] for name in PAPER_MATHS}, len(head)))
     return rows
+
+
+def remarks(folder: Path, names: Sequence[str]) -> Iterator[str]:
+    """What a reader of the table should know about its numbers, a line each."""
+    if formless := unread(folder, names):
+        yield (
+            f"most answers to {', '.join(formless)} lack the form that the prompt asks for and count as wrong: "
+            "read some in the records, and see --style (docs/evaluation.md)"
+        )
+    for name, share in cut_answers(folder, names).items():
+        yield (
+            f"{100 * share:.0f} % of the answers to {name} were cut by the token limit, and hardly any of those is "
+            f"right: raise --max-new-tokens ({THINKING_TOKENS:,} is usual for models that think before they answer)"
+        )
 
 
 def unread(folder: Path, names: Sequence[str]) -> list[str]:

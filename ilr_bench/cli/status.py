@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ilr_bench.cli.app import StudyFolder, app, say_rows
 from ilr_bench.core.console import fail_in_one_line, say
@@ -52,6 +51,8 @@ def _show(state: StudyState, as_json: bool, watch: bool) -> None:
         say(json.dumps(data, ensure_ascii=False, indent=None if watch else 1))
         return
     if watch:
+        from rich.console import Console
+
         Console().clear()  # on a terminal only
     rows = [HEAD]
     for trial in state.trials:

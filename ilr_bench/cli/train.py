@@ -85,9 +85,10 @@ def train(
     allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
-    """Runs one variant on one group of models: measure, train, score every agent alone.
+    """Runs one variant on one group of models: measure, train, score every agent alone, before and after.
 
-    Under `accelerate launch` the processes share the training (docs/scaling.md).
+    Prints every agent's accuracy before and after, and leaves the report in OUT/reports. A sweep beside OUT finds what
+    has been measured here. Under `accelerate launch` the processes share the training (docs/scaling.md).
     """
     from ilr_bench.study.launch.pool import Execution
     from ilr_bench.study.sweep import finish, how_to_continue, run_sweep
@@ -111,8 +112,11 @@ def train(
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from ilr_bench.study.together import run_distributed
 
-            run_distributed(plan, spec.profile, out, asked.command(), spec.log, force, patience, spec.allow_overlap)
+            is_main = run_distributed(
+                plan, spec.profile, out, asked.command(), spec.log, force, patience, spec.allow_overlap
+            )
         else:
+            is_main = True
             execution = Execution(workers=1, log=spec.log)
             with how_to_continue():
                 outcome = run_sweep(
@@ -120,6 +124,10 @@ def train(
                     allow_overlap=spec.allow_overlap,
                 )  # fmt: skip
             finish(plan, out, outcome)
+        if is_main:
+            from ilr_bench.cli.report import say_training
+
+            say_training(out, plan.entries)
 
 
 @app.command()

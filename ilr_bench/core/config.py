@@ -362,8 +362,8 @@ def change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """
     options = {key: value for key, value in changes.items() if ".options" in key}
     made = _changed(config, {key: value for key, value in changes.items() if key not in options})
-    before = _mechanisms(config)
-    stale = {f"{group}.options": {} for group, name in _mechanisms(made).items() if name != before[group]}
+    before, after = _mechanisms(config), _mechanisms(made)
+    stale: dict[str, Any] = {f"{group}.options": {} for group in after if after[group] != before[group]}
     return _changed(made, stale | options) if stale or options else made
 
 
@@ -395,5 +395,5 @@ def are_options(key: str) -> bool:
 
 def _without_silent(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """As it was before there were these settings, where they say nothing new."""
-    silent = (("kind", AdvantageSettings.kind), ("options", {}))
+    silent: tuple[tuple[str, Any], ...] = (("kind", AdvantageSettings.kind), ("options", {}))
     return {key: value for key, value in items if (key, value) not in silent}

@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ilr_bench.core.errors import ConfigurationError, first_line
 from ilr_bench.core.plugins import is_reference, load_reference, reason_of, short_label
@@ -193,6 +193,10 @@ class Mechanisms(Registry[F]):
         super().__init__(kind, modules, group, _mechanism)
         self.setting = setting
         self._made: dict[tuple[Any, str], F] = {}
+
+    def register(self, name: str, mechanism: F | Callable[..., F]) -> None:
+        """Adds a function, or a dataclass whose objects are such functions; raises ConfigurationError, see `add`."""
+        self.add(name, cast(F, _mechanism(name, mechanism)))
 
     def of(self, config: RunConfig) -> F:
         """What a configuration names, with its settings; one object for one configuration.

@@ -15,6 +15,7 @@ from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.core.hardware import cores
+from ilr_bench.core.plugins import label_of
 from ilr_bench.core.profiles import MICRO, profile
 from ilr_bench.evaluation.runner import LOGS, RegisteredBenchmarkRun, context_of, record_file, run_benchmarks
 from ilr_bench.generation.agent import Agent
@@ -123,7 +124,8 @@ def standalone_config(run: StandaloneRun, loaded: LoadedModel) -> RunConfig:
         sampling = replace(sampling, max_prompt_tokens=context_of(loaded.model))
     elif run.batch_tokens is not None:
         evaluation = replace(evaluation, batch_tokens=run.batch_tokens)
-    style = STYLES.get(run.style).name if run.style else style
+    style = run.style or style
+    STYLES.get(style)  # raises now for an unknown one
     update = replace(base.update, precision="fp32" if run.dtype == "float32" else "bf16")
     config = replace(
         base, models=(run.model,), prompt_style=style, evaluation=evaluation, sampling=sampling, update=update
@@ -214,7 +216,7 @@ def _answers_for(run: StandaloneRun, loaded: LoadedModel, config: RunConfig) -> 
     del evaluation["benchmarks"]
     return {
         "model": loaded.fingerprint,
-        "style": config.prompt_style,
+        "style": label_of(config.prompt_style),
         "seed": run.seed,
         "dtype": run.dtype,
         "engine": config.sampling.engine,

@@ -64,7 +64,7 @@ class Standardised:
         return [group_advantages(values, self.scale, self.baseline) for values in rewards]
 
 
-ESTIMATORS.add("standardised", Standardised)
+ESTIMATORS.register("standardised", Standardised)
 
 
 def compute_advantages(

@@ -82,5 +82,5 @@ def uncalibrated(own: ArrayLike, peers: Sequence[ArrayLike]) -> Calibrated:
     return Calibrated(rewards, np.zeros((0, rewards.size), dtype=bool))
 
 
-CALIBRATIONS.add("perception", perception_calibration)
-CALIBRATIONS.add("none", uncalibrated)
+CALIBRATIONS.register("perception", perception_calibration)
+CALIBRATIONS.register("none", uncalibrated)

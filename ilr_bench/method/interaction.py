@@ -132,6 +132,6 @@ def matched_coin(situation: Situation) -> NDArray[np.bool_]:
     return np.asarray(drawn < rates[:, None])
 
 
-RULES.add("irt", ItemResponse)
-RULES.add("coin", Coin)
-RULES.add("matched_coin", matched_coin)
+RULES.register("irt", ItemResponse)
+RULES.register("coin", Coin)
+RULES.register("matched_coin", matched_coin)

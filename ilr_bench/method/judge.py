@@ -182,4 +182,4 @@ def _damaged(path: Path, error: Exception) -> IlrError:
     return StoreError(f"{path} cannot be used ({first_line(error)}); delete it: judgements are asked for again")
 
 
-REWARDS.add("judge", Judge)
+REWARDS.register("judge", Judge)

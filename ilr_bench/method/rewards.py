@@ -162,8 +162,8 @@ class Graded:
         return [reward(answer, self.format_weight, self.step_weight) for answer in answers]
 
 
-REWARDS.add("verified", Verified)
-REWARDS.add("graded", Graded)
+REWARDS.register("verified", Verified)
+REWARDS.register("graded", Graded)
 
 
 def right_steps(text: str, steps: Sequence[str]) -> float:

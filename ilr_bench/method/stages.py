@@ -19,6 +19,9 @@ from ilr_bench.core.settings import unknown
 from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.prompts.style import Mode, PromptStyle
 
+BETWEEN_REMARKS = ";\n"
+"""The style `micro` reads the parts between semicolons one by one."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -58,16 +61,16 @@ def analysis(heard: Heard) -> str:
 
 def fusion(heard: Heard) -> str:
     """An improved answer from ideas and remarks; several remarks of one agent are heard as one text."""
-    own = "\n".join(heard.own_remarks)
+    own = BETWEEN_REMARKS.join(heard.own_remarks)
     if heard.peer_context == "itself":
         return baseline_prompts(heard.style).improve(heard.question, heard.own_idea, own)
-    peers = ["\n".join(remarks) for remarks in heard.peer_remarks]
+    peers = [BETWEEN_REMARKS.join(remarks) for remarks in heard.peer_remarks]
     return heard.style.fuse(heard.question, heard.own_idea, heard.peer_ideas, own, peers, heard.mode)
 
 
-STAGES.add("sharing", sharing)
-STAGES.add("analysis", analysis)
-STAGES.add("fusion", fusion)
+STAGES.register("sharing", sharing)
+STAGES.register("analysis", analysis)
+STAGES.register("fusion", fusion)
 
 
 def remark_stages(config: RunConfig) -> Mapping[str, StagePrompt]:

@@ -49,7 +49,6 @@ def write_model(loaded: LoadedModel, folder: Path, base: str, merge: bool = Fals
     generation = model.generation_config
     generation.eos_token_id = list(loaded.end_ids) if len(loaded.end_ids) > 1 else loaded.end_ids[0]
     generation.pad_token_id = loaded.pad_id
-    generation._from_model_config = False  # else transformers replaces it by what config.json says
     try:
         generation.validate(strict=True)
     except ValueError:  # some published ones state a temperature without sampling, and are then not written

@@ -30,7 +30,7 @@ from ilr_bench.storage.provenance import (
     row_parts,
 )
 from ilr_bench.storage.store import RESULT, Artifacts
-from ilr_bench.study.plan import PlannedTrial
+from ilr_bench.study.plan import PlannedTrial, outside_modules
 from ilr_bench.tasks.files import question_source
 from ilr_bench.tasks.types import expand, get
 
@@ -60,9 +60,6 @@ class InputReader:
         for model in config.models:
             found = _model(model)
             agents |= {f"model {label_of(model)}": found} if found else {}
-        # Brings numpy, which `--help` has no use for.
-        from ilr_bench.method.mechanisms import outside_modules
-
         mechanisms: dict[str, Mapping[str, str]] = {}
         for name, module in outside_modules(config).items():
             mechanisms |= self._once(name, partial(provenance.plugin_hashes, module))

@@ -157,6 +157,11 @@ def timing_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
     ]
 
 
+def prepares(job: Job) -> bool:
+    """Whether a job only makes ready what others need, in a time that tells nothing of theirs."""
+    return job.function in (make_model, run_timing_here)
+
+
 def units(job: Job) -> float:
     """Units of progress that a job counts for: training steps, or as long as some of them take."""
     if job.function is run_planned:

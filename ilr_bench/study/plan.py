@@ -17,7 +17,7 @@ from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
-from ilr_bench.core.registry import forget_references
+from ilr_bench.core.registry import Mechanisms, forget_references
 from ilr_bench.core.settings import Options
 from ilr_bench.core.validation import validate
 from ilr_bench.models.catalogue import MODELS
@@ -69,12 +69,13 @@ def plan_study(
     model_groups: Sequence[tuple[str, ...]] = (),
     seeds: Sequence[int] = (0,),
     overrides: Mapping[str, Sequence[Any]] | None = None,
+    with_untrained: bool = False,
 ) -> Plan:
     """Variants x groups of models x seeds x overrides of a profile.
 
     A group may be the name of one of the paper's, such as `group1`. A variant that matches another one's tokens
-    brings that one along. Trials that compute the same are run once, under the first name given. Raises
-    ConfigurationError before anything runs.
+    brings that one along, and `with_untrained` every one that trains its models as they are before that. Trials that
+    compute the same are run once, under the first name given. Raises ConfigurationError before anything runs.
     """
 
     def make(bare: RunConfig, extra: Mapping[str, Any]) -> list[Pair]:
@@ -83,7 +84,7 @@ def plan_study(
         matched = {name: config.sampling.match_tokens_of for name, config in made.items()}
         return [(made[name], None if other is None else ablations.get(other)(bare)) for name, other in matched.items()]
 
-    return _planned(profile(profile_name), make, model_groups, seeds, overrides or {})
+    return _planned(profile(profile_name), make, model_groups, seeds, overrides or {}, with_untrained)
 
 
 def plan_again(
@@ -92,10 +93,12 @@ def plan_again(
     model_groups: Sequence[tuple[str, ...]],
     seeds: Sequence[int],
     overrides: Mapping[str, Sequence[Any]],
+    with_untrained: bool = False,
 ) -> Plan:
     """A whole configuration as it stands, but for models, seeds and overrides; without groups, with its own models.
 
-    `matched`: that of the trial whose tokens it matches, changed alike. Raises ConfigurationError as `plan_study`.
+    `matched`: that of the trial whose tokens it matches, changed alike. `with_untrained`, and what it raises: see
+    `plan_study`.
     """
     if (matched is None) != (config.sampling.match_tokens_of is None):
         raise ConfigurationError(
@@ -107,7 +110,7 @@ def plan_again(
         alike = None if matched is None else change(replace(matched, models=bare.models, seed=bare.seed), extra)
         return [(validate(bare), None if alike is None else validate(alike))]
 
-    return _planned(config, make, model_groups, seeds, overrides)
+    return _planned(config, make, model_groups, seeds, overrides, with_untrained)
 
 
 def _planned(
@@ -116,6 +119,7 @@ def _planned(
     model_groups: Sequence[tuple[str, ...]],
     seeds: Sequence[int],
     grid: Mapping[str, Sequence[Any]],
+    with_untrained: bool,
 ) -> Plan:
     forget_references()
     trials: dict[str, PlannedTrial] = {}
@@ -129,6 +133,8 @@ def _planned(
         bare = located(change(replace(start, models=group, seed=seed), extra))
         asked.append(bare)
         for config, matched in make(bare, extra):
+            if with_untrained and _answers_after_training(config):
+                _enter(_untrained(bare, config), None, suffix, trials, entries)
             if matched is not None:
                 _enter(matched, None, suffix, trials, entries)
             _enter(config, None if matched is None else hash_of(matched), suffix, trials, entries)
@@ -141,6 +147,21 @@ def _planned(
     _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
+
+
+def _answers_after_training(config: RunConfig) -> bool:
+    return bool(config.training.steps and config.evaluation.benchmarks) and config.inference.method == "none"
+
+
+def _untrained(bare: RunConfig, trained: RunConfig) -> RunConfig:
+    """A variant's models before training, asked what they are asked afterwards."""
+    alike = replace(
+        bare, models=trained.models, prompt_style=trained.prompt_style, thought_marks=trained.thought_marks,
+        evaluation=trained.evaluation, sampling=replace(bare.sampling, match_tokens_of=None),
+    )  # fmt: skip
+    if bare.interaction.rule != "coin":  # a ratio that the variant takes for its coin
+        alike = change(alike, {"interaction.cooperation_ratio": None})
+    return ablations.get("base")(alike)
 
 
 def _check_taken(extra: Mapping[str, Any], bare: RunConfig, made: Mapping[str, RunConfig]) -> None:
@@ -164,10 +185,38 @@ def _check_names(config: RunConfig) -> None:
         elsewhere = ("/" in model and not is_reference(model)) or model.endswith(".gguf") or Path(model).is_dir()
         if not elsewhere:
             MODELS.get(model)
-    # Brings numpy, which `--help` has no use for.
-    from ilr_bench.method.mechanisms import check_mechanisms
-
     check_mechanisms(config)
+
+
+def _mechanisms() -> tuple[Mechanisms[Any], ...]:
+    # Bring numpy, which `--help` has no use for.
+    from ilr_bench.method.advantages import ESTIMATORS
+    from ilr_bench.method.calibration import CALIBRATIONS
+    from ilr_bench.method.interaction import RULES
+    from ilr_bench.method.rewards import REWARDS
+
+    return CALIBRATIONS, REWARDS, RULES, ESTIMATORS
+
+
+def check_mechanisms(config: RunConfig) -> None:
+    """Raises ConfigurationError for what is unknown, cannot be loaded, or has settings that do not fit."""
+    from ilr_bench.method.stages import remark_stages
+
+    for registry in _mechanisms():
+        registry.of(config)
+    remark_stages(config)
+
+
+def outside_modules(config: RunConfig) -> dict[str, str]:
+    """`reward mine.py:shorter` -> module, for every mechanism of a configuration that is not this project's own."""
+    from ilr_bench.method.stages import STAGES
+
+    named = [(registry, registry.name_in(config)) for registry in _mechanisms()]
+    found = {
+        f"{registry.kind} {label_of(name)}": registry.plugin(name)
+        for registry, name in [*named, *((STAGES, stage) for stage in config.discussion.stages)]
+    }
+    return {name: module for name, module in found.items() if module is not None}
 
 
 def _check_labels(configs: Sequence[RunConfig]) -> None:

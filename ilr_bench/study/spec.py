@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +96,8 @@ class Request:
     file: Path | None = None
     replaced: tuple[str, ...] = ()
     """Options that took the place of what the file says."""
+    with_untrained: bool = False
+    """Whether its models are asked before training as well."""
 
     def plan(self) -> Plan:
         """Its trials; raises ConfigurationError that names the file, if there is one."""
@@ -105,8 +106,10 @@ class Request:
         spec = self.spec
         try:
             if spec.config is not None:
-                return plan_again(spec.config, spec.matches, spec.models, spec.seeds, spec.overrides)
-            return plan_study(spec.profile, spec.variants, spec.models, spec.seeds, spec.overrides)
+                return plan_again(
+                    spec.config, spec.matches, spec.models, spec.seeds, spec.overrides, self.with_untrained
+                )
+            return plan_study(spec.profile, spec.variants, spec.models, spec.seeds, spec.overrides, self.with_untrained)
         except ConfigurationError as error:
             if self.file is None:
                 raise
@@ -116,18 +119,23 @@ class Request:
     def command(self) -> str:
         """The command that runs it again. Folder and workers change no number and are left out."""
         spec = self.spec
-        options = [("--profile", spec.profile), ("--variants", ",".join(spec.variants))]
+        alone, program = self.with_untrained, ["python", "-m", "ilr_bench.sweep"]
+        program = ["ilr-bench", "train"] if alone else program
+        options = [("--profile", spec.profile), ("--variant" if alone else "--variants", ",".join(spec.variants))]
         if spec.config is not None:
             options = [("--config", str(self.file))]
         options += [("--models", ",".join(group)) for group in spec.models]
-        options += [("--seeds", ",".join(map(str, spec.seeds)))]
+        options += [("--seed" if alone else "--seeds", ",".join(map(str, spec.seeds)))]
         options += [("--set", f"{key}={joined(key, values)}") for key, values in spec.overrides.items()]
         words = [part for option in (*options, ("--out", "DIR")) for part in option]
         flags = ["--allow-overlap"] if spec.allow_overlap else []
-        return shlex.join(["python", "-m", "ilr_bench.sweep", *words, *flags])
+        return shlex.join([*program, *words, *flags])
 
     def one(self, variant: str = "ilr") -> Request:
-        """The same where it is of one trial, `variant` where none is named; raises ConfigurationError for several."""
+        """The same where it is of one trial, `variant` where none is named, and with its models before training.
+
+        Raises ConfigurationError for several.
+        """
         spec = self.spec
         found = {"variants": spec.variants, "models": spec.models, "seeds": spec.seeds, **spec.overrides}
         several = [f"{key} ({len(values)})" for key, values in found.items() if len(values) > 1]
@@ -136,7 +144,7 @@ class Request:
                 f"{self.file or '--set'}: several trials, by {', '.join(several)}; name one of each on the command "
                 "line, or run a sweep"
             )
-        return replace(self, spec=replace(spec, variants=spec.variants or (variant,)))
+        return replace(self, spec=replace(spec, variants=spec.variants or (variant,)), with_untrained=True)
 
 
 def ask(file: Path | None, settings: Sequence[str] | None = None, **given: Any) -> Request:
@@ -179,7 +187,7 @@ def read_spec(path: Path) -> tuple[StudySpec, Mapping[str, Any]]:
         if path.suffix == ".toml":
             data |= _located({key: data[key] for key in data.keys() - {"config", "matches"}}, path.parent)
             for name in data.keys() & {"set", "grid"}:
-                data[name] = _flat(data[name]) if isinstance(data[name], Mapping) else data[name]
+                data[name] = flat(data[name]) if isinstance(data[name], Mapping) else data[name]
             if isinstance(data.get("models"), list) and all(isinstance(model, str) for model in data["models"]):
                 data["models"] = [data["models"]] if data["models"] else []  # one group
             spec = read(StudySpec, data)
@@ -263,13 +271,13 @@ def _check(spec: StudySpec, data: Mapping[str, Any]) -> None:
                     raise ConfigurationError(f"[{name}] {error}") from error
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables to dotted keys, down to settings and to single options."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         key = prefix + name
         deeper = isinstance(value, Mapping) and not are_options(prefix.removesuffix("."))
-        found |= _flat(value, f"{key}.") if deeper else {key: value}
+        found |= flat(value, f"{key}.") if deeper else {key: value}
     return found
 
 
@@ -279,7 +287,10 @@ def _located(value: Any, folder: Path) -> Any:
         return {key: _located(inner, folder) for key, inner in value.items()}
     if isinstance(value, list):
         return [_located(inner, folder) for inner in value]
-    return os.path.relpath(folder / value) if isinstance(value, str) and value.startswith(("./", "../")) else value
+    if not isinstance(value, str) or not value.startswith(("./", "../")):
+        return value
+    path, here = (folder / value).resolve(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _trial(path: Path, data: Mapping[str, Any]) -> StudySpec:

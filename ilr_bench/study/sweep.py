@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ import typer
 from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import IlrError
 from ilr_bench.core.extras import require
+from ilr_bench.core.hardware import cores
 from ilr_bench.core.signals import Stopped
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.storage.files import cache_folder
@@ -28,14 +30,14 @@ from ilr_bench.storage.provenance import TrialInputs
 from ilr_bench.storage.records import Study, read_study, write_study
 from ilr_bench.storage.store import Artifacts, is_finished, lock_study
 from ilr_bench.storage.timing import stage_seconds
-from ilr_bench.study.cost.fits import check_and_keep
+from ilr_bench.study.cost.fits import check_and_keep, seconds_left
 from ilr_bench.study.cost.forecast import price
 from ilr_bench.study.cost.show import say_cost
 from ilr_bench.study.inputs import inputs_of_trials, settle
-from ilr_bench.study.jobs import measurement_jobs, model_jobs, timing_jobs, trial_job, units
+from ilr_bench.study.jobs import measurement_jobs, model_jobs, prepares, timing_jobs, trial_job, units
 from ilr_bench.study.launch.local import TIMEOUT, log_name
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
-from ilr_bench.study.launch.progress import SweepProgress
+from ilr_bench.study.launch.progress import Expected, SweepProgress
 from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
 from ilr_bench.study.own_data import AllowOverlap, check_overlap, overlap_of_plan
 from ilr_bench.study.plan import Plan, PlannedTrial
@@ -99,7 +101,8 @@ def run_sweep(
             note(f"models are made or unpacked once (the micro ones in a minute or two) and kept in {cache_folder()}")
         timing = timing_jobs(left) if local else []  # seconds are those of this machine
         jobs = study_jobs(plan, left, out, artifacts, keep, timing)
-        progress = SweepProgress("jobs", {job.name: units(job) for job in jobs}, out)
+        expect = partial(expected, plan, left, jobs, workers, out)
+        progress = SweepProgress("jobs", {job.name: units(job) for job in jobs}, out, expect=expect)
         with open_worker_pool(out, execution or Execution(workers=workers)) as pool, progress:
             failed = pool.run(jobs, progress)
         if timing:
@@ -110,6 +113,21 @@ def run_sweep(
         seconds = time.perf_counter() - start
         note_time(out, workers=workers, trials=len(left), seconds=seconds)
     return Outcome(failed, seconds)
+
+
+def expected(plan: Plan, left: Sequence[PlannedTrial], jobs: Sequence[Job], workers: int, out: Path) -> Expected:
+    """What the plan says of the jobs: seconds of trials by their timings; other work by the mean of those."""
+    seconds = seconds_left(plan, left, workers, out)
+    size = {job.name: units(job) for job in jobs}
+    mean = sum(seconds.values()) / sum(size[name] for name in seconds) if seconds else 1.0
+    return Expected(
+        {
+            job.name: 0.0 if prepares(job) else seconds[job.name] / size[job.name] if job.name in seconds else mean
+            for job in jobs
+        },
+        min(workers, cores()),
+        is_timed=bool(seconds),
+    )
 
 
 def begin(
@@ -290,6 +308,7 @@ def sweep(
                 spec.allow_overlap,
             )
         finish(plan, out, outcome)
+        say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 @contextmanager
@@ -315,7 +334,6 @@ def finish(plan: Plan, out: Path, outcome: Outcome) -> None:
         if len(statuses) == 1:
             error.exit_status = statuses.pop() or IlrError.exit_status
         raise error
-    say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
 
 
 def _work_split(out: Path, plan: Plan) -> str:

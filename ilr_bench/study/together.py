@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ilr_bench.core import signals
-from ilr_bench.core.console import note, say
+from ilr_bench.core.console import note
 from ilr_bench.learner.distributed import TIMEOUT, dist_from_environment, leave_process_group
 from ilr_bench.storage.store import lock_study
 from ilr_bench.study.cost.fits import check_and_keep, take_turns
@@ -32,8 +32,8 @@ def run_distributed(
     force: bool = False,
     timeout: float = TIMEOUT,
     allow_overlap: bool = False,
-) -> None:
-    """Runs a plan's trials on the processes of `accelerate launch`; called by every one of them.
+) -> bool:
+    """Runs a plan's trials on the processes of `accelerate launch`; called by every one, True for rank 0.
 
     Rank 0 reuses what the studies beside this one have finished, writes, and passes records to the loggers in `log`.
     `timeout`: seconds that a process waits for another; `allow_overlap`: see `run_sweep`. Raises IlrError where another
@@ -67,8 +67,7 @@ def run_distributed(
                     take_turns=take_turns,
                 )  # fmt: skip
     leave_process_group()
-    if dist.is_main:
-        say(f"{len(plan.trials)} trials in {out}; next: ilr-bench report {out}")
+    return dist.is_main
 
 
 def _log_trial(trial: PlannedTrial, curves: StudyLog | None, step: int, evaluated: float) -> None:

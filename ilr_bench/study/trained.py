@@ -122,6 +122,8 @@ def _only_trial(folder: Path, named: Path) -> Path:
     begun = [name for name in listed if (folder / name / "config.json").is_file()]
     if not begun:
         raise StoreError(f"{named}: no trial of this study has begun")
+    trained = [name for name in begun if read_config(folder / name).training.steps]
+    begun = trained or begun  # beside a training lies what its models answered before
     if len(begun) > 1:
         raise StoreError(f"{named} holds several trials; name one: {', '.join(str(named / name) for name in begun)}")
     return folder / begun[0]

@@ -88,8 +88,9 @@ def read_columns(file: DataFile, found: Sequence[tuple[str, Any]]) -> FileRows:
     names = list(dict.fromkeys(name for _, row in filled for name in row))
     lower = {name.strip().lower(): name for name in reversed(names)}
     stated = _stated_kind(file)
+    kind: RowKind
     if stated == "code" or (stated is None and lower.keys() >= _NEEDED and not file.values("question")):
-        rows, kind, said = _programs(file, filled, lower), cast(RowKind, "code"), "programs in EvalPlus's format"
+        rows, kind, said = _programs(file, filled, lower), "code", "programs in EvalPlus's format"
     else:
         rows, kind, said = _answers(file, filled, names, lower, stated)
     kept, twice = _each_once(file, rows)
@@ -113,7 +114,7 @@ def _stated_kind(file: DataFile) -> RowKind | None:
     stated = file.values("kind")
     for kind in get_args(RowKind):
         if stated and stated[-1] == kind:
-            return kind
+            return cast(RowKind, kind)
     if stated:
         raise ConfigurationError(f"{file.path}: kind={stated[-1]} is none of {', '.join(get_args(RowKind))}")
     return None

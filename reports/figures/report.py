@@ -14,7 +14,7 @@ from ilr_bench.storage.files import write_atomic
 from ..escaping import csv_cell
 from ..frames import StudyFrames
 from ..registry import Report, Settings
-from .style import figure_style, save
+from .style import figure_style, rendered, save
 
 Applies = Callable[[StudyFrames], str | None]
 Numbers = Callable[[StudyFrames], pd.DataFrame]
@@ -31,6 +31,16 @@ class FigureReport(Report):
     """Everything that is drawn, as a tidy table: the figure's CSV file."""
     draw: Draw
     """The drawing, inside `figure_style`."""
+
+    def drawn(self, frames: StudyFrames) -> Figure:
+        """The figure of a study."""
+        with figure_style():
+            return self.draw(self.numbers(frames))
+
+    def png(self, figure: Figure) -> bytes:
+        """It as a picture for a screen."""
+        with figure_style():
+            return rendered(figure, "png", dpi=100)
 
 
 def figure_report(name: str, title: str, caption: str, numbers: Numbers, draw: Draw, applies: Applies) -> FigureReport:

@@ -135,22 +135,23 @@ def _fitting(line: str) -> str:
 def save(figure: Figure, path: Path) -> Path:
     """Writes the figure as PNG to `path`, and as SVG and PDF beside it; raises StoreError where the disk is full."""
     for kind in _METADATA:
-        write_atomic(path.with_suffix(f".{kind}"), _rendered(figure, kind))
+        write_atomic(path.with_suffix(f".{kind}"), rendered(figure, kind))
     return path
 
 
 def inline_svg(figure: Figure) -> str:
     """The figure as an SVG element for a page, with its words as text."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        text = _rendered(figure, "svg").decode()
+        text = rendered(figure, "svg").decode()
     return text[text.index("<svg") :]
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def rendered(figure: Figure, kind: str, dpi: int = 160) -> bytes:
+    """The figure as a file of a kind, `png`, `svg` or `pdf`."""
     for text in figure.findobj(Text):
         shown = "\n".join(_fitting(line) for line in without_steering(text.get_text()).split("\n"))
         if shown != text.get_text():
             text.set_text(shown)
     file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=160, metadata=_METADATA[kind])
+    figure.savefig(file, format=kind, dpi=dpi, metadata=_METADATA[kind])
     return file.getvalue()

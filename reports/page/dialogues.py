@@ -10,6 +10,7 @@ from typing import Any
 
 from ilr_bench.storage.records import DialogueRecord, TurnRecord, read
 
+from ..escaping import visible
 from ..frames import StudyFrames
 
 STEPS = 3
@@ -92,4 +93,4 @@ def _short(value: float | None) -> float | None:
 
 def _cut(text: str) -> str:
     longer = len(text) - LONGEST_TEXT
-    return text if longer <= 0 else f"{text[:LONGEST_TEXT]} [cut: {longer:,} characters]"
+    return visible(text if longer <= 0 else f"{text[:LONGEST_TEXT]} [cut: {longer:,} characters]")

@@ -52,12 +52,12 @@ def settings(frames: StudyFrames) -> Settings:
     reference = "ilr" if "ilr" in configs else names[0]
     flat = {name: settings_of(config) for name, config in configs.items()}
     different, common = [], []
-    for key in flat[reference]:
-        values = [flat[name][key] for name in names]
+    for key in dict.fromkeys(key for name in (reference, *names) for key in flat[name]):
+        values = [flat[name].get(key) for name in names]
         if all(value == values[0] for value in values):
             common.append((key, _text(values[0])))
         else:
-            base = flat[reference][key]
+            base = flat[reference].get(key)
             different.append(SettingRow(key, tuple(map(_text, values)), tuple(value != base for value in values)))
     return Settings(names, reference, tuple(different), tuple(common))
 

@@ -17,7 +17,7 @@ from ..statistics.estimates import Interval
 from ..tables.averages import averages
 from ..tables.report import TableReport
 from ..tables.writer import html_template
-from . import dialogues, facts
+from . import answers, dialogues, facts
 from .descriptions import GLOSSARY, MICRO_SHORTHAND, counted, describe
 from .figures import drawing
 from .findings import findings
@@ -27,6 +27,8 @@ LARGEST = 1_950_000
 """Bytes of the page; dialogues fill what everything else leaves."""
 DIALOGUES = 700_000
 """Characters of dialogues at most: more than anybody reads."""
+ANSWERS = 500_000
+"""Characters of answers to the tests at most."""
 SHOWN = ("base", "grpo", "grpo_matched", "ilr")
 """Variants whose averages open the page."""
 
@@ -43,15 +45,20 @@ def render(frames: StudyFrames, settings: Settings) -> str:
     template = html_template("report.html.jinja")
     parts = contents(frames, settings)
 
-    def filled(budget: int) -> str:
+    def filled(shown: answers.Answers, budget: int) -> str:
         chosen = dialogues.select(frames, budget)
-        return template.render(**parts, chosen=chosen, data=Markup(embedded(chosen.dialogues)))
+        data = {"data": Markup(embedded(chosen.dialogues)), "answer_data": Markup(embedded(shown.data))}
+        return template.render(**parts, chosen=chosen, answers=shown, **data)
 
-    return filled(max(min(DIALOGUES, LARGEST - len(filled(0).encode())), 0))
+    def room(shown: answers.Answers, most: int) -> int:
+        return max(min(most, LARGEST - len(filled(shown, 0).encode())), 0)
+
+    shown = answers.select(frames, room(answers.NOTHING, ANSWERS))
+    return filled(shown, room(shown, DIALOGUES))
 
 
 def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:
-    """Everything on the page but the dialogues."""
+    """Everything on the page but answers and dialogues."""
     reports = [report for name, report in REPORTS.usable().items() if name != REPORT.name]
     reasons = {report.name: report.applies(frames) for report in reports}
     fitting = [report for report in reports if reasons[report.name] is None]

@@ -31,6 +31,10 @@ class Spec:
     """Rows of a model stand by the headline column, best first, and the other maths columns are left out."""
     inference: bool = False
     """The table is about answers reached together, not about agents alone."""
+    with_costs: bool = True
+    """It has a column of sampled tokens."""
+    differences: str = "vs columns"
+    """Where its comparisons stand, for the footnote on them."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,8 @@ def _runs(numbers: Numbers) -> str:
     text += "is in no interval."
     if len(seeds) == 1:
         text += " One seed: the intervals and tests are about these very trained models, not about training them again."
+    if not numbers.spec.with_costs:
+        return text
     return text + " Tokens: thousands of completion tokens sampled for the agent while training, mean over runs."
 
 
@@ -91,9 +93,10 @@ def _tests(numbers: Numbers) -> str:
     counted = numbers.family.counted
     marked = [item for item in counted if item.adjusted is not None and item.adjusted < LEVEL]
     text = (
-        f"vs columns: difference of {column_title(numbers.headline)} in points, paired on the question, ± half of its "
-        f"own 95 % interval, and corrected p-value in a family of {len(counted)} comparisons (every row with "
-        f"{' and with '.join(numbers.references)}, all models); * marks p < 0.05. {describe(numbers.family)}."
+        f"{numbers.spec.differences}: difference of {column_title(numbers.headline)} in points, paired on the "
+        "question, ± half of its own 95 % interval, and corrected p-value in a family of "
+        f"{len(counted)} comparisons (every row with {' and with '.join(numbers.references)}, all models); "
+        f"* marks p < 0.05. {describe(numbers.family)}."
     )
     if any("pooled" in item.result.test for item in counted):
         alone = sum(item.own_runs_pvalue is not None and item.own_runs_pvalue < LEVEL for item in marked)

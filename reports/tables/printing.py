@@ -50,26 +50,33 @@ def printed(numbers: Numbers, with_effects: bool = False) -> Table:
     return Table(
         name=numbers.spec.name,
         title=numbers.spec.title,
-        about=_about(numbers),
+        about=about(numbers),
         command=numbers.frames.study.command,
         main=Grid(numbers.spec.title, columns(numbers), tuple(lines)),
         notes=(*footnotes(numbers, seen, equal), _paper_note(lines)),
         details=(Grid(EFFECTS_TITLE, EFFECT_COLUMNS, tuple(trained)),) if with_effects and trained else (),
-        facts={
-            "profile": frames.study.profile,
-            "command": frames.study.command,
-            "headline": numbers.headline,
-            "average_of": numbers.columns.maths,
-            "family": {
-                "comparisons": len(numbers.family.counted),
-                "correction": numbers.family.method,
-                "tests": sorted({item.result.test for item in numbers.family.counted}),
-            },
-            "detectable": [dataclasses.asdict(item) for item in numbers.detectable],
+        facts=table_facts(numbers)
+        | {
             "equal_by_theorem": [(item.row.section, item.row.label, item.other.label) for item in equal],
             **({"cut": [(row.section, row.label, name, share) for row, name, share in cut]} if cut else {}),
         },
     )
+
+
+def table_facts(numbers: Numbers) -> dict[str, object]:
+    """What was run and how it was tested, for the JSON."""
+    return {
+        "profile": numbers.frames.study.profile,
+        "command": numbers.frames.study.command,
+        "headline": numbers.headline,
+        "average_of": numbers.columns.maths,
+        "family": {
+            "comparisons": len(numbers.family.counted),
+            "correction": numbers.family.method,
+            "tests": sorted({item.result.test for item in numbers.family.counted}),
+        },
+        "detectable": [dataclasses.asdict(item) for item in numbers.detectable],
+    }
 
 
 def columns(numbers: Numbers) -> tuple[Column, ...]:
@@ -90,14 +97,15 @@ def accuracy(cell: Cell) -> Value:
 
 
 def difference(item: Comparison) -> Value:
-    """A paired difference in points with half of its interval's length and the corrected p-value."""
-    it, p = item.result, 1.0 if item.adjusted is None else item.adjusted
-    marked = p < LEVEL
+    """A paired difference in points with half of its interval's length, and the corrected p-value if it has one."""
+    it, p = item.result, item.adjusted
+    marked = p is not None and p < LEVEL
     facts = {
         **dataclasses.asdict(it), "column": item.column, "against": item.against.label, "pvalue_corrected": p,
         "pvalue_permutation": item.permuted, "pvalue_own_run_variance": item.own_runs_pvalue,
     }  # fmt: skip
-    text = f"{100 * it.difference:+.1f} ±{50 * (it.high - it.low):.1f} {pvalue_text(p)}{MARK if marked else ''}"
+    text = f"{100 * it.difference:+.1f} ±{50 * (it.high - it.low):.1f}"
+    text += "" if p is None else f" {pvalue_text(p)}{MARK if marked else ''}"
     return Value(text, "difference", it.difference, facts, marked)
 
 
@@ -170,6 +178,7 @@ def _paper_note(lines: list[Line]) -> str:
     return "The paper has no row for these models and benchmarks, so none of its numbers stands here."
 
 
-def _about(numbers: Numbers) -> str:
+def about(numbers: Numbers) -> str:
+    """What was run, in one line."""
     groups = ", ".join(dict.fromkeys(group for row in numbers.rows for group in (row.models, *row.also)))
     return f"Profile {numbers.frames.study.profile}, models together: {groups}."

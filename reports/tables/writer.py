@@ -151,14 +151,22 @@ def latex(table: Table) -> str:
 
 def comma_separated(table: Table) -> str:
     """One line per number of the table proper, fractions of 1 in place of percentages: for spreadsheets and pandas."""
-    rows = []
+    return csv_text(number_head(table), ([*row[:4], *map(plain, row[4:])] for row in number_rows(table)))
+
+
+def number_head(table: Table) -> tuple[str, ...]:
+    """The names of what `number_rows` gives: `model` and `variant`, or what else the table's lines are about."""
+    heads = table.main.heads if len(table.main.heads) == 2 else ("model", "variant")
+    return (*map(str.lower, heads), "column", "kind", *NUMBERS)
+
+
+def number_rows(table: Table) -> Iterator[list[Any]]:
+    """The numbers of the table proper under `number_head`, unrounded; None where a number has no such property."""
     for line in table.main.lines:
         for column, value in zip(table.main.columns, line.values, strict=True):
             if value is not None:
                 facts = {**value.facts, "value": value.value}
-                numbers = [plain(facts.get(name)) for name in NUMBERS]
-                rows.append([line.section, line.label, column.name, value.kind, *numbers])
-    return csv_text(["model", "variant", "column", "kind", *NUMBERS], rows)
+                yield [line.section, line.label, column.name, value.kind, *map(facts.get, NUMBERS)]
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from typer.testing import CliRunner, Result
 
 from ilr_bench.cli import app
+from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.evaluation.standalone import StandaloneRun
 from ilr_bench.models.export import check_folder
+from ilr_bench.models.loading import load_model
 from ilr_bench.storage.records import SampleRecord, Verdict, read
 from ilr_bench.study import trained
-from ilr_bench.study.trained import find_trained, load_agent
+from ilr_bench.study.trained import evaluated_agent, find_trained, load_agent
 from reports.statistics import interval
 
 
@@ -91,6 +96,23 @@ def test_the_export_and_the_trial_itself_answer_as_the_trial_did(
     assert {record.agent for record in read(records, SampleRecord)} == {f"{agent}-ilr-0"}
 
 
+def test_an_agent_keeps_its_trials_profile_and_style_unless_options_say_otherwise(full: Path, tmp_path: Path) -> None:
+    asked = StandaloneRun(str(full), ("sums",), tmp_path)
+    settled, load = evaluated_agent(asked, "second")
+    assert (settled.agent, settled.profile, settled.style) == ("second-ilr-0", "micro", "micro")
+    other, _ = evaluated_agent(replace(asked, profile="small", style="chat"), "second")
+    assert (other.profile, other.style) == ("small", "chat")
+    place = full / "checkpoints/step-00000001"
+    earlier, load_earlier = evaluated_agent(replace(asked, model=str(place)), "second")
+    assert earlier.agent == "second-ilr-0-step1"
+    assert len({load("").fingerprint, load_earlier("").fingerprint, load_model(settled.model).fingerprint}) == 3
+    for agent, said in ((None, "--agent first | second"), ("third", "it has first, second")):
+        with pytest.raises(ConfigurationError, match=re.escape(said)):
+            evaluated_agent(asked, agent)
+    with pytest.raises(ConfigurationError, match="leave --agent out"):
+        evaluated_agent(replace(asked, model=settled.model), "second")
+
+
 def test_transformers_chats_with_it_and_stops_where_the_trial_stopped(full: Path, tmp_path: Path) -> None:
     assert export(full, "--agent", "first", "--out", tmp_path / "out").exit_code == 0
     mine = load_agent(find_trained(full), "first", "cpu")
@@ -132,7 +154,9 @@ def test_every_kept_step_can_be_had_and_a_missing_one_names_them(
     place = full / "checkpoints/step-00000001"
     assert export(place, "--agent", "first", "--out", tmp_path / "place").exit_code == 0
     assert same_tensors(tmp_path / "place", place / "first")
-    assert "| step | 1 of 2 |" in (tmp_path / "place/README.md").read_text()
+    card = (tmp_path / "place/README.md").read_text()
+    assert "| step | 1 of 2 |" in card
+    assert "model-index" not in card
     missing = export(full, "--step", 7, "--out", tmp_path / "none")
     assert missing.exit_code == 4
     assert "that checkpoint" in missing.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from exportable_trials import base_models, run_study
 from fake_hub import TOKEN, FakeHub, fake_hub
+from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
 from ilr_bench.cli import app
@@ -113,6 +116,40 @@ def test_what_fails_when_it_is_read_back_is_never_pushed(
     monkeypatch.setattr(trained, "check_folder", fails)
     assert CliRunner().invoke(app, [*given, str(tmp_path / "bad")]).exit_code == 4
     assert pushed == [tmp_path / "good"]
+
+
+TRAIN_AND_PUSH = """
+import sys
+from pathlib import Path
+from exportable_trials import run_study
+from ilr_bench.cli import app
+trial = run_study(("owner/tiny",), Path(sys.argv[1]) / "study", "grpo", update__adapter="lora")
+app(["export", str(trial), "--agent", "tiny", "--out", sys.argv[1] + "/out", "--push", "mine"])
+"""
+
+
+def test_an_adapter_on_a_model_of_the_hub_names_it_its_revision_and_its_licence(hub: FakeHub, tmp_path: Path) -> None:
+    revision = "0123456789" * 4
+    cached = tmp_path / "cache/models--owner--tiny"
+    first, _ = base_models(tmp_path / "made")
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs/main").write_text(revision)
+    shutil.copytree(first, cached / "snapshots" / revision)
+    variables = hub.environment | {"HF_HUB_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_AND_PUSH, str(tmp_path)],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pushed = hub.models["somebody/mine"].files
+    config = json.loads(pushed["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == ("owner/tiny", revision)
+    card = ModelCard(pushed["README.md"].decode()).data.to_dict()
+    assert (card["base_model"], card["license"], card["library_name"]) == ("owner/tiny", "mit", "peft")
+    assert not [name for name, data in pushed.items() if str(tmp_path).encode() in data]
 
 
 @pytest.mark.parametrize("name", ["my model", "owner/my/model", "owner/model--b", ""])

@@ -17,7 +17,7 @@ from ilr_bench.models.loading import LoadedModel, load_model
 
 
 def loaded(kind: str = "llama") -> LoadedModel:
-    return LoadedModel(tiny_model(kind), tiny_tokenizer(), (1, 2), 0, Path(), "fingerprint")  # type: ignore[arg-type]
+    return LoadedModel(tiny_model(kind), tiny_tokenizer(), (1, 2), 3, Path(), "fingerprint")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_digests_tell_one_bit() -> None:
 def test_all_end_tokens_are_written_and_nothing_of_this_machine(tmp_path: Path) -> None:
     write_model(loaded(), tmp_path, "base")
     generation = json.loads((tmp_path / "generation_config.json").read_text())
-    assert (generation["eos_token_id"], generation["pad_token_id"]) == ([1, 2], 0)
+    assert (generation["eos_token_id"], generation["pad_token_id"]) == ([1, 2], 3)
     assert AutoModelForCausalLM.from_pretrained(tmp_path).generation_config.eos_token_id == [1, 2]
     assert "local_files_only" not in (tmp_path / "tokenizer_config.json").read_text()
 

@@ -18,6 +18,7 @@ from ilr_bench.core.profiles import MICRO
 from ilr_bench.storage.records import read_study, write_study
 from ilr_bench.tasks import benchmarks
 from reports import Settings, get
+from reports.escaping import visible
 from reports.frames import StudyFrames, load
 from reports.page import dialogues, figures, page
 from reports.page.descriptions import MICRO_MODELS, MICRO_TESTS, describe
@@ -81,7 +82,7 @@ def test_page_has_every_part_and_every_report_that_the_study_allows(outline: Out
 
 
 def test_page_says_what_is_left_out_and_what_is_unfinished(text: str) -> None:
-    assert re.search(r"Left out.*fewer than two cooperation ratios", text, re.DOTALL)
+    assert re.search(r"Reports left out.*fewer than two cooperation ratios", text, re.DOTALL)
     assert "grpo, A+B, seed 1" in text
 
 
@@ -107,12 +108,12 @@ def test_drawings_keep_their_words_and_lose_only_digits_that_nobody_sees() -> No
 
 
 def test_what_models_write_cannot_leave_its_place(text: str, outline: Outline) -> None:
-    assert outline.elements.count("script") == 2
+    assert outline.elements.count("script") == 3
     assert "img" not in outline.elements
     assert "window.broken" in text  # it is there, as data
     assert "onerror='window.broken" not in text.replace("\\u003cimg src=x onerror='window.broken", "")
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
-    assert data[0]["turns"][0]["text"] == HOSTILE
+    assert data[0]["turns"][0]["text"] == visible(HOSTILE) != HOSTILE
 
 
 def test_embedded_data_is_plain_ascii_that_ends_no_script() -> None:
@@ -259,7 +260,7 @@ def test_study_without_the_compared_variants_has_no_finding(tmp_path: Path) -> N
 def test_study_of_untrained_models_has_a_page_without_dialogues(tmp_path: Path) -> None:
     folder = write_synthetic_study(tmp_path, ("base",), seeds=(0,), questions=4, benchmarks=("micro_ood",))
     made = page.render(load(folder), Settings())
-    assert "has recorded a dialogue" in made
+    assert "dialogues" not in Outline(made).ids
     assert json.loads(re.search(r'id="data">(.*?)</script>', made)[1]) == []
 
 

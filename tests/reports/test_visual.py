@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from answer_logs import add_logs, rewrite_answers
 from browser import Browser, find_chromium
 from synthetic_study import write_synthetic_study
 from synthetic_training import HOSTILE, add_training
 
 from reports import Settings, get, names
+from reports.escaping import visible
 from reports.frames import load
 
 pytestmark = pytest.mark.visual
@@ -37,7 +39,8 @@ DOCUMENT = """\\documentclass[a4paper,landscape]{article}
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All reports of a study whose models write hostile texts."""
     folder = tmp_path_factory.mktemp("study")
-    frames = load(add_training(write_synthetic_study(folder, VARIANTS, steps=12, questions=25), HOSTILE, per_step=6))
+    study = add_training(write_synthetic_study(folder, VARIANTS, steps=12, questions=25), HOSTILE, per_step=6)
+    frames = load(rewrite_answers(add_logs(study, lambda name: f"{name} {HOSTILE}"), HOSTILE))
     out = folder / "reports"
     out.mkdir()
     for name in names():
@@ -146,7 +149,7 @@ def test_viewer_shows_a_whole_discussion_as_it_was_written(page: Browser) -> Non
         "Ideas", "Analyses", "Answers after the discussion",
     ]  # fmt: skip
     turns = page.ask("[...document.querySelectorAll('#dialogue li .said')].map(turn => turn.textContent)")
-    assert turns == [HOSTILE] * 10
+    assert turns == [visible(HOSTILE)] * 10
     assert page.ask("document.querySelector('#dialogue .earned').textContent").startswith("wrongreward 0.00calibrated")
     assert page.ask("window.broken") is None
     assert page.ask("document.querySelectorAll('#dialogue img, #dialogue script').length") == 0
@@ -205,3 +208,34 @@ def _luminance(colour: str) -> float:
     parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_answers_stand_side_by_side_and_can_be_filtered(page: Browser, written: Path) -> None:
+    def choose(name: str, value: str) -> None:
+        page.ask(f"{{const one = document.getElementById('answer-{name}'); one.value = {value!r};"
+                 "one.dispatchEvent(new Event('change'))}")  # fmt: skip
+
+    frames = load(written.parent)
+    mine = frames.samples[(frames.samples["seed"] == 0) & (frames.samples["models"] == "A+B")]
+    both = mine[(mine["agent"] == "A") & (mine["benchmark"] == "micro_ood")].pivot(
+        index="question", columns="variant", values="correct"
+    )
+    won, lost = (both["ilr"] > both["base"]).sum(), (both["ilr"] < both["base"]).sum()
+    sides = "['left', 'right'].map(side => document.getElementById(`answer-${side}`).selectedOptions[0].text)"
+    assert page.ask(sides) == ["base (A+B)", "ilr (A+B)"]
+    places = page.ask("[...document.getElementById('answer-test').options].map(option => [option.text, option.value])")
+    choose("test", dict(places)["ood"])
+    counts = page.ask("document.getElementById('answer-counts').textContent")
+    assert counts.startswith(f"Of 25 questions: won {won}, lost {lost}, ")
+    choose("filter", "won")
+    here = page.ask("document.getElementById('answer-question').options.length")
+    assert 0 < here <= won
+    for _ in range(here):
+        verdicts = page.ask("[...document.querySelectorAll('#answer .verdict')].map(one => one.textContent)")
+        assert verdicts == ["wrong", "correct"]
+        page.ask("document.getElementById('answer-next').click()")
+    shown = page.ask("document.querySelector('#answer .turn .said').textContent")
+    assert shown.startswith("</script><script>window.broken = 1")
+    assert page.ask("window.broken") is None
+    choose("filter", "lost")
+    assert page.ask("document.getElementById('answer-question').options.length") <= lost

@@ -108,7 +108,7 @@ def test_what_a_cell_means_is_said_of_empty_ones_too(frames: StudyFrames) -> Non
     ("table", "row", "column", "message"),
     [
         ("tabel2", "A/ilr", "Avg", "did you mean table2"),
-        ("training_curves", "A/ilr", "Avg", "is no table .* known tables: table1"),
+        ("training_curves", "A/ilr", "Avg", "is no table .* known tables: accuracy, table1"),
         ("table2", "A/irl", "Avg", "did you mean 'A/ilr'"),
         ("table2", "B/ilr", "Avg", r"'B/ilr \(A\+B\)' or 'B/ilr \(B\+C\)'"),
         ("table2", "A/ilr", "Averages", "no number 'Averages'"),

@@ -198,7 +198,8 @@ def test_a_journal_ends_before_the_first_line_that_changed(tmp_path: Path) -> No
     for index in range(len(whole)):
         path.write_bytes(whole[:index] + bytes([whole[index] ^ 1]) + whole[index + 1 :])
         kept = 0 if index < header else whole[header:index].count(b"\n")
-        assert Journal(path, "key").done == {number: spoken[number] for number in range(kept)}, index
+        # By their texts: from Python 3.13 on, data classes with arrays in them cannot be compared.
+        assert repr(Journal(path, "key").done) == repr({number: spoken[number] for number in range(kept)}), index
 
 
 def _same_json(one: bytes, other: bytes) -> bool:

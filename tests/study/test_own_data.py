@@ -16,7 +16,8 @@ from ilr_bench.storage.store import Artifacts
 from ilr_bench.study.inputs import inputs_of_trials, settle
 from ilr_bench.study.own_data import check_overlap
 from ilr_bench.study.plan import Plan, plan_study
-from ilr_bench.study.sweep import extended_study, recorded_command, run_sweep
+from ilr_bench.study.spec import Request, StudySpec
+from ilr_bench.study.sweep import extended_study, run_sweep
 from reports.frames import load
 from reports.registry import Settings
 from reports.tables.report import TABLE1
@@ -216,5 +217,5 @@ def test_a_table_says_at_its_foot_what_was_allowed() -> None:
 
 
 def test_the_recorded_command_allows_what_was_allowed() -> None:
-    assert recorded_command("micro", "ilr", [], "0", [], True).endswith("--out DIR --allow-overlap")
-    assert "overlap" not in recorded_command("micro", "ilr", [], "0", [])
+    assert Request(StudySpec(variants=("ilr",), allow_overlap=True)).command().endswith("--out DIR --allow-overlap")
+    assert "overlap" not in Request(StudySpec(variants=("ilr",))).command()

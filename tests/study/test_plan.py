@@ -8,7 +8,7 @@ from ilr_bench.core.config import RunConfig
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.models.catalogue import MODELS
-from ilr_bench.study.plan import parse_overrides, plan_study
+from ilr_bench.study.plan import parse_overrides, plan_again, plan_study
 
 
 def test_the_table_2_study_has_one_trial_per_variant_and_seed():
@@ -40,6 +40,52 @@ def test_variants_that_compute_the_same_run_once_under_both_names():
         "cooperation_0.0",
     ]
     assert plan.entries[0].folder == plan.entries[1].folder
+
+
+def test_a_variant_that_trains_brings_its_models_as_they_were_asked_the_same():
+    plan = plan_study("micro", ["agents_3"], overrides={"evaluation.limit": (7,)}, with_untrained=True)
+    assert [entry.variant for entry in plan.entries] == ["base", "agents_3"]
+    base, trained = (plan.by_hash(entry.hash).config for entry in plan.entries)
+    assert base.models == trained.models == ("A", "B", "C")
+    assert (base.training.steps, base.evaluation) == (0, trained.evaluation)
+    assert base.evaluation.limit == 7
+
+
+def test_the_untrained_models_of_a_training_are_the_trial_of_a_sweep():
+    alone = plan_study("micro", ["ilr"], with_untrained=True)
+    compared = plan_study("micro", ["base", "grpo", "ilr"])
+    assert {trial.hash for trial in alone.trials} < {trial.hash for trial in compared.trials}
+
+
+def test_a_whole_configuration_brings_its_models_too():
+    config = plan_study("micro", ["coin"]).trials[0].config
+    plan = plan_again(config, None, (), (0,), {}, with_untrained=True)
+    assert [entry.variant for entry in plan.entries] == ["base", "coin"]
+    assert plan.entries[1] == plan_study("micro", ["coin"]).entries[0]
+    base = plan.by_hash(plan.entries[0].hash).config
+    assert (base.training.steps, base.evaluation) == (0, config.evaluation)
+
+
+def test_matched_tokens_are_no_concern_of_untrained_models():
+    plan = plan_study("micro", ["grpo_matched"], with_untrained=True)
+    assert [entry.variant for entry in plan.entries] == ["base", "ilr", "grpo_matched"]
+    assert plan.by_hash(plan.entries[0].hash).dependency is None
+
+
+@pytest.mark.parametrize("variant", ["base", "infer_debate"])
+def test_what_trains_nothing_is_compared_with_nothing(variant):
+    plan = plan_study("micro", [variant], with_untrained=True)
+    assert [entry.variant for entry in plan.entries] == [variant]
+
+
+def test_without_questions_afterwards_nothing_is_asked_before():
+    plan = plan_study("micro", ["ilr"], overrides={"evaluation.benchmarks": ((),)}, with_untrained=True)
+    assert [entry.variant for entry in plan.entries] == ["ilr"]
+
+
+def test_a_setting_that_the_variant_fixes_is_refused_though_its_untrained_models_would_take_it():
+    with pytest.raises(ConfigurationError, match="fixed by ilr"):
+        plan_study("micro", ["ilr"], overrides={"interaction.rule": ("coin",)}, with_untrained=True)
 
 
 def test_overrides_span_a_grid_whose_points_have_names_of_their_own():

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ilr_bench.reports.frames import load
+from ilr_bench.reports.page import facts
+from ilr_bench.reports.page.descriptions import describe
 from plug_in_examples import PAGE, commands, files, settings, write_examples
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
@@ -104,6 +107,23 @@ def test_paths_stand_in_configurations_alone(folder: Path, models: tuple[str, ..
         "my_stages.py", "my_reward.py"
     }  # fmt: skip
     assert "wording my_style.py:Stern" in training
+
+
+def test_reports_name_mechanisms_without_their_paths_and_options_where_only_some_have_them(
+    folder: Path, models: tuple[str, ...], tmp_path: Path
+) -> None:
+    mine = {"calibration.kind": "my_calibration.py:AboveMedian", "calibration.options.strength": "0.5"}
+    plan = tiny_plan(models, "grpo", "ilr", **mine | {"reward.kind": "my_reward.py:Brief"})
+    run_plan(plan, tmp_path / "study")
+    frames = load(tmp_path / "study")
+    found = facts.settings(frames)
+    assert str(folder) not in str(found)
+    different = {row.key: row.values for row in found.different}
+    assert different["calibration.kind"] == ("none", "my_calibration.py:AboveMedian")
+    assert different["calibration.options.strength"] == ("–", "0.5")
+    assert ("reward.kind", "my_reward.py:Brief") in found.common
+    said = describe(next(trial.config for trial in plan.trials if trial.config.variant == "ilr"))
+    assert "An answer earns what Brief gives it. Rewards are calibrated by those of the peers, by AboveMedian." in said
 
 
 def test_where_a_file_lies_decides_no_number(
@@ -242,9 +262,13 @@ def test_variants_keep_a_strangers_mechanism_in_the_place_of_the_papers(folder: 
 
 
 TINY = (
-    "training.steps=1 training.questions_per_step=2 training.checkpoint_every=1 questions.train=16 questions.validation=8 "
-    "sampling.samples=2 evaluation.limit=2 evaluation.benchmarks=micro_short_chain"
+    "training.steps=1 training.questions_per_step=2 training.checkpoint_every=1 questions.train=16 "
+    "questions.validation=8 sampling.samples=2 evaluation.limit=2 evaluation.benchmarks=micro_short_chain"
 ).split()
+
+
+SEARCHED = ("sampling.samples",)
+"""What the example's space chooses."""
 
 
 @pytest.mark.slow
@@ -252,7 +276,8 @@ TINY = (
 def test_each_command_of_the_page_runs_as_written(folder: Path, name: str) -> None:
     words = commands()[name]
     program = ["ilr_bench", "train"] if "--search" not in words else ["ilr_bench.sweep"]
-    tiny = [word for pair in TINY if pair.split("=")[0] not in settings(words) for word in ("--set", pair)]
+    stated = {*settings(words), *(SEARCHED if "--search" in words else ())}
+    tiny = [word for pair in TINY if pair.split("=")[0] not in stated for word in ("--set", pair)]
     done = subprocess.run(
         [sys.executable, "-m", *program, *words, *tiny], cwd=folder, capture_output=True, text=True, check=False
     )

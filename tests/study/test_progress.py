@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from rich.console import Console
 from study_folders import step_record, write_steps, write_trial
 
-from ilr_bench.study.launch.progress import JobLine, SweepProgress, View, duration, render
+from ilr_bench.study.launch import progress as progress_module
+from ilr_bench.study.launch.progress import Expected, JobLine, SweepProgress, View, duration, render
 from ilr_bench.study.launch.scheduler import Event
 
 TRIALS = [f"trials/ilr-A+B-{seed}-{seed:012x}" for seed in range(30)]
@@ -170,3 +172,55 @@ def test_a_trial_that_cannot_be_read_is_shown_without_its_records(tmp_path: Path
         progress(Event(f"trials/{folder.name}", done=1.0))
         console.print(progress)
     assert "running" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def planned(done: float, since: float, is_timed: bool = True) -> View:
+    """A model that took 135 s, and two trials of ten units, two planned seconds each; `done` units of the first."""
+    model, first, second = JobLine("A", 1.0), JobLine("trials/ilr-A-0-0", 10.0), JobLine("trials/ilr-A-1-1", 10.0)
+    model.take(Event("A", ended=True), 135.0)
+    first.take(Event(first.name), 135.0)
+    first.take(Event(first.name, done=done), 135.0 + since)
+    weights = {"A": 0.0, first.name: 2.0, second.name: 2.0}
+    return View(
+        "jobs", (model, first, second), now=135.0 + since, elapsed=135.0 + since, retries=0, best=None, weights=weights,
+        since=since, workers=2 if is_timed else None,
+    )  # fmt: skip
+
+
+def test_before_anything_is_done_the_plan_says_how_long_it_takes() -> None:
+    assert planned(0.0, 0.0).left == 2 * 20 / 2
+    assert planned(1.0, 9.0).left == (40 - 2) / 2  # a twentieth is done
+
+
+def test_later_the_pace_counts_and_making_models_has_no_part_in_it() -> None:
+    assert planned(5.0, 20.0).left == pytest.approx(20 / 10 * 30)
+    assert planned(5.0, 20.0, is_timed=False).left == pytest.approx(60)
+    assert planned(0.0, 0.0, is_timed=False).left is None
+
+
+def test_silence_is_broken_with_what_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress_module, "SILENCE", 0.2)
+    with SweepProgress("jobs", {"A": 1.0, TRIALS[0]: 10.0}, console=Console(file=io.StringIO())) as progress:
+        time.sleep(0.5)
+        progress(Event(TRIALS[0], done=1.0))
+        time.sleep(0.5)
+    lines = [line.split("  ")[:2] for line in capsys.readouterr().err.splitlines()]
+    assert lines[0] == ["jobs 0/2", "working"]
+    assert lines[-1] == ["jobs 0/2", "working: ilr A+B 0"]
+    time.sleep(0.4)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_plan_is_asked_again_when_what_it_may_have_needed_is_there() -> None:
+    answers = [Expected({"timing run 1": 0.0}, 1, False), Expected({"timing run 1": 0.0, "one": 3.0}, 1, True)]
+    progress = SweepProgress(
+        "jobs", {"timing run 1": 5.0, "one": 10.0}, console=Console(file=io.StringIO()), expect=lambda: answers.pop(0)
+    )
+    with progress:
+        assert progress._view().left is None
+        progress(Event("timing run 1", ended=True))
+        assert progress._view().left == 30.0
+        progress(Event("one", done=1.0))
+        progress(Event("one", ended=True))
+    assert answers == []
+    assert progress._view().left == 0

@@ -94,7 +94,7 @@ def test_a_conditional_dimension_is_asked_for_only_where_it_counts(seed):
         ("sampling.samples", {"choices": ["many"]}, "'many' is not an integer"),
         ("sampling.samples", {"choices": []}, "at least one value"),
         ("interaction.rule", {"low": 1, "high": 2}, "is no number"),
-        ("interaction.rule", {"choices": ["irl"]}, "'irl' is none of"),
+        ("interaction.rule", {"choices": ["irl"]}, "unknown interaction rule 'irl'; did you mean irt"),
         ("sampling.samples", {"choices": [4], "when": {"variant": "ilr"}}, "no dimension above it"),
         ("sampling.samples", {"choices": [4], "when": "ilr"}, "write `when` as"),
     ],

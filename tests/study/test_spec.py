@@ -124,6 +124,9 @@ def test_names_that_begin_with_a_dot_start_at_the_folder_of_the_file(
     assert ask(path).spec.set == {"prompt_style": "x"}
     monkeypatch.chdir(tmp_path)
     assert ask(path).spec.models == (("mine", "A"),)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert ask(path).spec.models == ((str(tmp_path / "mine"), "A"),)
 
 
 def test_a_value_with_a_comma_stands_in_quotes_in_the_command(tmp_path: Path) -> None:
@@ -192,8 +195,13 @@ def test_one_trial_is_asked_for_or_what_makes_several_is_said(tmp_path: Path) ->
     ):
         ask(path).one()
     asked = ask(path, ["training.steps=3"], variants="ilr", models=["A,B"], seeds="0").one()
-    assert len(asked.plan().trials) == 1
-    assert ask(None).one("grpo").plan() == plan_study("micro", ["grpo"])
+    assert [trial.config.variant for trial in asked.plan().trials] == ["ilr", "base"]
+    assert ask(None).one("grpo").plan() == plan_study("micro", ["grpo"], with_untrained=True)
+    assert asked.command() == (
+        "ilr-bench train --profile micro --variant ilr --models A,B --seed 0 --set evaluation.limit=5 "
+        "--set evaluation.benchmarks=micro_code+micro_ood --set update.gradient_checkpointing=true "
+        "--set training.steps=3 --out DIR"
+    )
 
 
 def test_the_defaults_of_a_file_are_those_of_the_command_line(tmp_path: Path) -> None:
@@ -201,3 +209,10 @@ def test_the_defaults_of_a_file_are_those_of_the_command_line(tmp_path: Path) ->
     assert ask(None).spec.profile == MICRO.profile
     assert ask(written("models = ['A', 'B']", tmp_path)).spec.models == (("A", "B"),)
     assert ask(written("models = []", tmp_path)).spec.models == ()
+
+
+def test_the_untrained_models_of_a_coin_have_no_ratio_that_only_it_takes() -> None:
+    asked = ask(None, ["interaction.cooperation_ratio=0.2"], variants="coin").one()
+    plan = asked.plan()
+    assert [entry.variant for entry in plan.entries] == ["base", "coin"]
+    assert [plan.by_hash(entry.hash).config.interaction.cooperation_ratio for entry in plan.entries] == [None, 0.2]

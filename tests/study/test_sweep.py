@@ -5,10 +5,12 @@ import pytest
 from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError
 from ilr_bench.evaluation.standalone import claim
 from ilr_bench.storage.records import Study, write_study
+from ilr_bench.storage.store import Artifacts
+from ilr_bench.study import sweep
 from ilr_bench.study.launch.scheduler import Failure
 from ilr_bench.study.plan import plan_study
 from ilr_bench.study.spec import ask
-from ilr_bench.study.sweep import Outcome, extended_study, finish, run_sweep
+from ilr_bench.study.sweep import Outcome, expected, extended_study, finish, run_sweep, study_jobs
 
 
 def study(*variants):
@@ -62,3 +64,27 @@ def test_a_sweep_ends_with_the_status_on_which_all_failures_agree(statuses, stat
         finish(plan_study("micro", ["base"]), tmp_path, Outcome(failed, 0.0))
     assert caught.value.exit_status == status
     assert capsys.readouterr().err.count("it failed") == len(statuses)
+
+
+def test_without_timings_units_of_trials_and_measurements_count_alike_and_models_do_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path / "cache"))
+    plan = plan_study("micro", ["base", "ilr"])
+    jobs = study_jobs(plan, plan.trials, tmp_path, Artifacts(tmp_path / "artifacts"))
+    found = expected(plan, plan.trials, jobs, 2, tmp_path)
+    assert (found.is_timed, found.workers >= 1) == (False, True)
+    assert {name: weight for name, weight in found.seconds.items() if weight != 1.0} == {"A": 0.0, "B": 0.0}
+    assert len(found.seconds) == len(jobs)
+
+
+def test_with_timings_trials_weigh_their_planned_seconds_and_other_work_their_mean(tmp_path, monkeypatch):
+    plan = plan_study("micro", ["base", "ilr"])
+    by_variant = {trial.config.variant: trial for trial in plan.trials}
+    seconds = {by_variant["base"].folder: 20.0, by_variant["ilr"].folder: 300.0}
+    monkeypatch.setattr(sweep, "seconds_left", lambda *given: seconds)
+    jobs = study_jobs(plan, plan.trials, tmp_path, Artifacts(tmp_path / "artifacts"))
+    found = expected(plan, plan.trials, jobs, 2, tmp_path)
+    steps = by_variant["ilr"].config.training.steps
+    assert found.is_timed
+    assert found.seconds[by_variant["base"].folder] == 20 / 10
+    assert found.seconds[by_variant["ilr"].folder] == 300 / (steps + 10)
+    assert found.seconds[jobs[2].name] == pytest.approx(320 / (steps + 20))

@@ -133,6 +133,16 @@ def check_and_keep(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: 
         write_atomic(path, json.dumps(data | {"trials": _earlier(path) | data["trials"]}, indent=1) + "\n")
 
 
+def seconds_left(plan: Plan, left: Sequence[PlannedTrial], workers: int, out: Path) -> dict[str, float]:
+    """Folder of a trial that is left -> its computing seconds by the timings that are there; none unless all have one.
+
+    A trial that was started counts as a whole: who shows progress knows how far it is.
+    """
+    found = {trial.hash: NEW if trial in left else State("finished") for trial in plan.trials}
+    cost = study_cost(plan, known(plan.trials, timing_studies(out)), workers, found)
+    return {one.trial.folder: one.seconds_left for one in cost.left} if cost.timed else {}
+
+
 def _earlier(path: Path) -> dict[str, Any]:
     """What another command planned in the same folder; nothing where the file is torn, since it decides nothing."""
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,15 +21,42 @@ from ilr_bench.core.console import note
 from ilr_bench.study.launch.scheduler import Event
 from ilr_bench.study.status import Progress, TrialWatch, best
 
+SILENCE = 15.0
+"""Seconds after which a plain line says that work goes on."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a plan says of a sweep's jobs."""
+
+    seconds: Mapping[str, float]
+    """Job -> computing seconds that a unit of it is expected to take; 0 for jobs that tell nothing of the others."""
+    workers: int
+    is_timed: bool
+    """Whether the seconds are a plan's; else they only say how units of one job compare with those of another."""
+
 
 class SweepProgress:
     """Shows what jobs have done of their units of work. Use it in a `with`, and call it with every news."""
 
     def __init__(
-        self, phase: str, units: Mapping[str, float], out: Path | None = None, console: Console | None = None
+        self,
+        phase: str,
+        units: Mapping[str, float],
+        out: Path | None = None,
+        console: Console | None = None,
+        expect: Callable[[], Expected] | None = None,
     ) -> None:
-        """`units`: job -> units of work it consists of; jobs that are folders of trials in `out` show their records."""
-        self._phase, self._out = phase, out
+        """`units`: job -> units of work it consists of; jobs that are folders of trials in `out` show their records.
+
+        `expect` is asked at the start, and again when a job has ended that tells nothing of the others: it may have
+        been what the plan needed. Without it every unit counts alike.
+        """
+        self._phase, self._out, self._expect = phase, out, expect
+        self._expected: Expected | None = None
+        self._counted_from = self._said = time.monotonic()
+        self._done = threading.Event()
+        self._ticker: threading.Thread | None = None
         self._jobs = {name: JobLine(name, total) for name, total in units.items()}
         self._passed: list[JobLine] = []
         self._watches: dict[str, TrialWatch] = {}
@@ -55,13 +82,37 @@ class SweepProgress:
         if self._live is not None:
             self._earlier = self._finished_before()
             self._live.start()
+        else:
+            self._ticker = threading.Thread(target=self._tick, daemon=True)
+            self._ticker.start()
+        self._ask_plan()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._done.set()
         if self._live is not None:
             self._live.stop()
+        if self._ticker is not None:
+            self._ticker.join()
+
+    def _ask_plan(self) -> None:
+        if self._expect is not None:
+            expected = self._expect()
+            with self._lock:
+                self._expected = expected
+
+    def _weight(self, job: str) -> float:
+        return 1.0 if self._expected is None else self._expected.seconds.get(job, 1.0)
+
+    def _tick(self) -> None:
+        """Breaks a silence of `SILENCE` seconds with a line, until the end."""
+        while not self._done.wait(max(0.05, self._said + SILENCE - time.monotonic())):
+            if time.monotonic() - self._said >= SILENCE:
+                with self._lock:
+                    running = [" ".join(_parts(job.name)).strip() for job in self._jobs.values() if job.running]
+                self._line(f"working{': ' if running else ''}{', '.join(running[:3])}")
 
     def __call__(self, event: Event) -> None:
         """Takes the news of one job."""
@@ -70,6 +121,12 @@ class SweepProgress:
             job.take(event, time.monotonic())
             job.progress = self._look(event.job)
             self._retries += event.again
+            others = any(line.done > line.begun_at for line in self._jobs.values() if self._weight(line.name))
+            is_uncounted = event.ended and not self._weight(event.job)
+            if is_uncounted and not others:
+                self._counted_from = time.monotonic()
+        if is_uncounted:
+            self._ask_plan()
         if self._live is not None:
             if event.again or (event.ended and event.error):
                 self._console.print(f"{event.job} {self._outcome(event)}", markup=False, highlight=False)
@@ -92,6 +149,9 @@ class SweepProgress:
             elapsed=now - self._start,
             retries=self._retries,
             best=best(self._earlier + known),
+            weights={job.name: self._weight(job.name) for job in (*self._passed, *self._jobs.values())},
+            since=now - self._counted_from,
+            workers=self._expected.workers if self._expected is not None and self._expected.is_timed else None,
         )
 
     def _finished_before(self) -> list[tuple[str, Progress]]:
@@ -110,13 +170,19 @@ class SweepProgress:
         return f"failed: {reason}" if event.error else "done"
 
     def _say(self, event: Event) -> None:
+        self._line(f"{event.job} {self._outcome(event)}")
+
+    def _line(self, text: str) -> None:
         with self._lock:
             view = self._view()
+            self._said = time.monotonic()
         left = "" if view.left is None else f", about {view.left:.0f} s left"
         ended = sum(job.ended for job in view.jobs)
-        note(f"{self._phase} {ended}/{len(view.jobs)}  {event.job} {self._outcome(event)}  {view.elapsed:.0f} s{left}")
+        note(f"{self._phase} {ended}/{len(view.jobs)}  {text}  {view.elapsed:.0f} s{left}")
 
 
+EARLY = 0.1
+"""Fraction of the planned seconds below which the pace so far is no guide."""
 COLUMNS = ("variant", "models", "seed", "state", "step", "validation", "left")
 LINES_AROUND = 6
 """Of a screen: the table's head, the totals, and a spare line."""
@@ -177,6 +243,12 @@ class View:
     """Seconds since the start."""
     retries: int
     best: tuple[str, float] | None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Job -> what a unit of it weighs in the estimate, such as expected seconds; 1 where nothing is said."""
+    since: float | None = None
+    """Seconds since jobs began that have a part in the estimate; None: since the start."""
+    workers: int | None = None
+    """How many work, where the weights are seconds that a plan expects; else None."""
 
     @property
     def done_fraction(self) -> float:
@@ -185,10 +257,17 @@ class View:
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end at the pace so far; what was done before the start does not count as fast."""
-        done = sum(job.done - min(job.begun_at, job.done) for job in self.jobs)
-        remaining = sum(job.units - job.done for job in self.jobs)
-        return self.elapsed / done * remaining if done else None
+        """Seconds to the end at the pace so far, or by the plan as long as hardly anything of it is done.
+
+        What was done before the start does not count as fast.
+        """
+        weights = [self.weights.get(job.name, 1.0) for job in self.jobs]
+        parts = list(zip(self.jobs, weights, strict=True))
+        done = sum(weight * (job.done - min(job.begun_at, job.done)) for job, weight in parts)
+        remaining = sum(weight * (job.units - job.done) for job, weight in parts)
+        if self.workers is not None and done < EARLY * (done + remaining):
+            return remaining / self.workers
+        return (self.elapsed if self.since is None else self.since) / done * remaining if done else None
 
 
 def render(view: View, height: int, now: datetime.datetime | None = None) -> RenderableType:

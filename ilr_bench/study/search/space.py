@@ -22,8 +22,8 @@ from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.core.plugins import is_reference, label_of
 from ilr_bench.core.registry import Registry
 from ilr_bench.core.settings import alternatives
-from ilr_bench.method.mechanisms import check_mechanisms
 from ilr_bench.storage.provenance import plugin_hashes
+from ilr_bench.study.plan import check_mechanisms
 
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
 """Asks Optuna for one value per setting of a point; the variant is the setting `variant`."""
