@@ -246,9 +246,7 @@ def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
 
 
 def _corrected(pvalues: ArrayLike, method: str) -> Floats:
-    raw = np.asarray(pvalues, dtype=np.float64)
-    # statsmodels refuses an empty family, which a table without comparisons has.
-    return np.asarray(multipletests(raw, method=method)[1]) if len(raw) else raw
+    return np.asarray(multipletests(np.asarray(pvalues, dtype=np.float64), method=method)[1])
 
 
 def arrange(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 from scripted import scripted_agent
 
 from ilr_bench.core.config import EvaluationSettings
@@ -109,3 +112,19 @@ def test_a_limit_that_the_context_lowers_is_told_and_no_other(
         assert answer_limit(SUMS, EvaluationSettings(max_new_tokens=asked), agents) == limit
     text = f"sums: answers of at most {limit} tokens instead of {asked}, since the context of A is {context}"
     assert [record.getMessage() for record in caplog.records] == ([text] if limit < asked else [])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_bar_is_for_terminals_and_lines_for_who_asks(
+    terminal: bool, lines: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(runner, "Console", lambda stderr: Console(file=screen, force_terminal=terminal, width=70))
+    with runner.show_progress(12, lines) as progress:
+        assert type(progress) is (BarProgress if terminal else LineProgress if lines else EvaluationProgress)
+        if terminal:
+            progress.begin("sums")
+            progress.answered(5, 9)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert ("sums " in plain and "5/12" in plain) is terminal

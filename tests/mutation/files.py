@@ -11,12 +11,17 @@ TESTS = {
         "method/test_timing_small_changes"
     ),
     "ilr_bench/method/idea3.py": "method/test_idea3 method/test_idea3_small_changes",
-    "ilr_bench/method/interaction.py": "method/test_interaction",
-    "ilr_bench/method/calibration.py": "method/test_calibration",
-    "ilr_bench/method/advantages.py": "method/test_advantages method/test_loop_numbers",
+    "ilr_bench/method/interaction.py": "method/test_mechanisms_small_changes method/test_interaction",
+    "ilr_bench/method/calibration.py": "method/test_mechanisms_small_changes method/test_calibration",
+    "ilr_bench/method/advantages.py": (
+        "method/test_mechanisms_small_changes method/test_advantages method/test_loop_numbers"
+    ),
     "ilr_bench/method/pooling.py": "method/test_pooling method/test_pooling_small_changes",
     "ilr_bench/method/difficulty.py": "method/test_difficulty method/test_difficulty_small_changes",
-    "ilr_bench/method/rewards.py": "method/test_rewards method/test_rewards_small_changes method/test_loop_numbers",
+    "ilr_bench/method/rewards.py": (
+        "method/test_mechanisms_small_changes method/test_rewards method/test_rewards_small_changes "
+        "method/test_loop_numbers"
+    ),
     "ilr_bench/learner/grpo.py": (
         "learner/test_grpo_small_changes learner/test_grpo_corners learner/test_grpo_written_out learner/test_grpo "
         "learner/test_grpo_broken learner/test_grpo_memory learner/test_ppo"

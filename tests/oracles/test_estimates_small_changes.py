@@ -21,6 +21,12 @@ def test_means_that_are_closer_than_a_billionth_are_equal(apart: float) -> None:
     assert found.standard_error == pytest.approx(even.standard_error)
 
 
+def test_runs_that_are_closer_than_a_billionth_are_equal() -> None:
+    names = {"clusters": np.repeat(np.arange(3), 2), "seeds": np.tile([0, 1], 3)}
+    found = estimates.interval(0.5 + 1e-10 * np.array([1, -1, -1, 1, 1, -1]), **names)
+    assert found.standard_error == pytest.approx(estimates.interval(np.full(6, 0.5), **names).standard_error)
+
+
 def test_a_column_that_is_half_right_everywhere_adds_nothing_beside_one_that_varies() -> None:
     mixed = np.array([1, 0, 0, 1, 1.0])
     found = estimates.interval(np.append(np.full(6, 0.5), mixed), strata=np.repeat([0, 1], [6, 5]))

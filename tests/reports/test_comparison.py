@@ -43,6 +43,7 @@ def test_a_table_compares_every_row_with_each_reference_once(study: StudyFrames)
         ("grpo", "base"), ("grpo", "grpo_matched"), ("grpo_matched", "base"), ("ilr", "base"), ("ilr", "grpo_matched")
     ]  # fmt: skip
     assert len(numbers.family.comparisons) == 10
+    assert (numbers.family.method, numbers.family.critical is None) == ("max_t", False)
     assert numbers.references == ("base", "grpo_matched")
     found = numbers.comparison(row_of(numbers.rows, "ilr", "B"), "base")
     assert found is not None
@@ -85,6 +86,11 @@ def test_a_ranking_shows_the_headline_and_what_is_no_maths_best_first(study: Stu
     empty = {key: cell for key, cell in ranked.cells.items() if key[0].label != "ilr"}
     last = comparison._best_first(ranked.rows, empty, "Avg")
     assert [row.label for row in last if row.section == "A"][-1] == "ilr"
+    upside_down = {
+        (row, name): cell if name == "Avg" else replace(cell, interval=replace(cell.interval, mean=-cell.interval.mean))
+        for (row, name), cell in ranked.cells.items()
+    }
+    assert comparison._best_first(ranked.rows, upside_down, "Avg") == ranked.rows
 
 
 def test_a_detectable_difference_is_the_median_over_comparisons_of_its_column(study: StudyFrames) -> None:
@@ -113,6 +119,13 @@ def test_rows_that_answer_alike_say_nothing_about_what_could_be_seen() -> None:
     found = build(mixed, Spec("t", "T", ("base",)))
     (result,) = [one.result for one in found.family.comparisons if one.row.label == "grpo"]
     assert found.detectable[0].single == estimates.detectable_difference(result)
+
+
+def test_a_table_is_about_the_answers_that_it_asks_for() -> None:
+    answers = {("base", "A", "A", 0): {"x": [1, 0, 1]}, ("ilr", "A", "A", 0): {"x": [1, 1, 0]}}
+    both = told(answers)
+    for other in (replace(both, inference=both.samples.iloc[:0]), replace(both, inference=both.samples.iloc[:3])):
+        assert {row.label for row, _ in build(other, SPEC).cells} == {"base", "ilr"}
 
 
 def row(

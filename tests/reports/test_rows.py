@@ -184,6 +184,21 @@ def test_a_cell_without_answers_is_none() -> None:
     assert found.compare(ilr, row_of(rows, "base"), "x", None) is not None
 
 
+def test_rows_without_a_common_run_or_question_are_not_compared() -> None:
+    frames = told(
+        {
+            ("base", "A", "A", 0): {"x": [1], "y": [1]},
+            ("ilr", "A", "A", 1): {"x": [1]},
+            ("p", "A", "A", 0): {"y": [1]},
+        }
+    )
+    rows, found = find_rows(frames), accuracies(frames)
+    base, ilr, other = (row_of(rows, name) for name in ("base", "ilr", "p"))
+    assert found.common(base, ilr, "x") is found.compare(base, ilr, "x", None) is None
+    assert found.compare(ilr, other, "x", None) is None
+    assert found.compare(base, other, "y", None) is not None
+
+
 def test_the_variance_between_runs_is_pooled_over_trained_rows_that_differ() -> None:
     twin = {("q", "A+B", "A", key[3]): value for key, value in trained("p", (0.4, 0.7, 0.5), 2).items()}
     frames = told(
