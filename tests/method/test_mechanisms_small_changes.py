@@ -9,7 +9,7 @@ import pytest
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.method.advantages import ESTIMATORS, agent_advantages
-from ilr_bench.method.calibration import CALIBRATIONS, calibrate_group
+from ilr_bench.method.calibration import CALIBRATIONS, Calibrated, calibrate_group
 from ilr_bench.method.interaction import RULES, Coin, ItemResponse, Situation, cooperation
 from ilr_bench.method.rewards import REWARDS
 from ilr_bench.method.stages import STAGES
@@ -70,3 +70,15 @@ def test_an_estimator_returns_a_finite_advantage_for_every_reward(bad: Any) -> N
     with pytest.raises(ConfigurationError, match=r"advantages\.kind: shapes"):
         agent_advantages(rewards, lambda given: [np.array(bad)])
     assert agent_advantages(rewards, lambda given: [[[1, 2], [3, 4]]])[0].tolist() == rewards[0].tolist()  # type: ignore[list-item, return-value]
+
+
+def test_a_calibration_is_given_own_rewards_first_and_may_tell_more_than_rewards() -> None:
+    own, peers = np.array([0.0, 1.0]), [np.array([5.0, 6.0, 7.0])]
+    told = Calibrated(own + 1, np.ones((1, 2), dtype=bool), np.ones(1, dtype=bool))
+
+    def calibration(mine: Any, others: Any) -> Calibrated:
+        assert mine is own
+        assert others is peers
+        return told
+
+    assert calibrate_group(calibration, own, peers) is told
