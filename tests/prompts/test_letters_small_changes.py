@@ -7,7 +7,8 @@ import pytest
 from ilr_bench.prompts.letters import letter_of
 
 NAMED = (
-    "( B ) one", "( B )", "[ B ] one", "B. seven (see C. eight)", "B. seven (see C) eight", "B. seven (as in C: x) more",
+    "( B ) one", "( B )", "[ B ] one",
+    "B. seven (see C. eight)", "B. seven (see C) eight", "B. seven (as in C: x) more",
     "B. one (two (three) C. four)", "B. one (the C) four", "B, because A or C would need more",
     "B, because if it were A or C, the sum would be odd", "B, since either A or C needs heat", "B, because A: heat",
     "B, because (A) burns", "B, because A", "B, since A.", "B, because A or D; possibly none",
