@@ -92,7 +92,7 @@ def letter_of(content: str) -> str | None:
 
 def names_another(words: str, letter: str) -> bool:
     """Whether the words behind an option's letter name a second option, surely or perhaps."""
-    if words.strip(" .:,)") and _LIST.match(letter + words):
+    if _LIST.match(letter + words):
         return True
     remark = _REMARK.match(words) is not None
     for other in _OTHER.finditer(words):

@@ -210,3 +210,12 @@ def test_base_and_plus_tests_both_count(runner: ProgramRunner) -> None:
 )
 def test_a_function_ends_where_its_lines_do(completion: str, program: str) -> None:
     assert extract_program(completion) == program
+
+
+def test_a_program_ends_before_any_line_that_begins_with_a_letter() -> None:
+    assert extract_program("def f(x):\n    return x + 1\nxylophone") == "def f(x):\n    return x + 1"
+
+
+@pytest.mark.parametrize("before", ["f(1)", "x", "3"])
+def test_what_stands_before_the_function_and_is_no_text_leaves_the_subset(before: str) -> None:
+    assert check_safe_subset(f"{before}\ndef f(x):\n    return x", "f") is None

@@ -9,10 +9,11 @@ import pytest
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.method.advantages import ESTIMATORS, agent_advantages
-from ilr_bench.method.calibration import CALIBRATIONS, calibrate_group
+from ilr_bench.method.calibration import CALIBRATIONS, Calibrated, calibrate_group
 from ilr_bench.method.interaction import RULES, Coin, ItemResponse, Situation, cooperation
-from ilr_bench.method.rewards import REWARDS
+from ilr_bench.method.rewards import REWARDS, Graded, Score, Verified, accuracy_by_question
 from ilr_bench.method.stages import STAGES
+from ilr_bench.storage.records import Verdict
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,25 @@ def test_an_estimator_returns_a_finite_advantage_for_every_reward(bad: Any) -> N
     with pytest.raises(ConfigurationError, match=r"advantages\.kind: shapes"):
         agent_advantages(rewards, lambda given: [np.array(bad)])
     assert agent_advantages(rewards, lambda given: [[[1, 2], [3, 4]]])[0].tolist() == rewards[0].tolist()  # type: ignore[list-item, return-value]
+
+
+def test_a_calibration_is_given_own_rewards_first_and_may_tell_more_than_rewards() -> None:
+    own, peers = np.array([0.0, 1.0]), [np.array([5.0, 6.0, 7.0])]
+    told = Calibrated(own + 1, np.ones((1, 2), dtype=bool), np.ones(1, dtype=bool))
+
+    def calibration(mine: Any, others: Any) -> Calibrated:
+        assert mine is own
+        assert others is peers
+        return told
+
+    assert calibrate_group(calibration, own, peers) is told
+
+
+def test_accuracy_is_the_fraction_of_right_answers_by_agent_and_question() -> None:
+    right, wrong, missing = (Score(verdict, 0.3) for verdict in (Verdict.CORRECT, Verdict.WRONG, Verdict.MISSING))
+    found = accuracy_by_question([[[right, wrong, wrong, missing], [right]], [[wrong], [right, right, missing]]])
+    np.testing.assert_allclose(found, [[0.25, 1.0], [0.0, 2 / 3]])
+
+
+def test_rewards_without_settings() -> None:
+    assert (Verified().format_weight, Graded().format_weight, Graded().step_weight) == (0.1, 0.1, 0.5)

@@ -62,7 +62,7 @@ TESTS = {
         "evaluation/test_runner_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
     ),
     "ilr_bench/prompts/style.py": "prompts/test_style_small_changes prompts/test_evaluation_prompts",
-    "ilr_bench/prompts/letters.py": "prompts/test_hedges prompts/test_letters",
+    "ilr_bench/prompts/letters.py": "prompts/test_letters_small_changes prompts/test_hedges prompts/test_letters",
     "ilr_bench/prompts/chat.py": (
         "prompts/test_letters prompts/test_wordings prompts/test_prompts prompts/test_evaluation_prompts"
     ),

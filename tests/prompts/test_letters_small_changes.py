@@ -1,0 +1,30 @@
+"""A second letter in brackets or in a reason is not an option that is named; one with a mark of its own is."""
+
+from __future__ import annotations
+
+import pytest
+
+from ilr_bench.prompts.letters import letter_of
+
+NAMED = (
+    "( B ) one", "( B )", "[ B ] one",
+    "B. seven (see C. eight)", "B. seven (see C) eight", "B. seven (as in C: x) more",
+    "B. one (two (three) C. four)", "B. one (the C) four", "B, because A or C would need more",
+    "B, because if it were A or C, the sum would be odd", "B, since either A or C needs heat", "B, because A: heat",
+    "B, because (A) burns", "B, because A", "B, since A.", "B, because A or D; possibly none",
+    "B, because A. x may be",
+)  # fmt: skip
+HEDGED = (
+    "B. seven (C) eight", "B. seven C. eight", "B. seven C) eight", "B. seven (big) C) eight",
+    "B. one (two) three C. four", "B. one (C. two", "B. one two) C. three", "B. one D: two",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NAMED)
+def test_a_letter_within_brackets_or_a_reason_is_no_second_option(text: str) -> None:
+    assert letter_of(text) == "B"
+
+
+@pytest.mark.parametrize("text", HEDGED)
+def test_a_second_letter_with_a_mark_of_an_option_is_one(text: str) -> None:
+    assert letter_of(text) is None
