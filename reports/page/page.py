@@ -50,11 +50,11 @@ def render(frames: StudyFrames, settings: Settings) -> str:
         data = {"data": Markup(embedded(chosen.dialogues)), "answer_data": Markup(embedded(shown.data))}
         return template.render(**parts, chosen=chosen, answers=shown, **data)
 
-    def room(shown: answers.Answers, most: int) -> int:
+    def allowance(shown: answers.Answers, most: int) -> int:
         return max(min(most, LARGEST - len(filled(shown, 0).encode())), 0)
 
-    shown = answers.select(frames, room(answers.NOTHING, ANSWERS))
-    return filled(shown, room(shown, DIALOGUES))
+    shown = answers.select(frames, allowance(answers.NOTHING, ANSWERS))
+    return filled(shown, allowance(shown, DIALOGUES))
 
 
 def contents(frames: StudyFrames, settings: Settings) -> dict[str, Any]:
