@@ -82,18 +82,3 @@ def test_the_head_apart_computes_the_logits_and_is_put_back() -> None:
         assert hidden.shape[-1] == model.config.hidden_size
         assert torch.equal(found, model(ids).logits)
     assert "forward" not in model.lm_head.__dict__
-
-
-def test_where_one_tokens_logits_exceed_a_piece_each_token_is_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logprobs, "LOGITS_CHUNK", 3)
-    head, sizes = nn.Linear(4, 7), []
-
-    def noting(hidden: torch.Tensor) -> torch.Tensor:
-        sizes.append(len(hidden))
-        return head(hidden)  # type: ignore[no-any-return]
-
-    with torch.no_grad():
-        hidden, targets = torch.randn(3, 4), torch.tensor([0, 6, 2])
-        found = logprobs.chunked_logprobs(noting, hidden, targets, 1.0, 7)
-        torch.testing.assert_close(found, head(hidden).log_softmax(-1)[torch.arange(3), targets])
-    assert sizes == [1, 1, 1]
