@@ -22,7 +22,7 @@ from ilr_bench.core.config import RunConfig, are_options, change, from_dict
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
-from ilr_bench.core.settings import Count, read
+from ilr_bench.core.settings import Count, Options, read
 
 if TYPE_CHECKING:
     from ilr_bench.study.plan import Plan
@@ -68,6 +68,8 @@ class StudySpec:
     """Jobs at a time, one thread each."""
     executor: str = "local"
     """What runs the jobs, as `--executor`."""
+    slurm: Options = field(default_factory=Options)
+    """What a SLURM job asks for, as `--slurm`."""
     log: tuple[str, ...] = ()
     """Where curves go as well, as `--log`."""
     allow_overlap: bool = False
@@ -220,8 +222,17 @@ def integers(text: str) -> tuple[int, ...]:
         raise ConfigurationError(f"--seeds {text}: write whole numbers with commas, such as 0,1,2") from error
 
 
+def slurm_options(text: str) -> Options:
+    """`partition=gpu,time=60` -> its pairs; raises ConfigurationError on anything else."""
+    pairs = [tuple(map(str.strip, part.split("=", 1))) for part in split(text)]
+    if any(len(pair) != 2 or not pair[0] for pair in pairs):
+        raise ConfigurationError(f"--slurm {text}: write KEY=VALUE with commas, such as partition=gpu,time=60")
+    return Options(pairs)
+
+
 PARSE: Mapping[str, Callable[[Any], Any]] = {
-    "variants": split, "models": lambda texts: tuple(map(split, texts)), "seeds": integers, "log": split
+    "variants": split, "models": lambda texts: tuple(map(split, texts)), "seeds": integers, "log": split,
+    "slurm": slurm_options,
 }  # fmt: skip
 """Field of a study -> its value from that of the option."""
 
