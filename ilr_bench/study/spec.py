@@ -224,10 +224,10 @@ def integers(text: str) -> tuple[int, ...]:
 
 def slurm_options(text: str) -> Options:
     """`partition=gpu,time=60` -> its pairs; raises ConfigurationError on anything else."""
-    pairs = [tuple(map(str.strip, part.split("=", 1))) for part in split(text)]
-    if any(len(pair) != 2 or not pair[0] for pair in pairs):
+    pairs = [part.partition("=") for part in split(text)]
+    if not all(key and equals and value for key, equals, value in pairs):
         raise ConfigurationError(f"--slurm {text}: write KEY=VALUE with commas, such as partition=gpu,time=60")
-    return Options(pairs)
+    return Options((key.strip(), value.strip()) for key, _, value in pairs)
 
 
 PARSE: Mapping[str, Callable[[Any], Any]] = {

@@ -228,7 +228,7 @@ def test_more_gpus_than_there_are_is_refused():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"executor": "pbs"}, {"ray_address": "auto"}, {"executor": "slurm"}, {"slurm": Options(time=5)}]
+    "settings", [{"executor": "pbs"}, {"ray_address": "auto"}, {"executor": "slurm"}, {"slurm": Options({"time": 5})}]
 )
 def test_an_execution_that_cannot_be_meant_is_refused(settings):
     with pytest.raises(ConfigurationError, match="--executor"):

@@ -211,7 +211,7 @@ def test_what_sbatch_refuses_fails_with_its_words(run, books, tmp_path):
 def test_a_study_through_slurm_leaves_the_bytes_of_a_local_one(books, tmp_path):
     plan = tiny_plan(tiny_checkpoints(tmp_path), "pure_cooperative", "pure_competitive")
     lasting = []
-    for execution in (Execution("slurm", slurm=Options(time=5)), Execution("local")):
+    for execution in (Execution("slurm", slurm=Options({"time": 5})), Execution("local")):
         out = tmp_path / execution.executor / "study"
         assert run_sweep(plan, "micro", out, 2, "test", execution=execution).failed == {}
         found = contents(out)

@@ -180,7 +180,7 @@ class Slurm:
     def _end_earlier(self) -> None:
         """A command that was killed leaves its jobs to SLURM, and two jobs at one trial would write over each other."""
         folders = [path for path in self._folder.glob("[0-9]*") if path.is_dir()]
-        earlier = [self._submitit.SlurmJob(self._folder / "%j", path.name) for path in folders]
+        earlier: list[Any] = [self._submitit.SlurmJob(self._folder / "%j", path.name) for path in folders]
         running = [handle for handle in earlier if not is_over(handle)]
         if running:
             note(f"waiting for the end of {len(running)} SLURM jobs of an earlier command")
