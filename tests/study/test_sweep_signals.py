@@ -47,7 +47,8 @@ def command(models, out, executor="local"):
 def environment(tmp_path):
     (tmp_path / "hooks").mkdir()
     (tmp_path / "hooks/sitecustomize.py").write_text(HOLD)
-    return os.environ | {"HELD": str(tmp_path / "held"), "PYTHONPATH": str(tmp_path / "hooks")}
+    paths = os.pathsep.join(filter(None, (str(tmp_path / "hooks"), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"HELD": str(tmp_path / "held"), "PYTHONPATH": paths}
 
 
 @pytest.mark.slow
