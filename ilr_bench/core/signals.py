@@ -11,7 +11,8 @@ from types import FrameType
 
 from ilr_bench.core.errors import IlrError
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+"""SIGUSR2 is the warning that SLURM gives before a job's time is over."""
 _received: signal.Signals | None = None
 
 
@@ -29,7 +30,7 @@ class Stopped(IlrError):  # noqa: N818 (it reports no error)
 
 
 def install() -> None:
-    """Has SIGTERM and SIGINT noted in this process instead of ending it; call it in the main thread."""
+    """Has SIGNALS noted in this process instead of ending it; call it in the main thread."""
     for number in SIGNALS:
         signal.signal(number, _note)
 
@@ -82,7 +83,7 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt | None]:
-    """Has SIGINT and SIGTERM noted while it lasts; None outside the main thread, which alone may handle signals."""
+    """Has SIGNALS noted while it lasts; None outside the main thread, which alone may handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield None
         return

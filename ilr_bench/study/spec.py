@@ -21,7 +21,7 @@ from ilr_bench.core.config import RunConfig, are_options, change, from_dict
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
-from ilr_bench.core.settings import Count, read
+from ilr_bench.core.settings import Count, Options, read
 
 if TYPE_CHECKING:
     from ilr_bench.study.plan import Plan
@@ -67,6 +67,8 @@ class StudySpec:
     """Jobs at a time, one thread each."""
     executor: str = "local"
     """What runs the jobs, as `--executor`."""
+    slurm: Options = field(default_factory=Options)
+    """What a SLURM job asks for, as `--slurm`."""
     log: tuple[str, ...] = ()
     """Where curves go as well, as `--log`."""
     allow_overlap: bool = False
@@ -219,8 +221,17 @@ def integers(text: str) -> tuple[int, ...]:
         raise ConfigurationError(f"--seeds {text}: write whole numbers with commas, such as 0,1,2") from error
 
 
+def slurm_options(text: str) -> Options:
+    """`partition=gpu,time=60` -> its pairs; raises ConfigurationError on anything else."""
+    pairs = [part.partition("=") for part in split(text)]
+    if not all(key and equals and value for key, equals, value in pairs):
+        raise ConfigurationError(f"--slurm {text}: write KEY=VALUE with commas, such as partition=gpu,time=60")
+    return Options((key.strip(), value.strip()) for key, _, value in pairs)
+
+
 PARSE: Mapping[str, Callable[[Any], Any]] = {
-    "variants": split, "models": lambda texts: tuple(map(split, texts)), "seeds": integers, "log": split
+    "variants": split, "models": lambda texts: tuple(map(split, texts)), "seeds": integers, "log": split,
+    "slurm": slurm_options,
 }  # fmt: skip
 """Field of a study -> its value from that of the option."""
 

@@ -1,4 +1,4 @@
-"""`python -m ilr_bench.sweep`: variants x models x seeds, on local worker processes or a Ray cluster.
+"""`python -m ilr_bench.sweep`: variants x models x seeds, on local worker processes, a Ray cluster or SLURM.
 
 The study's folder is the record: the same command again continues, and repeats nothing that has finished.
 """
@@ -23,6 +23,7 @@ from ilr_bench.core.console import fail_in_one_line, note, say
 from ilr_bench.core.errors import IlrError
 from ilr_bench.core.extras import require
 from ilr_bench.core.hardware import cores
+from ilr_bench.core.settings import Options
 from ilr_bench.core.signals import Stopped
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.storage.files import cache_folder
@@ -219,10 +220,15 @@ def sweep(
     workers: Workers = None,
     settings: Settings = None,
     executor: Annotated[
-        str | None, typer.Option(help="local: worker processes of this machine; ray: a cluster.", show_default="local")
+        str | None,
+        typer.Option(help="local: worker processes of this machine; ray or slurm: a cluster.", show_default="local"),
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="A running Ray cluster (auto: this machine's); without it one is started here.")
+    ] = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option(help="What each SLURM job asks for: time=MINUTES,partition=gpu,mem_gb=32,account=... (submitit)."),
     ] = None,
     gpus_per_trial: Annotated[int, typer.Option(help="GPUs that a trial has to itself; 0: all see all.", min=0)] = 0,
     retries: Annotated[
@@ -266,10 +272,14 @@ def sweep(
         accept(accept_licence)
         asked = ask(
             config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
-            executor=executor, log=log, allow_overlap=allow_overlap or None,
+            executor=executor, slurm=slurm, log=log, allow_overlap=allow_overlap or None,
         )  # fmt: skip
         spec = asked.spec
-        execution = Execution(spec.executor, spec.workers, retries, patience, gpus_per_trial, ray_address, spec.log)
+        # A file may hold them for when it is run there.
+        asked_of_slurm = spec.slurm if spec.executor == "slurm" or slurm is not None else Options()
+        execution = Execution(
+            spec.executor, spec.workers, retries, patience, gpus_per_trial, ray_address, asked_of_slurm, spec.log
+        )
         anyhow = force or spec.executor != "local"
         if search is not None:
             from ilr_bench.study.search.plan import SearchOptions, describe_search, first_round, plan_search

@@ -52,6 +52,26 @@ def die_once(starts: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def lose_node_once(starts: Path, state: str) -> None:
+    """Kills what looks after this process in a cluster's job, which ends in `state` by the books of fake_slurm."""
+    if count(starts) == 0:
+        if "FAKE_SLURM" in os.environ:
+            (Path(os.environ["FAKE_SLURM"]) / f"{os.environ['SLURM_JOB_ID']}.ends").write_text(state)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+def save_when_warned(starts: Path, saved: Path) -> None:
+    """The first time, warns what looks after this process, as SLURM does before a job's time is over."""
+    if count(starts) == 0:
+        os.kill(os.getppid(), signal.SIGUSR2)
+        while not signals.received():
+            signals.send_heartbeat()
+            time.sleep(0.01)
+        saved.touch()
+        signals.stop_here("step 1")
+
+
 def wait_for(starts: Path, other: Path, characters: int) -> None:
     """Goes on until another file has grown."""
     count(starts)

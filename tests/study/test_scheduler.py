@@ -13,6 +13,7 @@ import jobs
 import pytest
 
 from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.settings import Options
 from ilr_bench.core.signals import Interrupt, Stopped, interruptible
 from ilr_bench.study.launch.local import Local
 from ilr_bench.study.launch.pool import FAILURES, Execution, gpu_sets, open_worker_pool, visible_gpus
@@ -226,7 +227,9 @@ def test_more_gpus_than_there_are_is_refused():
     assert gpu_sets([], 0, 3) == [{}, {}, {}]
 
 
-@pytest.mark.parametrize("settings", [{"executor": "slurm"}, {"ray_address": "auto"}])
+@pytest.mark.parametrize(
+    "settings", [{"executor": "pbs"}, {"ray_address": "auto"}, {"executor": "slurm"}, {"slurm": Options({"time": 5})}]
+)
 def test_an_execution_that_cannot_be_meant_is_refused(settings):
     with pytest.raises(ConfigurationError, match="--executor"):
         Execution(**settings)

@@ -107,6 +107,17 @@ def test_what_is_wrong_in_a_file_is_named_by_file_and_key(text: str, message: st
     assert "\n" not in str(caught.value)
 
 
+def test_what_slurm_is_asked_for_stands_in_a_file_or_an_option(tmp_path: Path) -> None:
+    text = 'executor = "slurm"\n[slurm]\npartition = "gpu"\ntime = 60\nsetup = ["module load cuda"]\n'
+    by_file = ask(written(text, tmp_path)).spec
+    assert (by_file.executor, by_file.slurm) == (
+        "slurm", {"partition": "gpu", "time": 60, "setup": ["module load cuda"]},
+    )  # fmt: skip
+    assert ask(None, slurm="partition=gpu, time=60").spec.slurm == {"partition": "gpu", "time": 60}
+    with pytest.raises(ConfigurationError, match="--slurm gpu: write KEY=VALUE with commas"):
+        ask(None, slurm="gpu")
+
+
 def test_a_file_that_is_not_there_or_no_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nothing\.toml: not a TOML file that can be read \(.*No such file"):
         ask(tmp_path / "nothing.toml")

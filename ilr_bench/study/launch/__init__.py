@@ -1,1 +1,1 @@
-"""Where jobs run: worker processes on this machine, or a Ray cluster."""
+"""Where jobs run: worker processes on this machine, a Ray cluster, or SLURM."""

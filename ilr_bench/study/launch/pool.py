@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.hardware import gpu_memory
+from ilr_bench.core.settings import Options
 from ilr_bench.core.signals import Interrupt, interruptible
 from ilr_bench.storage.files import explained
 from ilr_bench.study.launch.local import TIMEOUT, Local, log_name
@@ -81,7 +82,7 @@ def note_time(out: Path, **what: float) -> None:
         file.write(json.dumps(what) + "\n")
 
 
-EXECUTORS = ("local", "ray")
+EXECUTORS = ("local", "ray", "slurm")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class Execution:
     """GPUs that every worker has to itself; 0 leaves the choice of GPUs as it is."""
     ray_address: str | None = None
     """Of a Ray cluster, `auto` for the one of this machine; None starts one."""
+    slurm: Options = field(default_factory=Options)
+    """What a SLURM job asks for, under the names of submitit."""
     log: tuple[str, ...] = ()
     """Loggers that get the trials' records (see `tracking`)."""
 
@@ -107,19 +110,30 @@ class Execution:
             raise ConfigurationError(f"--executor {self.executor}: choose one of {', '.join(EXECUTORS)}")
         if self.ray_address is not None and self.executor != "ray":
             raise ConfigurationError("--ray-address goes with --executor ray")
+        if self.slurm and self.executor != "slurm":
+            raise ConfigurationError("--slurm goes with --executor slurm")
+        if self.executor == "slurm" and not self.slurm.keys() & {"time", "timeout_min"}:
+            raise ConfigurationError(
+                "--executor slurm: say how long a job may take, by --slurm time=MINUTES, and whatever else your "
+                "cluster wants, such as time=240,partition=gpu,mem_gb=32"
+            )
         make_loggers(self.log)
 
 
 def open_executor(execution: Execution, out: Path) -> Executor:
     """The executor for a study's folder; close it.
 
-    Raises ConfigurationError where there are fewer GPUs than asked for, MissingInputError where Ray is missing or
-    out of reach.
+    Raises ConfigurationError where there are fewer GPUs than asked for or SLURM takes no such option,
+    MissingInputError where Ray or SLURM is missing or out of reach.
     """
     if execution.executor == "ray":
         from ilr_bench.study.launch.ray import Ray
 
         return Ray(execution.workers, out, execution.timeout, execution.gpus_per_trial, execution.ray_address)
+    if execution.executor == "slurm":
+        from ilr_bench.study.launch.slurm import Slurm
+
+        return Slurm(execution.workers, out, execution.timeout, execution.gpus_per_trial, execution.slurm)
     environments = gpu_sets(visible_gpus(), execution.gpus_per_trial, execution.workers)
     return Local(execution.workers, out / "logs", execution.timeout, environments)
 

@@ -62,8 +62,19 @@ class NodeEnv:
         )
 
 
-class RayWorker:
-    """A Ray actor that keeps one worker process on its node; ends with it."""
+def announce(out: Path, timeout: float) -> NodeEnv:
+    """Leaves a fresh token in the study's folder; returns what workers on other nodes are to find."""
+    token = secrets.token_hex(16)
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / TOKEN, token)
+    carried = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED_VARIABLES)}
+    paths = tuple(path or str(Path.cwd()) for path in sys.path)
+    return NodeEnv(str(Path.cwd()), str(out), token, paths, carried, timeout)
+
+
+class NodeWorker:
+    """Keeps one worker process on its node, as a Ray actor or in a SLURM job; ends with it."""
 
     def __init__(self, node_env: NodeEnv) -> None:
         self._node_env = node_env
@@ -81,8 +92,14 @@ class RayWorker:
         return list(self._workers().wait(None))
 
     def stop(self) -> None:
-        """Asks the job to end where everything is saved."""
-        self._workers().stop()
+        """Asks the job, if there is one, to end where everything is saved."""
+        if self._local is not None:
+            self._local.stop()
+
+    def close(self) -> None:
+        """Ends the worker process at once."""
+        if self._local is not None:
+            self._local.close()
 
     def _settle(self) -> None:
         with contextlib.suppress(OSError):  # the mismatch is reported below
@@ -122,13 +139,7 @@ class Ray:
         self._idle: list[tuple[dict[str, float], Any]] = []
         self._slots: list[_Slot] = []
         self._refused: list[JobEnd] = []
-        token = secrets.token_hex(16)
-        with explained(out):
-            out.mkdir(parents=True, exist_ok=True)
-        write_atomic(out / TOKEN, token)
-        carried = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED_VARIABLES)}
-        paths = tuple(path or str(Path.cwd()) for path in sys.path)
-        self._node_env = NodeEnv(str(Path.cwd()), str(out), token, paths, carried, timeout)
+        self._node_env = announce(out, timeout)
         try:
             self._check_every_node()
         except IlrError:
@@ -149,7 +160,7 @@ class Ray:
             return
         actor = next((actor for asked, actor in self._idle if asked == resources), None)
         if actor is None:
-            actor = self._ray.remote(RayWorker).options(max_concurrency=2, **resources).remote(self._node_env)
+            actor = self._ray.remote(NodeWorker).options(max_concurrency=2, **resources).remote(self._node_env)
         else:
             self._idle.remove((resources, actor))
         self._slots.append(_Slot(resources, actor, job, actor.poll.remote(pickle.dumps(job))))
