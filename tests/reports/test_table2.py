@@ -334,7 +334,7 @@ def test_finished_trial_without_answers_is_named(tmp_path: Path) -> None:
 
 
 def test_reports_are_found_by_name() -> None:
-    assert names()[:4] == ("table1", "table2", "table4", "variants")
+    assert names()[:5] == ("accuracy", "table1", "table2", "table4", "variants")
     assert get("table2").title
     with pytest.raises(ConfigurationError, match="did you mean table2"):
         get("tabel2")

@@ -265,7 +265,7 @@ def test_an_output_folder_where_a_file_lies_is_one_line_and_a_status(tmp_path):
         (["--variants", "ilr", "--out", "x", "--profile", "mikro"], 2, "did you mean micro?"),
         (["--variants", "ilr", "--out", "x", "--set", "training.step=3"], 2, "did you mean training.steps?"),
         (["--variants", "ilr", "--out", "x", "--models", "A"], 2, "at least two agents"),
-        (["--variants", "ilr", "--out", "x", "--seeds", "one"], 1, "whole numbers"),
+        (["--variants", "ilr", "--out", "x", "--seeds", "one"], 2, "whole numbers"),
     ],
 )
 def test_bad_input_is_one_line_and_a_status(arguments, status, message, tmp_path):
