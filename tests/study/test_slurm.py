@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import fake_slurm
 import jobs
@@ -48,7 +48,10 @@ def books(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "books"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(submitit.SlurmJob, "watcher", type(submitit.SlurmJob.watcher)(delay_s=1))
-    return tmp_path / "books"
+    yield tmp_path / "books"
+    for path in (tmp_path / "books").glob("*.pid"):  # of a test that failed
+        with suppress(ProcessLookupError):
+            os.killpg(int(path.read_text()), signal.SIGKILL)
 
 
 def wait_until(true, seconds=120.0):
