@@ -13,6 +13,7 @@ from typing import Any
 from ilr_bench.cli.results import Evaluation, Study
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.extras import require
 from ilr_bench.core.hardware import yield_idle_cores
 from ilr_bench.models.catalogue import accept
 from ilr_bench.storage.records import read_study
@@ -49,6 +50,7 @@ def train(
     StoreError, Stopped where it was interrupted (everything is saved; the same call continues), and IlrError where a
     job failed.
     """
+    require("train", "training")
     folder, group, chosen = Path(out), _names(models), _settings(settings or {}, more)
     accept(_names(accept_licence))
     asked = ask(
@@ -96,6 +98,7 @@ def evaluate(
     What `out` holds already is not run again. Raises ConfigurationError, MissingInputError and StoreError.
     """
     yield_idle_cores()
+    require("eval", "an evaluation")
     from ilr_bench.cli.inspect_log import check_format, write_inspect_logs
     from ilr_bench.cli.standalone_table import remarks
     from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model

@@ -17,7 +17,8 @@ from tiny_models import tiny_model, tiny_tokenizer
 import ilr_bench as ilr
 from ilr_bench.cli import api
 from ilr_bench.cli.results import Study
-from ilr_bench.core.errors import ConfigurationError, IlrError, StoreError
+from ilr_bench.core import extras
+from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError, StoreError
 from ilr_bench.models.loading import save_prepared
 from ilr_bench.storage.records import read_study, write_study
 from ilr_bench.study.launch.scheduler import Failure
@@ -219,3 +220,11 @@ def test_a_model_alone_has_accuracies_samples_and_a_table(tmp_path: Path) -> Non
     assert repr(found) == f"Evaluation {tmp_path / 'out'}: sums 0.0%"
     with pytest.raises(ConfigurationError, match="2 samples at temperature 0"):
         ilr.evaluate(tmp_path / "model", ["sums"], samples=2, out=tmp_path / "other")
+
+
+def test_a_readers_install_says_which_extra_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "is_installed", lambda name: name not in ("trl", "lm_eval"))
+    with pytest.raises(MissingInputError, match=r"training needs .*trl.*ilr-bench\[train\]"):
+        ilr.train("ilr", out=tmp_path / "trained")
+    with pytest.raises(MissingInputError, match=r"an evaluation needs lm.eval.*ilr-bench\[eval\]"):
+        ilr.evaluate("A", out=tmp_path / "evaluated")
