@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "sweeps.md"
 BLOCK = re.compile(r"^```sh(?: (?P<tag>\w+))?\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
-"""Blocks tagged `ray` need Ray and come last; all others make one script."""
+"""Blocks tagged `ray` need Ray and come last, those tagged `slurm` SLURM, and are not run; all others make one script."""
 COMMAND = re.compile(r"^\s*(?:ilr-bench|python|accelerate|nox|timeout) ", re.MULTILINE)
 
 
@@ -43,11 +43,11 @@ def run(commands: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_every_command_of_the_page_stands_in_a_block_that_is_run() -> None:
+def test_every_command_of_the_page_stands_in_a_block_that_is_run_or_needs_slurm() -> None:
     page = PAGE.read_text(encoding="utf-8")
     inside = "".join(block["commands"] for block in BLOCK.finditer(page))
     assert len(COMMAND.findall(inside)) == len(COMMAND.findall(page)) > 8
-    assert {block["tag"] for block in BLOCK.finditer(page)} == {None, "ray"}
+    assert {block["tag"] for block in BLOCK.finditer(page)} == {None, "ray", "slurm"}
 
 
 @pytest.mark.slow
