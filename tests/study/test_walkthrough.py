@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "sweeps.md"
 BLOCK = re.compile(r"^```sh(?: (?P<tag>\w+))?\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
-"""Blocks tagged `ray` need Ray and come last, those tagged `slurm` SLURM, and are not run; all others make one script."""
+"""Blocks tagged `ray` need Ray and come last, those tagged `slurm` are not run; all others make one script."""
 COMMAND = re.compile(r"^\s*(?:ilr-bench|python|accelerate|nox|timeout) ", re.MULTILINE)
 
 
