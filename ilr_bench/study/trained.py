@@ -97,8 +97,8 @@ def find_trained(path: Path, step: int | None = None) -> TrainedTrial:
         raise StoreError(f"{path} is no trial, checkpoint or study; name a folder such as runs/x/trials/...")
     folder = path.resolve()
     study = _study_of(folder)
-    if (folder / "study.json").is_file():
-        folder = _only_trial(folder, path)
+    if study is not None:
+        folder = _only_trial(study, folder, path)
     elif (folder / STATE).is_file():
         number = re.fullmatch(r"step-(\d+)", folder.name)
         if number is None or not (folder.parents[1] / "config.json").is_file():
@@ -117,8 +117,8 @@ def _study_of(folder: Path) -> Study | None:
     return read_study(folder) if (folder / "study.json").is_file() else None
 
 
-def _only_trial(folder: Path, named: Path) -> Path:
-    listed = dict.fromkeys(entry.folder for entry in read_study(folder).trials)
+def _only_trial(study: Study, folder: Path, named: Path) -> Path:
+    listed = dict.fromkeys(entry.folder for entry in study.trials)
     begun = [name for name in listed if (folder / name / "config.json").is_file()]
     if not begun:
         raise StoreError(f"{named}: no trial of this study has begun")
