@@ -6,6 +6,9 @@ other exception that escapes is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class IlrError(Exception):
     """Something a user can mend: what was wrong, where, and what to do about it."""
@@ -47,6 +50,12 @@ class DoesNotFitError(ConfigurationError):
     """By our estimate a study or a model needs more memory or disk than this machine has."""
 
     exit_status = 7
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The end of an error about an unknown name: the closest of the known ones, or `otherwise` where none is close."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else otherwise
 
 
 def first_line(error: BaseException) -> str:

@@ -12,12 +12,11 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from ilr_bench.core.errors import ConfigurationError, IlrError, first_line
+from ilr_bench.core.errors import ConfigurationError, IlrError, did_you_mean, first_line
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*)")
@@ -97,9 +96,8 @@ def load_reference(reference: str) -> tuple[Any, str]:
     module = _execute(Path(where).expanduser()) if where.endswith(".py") else _import(where)
     if name not in vars(module) and not hasattr(module, name):
         known = [found for found in vars(module) if not found.startswith("_")]
-        close = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ConfigurationError(f"{where} defines no {name}{hint}")
+        hint = did_you_mean(name, known, "")
+        raise ConfigurationError(f"{where} defines no {name}{hint and f'; {hint}'}")
     return getattr(module, name), module.__name__
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from ilr_bench.core.config import (
     DifficultySettings,
     DiscussionSettings,
@@ -15,7 +13,7 @@ from ilr_bench.core.config import (
     TrainingSettings,
     UpdateSettings,
 )
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError, did_you_mean
 
 MICRO = RunConfig(
     profile="micro",
@@ -95,6 +93,5 @@ def profile(name: str) -> RunConfig:
     """The profile's configuration (variant `ilr`); raises ConfigurationError for an unknown name."""
     if name in PROFILES:
         return PROFILES[name]
-    close = get_close_matches(name, PROFILES, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PROFILES)}"
+    hint = did_you_mean(name, PROFILES, f"known: {', '.join(PROFILES)}")
     raise ConfigurationError(f"unknown profile {name!r}; {hint}")

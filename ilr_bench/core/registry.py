@@ -15,11 +15,10 @@ import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from ilr_bench.core.errors import ConfigurationError, first_line
+from ilr_bench.core.errors import ConfigurationError, did_you_mean, first_line
 from ilr_bench.core.plugins import is_reference, load_reference, reason_of, short_label
 from ilr_bench.core.settings import read, unknown
 
@@ -83,8 +82,7 @@ class Registry(Generic[T]):
         if name not in self._names and is_reference(name):
             return self._referred(name)[0]
         if name not in self._names:
-            close = get_close_matches(name, self._names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(self.names())}"
+            hint = did_you_mean(name, self._names, f"known: {', '.join(self._names)}")
             raise ConfigurationError(f"unknown {self.kind} {name!r}; {hint}")
         if name not in self._entries:
             self._entries[name] = self._lazy[name]() if name in self._lazy else self._load(self._outside[name])

@@ -11,13 +11,12 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from annotated_types import Ge, Gt, Le
 
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError, did_you_mean
 
 T = TypeVar("T")
 Count = Annotated[int, Ge(1)]
@@ -120,9 +119,8 @@ def keys(cls: type, prefix: str = "") -> tuple[str, ...]:
 def unknown(key: str, known: Iterable[str]) -> ConfigurationError:
     """The error for a key that is no setting, with the closest one."""
     known = list(known)
-    close = get_close_matches(key, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else f"; known settings: {', '.join(known)}"
-    return ConfigurationError(f"unknown setting {key}{hint}")
+    hint = did_you_mean(key, known, f"known settings: {', '.join(known)}")
+    return ConfigurationError(f"unknown setting {key}; {hint}")
 
 
 def alternatives(hint: Any) -> tuple[Any, ...]:

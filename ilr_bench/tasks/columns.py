@@ -10,10 +10,9 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, cast, get_args
 
-from ilr_bench.core.errors import ConfigurationError
+from ilr_bench.core.errors import ConfigurationError, did_you_mean
 from ilr_bench.tasks.data import DataFile
 from ilr_bench.tasks.overlap import normalised
 from ilr_bench.tasks.sources.gsm8k import calculations
@@ -156,8 +155,7 @@ def _find(file: DataFile, names: Sequence[str], lower: Mapping[str, str]) -> _Co
     def named(key: str) -> tuple[str, ...]:
         for name in file.values(key):
             if name not in names:
-                close = get_close_matches(name, names, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
+                hint = did_you_mean(name, names, f"it has {', '.join(names)}")
                 raise ConfigurationError(f"{file.path}: no column {name!r}; {hint}")
         return file.values(key)
 

@@ -11,13 +11,12 @@ import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from functools import cache, lru_cache, partial
 from multiprocessing import parent_process
 from typing import Any, Literal
 
 from ilr_bench.core.console import note
-from ilr_bench.core.errors import ConfigurationError, MissingInputError, first_line
+from ilr_bench.core.errors import ConfigurationError, MissingInputError, did_you_mean, first_line
 from ilr_bench.core.plugins import load_reference
 from ilr_bench.tasks.columns import FileRow, FileRows, RowKind, read_columns
 from ilr_bench.tasks.data import DataFile, data_file, file_rows
@@ -82,8 +81,7 @@ def question_source(name: str) -> QuestionSource:
 def _check_name(file: DataFile, what: str, taken: bool) -> None:
     for key, _ in file.options:
         if key not in OPTIONS:
-            close = get_close_matches(key, OPTIONS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(OPTIONS)}"
+            hint = did_you_mean(key, OPTIONS, f"there are {', '.join(OPTIONS)}")
             raise ConfigurationError(f"{file.path}: unknown option {key}; {hint}")
     if taken:
         raise ConfigurationError(

@@ -11,12 +11,11 @@ import importlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.errors import ConfigurationError, MissingInputError, did_you_mean
 
 PROJECT = "ilr_bench"
 """In which trackers show the runs."""
@@ -55,8 +54,7 @@ def make_loggers(names: Sequence[str]) -> list[Logger]:
     """
     for name in names:
         if name not in LOGGERS:
-            close = get_close_matches(name, LOGGERS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(LOGGERS)}"
+            hint = did_you_mean(name, LOGGERS, f"choose from {', '.join(LOGGERS)}")
             raise ConfigurationError(f"--log {name}: no such logger; {hint}")
         if find_spec(name) is None:
             raise MissingInputError(f"--log {name}: {name} is not installed; {LOGGERS[name].install}, or leave it out")
