@@ -28,7 +28,8 @@ from bench.clock import fastest
 from bench.results import BenchRow, comparison
 from bench.shapes import SIZES, make_model, make_tokenizer
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
+from ilr_bench.learner.samples import TrainingSample
 
 Prompts = Sequence[Sequence[int]]
 SIZE = "micro"

@@ -24,12 +24,13 @@ from bench.gpu.runner import ResultRow, Setup
 from bench.shapes import END, PAD, SIZES, make_model
 from ilr_bench.core.config import CriticSettings, UpdateSettings
 from ilr_bench.core.errors import IlrError
-from ilr_bench.generation.dispatch import DeviceSwapper
 from ilr_bench.generation.engine import LOGITS_CHUNK, Completion, SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.learner.grpo import GRPOLearner, StepMetrics, TrainingSample
+from ilr_bench.generation.swapper import DeviceSwapper
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.learner.logprobs import chunked_logprobs, logprobs_of
 from ilr_bench.learner.ppo import PPOLearner
+from ilr_bench.learner.samples import StepMetrics, TrainingSample
 from ilr_bench.models.loading import load_weights, save_weights
 from ilr_bench.models.lora import attach_lora
 from ilr_bench.storage.recovery import retry_smaller_batch

@@ -22,10 +22,11 @@ from bench.sampling import generate
 from bench.shapes import PAD, SIZES, UNKNOWN, make_model
 from ilr_bench.core.config import RunConfig, UpdateSettings, change
 from ilr_bench.core.profiles import profile as configuration
-from ilr_bench.generation.dispatch import DeviceSwapper
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.generation.swapper import DeviceSwapper
+from ilr_bench.learner.grpo import GRPOLearner
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.study.cost import memory
 
 PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 8, 200, 256

@@ -52,6 +52,16 @@ class DoesNotFitError(ConfigurationError):
     exit_status = 7
 
 
+class ServiceError(IlrError):
+    """A server that trains or samples for this machine refuses, is gone, or does not do what it says."""
+
+    exit_status = 8
+
+
+class LostServiceError(ServiceError):
+    """A server or its session is gone; what was saved there may still be, so another attempt may succeed."""
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     """The end of an error about an unknown name: the closest of the known ones, or `otherwise` where none is close."""
     close = get_close_matches(name, list(known), n=1)

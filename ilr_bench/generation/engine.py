@@ -5,9 +5,10 @@ Without torch, since `plan` reads the sizes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ilr_bench.core.errors import ConfigurationError
 
@@ -78,6 +79,32 @@ class Engine(Protocol):
 
     def release(self) -> None:
         """Called before the model is trained: frees memory that only sampling needs."""
+        ...
+
+
+@runtime_checkable
+class BatchingEngine(Engine, Protocol):
+    """Samples requests of several engines on one set of weights in the same batches."""
+
+    model: Any
+
+    def batch_key(self, options: SamplingOptions) -> Hashable | None:
+        """Equal for engines and options that may share batches; None where this one shares none."""
+        ...
+
+    def sample_batched(
+        self, requests: Sequence[SamplingRequest], models: Sequence[Any]
+    ) -> list[list[list[Completion]]]:
+        """The completions of each request from its model."""
+        ...
+
+
+@runtime_checkable
+class RemoteEngine(Engine, Protocol):
+    """Samples somewhere else: others can work meanwhile."""
+
+    def submit(self, request: SamplingRequest) -> Future[list[list[Completion]]]:
+        """Begins to sample; the result waits until it is done."""
         ...
 
 

@@ -6,7 +6,7 @@ row, and rows of different adapters need the base's only once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -134,6 +134,12 @@ class TransformersEngine:
         """
         (completions,) = self.sample_batched([request], [self.model])
         return completions
+
+    def batch_key(self, options: SamplingOptions) -> Hashable | None:
+        """Adapters on one base share batches; see `BatchingEngine.batch_key`."""
+        if not isinstance(self.model, AdapterModel):
+            return None
+        return id(self.model.base), options, self.end_ids, self.pad_id
 
     def sample_batched(
         self, requests: Sequence[SamplingRequest], models: Sequence[Any]

@@ -8,9 +8,9 @@ from functools import partial
 
 from ilr_bench.core.config import RunConfig
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.dispatch import DeviceSwapper, SwappingEngine
 from ilr_bench.generation.engine import Engine
 from ilr_bench.generation.hf_engine import TransformersEngine
+from ilr_bench.generation.swapper import DeviceSwapper, SwappingEngine
 from ilr_bench.generation.vllm_engine import VllmEngine
 from ilr_bench.learner.distributed import SINGLE, DistContext
 from ilr_bench.learner.grpo import GRPOLearner

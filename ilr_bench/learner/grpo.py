@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,51 +24,19 @@ from ilr_bench.generation.onednn_linear import fast_linears
 from ilr_bench.generation.prefix_attention import shared_prefix_attention
 from ilr_bench.learner.distributed import SINGLE, DistContext, ShardedAdamW
 from ilr_bench.learner.logprobs import MicroBatch, completion_logprobs, micro_batches, split_batch
+from ilr_bench.learner.samples import BROKEN_MODEL, StepMetrics, TrainingSample, broken_batch, finished
 from ilr_bench.learner.trl_loss import TrlLoss
+from ilr_bench.models.loading import load_weights, save_tensors, save_weights
 from ilr_bench.storage.recovery import BrokenBatchError, retry_smaller_batch
 
+OPTIMIZER = "optimizer.pt"
 VALUE_LOSS = "value_loss"
 """Name of a critic's loss among TRL's metrics."""
-BROKEN_MODEL = "the model's log-probabilities are not finite"
 UNTOUCHED = "the weights were left as they are; lower update.learning_rate or update.max_grad_norm and run again"
 
 T = TypeVar("T")
 Work = tuple[MicroBatch, dict[str, Tensor]]
 """A micro-batch and the inputs of its loss."""
-
-
-@dataclass(frozen=True)
-class TrainingSample:
-    """One turn as the learner sees it: tokens, and the credit that its update gives them."""
-
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
-    logprobs: NDArray[np.float32] | None
-    """(len(completion_ids),) under the policy that sampled it, at temperature 1; None for another agent's text, whose
-    importance ratio starts from this agent's own policy as it stands before the update."""
-    credit: float
-    """GRPO: the advantage of every completion token. PPO: the reward at the last one; advantages follow from the
-    critic."""
-    question: str = ""
-    """Id; all samples on one question are trained by one rank."""
-    stage: str = ""
-
-
-@dataclass(frozen=True)
-class StepMetrics:
-    """One batch's update; loss, norm and KL are means over its optimizer steps."""
-
-    loss: float
-    gradient_norm: float
-    """Before clipping."""
-    learning_rate: float
-    kl: float | None
-    """Mean k3 estimate per token against the starting policy; None without a KL term."""
-    trained_tokens: int
-    skipped_turns: int
-    """Samples without any gradient, left out of the forward; the loss is normalised as if they were there."""
-    value_loss: float | None = None
-    """Mean over the optimizer steps; None without a critic."""
 
 
 class GRPOLearner:
@@ -154,8 +123,22 @@ class GRPOLearner:
             value_loss=float(value_loss) if self.has_value_head else None,
         )
 
+    def submit(self, samples: Sequence[TrainingSample], step: int) -> Future[StepMetrics]:
+        """See `Learner.submit`: `update`, done when it returns."""
+        return finished(self.update(samples, step))
+
+    def save(self, folder: Path) -> None:
+        """Weights, optimizer and schedule, enough to continue with the same bits."""
+        save_weights(self.accelerator.unwrap_model(self.model), folder)
+        save_tensors(self.state_dict(), folder / OPTIMIZER)
+
+    def load(self, folder: Path) -> None:
+        """The inverse of `save`."""
+        load_weights(self.accelerator.unwrap_model(self.model), folder)
+        self.load_state_dict(torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True))
+
     def state_dict(self) -> dict[str, Any]:
-        """Optimizer and schedule, enough to continue with the same bits; weights are saved by the caller.
+        """Optimizer and schedule; weights are saved beside it.
 
         The same whether optimizer states are sharded or not; shards are gathered for rank 0, which calls this.
         """
@@ -207,8 +190,7 @@ class GRPOLearner:
     def _broken(self, samples: Sequence[TrainingSample], step: int, what: str) -> BrokenBatchError:
         """`samples`: those whose numbers are not finite."""
         self.optimizer.zero_grad()
-        batch = {"agent": self.agent, "step": step, "what": what, "turns": [_as_json(sample) for sample in samples]}
-        return BrokenBatchError(f"agent {self.agent}, step {step}: {what}", f"step-{step:08d}-{self.agent}.json", batch)
+        return broken_batch(self.agent, samples, step, what)
 
     def _inputs(self, batch: MicroBatch, samples: Sequence[TrainingSample], tokens: int) -> dict[str, Tensor]:
         """Inputs of TRL's loss; prompts are empty there, since the forward is ours."""
@@ -330,22 +312,6 @@ def _split_with_inputs(
                 values[empty.to(values.device)] = 0
             taken[name] = values[:, : part.longest] if values.ndim > 1 else values
         yield part, taken
-
-
-def _as_json(sample: TrainingSample) -> dict[str, Any]:
-    """Numbers that are not finite become text, which every JSON reader accepts."""
-
-    def plain(value: float) -> float | str:
-        return float(value) if np.isfinite(value) else str(float(value))
-
-    return {
-        "question": sample.question,
-        "stage": sample.stage,
-        "advantage": plain(sample.credit),
-        "prompt_ids": list(sample.prompt_ids),
-        "completion_ids": list(sample.completion_ids),
-        "logprobs": None if sample.logprobs is None else [plain(value) for value in sample.logprobs],
-    }
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ilr_bench.core.config import CriticSettings
-from ilr_bench.learner.grpo import VALUE_LOSS, GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import VALUE_LOSS, GRPOLearner
 from ilr_bench.learner.logprobs import MicroBatch
+from ilr_bench.learner.samples import TrainingSample
 
 
 class ValueHead(nn.Module):

@@ -20,8 +20,9 @@ from ilr_bench.core.config import RunConfig, WarmStartSettings, content_hash
 from ilr_bench.core.errors import ConfigurationError, NumericalError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
-from ilr_bench.learner.grpo import TrainingSample, training_mode
+from ilr_bench.learner.grpo import training_mode
 from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.models.catalogue import prepare_once
 from ilr_bench.models.loading import LoadedModel, computing_device, load_model, locate, save_prepared
 from ilr_bench.prompts import STYLES, PromptStyle

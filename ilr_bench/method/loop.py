@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ilr_bench.core.config import RunConfig
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.agent import Agent
-from ilr_bench.generation.dispatch import DeviceSwapper
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
+from ilr_bench.generation.swapper import DeviceSwapper
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.distributed import SINGLE, DistContext
-from ilr_bench.learner.grpo import GRPOLearner, StepMetrics, TrainingSample
+from ilr_bench.learner.samples import Learner, StepMetrics, TrainingSample
 from ilr_bench.method.advantages import ESTIMATORS, StageAdvantages, compute_advantages
 from ilr_bench.method.calibration import CALIBRATIONS, uncalibrated
 from ilr_bench.method.idea3 import StepBatch, Turn, Turns, fuse, remark, sampled_tokens, share
@@ -51,7 +51,7 @@ class TrainerState:
     """Everything a run trains on and with."""
 
     agents: Sequence[Agent]
-    learners: Sequence[GRPOLearner]
+    learners: Sequence[Learner]
     questions: Sequence[Question]
     validation: Sequence[Question]
     difficulty: NDArray[np.float64]
@@ -174,7 +174,7 @@ def update(
     """One update of every agent on its own turns of the trained stages, and on those it borrows."""
     for agent in state.agents:
         agent.engine.release()
-    metrics = []
+    pending = []
     for number, learner in enumerate(state.learners):
         samples = [
             TrainingSample(
@@ -189,8 +189,11 @@ def update(
         with state.stopwatch.watch("update"):
             if state.swapper is not None:
                 state.swapper.onload(state.agents[number].model)
-            metrics.append(learner.update(samples + borrowed[number], step))
-        state.stopwatch.count("update", metrics[-1].trained_tokens)
+            pending.append(learner.submit(samples + borrowed[number], step))
+    with state.stopwatch.watch("update"):
+        metrics = [one.result() for one in pending]
+    for one in metrics:
+        state.stopwatch.count("update", one.trained_tokens)
     return metrics
 
 

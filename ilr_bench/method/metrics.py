@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilr_bench.core.config import RunConfig
-from ilr_bench.learner.grpo import StepMetrics
+from ilr_bench.learner.samples import StepMetrics
 from ilr_bench.method.advantages import StageAdvantages
 from ilr_bench.method.idea3 import Turn, sampled_tokens
 from ilr_bench.method.rewards import ANSWERS, Rollouts, accuracy

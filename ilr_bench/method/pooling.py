@@ -15,7 +15,7 @@ import numpy as np
 
 from ilr_bench.core.config import RunConfig
 from ilr_bench.generation.agent import Agent
-from ilr_bench.learner.grpo import TrainingSample
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.method.advantages import AdvantageBatch, group_advantages
 from ilr_bench.method.idea3 import Turn
 from ilr_bench.method.rewards import Rollouts

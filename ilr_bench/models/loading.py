@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,22 @@ def save_weights(model: Any, folder: Path) -> None:
             safetensors.torch.save_file(weights, folder / _ADAPTER)
         else:
             safetensors.torch.save_model(model, str(folder / _FULL))
+
+
+def save_tensors(data: Any, path: Path) -> None:
+    """`torch.save`, with the same bytes wherever the file lies.
+
+    The archive holds the file's name, but where the path is not ASCII another one: there the folder is written
+    through a link.
+    """
+    if str(path).isascii():
+        torch.save(data, path)
+        return
+    place = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(dir=place if place.isascii() else "/tmp") as shelter:
+        link = Path(shelter) / "folder"
+        link.symlink_to(path.parent.absolute())
+        torch.save(data, link / path.name)
 
 
 def load_weights(model: Any, folder: Path) -> None:

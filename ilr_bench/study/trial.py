@@ -22,7 +22,7 @@ from ilr_bench.core.config import RunConfig, to_dict
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.evaluation.joint import run_joint_inference
 from ilr_bench.evaluation.runner import evaluate, run_benchmarks
-from ilr_bench.generation.dispatch import DeviceSwapper
+from ilr_bench.generation.swapper import DeviceSwapper
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.build import LoadedAgent, build_agents, make_learners
 from ilr_bench.learner.distributed import SINGLE, DistContext

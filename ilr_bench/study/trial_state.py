@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ilr_bench.core.errors import StoreError
 from ilr_bench.method.loop import TrainerState
-from ilr_bench.models.loading import load_weights, save_weights
 from ilr_bench.storage.checkpoints import intact_checkpoints, save_checkpoint, torn_checkpoints
 from ilr_bench.storage.files import read_json
 from ilr_bench.storage.records import DialogueRecord, StepRecord
@@ -103,24 +100,7 @@ class TrialCheckpointer:
         for agent, learner in zip(self.trainer.agents, self.trainer.learners, strict=True):
             folder = target / agent.name
             folder.mkdir()
-            save_weights(agent.model, folder)
-            save_tensors(learner.state_dict(), folder / "optimizer.pt")
-
-
-def save_tensors(data: Any, path: Path) -> None:
-    """`torch.save`, with the same bytes wherever the file lies.
-
-    The archive holds the file's name, but where the path is not ASCII another one: there the folder is written
-    through a link.
-    """
-    if str(path).isascii():
-        torch.save(data, path)
-        return
-    place = tempfile.gettempdir()
-    with tempfile.TemporaryDirectory(dir=place if place.isascii() else "/tmp") as shelter:
-        link = Path(shelter) / "folder"
-        link.symlink_to(path.parent.absolute())
-        torch.save(data, link / path.name)
+            learner.save(folder)
 
 
 def load_agents(state: TrainerState, source: Path) -> None:
@@ -128,6 +108,4 @@ def load_agents(state: TrainerState, source: Path) -> None:
     saved_state = read_json(source / STATE, "delete the trial's folder to run it again")
     state.ability, state.memory = np.array(saved_state["ability"]), saved_state.get("memory", {})
     for agent, learner in zip(state.agents, state.learners, strict=True):
-        load_weights(agent.model, source / agent.name)
-        saved = torch.load(source / agent.name / "optimizer.pt", map_location="cpu", weights_only=True)
-        learner.load_state_dict(saved)
+        learner.load(source / agent.name)

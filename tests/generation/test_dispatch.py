@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.profiles import SMALL
-from ilr_bench.generation.dispatch import DeviceSwapper
+from ilr_bench.generation.swapper import DeviceSwapper
 from ilr_bench.learner.distributed import DistContext
 from ilr_bench.method import rewards
 from ilr_bench.models.lora import AdapterModel, attach_lora

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine, full_weights, writes
 from ilr_bench.learner import build
-from ilr_bench.learner.grpo import StepMetrics
+from ilr_bench.learner.samples import StepMetrics, finished
 from ilr_bench.method import loop
 from ilr_bench.models.loading import LoadedModel, load_weights, save_weights
 from ilr_bench.models.lora import attach_lora
@@ -89,9 +90,9 @@ def test_all_engines_rest_before_the_first_update_of_a_step(monkeypatch: pytest.
     rested: list[list[int]] = []
 
     class Watching:
-        def update(self, turns: object, step: int) -> StepMetrics:
+        def submit(self, turns: object, step: int) -> Future[StepMetrics]:
             rested.append([agent.engine.rests for agent in agents])  # type: ignore[attr-defined]
-            return StepMetrics(0.0, 0.0, 0.0, None, 0, 0)
+            return finished(StepMetrics(0.0, 0.0, 0.0, None, 0, 0))
 
     class Watch:
         def watch(self, name: str) -> Any:

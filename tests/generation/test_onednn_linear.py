@@ -17,7 +17,8 @@ from ilr_bench.generation import onednn_linear
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.onednn_linear import LEAST_WEIGHT, fast_linears
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
+from ilr_bench.learner.samples import TrainingSample
 
 
 def layer(bias: bool) -> nn.Sequential:

@@ -18,8 +18,9 @@ from ilr_bench.generation import prefix_attention
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.prefix_attention import LEAST_SAVED, pack_prompts
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
+from ilr_bench.learner.samples import TrainingSample
 
 
 def opened(count: int, common: int, seed: int = 0) -> list[tuple[int, ...]]:

@@ -11,7 +11,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.models.lora import attach_lora
 
 SHAPE: dict[str, Any] = {

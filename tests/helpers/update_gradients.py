@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.models.lora import attach_lora
 
 

@@ -14,8 +14,9 @@ from tiny_models import VOCABULARY
 from update_gradients import gradients_of
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
+from ilr_bench.learner.samples import TrainingSample
 
 LONGEST = 10
 

@@ -16,8 +16,8 @@ from update_turns import equal, gradients, logprobs, random_samples, updater, we
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import MissingInputError, NumericalError
-from ilr_bench.learner.grpo import TrainingSample
 from ilr_bench.learner.logprobs import micro_batches
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.learner.trl_loss import require_trl
 from ilr_bench.models.lora import attach_lora
 

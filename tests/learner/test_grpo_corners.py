@@ -16,8 +16,9 @@ from update_turns import equal, gradients, logprobs, random_samples, updater, we
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.learner.distributed import DistContext
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.learner.logprobs import micro_batches
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.learner.trl_loss import TrlLoss
 from ilr_bench.storage.recovery import BrokenBatchError
 

@@ -13,7 +13,7 @@ from tiny_models import tiny_model
 from update_turns import random_samples, updater
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import TrainingSample
+from ilr_bench.learner.samples import TrainingSample
 
 SETTINGS = UpdateSettings(
     learning_rate=0.01,

@@ -13,8 +13,9 @@ from update_gradients import assert_same, gradients_of, to_train
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.learner import logprobs
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.learner.logprobs import hidden_states_as_logits
+from ilr_bench.learner.samples import TrainingSample
 
 
 def turns() -> list[TrainingSample]:

@@ -21,9 +21,9 @@ from ilr_bench.core.config import CriticSettings, UpdateSettings, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.validation import validate
-from ilr_bench.learner.grpo import TrainingSample
 from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
 from ilr_bench.learner.ppo import PPOLearner, clipped_value_loss, generalised_advantages, whitened
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.storage.records import StepRecord, read
 
 LONGEST = 8

@@ -16,9 +16,9 @@ from update_turns import LONGEST, random_samples, weights
 
 from ilr_bench.core.config import CriticSettings, UpdateSettings
 from ilr_bench.learner.distributed import DistContext
-from ilr_bench.learner.grpo import TrainingSample
 from ilr_bench.learner.logprobs import micro_batches
 from ilr_bench.learner.ppo import PPOLearner, ValueHead, clipped_value_loss, generalised_advantages, whitened
+from ilr_bench.learner.samples import TrainingSample
 
 CRITIC = CriticSettings("value_head", discount=0.9, trace=0.8, value_weight=0.3, value_clip=0.05)
 OPEN = UpdateSettings(epsilon=0.9, epsilon_high=0.9)

@@ -11,7 +11,7 @@ import ablations
 from ilr_bench.core.config import change
 from ilr_bench.core.profiles import profile
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.grpo import StepMetrics
+from ilr_bench.learner.samples import StepMetrics, finished
 from ilr_bench.method.loop import TrainerState, step_questions, train
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Question
@@ -27,9 +27,9 @@ class Notebook:
     def __init__(self):
         self.turns = []
 
-    def update(self, turns, step):
+    def submit(self, turns, step):
         self.turns.append(list(turns))
-        return StepMetrics(0.0, 0.0, 1e-4, None, sum(len(turn.completion_ids) for turn in turns), 0)
+        return finished(StepMetrics(0.0, 0.0, 1e-4, None, sum(len(turn.completion_ids) for turn in turns), 0))
 
 
 def answers_rightly_every(period):

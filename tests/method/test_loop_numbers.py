@@ -14,7 +14,7 @@ from ilr_bench.core.profiles import profile
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.engine import SamplingOptions
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.grpo import StepMetrics
+from ilr_bench.learner.samples import StepMetrics, finished
 from ilr_bench.method.advantages import group_advantages
 from ilr_bench.method.calibration import perception_calibration
 from ilr_bench.method.idea3 import sampled_tokens
@@ -41,9 +41,9 @@ class Notebook:
         self.place = index
         self.samples = {}
 
-    def update(self, turns, step):
+    def submit(self, turns, step):
         self.samples[step] = list(turns)
-        return StepMetrics(10.0 * step + self.place, 2.5, 1e-4, None, 100 * (self.place + 1), 0)
+        return finished(StepMetrics(10.0 * step + self.place, 2.5, 1e-4, None, 100 * (self.place + 1), 0))
 
 
 def speaker(period):

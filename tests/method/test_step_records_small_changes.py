@@ -7,7 +7,7 @@ from ilr_bench.core.config import SamplingSettings, change
 from ilr_bench.core.profiles import profile
 from ilr_bench.generation.agent import Prompt
 from ilr_bench.generation.engine import Completion
-from ilr_bench.learner.grpo import StepMetrics
+from ilr_bench.learner.samples import StepMetrics
 from ilr_bench.method.advantages import AdvantageBatch
 from ilr_bench.method.idea3 import StepBatch, Turn
 from ilr_bench.method.loop import calibrate

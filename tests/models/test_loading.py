@@ -16,7 +16,8 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError, StoreError
 from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.models.catalogue import prepare_once
 from ilr_bench.models.loading import (
     CHECK_FILE,

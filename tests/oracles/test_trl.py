@@ -14,7 +14,8 @@ from tiny_models import END, PAD, VOCABULARY, tiny_model, tiny_tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 from ilr_bench.core.config import UpdateSettings
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
+from ilr_bench.learner.samples import TrainingSample
 
 LONGEST = 12
 BETA = 0.3

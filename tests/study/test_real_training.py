@@ -9,8 +9,9 @@ import torch
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import MissingInputError
-from ilr_bench.learner.grpo import GRPOLearner, TrainingSample
+from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.learner.logprobs import completion_logprobs, micro_batches
+from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.models.loading import LoadedModel, load_model, load_with_adapters
 
 ANSWERS = (("7 + 5 =", " 12\n", " 15\n"), ("9 - 4 =", " 5\n", " 13\n"))
