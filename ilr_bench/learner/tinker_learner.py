@@ -151,12 +151,11 @@ class _Update(Future[StepMetrics]):
     def send(self) -> None:
         """Sends all that does not need an answer first."""
         client = self.learner.policy.training_client()
-        if not self.rows:
+        if not self.rows or self.direct:
             # Momentum and weight decay act on a batch without gradient too.
-            self.pending.append(self._step(client, self._nothing()))
-        elif self.direct:
+            send = self._clipped_loss if self.rows else self._nothing
             for _ in range(self.learner.settings.iterations):
-                self.pending.append(self._step(client, self._clipped_loss(client)))
+                self.pending.append(self._step(client, send(client)))
             self.learner.policy.publish()
         else:
             self.forward = client.forward(self._data(self._zeros(), self._zeros()), "importance_sampling")
@@ -198,7 +197,6 @@ class _Update(Future[StepMetrics]):
                 answer, stepped = self._step(client, sent)
                 settled(answer, what)
                 norms.append(_norm(settled(stepped, what)))
-        if not self.direct or not self.rows:
             policy.publish()
         trained = sum(self.lengths)
         known = [norm for norm in norms if norm is not None]
@@ -239,14 +237,14 @@ class _Update(Future[StepMetrics]):
         limits = {"clip_low_threshold": low, "clip_high_threshold": high}
         return client.forward_backward(self._data(old, advantages), "ppo", limits)
 
-    def _nothing(self) -> Any:
+    def _nothing(self, client: Any) -> Any:
         """The answer to a batch whose gradient is zero."""
         row = next((one for one in self.samples if one.completion_ids), None)
         if row is None:
             raise ServiceError(f"{self.learner.policy.where}: step {self.step} has no token to train")
         zeros = np.zeros(len(row.completion_ids))
         data = [_datum(row, zeros, zeros)]
-        return self.learner.policy.training_client().forward_backward(data, "importance_sampling")
+        return client.forward_backward(data, "importance_sampling")
 
     def _data(self, logprobs: Sequence[Array], advantages: Sequence[Array]) -> list[Any]:
         return [_datum(*one) for one in zip(self.rows, logprobs, advantages, strict=True)]
