@@ -11,6 +11,7 @@ from ilr_bench.cli.app import app, say_rows
 from ilr_bench.core.console import fail_in_one_line, note
 from ilr_bench.core.hardware import yield_idle_cores
 from ilr_bench.models.catalogue import AcceptLicence, accept
+from ilr_bench.study.servers import Insecure, TinkerUrls, note_servers_asked
 
 EXAMPLES = """Examples:
 
@@ -71,8 +72,10 @@ def evaluate(
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     engine: Annotated[
-        str | None, typer.Option(help="What samples: transformers or vllm (default: the profile's, else transformers).")
+        str | None, typer.Option(help="What samples: transformers, vllm or tinker (default: the profile's).")
     ] = None,
+    tinker_urls: TinkerUrls = None,
+    tinker_insecure: Insecure = False,
     jail: Annotated[bool, typer.Option(help="Run the model's programs in a jail.")] = True,
     apply_chat_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Ask lm-eval's own tasks through the chat template.")
@@ -102,6 +105,7 @@ def evaluate(
     with fail_in_one_line():
         accept(accept_licence)
         check_format(log_format)
+        note_servers_asked(tinker_urls, tinker_insecure, None)
         run = StandaloneRun(
             model=model,
             benchmarks=tuple(benchmarks.split(",")),

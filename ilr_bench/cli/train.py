@@ -13,6 +13,7 @@ from ilr_bench.core.console import fail_in_one_line
 from ilr_bench.core.extras import require
 from ilr_bench.models.catalogue import AcceptLicence, accept
 from ilr_bench.study.own_data import AllowOverlap
+from ilr_bench.study.servers import EngineName, Insecure, ReductionName, TinkerUrls, note_servers_asked, with_engine
 from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, ask
 
 EXAMPLES = """Examples:
@@ -34,6 +35,7 @@ def plan(
     seeds: Seeds = None,
     workers: Workers = None,
     settings: Settings = None,
+    engine: EngineName = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study: what it holds already is not priced.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Take nothing over from the studies beside it.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="No timing run; tokens may be upper bounds.")] = False,
@@ -53,8 +55,8 @@ def plan(
     with fail_in_one_line():
         require("train", "a plan")
         asked = ask(
-            config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
-            allow_overlap=allow_overlap or None,
+            config, with_engine(settings, engine), profile=profile, variants=variants, models=models, seeds=seeds,
+            workers=workers, allow_overlap=allow_overlap or None,
         )  # fmt: skip
         found = asked.plan()
         cost = price(found, asked.spec.workers, out, fresh, quick)
@@ -82,6 +84,10 @@ def train(
         typer.Option(help="Under a launch: seconds that a process waits for another before it counts as hung.", min=1),
     ] = 3600.0,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    engine: EngineName = None,
+    tinker_urls: TinkerUrls = None,
+    tinker_insecure: Insecure = False,
+    tinker_reduction: ReductionName = None,
     allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
@@ -96,9 +102,10 @@ def train(
     with fail_in_one_line():
         require("train", "training")
         accept(accept_licence)
+        note_servers_asked(tinker_urls, tinker_insecure, tinker_reduction)
         asked = ask(
-            config, settings, profile=profile, variants=variant, models=[models] if models else None,
-            seeds=None if seed is None else str(seed), log=log, allow_overlap=allow_overlap or None,
+            config, with_engine(settings, engine), profile=profile, variants=variant,
+            models=[models] if models else None, seeds=None if seed is None else str(seed), log=log, allow_overlap=allow_overlap or None,
         ).one("ilr")  # fmt: skip
         plan, spec = asked.plan(), asked.spec
         if dry_run:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -184,8 +185,9 @@ class SamplingSettings:
     """Longest prompt; longer ones lose the middle of their text, and are counted."""
     rows_per_call: Count = 512
     """Most sequences sampled in one batch."""
-    engine: Literal["transformers", "vllm"] = "transformers"
-    """`vllm` draws other random numbers; docs/vllm.md has what it needs and what it promises."""
+    engine: Literal["transformers", "vllm", "tinker"] = "transformers"
+    """`vllm` and `tinker` draw other random numbers; docs/vllm.md and docs/tinker.md have what they need and promise.
+    With `tinker` a server trains as well, LoRA adapters always."""
 
 
 @dataclass(frozen=True)
@@ -314,8 +316,11 @@ class RunConfig:
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """Names of the agents: the models' without their folders, numbered (`A.1`, `A.2`) where one occurs twice."""
-        short = [short_label(model).rstrip("/").rsplit("/", 1)[-1] for model in self.models]
+        """Names of the agents: those given (`NAME=MODEL`), else the models' without their folders.
+
+        Numbered (`A.1`, `A.2`) where one occurs twice.
+        """
+        short = [_agent_name(model) for model in self.models]
         return tuple(
             f"{name}.{short[: index + 1].count(name)}" if short.count(name) > 1 else name
             for index, name in enumerate(short)
@@ -331,6 +336,20 @@ class RunConfig:
         """n, the answers that the agent at an index samples."""
         per_agent = self.sampling.samples_per_agent
         return self.sampling.samples if per_agent is None else per_agent[agent]
+
+
+_NAMED = re.compile(r"(?P<agent>[A-Za-z0-9][\w.-]*)=(?P<model>.+)")
+
+
+def model_source(model: str) -> str:
+    """A model without the name of its agent: of `llama=meta-llama/Llama-3.1-8B` what follows the equals sign."""
+    named = _NAMED.fullmatch(model)
+    return named["model"] if named else model
+
+
+def _agent_name(model: str) -> str:
+    named = _NAMED.fullmatch(model)
+    return named["agent"] if named else short_label(model).rstrip("/").rsplit("/", 1)[-1]
 
 
 LABELS = ("profile", "variant", "pool")

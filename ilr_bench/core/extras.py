@@ -18,13 +18,14 @@ LIBRARIES = {
     "train": ("trl", "optuna"),
     "code": ("evalplus",),
     "vllm": ("vllm",),
+    "tinker": ("tinker",),
     "ray": ("ray",),
     "slurm": ("submitit",),
     "watch": ("tensorboard",),
     "trackers": ("trackio", "wandb"),
 }  # fmt: skip
 """Extra -> the modules it brings, under the names they are imported by."""
-INCLUDED = {"train": ("eval",), "code": ("eval",), "vllm": ("train",), "trackers": ("watch",)}
+INCLUDED = {"train": ("eval",), "code": ("eval",), "vllm": ("train",), "tinker": ("train",), "trackers": ("watch",)}
 """Extra -> others that it brings along."""
 
 

@@ -69,6 +69,7 @@ def validate(config: RunConfig) -> RunConfig:
         )
     _validate_learning(config)
     _validate_inference(config)
+    _validate_served(config)
     if training.questions_per_step > config.questions.train:
         raise ConfigurationError("training.questions_per_step: larger than questions.train")
     return config
@@ -115,6 +116,24 @@ def _validate_learning(config: RunConfig) -> None:
             raise ConfigurationError(
                 "pooling.kind: only ideas are pooled; set discussion.trained_turns=sharing or both"
             )
+
+
+def _validate_served(config: RunConfig) -> None:
+    """What a server behind the Tinker API cannot do."""
+    if config.sampling.engine != "tinker":
+        return
+    instead = "train with sampling.engine=transformers or vllm"
+    if config.update.adapter != "lora":
+        raise ConfigurationError(f"update.adapter: servers train LoRA adapters only; set it to lora, or {instead}")
+    if config.critic.kind != "none":
+        raise ConfigurationError(f"critic.kind: a server gives no hidden states to a critic; {instead}")
+    if config.warm_start.steps:
+        raise ConfigurationError(f"warm_start.steps: changes all weights, which a server does not; {instead}")
+    if config.training.steps and config.sampling.temperature != 1:
+        raise ConfigurationError(
+            "sampling.temperature: servers give log-probabilities at temperature 1, and the update needs those of the "
+            f"sampling distribution; set it to 1, or {instead}"
+        )
 
 
 def _validate_inference(config: RunConfig) -> None:

@@ -21,6 +21,7 @@ from ilr_bench.evaluation.runner import LOGS, RegisteredBenchmarkRun, context_of
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
 from ilr_bench.learner.build import build_agent
+from ilr_bench.learner.served import served_model
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.prompts import STYLES
 from ilr_bench.storage.files import explained, note_name, read_json, remove, write_atomic
@@ -63,7 +64,7 @@ class StandaloneRun:
     batch_tokens: int | None = None
     dtype: str = "float32"
     engine: str | None = None
-    """What samples, `transformers` or `vllm`; None: the profile's, without one `transformers`."""
+    """What samples, `transformers`, `vllm` or `tinker`; None: the profile's, without one `transformers`."""
     jail: bool = True
     chat_template: bool = False
     """Whether lm-eval's own tasks are asked through the model's chat template."""
@@ -81,7 +82,7 @@ def evaluate_model(run: StandaloneRun, load: Callable[[str], LoadedModel] = load
     """
     check(run)
     names = _names(run.benchmarks)
-    loaded = load(run.model)
+    loaded = served_alone(run) if run.engine == "tinker" else load(run.model)
     config = standalone_config(run, loaded)
     agent = solo_agent(run, loaded, config)
     with explained(run.out):
@@ -93,9 +94,17 @@ def evaluate_model(run: StandaloneRun, load: Callable[[str], LoadedModel] = load
         return run_benchmarks(runs, agent, run.out, run.seed, lines=True, stopwatch=Stopwatch(run.out / "timing.jsonl"))
 
 
+def served_alone(run: StandaloneRun) -> LoadedModel:
+    """A base model that a server samples."""
+    config = replace(profile(run.profile or "small"), models=(run.model,))
+    return served_model(run.model, run.agent or config.agents[0], config)
+
+
 def solo_agent(run: StandaloneRun, loaded: LoadedModel, config: RunConfig) -> Agent:
     """The agent that answers, its weights in the precision that is asked for."""
     agent = build_agent(run.agent or config.agents[0], loaded, config)
+    if run.engine == "tinker":
+        return agent
     if run.dtype != "float32":
         agent.model.to(DTYPES[run.dtype])
     use_all_cores(agent.model)

@@ -28,7 +28,11 @@ class TinkerEngine:
 
     name = "tinker"
 
-    def __init__(self, policy: TinkerPolicy, end_ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(
+        self, policy: TinkerPolicy, end_ids: Sequence[int], decode: Callable[[Sequence[int]], str], vocabulary: int
+    ) -> None:
+        """`vocabulary`: how many tokens the tokenizer here knows."""
+        self.vocabulary = vocabulary
         self.policy = policy
         self.end_ids = tuple(end_ids)
         self.decode = decode
@@ -94,6 +98,12 @@ class TinkerEngine:
         if not tokens or len(tokens) > request.options.max_new_tokens:
             raise ServiceError(
                 f"{what}: {len(tokens)} tokens where 1 to {request.options.max_new_tokens} were asked for"
+            )
+        unknown = [token for token in tokens if not 0 <= token < self.vocabulary]
+        if unknown:
+            raise ServiceError(
+                f"{what}: token {unknown[0]} is beyond the {self.vocabulary} of the tokenizer here, so the server has "
+                "another model's; give the address of a server for this one"
             )
         length, finished = self._end(tokens, request.options.stop_strings)
         return Completion(tuple(tokens[:length]), logprobs[:length], finished)

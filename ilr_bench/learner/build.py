@@ -15,8 +15,11 @@ from ilr_bench.generation.vllm_engine import VllmEngine
 from ilr_bench.learner.distributed import SINGLE, DistContext
 from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.learner.ppo import PPOLearner
+from ilr_bench.learner.samples import Learner
+from ilr_bench.learner.served import served_agent, served_learner, served_model
 from ilr_bench.learner.sft import sft_checkpoint
 from ilr_bench.models.loading import LoadedModel, load_model, load_with_adapters
+from ilr_bench.models.tinker import TinkerPolicy, stop_clients
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.thoughts import thoughts_of
 
@@ -36,6 +39,10 @@ def build_agents(config: RunConfig, swapper: DeviceSwapper | None = None) -> lis
 
     `swapper`: loads one of them at a time onto the computing device; without one all are there.
     """
+    if config.sampling.engine == "tinker":
+        served = [served_model(model, name, config) for name, model in zip(config.agents, config.models, strict=True)]
+        named = enumerate(zip(config.agents, served, strict=True))
+        return [LoadedAgent(build_agent(name, loaded, config, index), loaded) for index, (name, loaded) in named]
     device = None if swapper is None else swapper.offload_device
     models = [sft_checkpoint(model, index, config, build_agent) for index, model in enumerate(config.models)]
     if config.update.adapter == "lora":
@@ -54,10 +61,17 @@ def build_agents(config: RunConfig, swapper: DeviceSwapper | None = None) -> lis
 
 def build_agent(name: str, loaded: LoadedModel, config: RunConfig, index: int = 0) -> Agent:
     """One agent around a loaded model, with the prompt style of the agent at `index`."""
+    if isinstance(loaded.model, TinkerPolicy):
+        return served_agent(name, loaded, config, index)
     style = STYLES.get(config.styles[index])
     engine = make_engine(loaded, config)
     thoughts = thoughts_of(loaded.tokenizer, config.thought_marks)
     return Agent(name, loaded.model, loaded.tokenizer, style, engine, config.sampling.max_prompt_tokens, thoughts)
+
+
+def part_from_servers(loaded_agents: Sequence[LoadedAgent]) -> None:
+    """Ends the sessions with servers, so that they free what they keep for these agents."""
+    stop_clients([one.agent.model.service for one in loaded_agents if isinstance(one.agent.model, TinkerPolicy)])
 
 
 def make_engine(loaded: LoadedModel, config: RunConfig) -> Engine:
@@ -73,15 +87,16 @@ def make_engine(loaded: LoadedModel, config: RunConfig) -> Engine:
     return VllmEngine(loaded.model, loaded.folder, loaded.end_ids, decode, precision, rows)
 
 
-def make_learners(
-    loaded_agents: Sequence[LoadedAgent], config: RunConfig, dist: DistContext = SINGLE
-) -> list[GRPOLearner]:
+def make_learners(loaded_agents: Sequence[LoadedAgent], config: RunConfig, dist: DistContext = SINGLE) -> list[Learner]:
     """One learner per agent; `dist`: the ranks that compute its updates together."""
     longest = max(config.sampling.max_new_tokens, config.sampling.max_analysis_tokens)
     make = GRPOLearner if config.critic.kind == "none" else partial(PPOLearner, critic=config.critic)
-    learners = []
+    learners: list[Learner] = []
     for one in loaded_agents:
         model, name = one.agent.model, one.agent.name
+        if isinstance(model, TinkerPolicy):
+            learners.append(served_learner(model, config, longest))
+            continue
         learner = make(model, name, config.update, config.training.steps, longest, config.sampling.temperature, dist)
         if one.swapper is not None:
             extra_modules = [learner.reference, learner.head if isinstance(learner, PPOLearner) else None]

@@ -174,7 +174,7 @@ class _Update(Future[StepMetrics]):
             for answer, stepped in self.pending:
                 logprobs = self._logprobs(settled(answer, what)) if self.rows else []
                 losses.append(self._loss(logprobs))
-                norms.append(_norm(settled(stepped, what)))
+                norms.append(norm(settled(stepped, what)))
         else:
             client = policy.training_client()
             self._take_reference()
@@ -196,7 +196,7 @@ class _Update(Future[StepMetrics]):
                 sent = client.forward_backward(self._data(logprobs, advantages), "importance_sampling")
                 answer, stepped = self._step(client, sent)
                 settled(answer, what)
-                norms.append(_norm(settled(stepped, what)))
+                norms.append(norm(settled(stepped, what)))
             policy.publish()
         trained = sum(self.lengths)
         known = [norm for norm in norms if norm is not None]
@@ -243,11 +243,11 @@ class _Update(Future[StepMetrics]):
         if row is None:
             raise ServiceError(f"{self.learner.policy.where}: step {self.step} has no token to train")
         zeros = np.zeros(len(row.completion_ids))
-        data = [_datum(row, zeros, zeros)]
+        data = [datum(row, zeros, zeros)]
         return client.forward_backward(data, "importance_sampling")
 
     def _data(self, logprobs: Sequence[Array], advantages: Sequence[Array]) -> list[Any]:
-        return [_datum(*one) for one in zip(self.rows, logprobs, advantages, strict=True)]
+        return [datum(*one) for one in zip(self.rows, logprobs, advantages, strict=True)]
 
     def _zeros(self) -> list[Array]:
         return [np.zeros(length) for length in self.lengths]
@@ -304,7 +304,7 @@ class _Update(Future[StepMetrics]):
         )
 
 
-def _datum(row: TrainingSample, logprobs: Array, advantages: Array) -> Any:
+def datum(row: TrainingSample, logprobs: Array, advantages: Array) -> Any:
     """One sequence: tokens up to the last but one, the next token for each, and zeros on the prompt."""
     from tinker import types
 
@@ -326,7 +326,7 @@ def _datum(row: TrainingSample, logprobs: Array, advantages: Array) -> Any:
     )
 
 
-def _norm(answer: Any) -> float | None:
+def norm(answer: Any) -> float | None:
     """The gradient's norm, where the server states it."""
     metrics: dict[str, float] = getattr(answer, "metrics", None) or {}
     found = [value for name, value in metrics.items() if name.replace("/", " ").replace(":", " ").split()[-1] in NORMS]

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ilr_bench.core.config import UpdateSettings
+from ilr_bench.core.config import UpdateSettings, model_source
 from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError, first_line
 from ilr_bench.models.catalogue import CONTENT, MODELS, conversion, model_files, prepare_once
 from ilr_bench.models.gguf import convert_gguf
@@ -118,11 +118,9 @@ def load_model(name_or_path: str, device: str | None = None) -> LoadedModel:
         raise MissingInputError(message) from error
     model.config.use_cache = True
     model.eval().to(device or computing_device())
-    ends = _ids(model.generation_config.eos_token_id) | _ids(model.config.eos_token_id) | _ids(tokenizer.eos_token_id)
-    if not ends:
-        raise ConfigurationError(f"{folder}: no end token in config.json, generation_config.json or the tokenizer")
+    ends = end_tokens(model.generation_config, model.config, tokenizer, folder)
     pad_id = min(ends) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    return LoadedModel(model, tokenizer, tuple(sorted(ends)), pad_id, folder, fingerprint)
+    return LoadedModel(model, tokenizer, ends, pad_id, folder, fingerprint)
 
 
 def load_with_adapters(
@@ -197,6 +195,7 @@ def folder_hash(folder: Path) -> str:
 
 def locate(name_or_path: str) -> tuple[Path, str]:
     """The prepared folder of a name or path, and the fingerprint of its content; raises as `load_model`."""
+    name_or_path = model_source(name_or_path)
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path, folder_hash(path)
@@ -231,6 +230,17 @@ def _copy_into(targets: dict[str, torch.Tensor], saved: dict[str, torch.Tensor])
             if tensor.shape != saved[name].shape:
                 raise RuntimeError(f"{name} has shape {tuple(saved[name].shape)}, not {tuple(tensor.shape)}")
             tensor.copy_(saved[name])
+
+
+def end_tokens(generation: Any, config: Any, tokenizer: Any, folder: Path) -> tuple[int, ...]:
+    """Tokens that end a turn, ascending: all that the files of a model name.
+
+    Raises ConfigurationError where they name none.
+    """
+    ends = _ids(generation.eos_token_id) | _ids(config.eos_token_id) | _ids(tokenizer.eos_token_id)
+    if not ends:
+        raise ConfigurationError(f"{folder}: no end token in config.json, generation_config.json or the tokenizer")
+    return tuple(sorted(ends))
 
 
 def _ids(value: int | Sequence[int] | None) -> set[int]:

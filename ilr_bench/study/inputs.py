@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ilr_bench.core.config import RunConfig, content_hash
+from ilr_bench.core.config import RunConfig, content_hash, model_source
 from ilr_bench.core.plugins import label_of
 from ilr_bench.core.registry import forget_references
 from ilr_bench.models.catalogue import MODELS, hub_revision, model_files
@@ -122,6 +122,7 @@ def _benchmark(name: str, limit: int | None) -> dict[str, str]:
 
 def _model(name: str) -> dict[str, str]:
     """Files, fingerprint or revision of a model; nothing for one that has not been downloaded."""
+    name = model_source(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return model_files(path)

@@ -150,7 +150,11 @@ def timing_jobs(trials: Sequence[PlannedTrial]) -> list[Job]:
     # Brings numpy, which `--help` has no use for.
     from ilr_bench.models.micro.recipes import RECIPES
 
-    micro = [trial for trial in trials if all(model in RECIPES for model in trial.config.models)]
+    micro = [
+        trial
+        for trial in trials
+        if trial.config.sampling.engine != "tinker" and all(model in RECIPES for model in trial.config.models)
+    ]
     return [
         Job(f"{TIMING} {number}", run_timing_here, (config,), tuple(dict.fromkeys(config.models)), {}, False)
         for number, config in enumerate(unknown(micro), start=1)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench import ablations
-from ilr_bench.core.config import RunConfig, change, to_dict
+from ilr_bench.core.config import RunConfig, change, model_source, to_dict
+from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.plugins import file_references, is_reference, label_of
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
@@ -130,7 +131,7 @@ def _planned(
         suffix = "".join(
             f" {key}={label(key, as_text(key, value))}" for key, value in extra.items() if len(grid[key]) > 1
         )
-        bare = located(change(replace(start, models=group, seed=seed), extra))
+        bare = located(change(replace(start, models=group, seed=seed), served(extra)))
         asked.append(bare)
         for config, matched in make(bare, extra):
             if with_untrained and _answers_after_training(config):
@@ -147,6 +148,14 @@ def _planned(
     _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))
+
+
+def served(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings with LoRA where a server is to train, unless they say otherwise: it trains nothing else."""
+    if settings.get("sampling.engine") != "tinker" or "update.adapter" in settings:
+        return settings
+    note("sampling.engine=tinker: servers train LoRA adapters, so update.adapter=lora")
+    return {**settings, "update.adapter": "lora"}
 
 
 def _answers_after_training(config: RunConfig) -> bool:
@@ -181,7 +190,7 @@ def _check_names(config: RunConfig) -> None:
             raise ConfigurationError(f"{key}: {error}") from error
     for style in config.styles:
         STYLES.get(style)
-    for model in config.models:
+    for model in map(model_source, config.models):
         elsewhere = ("/" in model and not is_reference(model)) or model.endswith(".gguf") or Path(model).is_dir()
         if not elsewhere:
             MODELS.get(model)

@@ -43,6 +43,7 @@ from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
 from ilr_bench.study.own_data import AllowOverlap, check_overlap, overlap_of_plan
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
+from ilr_bench.study.servers import EngineName, Insecure, ReductionName, TinkerUrls, note_servers_asked, with_engine
 from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, as_text, ask, split
 
 EXAMPLES = """Examples:
@@ -263,6 +264,10 @@ def sweep(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Start even what does not seem to fit this machine.")] = False,
+    engine: EngineName = None,
+    tinker_urls: TinkerUrls = None,
+    tinker_insecure: Insecure = False,
+    tinker_reduction: ReductionName = None,
     allow_overlap: AllowOverlap = False,
     accept_licence: AcceptLicence = None,
 ) -> None:
@@ -270,9 +275,10 @@ def sweep(
     with fail_in_one_line():
         require("train", "a sweep")
         accept(accept_licence)
+        note_servers_asked(tinker_urls, tinker_insecure, tinker_reduction)
         asked = ask(
-            config, settings, profile=profile, variants=variants, models=models, seeds=seeds, workers=workers,
-            executor=executor, slurm=slurm, log=log, allow_overlap=allow_overlap or None,
+            config, with_engine(settings, engine), profile=profile, variants=variants, models=models, seeds=seeds,
+            workers=workers, executor=executor, slurm=slurm, log=log, allow_overlap=allow_overlap or None,
         )  # fmt: skip
         spec = asked.spec
         # A file may hold them for when it is run there.

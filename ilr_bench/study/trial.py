@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from ilr_bench.evaluation.joint import run_joint_inference
 from ilr_bench.evaluation.runner import evaluate, run_benchmarks
 from ilr_bench.generation.swapper import DeviceSwapper
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import LoadedAgent, build_agents, make_learners
+from ilr_bench.learner.build import LoadedAgent, build_agents, make_learners, part_from_servers
 from ilr_bench.learner.distributed import SINGLE, DistContext
+from ilr_bench.learner.served import note_servers
 from ilr_bench.learner.sft import write_log
 from ilr_bench.method import loop
 from ilr_bench.method.difficulty import Rankings, joint_difficulty
@@ -93,9 +94,11 @@ def run_trial(
     asked, config = config, resolve(config, dependency)
     noted = _write_config(folder, key, config, note_inputs(inputs, artifacts))
     stopwatch = Stopwatch(folder / "timing.jsonl")
-    with recovery.log_incidents(folder), Grader() as grader:
+    with recovery.log_incidents(folder), Grader() as grader, ExitStack() as ends:
         with stopwatch.watch("models"):
             loaded_agents = build_agents(config, make_swapper(config, dist, take_turns))
+        ends.callback(part_from_servers, loaded_agents)
+        note_servers(folder, [loaded_agent.agent.model for loaded_agent in loaded_agents])
         inputs = reader.of(asked, matched)  # a model of the hub has a revision once it has been downloaded
         if inputs.hash != noted:
             noted = _write_config(folder, key, config, note_inputs(inputs, artifacts))

@@ -99,6 +99,8 @@ def gpus_for(shape: Architecture) -> int:
 
 def is_large(config: RunConfig) -> bool:
     """Whether a trial's models are priced instead of timed."""
+    if config.sampling.engine == "tinker":
+        return True
     shapes = [architecture(model) for model in config.models]
     return any(shape is not None and shape.parameters >= LARGE for shape in shapes)
 

@@ -238,6 +238,8 @@ def trial_memory(
     `lengths` as they were seen; `samples` by agent where they are not the configuration's; `indices` of the agents that
     are in memory, all of them unless given.
     """
+    if config.sampling.engine == "tinker":
+        return None  # a server's
     indices = range(len(config.models)) if indices is None else indices
     models = [config.models[index] for index in indices]
     shapes = architectures(models)

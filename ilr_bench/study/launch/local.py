@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench.core import signals
-from ilr_bench.core.errors import IlrError, MemoryShortageError
+from ilr_bench.core.errors import IlrError, LostServiceError, MemoryShortageError
 from ilr_bench.core.signals import Interrupt
 from ilr_bench.storage.recovery import is_out_of_memory
 from ilr_bench.study.launch import scheduler
@@ -277,8 +277,9 @@ def _run(job: Job) -> JobEnd:
         return JobEnd(job.name, Failure(str(stop), stop.exit_status, passing=True))
     except IlrError as error:
         traceback.print_exc()
-        # Another process may have taken the memory for a while.
-        return JobEnd(job.name, Failure(str(error), error.exit_status, passing=isinstance(error, MemoryShortageError)))
+        # Another process may have taken the memory for a while; a server may come back.
+        passing = isinstance(error, MemoryShortageError | LostServiceError)
+        return JobEnd(job.name, Failure(str(error), error.exit_status, passing=passing))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
