@@ -105,7 +105,8 @@ def train(
         note_servers_asked(tinker_urls, tinker_insecure, tinker_reduction)
         asked = ask(
             config, with_engine(settings, engine), profile=profile, variants=variant,
-            models=[models] if models else None, seeds=None if seed is None else str(seed), log=log, allow_overlap=allow_overlap or None,
+            models=[models] if models else None, seeds=None if seed is None else str(seed), log=log,
+            allow_overlap=allow_overlap or None,
         ).one("ilr")  # fmt: skip
         plan, spec = asked.plan(), asked.spec
         if dry_run:

@@ -57,7 +57,7 @@ class TinkerEngine:
             )
         from tinker import types
 
-        client = self.policy.sampler() if lengths else None
+        client: Any = self.policy.sampler() if lengths else None
         seeds = prompt_seeds(request)
         pending = [
             client.sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,7 +41,12 @@ def build_agents(config: RunConfig, swapper: DeviceSwapper | None = None) -> lis
     `swapper`: loads one of them at a time onto the computing device; without one all are there.
     """
     if config.sampling.engine == "tinker":
-        served = [served_model(model, name, config) for name, model in zip(config.agents, config.models, strict=True)]
+        with ExitStack() as ends:
+            served: list[LoadedModel] = []
+            for name, model in zip(config.agents, config.models, strict=True):
+                served.append(served_model(model, name, config))
+                ends.callback(stop_clients, [served[-1].model.service])
+            ends.pop_all()  # all are there: the caller parts from them
         named = enumerate(zip(config.agents, served, strict=True))
         return [LoadedAgent(build_agent(name, loaded, config, index), loaded) for index, (name, loaded) in named]
     device = None if swapper is None else swapper.offload_device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from huggingface_hub import snapshot_download
 from transformers import AutoConfig, GenerationConfig
 
 from ilr_bench.core.config import RunConfig, content_hash, model_source
-from ilr_bench.core.errors import ConfigurationError, MissingInputError, ServiceError, first_line
+from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError, ServiceError, first_line
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.tinker_engine import TinkerEngine
 from ilr_bench.learner.samples import TrainingSample
@@ -30,6 +30,7 @@ from ilr_bench.models.tinker import (
     check_served,
     connect,
     settled,
+    stop_clients,
 )
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.thoughts import thoughts_of
@@ -41,7 +42,7 @@ TOLERANCE = 0.2
 """How far a server's ratio of two gradients may be from 1 or 2 and still tell how it sums."""
 
 
-def served_model(model: str, agent: str, config: RunConfig, connected: Callable[..., Any] = connect) -> LoadedModel:
+def served_model(model: str, agent: str, config: RunConfig) -> LoadedModel:
     """The tokenizer of a model, with a `TinkerPolicy` in place of weights.
 
     Raises ConfigurationError where the server does not serve it, MissingInputError where the tokenizer cannot be had,
@@ -53,22 +54,30 @@ def served_model(model: str, agent: str, config: RunConfig, connected: Callable[
     shape = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     address = address_of(agent)
     check_rank(config.update.lora_rank)
-    service = connected(address)
-    served = capabilities(service, f"agent {agent} at {address}")
-    same = partial(_is_same_folder, folder)
-    base = check_served(name, served, shape.model_type, address, same)
+    service = connect(address)
+    try:
+        served = capabilities(service, f"agent {agent} at {address}")
+        base = check_served(name, served, shape.model_type, address, partial(_is_same_folder, folder))
+    except IlrError:
+        stop_clients([service])
+        raise
     positions = getattr(shape, "max_position_embeddings", None) or 2**31
     context = min(served[base] or positions, positions)
     policy = TinkerPolicy(agent, base, service, address, context, config.update.lora_rank, config.seed)
     try:
         generation = GenerationConfig.from_pretrained(folder)
     except OSError:
-        generation = GenerationConfig()
+        generation = GenerationConfig()  # type: ignore[no-untyped-call]
     ends = end_tokens(generation, shape, tokenizer, folder)
     pad = min(ends) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    described = {file: found for file, found in digests(folder).items() if _small(file)}
-    fingerprint = content_hash(["tinker", name, described])
-    return LoadedModel(policy, tokenizer, ends, pad, folder, fingerprint)
+    return LoadedModel(policy, tokenizer, ends, pad, folder, served_fingerprint(model))
+
+
+def served_fingerprint(model: str) -> str:
+    """Hash of a served model's name, configuration and tokenizer: its weights are the server's."""
+    name = model_source(model)
+    described = {file: found for file, found in digests(_description(name)).items() if _small(file)}
+    return content_hash(["tinker", name, described])
 
 
 def served_agent(name: str, loaded: LoadedModel, config: RunConfig, index: int = 0) -> Agent:

@@ -28,6 +28,7 @@ from ilr_bench.core.errors import ConfigurationError, ServiceError, StoreError
 from ilr_bench.learner.samples import BROKEN_MODEL, StepMetrics, TrainingSample, broken_batch
 from ilr_bench.learner.token_loss import Array, TokenLoss, token_shares
 from ilr_bench.models.tinker import Reduction, TinkerPolicy, settled
+from ilr_bench.models.tinker_adapter import bring_home
 from ilr_bench.storage.files import read_json
 
 STATE = "tinker.json"
@@ -65,6 +66,7 @@ class TinkerLearner:
         self.longest = max_completion_length
         self.warmup = min(settings.warmup_steps, total_steps * settings.iterations)
         self.optimizer_steps = 0
+        self._step = 0
         self._find_reduction = reduction
         self._reduction: Reduction | None = None
 
@@ -86,13 +88,17 @@ class TinkerLearner:
         if broken:
             what = f"{BROKEN_MODEL}; lower update.learning_rate and run again"
             raise broken_batch(self.policy.agent, broken, step, what)
+        self._step = step
         update = _Update(self, samples, step)
         update.send()
         return update
 
     def save(self, folder: Path) -> None:
-        """Has the server keep the state, and notes where."""
-        path = self.policy.save(f"ilr-{uuid.uuid4().hex[:16]}")
+        """Has the server keep the state, and notes where; after the last step the adapter comes home as well."""
+        name = f"ilr-{uuid.uuid4().hex[:16]}"
+        path = self.policy.save(name)
+        if self._step == self.total_steps:
+            bring_home(self.policy, name, folder)
         noted = {
             "path": path,
             "optimizer_steps": self.optimizer_steps,
@@ -314,7 +320,7 @@ def datum(row: TrainingSample, logprobs: Array, advantages: Array) -> Any:
     def placed(values: Array) -> NDArray[np.float32]:
         return np.concatenate([np.zeros(before), values]).astype(np.float32)
 
-    inputs = {
+    inputs: dict[str, NDArray[Any]] = {
         "target_tokens": np.asarray(tokens[1:], dtype=np.int64),
         "weights": placed(np.ones(len(row.completion_ids))),
         "logprobs": placed(logprobs),

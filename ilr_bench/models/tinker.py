@@ -201,7 +201,10 @@ class TinkerPolicy:
         """
         if self.trainer is None:
             asked = self.service.create_lora_training_client(
-                base_model=self.base_model, rank=self.rank, seed=derive_seed(self.seed, "lora", self.agent) % 2**31
+                base_model=self.base_model,
+                rank=self.rank,
+                seed=derive_seed(self.seed, "lora", self.agent) % 2**31,
+                train_unembed=False,  # as the adapters made here
             )
             self.trainer = settled(asked, f"{self.where}: a training client of rank {self.rank}")
             self._check_model()

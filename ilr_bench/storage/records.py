@@ -116,7 +116,7 @@ class StepRecord:
     step: int
     agent: str
     loss: float
-    gradient_norm: float
+    gradient_norm: float | None
     learning_rate: float
     kl: float | None
     """Mean k3 estimate against the starting policy; None without a KL term."""

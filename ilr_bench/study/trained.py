@@ -13,6 +13,7 @@ from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError, StoreError
 from ilr_bench.evaluation.standalone import StandaloneRun
 from ilr_bench.learner.build import build_agent
+from ilr_bench.learner.served import served_fingerprint
 from ilr_bench.learner.sft import sft_checkpoint
 from ilr_bench.models.export import check_folder, hub_name, write_model
 from ilr_bench.models.loading import LoadedModel, load_model, load_weights, load_with_adapters
@@ -175,13 +176,18 @@ def load_agent(trial: TrainedTrial, agent: str, device: str | None = None) -> Lo
     else:
         loaded = load_model(model, device)
     before = {loaded.fingerprint} if whole and config.warm_start.steps else set(_started_from(trial, agent))
-    if before and loaded.fingerprint not in before:
+    served = config.sampling.engine == "tinker"
+    if before and (served_fingerprint(model) if served else loaded.fingerprint) not in before:
         raise StoreError(
             f"the model of {agent} ({config.models[index]}) is not the one that {trial.folder.name} started from; "
             "bring back the model's files and the versions of packages as they were"
         )
     if trial.checkpoint is None:
         return loaded
+    if served and not any((trial.checkpoint / agent).glob("*.safetensors")):
+        raise StoreError(
+            f"step {trial.step} of {trial.folder.name} is kept by a server; its adapters come home after the last step"
+        )
     load_weights(loaded.model, trial.checkpoint / agent)
     (weights,) = (trial.checkpoint / agent).glob("*.safetensors")
     return replace(loaded, fingerprint=content_hash([loaded.fingerprint, file_hash(weights)]))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
+import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import save
 from tinker import types
 
 from ilr_bench.core.config import UpdateSettings
@@ -37,8 +41,8 @@ class FakeServer:
     name: str = "base"
     reduction: str = "sum"
     context: int = 512
-    settings: UpdateSettings = field(default_factory=UpdateSettings)
     states: dict[str, Any] = field(default_factory=dict)
+    archives: dict[str, bytes] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     trains: str = ""
     """The model that it really trains, where it lies."""
@@ -97,8 +101,8 @@ class FakeTraining:
 
     def __init__(self, server: FakeServer, rank: int) -> None:
         self.server = server
-        settings = UpdateSettings(adapter="lora", lora_rank=rank)
-        self.model = attach_lora(copy.deepcopy(server.model), settings, ["A"])[0]
+        self.settings = UpdateSettings(adapter="lora", lora_rank=rank)
+        self.model = attach_lora(copy.deepcopy(server.model), self.settings, ["A"])[0]
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.weights, lr=0.0)
         self.terms: list[torch.Tensor] = []
@@ -155,6 +159,21 @@ class FakeTraining:
         self.optimizer.load_state_dict(copy.deepcopy(optimizer))
         return self.server.answer("load_state", None)
 
+    def save_weights_for_sampler(self, name: str) -> Now:
+        """An archive as self-hosted servers make it: PEFT's names, no names of layers, alpha 32."""
+        weights = {key: value.numpy() for key, value in self.model.adapter_weights().items()}
+        rank = self.settings.lora_rank
+        scaled = {key: value * (2 * rank / 32 if ".lora_B." in key else 1) for key, value in weights.items()}
+        config = json.dumps({"r": rank, "lora_alpha": 32.0, "target_modules": None}).encode()
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as packed:
+            for file, content in (("adapter_model.safetensors", save(scaled)), ("adapter_config.json", config)):
+                member = tarfile.TarInfo(f"./{file}")
+                member.size = len(content)
+                packed.addfile(member, io.BytesIO(content))
+        self.server.archives[f"training_runs/fake/checkpoints/{name}/download"] = archive.getvalue()
+        return self.server.answer("export", SimpleNamespace(path=f"tinker://fake/sampler_weights/{name}"))
+
     def save_weights_and_get_sampling_client(self) -> Now:
         return self.server.answer("publish", FakeSampling(self.server, copy.deepcopy(self.model)))
 
@@ -187,7 +206,7 @@ class FakeService:
         model = SimpleNamespace(model_name=self.server.name, max_context_length=self.server.context)
         return SimpleNamespace(supported_models=[model])
 
-    def create_lora_training_client(self, base_model: str, rank: int, seed: int) -> Now:
+    def create_lora_training_client(self, base_model: str, rank: int, seed: int, train_unembed: bool = True) -> Now:
         return self.server.answer("create", FakeTraining(self.server, rank))
 
     def create_sampling_client(self, base_model: str) -> Now:

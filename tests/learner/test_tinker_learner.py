@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,14 +13,17 @@ import numpy as np
 import pytest
 import torch
 from fake_tinker import FakeServer, FakeService
+from safetensors.numpy import save
 from tiny_models import tiny_model
 from update_gradients import gradients_of, to_train
-from update_turns import LONGEST, random_samples, updater
+from update_turns import LONGEST, logprobs, random_samples, updater
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, NumericalError, ServiceError, StoreError
 from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.learner.tinker_learner import TinkerLearner
+from ilr_bench.models import tinker_adapter
+from ilr_bench.models.loading import load_weights
 from ilr_bench.models.tinker import Address, TinkerPolicy
 
 LORA = UpdateSettings(adapter="lora", lora_rank=4, learning_rate=1e-2, warmup_steps=0)
@@ -119,6 +123,50 @@ def test_a_state_brings_back_weights_moments_and_schedule(tmp_path: Path) -> Non
     server.states.clear()
     with pytest.raises(ServiceError, match="lives on that server: bring the server back"):
         learner_on(server, settings).load(tmp_path)
+
+
+def test_after_the_last_step_the_adapter_comes_home_at_our_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeServer(tiny_model(scale=0.1))
+    monkeypatch.setattr(
+        tinker_adapter, "_fetched", lambda request, what: server.archives[request.full_url.partition("/v1/")[2]]
+    )
+    served = learner_on(server)
+    served.submit(some_samples(server.model), 9).result()
+    served.save(tmp_path)
+    assert server.archives == {}
+    served.submit(some_samples(server.model), 10).result()
+    served.save(tmp_path)
+    home = to_train(server.model, LORA)
+    load_weights(home, tmp_path)
+    trained = dict(served.policy.trainer.model.named_parameters())
+    moved = 0.0
+    for name, weight in home.named_parameters():
+        assert torch.allclose(weight, trained[name], atol=1e-7), name
+        moved = max(moved, float(weight.abs().max()) if ".lora_B." in name else 0.0)
+    assert moved > 1e-3
+    assert logprobs(home, some_samples(server.model)[0]) == pytest.approx(
+        logprobs(served.policy.trainer.model, some_samples(server.model)[0]), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"r": 8, "lora_alpha": 32}, "its export has rank 8, not 4"), (None, "its export holds nothing")],
+)
+def test_an_export_of_something_else_is_refused(
+    config: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = learner_on(FakeServer(tiny_model(scale=0.1)))
+    files = (
+        {}
+        if config is None
+        else {"adapter_model.safetensors": save({}), "adapter_config.json": json.dumps(config).encode()}
+    )
+    monkeypatch.setattr(tinker_adapter, "_own_files", lambda policy, name: files)
+    with pytest.raises(ServiceError, match=said):
+        tinker_adapter.bring_home(served.policy, "x", tmp_path)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
