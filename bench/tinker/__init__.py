@@ -1,0 +1,1 @@
+"""Training through two self-hosted servers on loopback: `nox -s tinker`."""
