@@ -10,14 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from ilr_bench.core.plugins import Name, short_label
+from ilr_bench.core.plugins import Name, agent_name, short_label
 from ilr_bench.core.settings import Count, CountOrNone, Options, Positive, Share, Weight, hints, keys, read, unknown
 
 STANDALONE_STAGES = ("sharing",)
@@ -186,8 +185,7 @@ class SamplingSettings:
     rows_per_call: Count = 512
     """Most sequences sampled in one batch."""
     engine: Literal["transformers", "vllm", "tinker"] = "transformers"
-    """`vllm` and `tinker` draw other random numbers; docs/vllm.md and docs/tinker.md have what they need and promise.
-    With `tinker` a server trains as well, LoRA adapters always."""
+    """`vllm` and `tinker` (a server that trains as well) draw other random numbers: docs/vllm.md, docs/tinker.md."""
 
 
 @dataclass(frozen=True)
@@ -316,11 +314,8 @@ class RunConfig:
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """Names of the agents: those given (`NAME=MODEL`), else the models' without their folders.
-
-        Numbered (`A.1`, `A.2`) where one occurs twice.
-        """
-        short = [_agent_name(model) for model in self.models]
+        """Names of the agents: given (`NAME=MODEL`) or the models' own, numbered (`A.1`, `A.2`) where one occurs twice."""
+        short = [agent_name(model) for model in self.models]
         return tuple(
             f"{name}.{short[: index + 1].count(name)}" if short.count(name) > 1 else name
             for index, name in enumerate(short)
@@ -336,20 +331,6 @@ class RunConfig:
         """n, the answers that the agent at an index samples."""
         per_agent = self.sampling.samples_per_agent
         return self.sampling.samples if per_agent is None else per_agent[agent]
-
-
-_NAMED = re.compile(r"(?P<agent>[A-Za-z0-9][\w.-]*)=(?P<model>.+)")
-
-
-def model_source(model: str) -> str:
-    """A model without the name of its agent: of `llama=meta-llama/Llama-3.1-8B` what follows the equals sign."""
-    named = _NAMED.fullmatch(model)
-    return named["model"] if named else model
-
-
-def _agent_name(model: str) -> str:
-    named = _NAMED.fullmatch(model)
-    return named["agent"] if named else short_label(model).rstrip("/").rsplit("/", 1)[-1]
 
 
 LABELS = ("profile", "variant", "pool")

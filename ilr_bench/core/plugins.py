@@ -20,6 +20,7 @@ from ilr_bench.core.errors import ConfigurationError, IlrError, did_you_mean, fi
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*)")
+_AGENT = re.compile(r"(?P<agent>[A-Za-z0-9][\w.-]*)=(?P<model>.+)")
 RESERVED = ("lm_eval",)
 """Before a colon these are no modules: `lm_eval:gsm8k` is a task."""
 
@@ -85,6 +86,18 @@ def labelled(data: Any) -> Any:
 def short_label(name: str) -> str:
     """What a reference names without where it is: `shorter`; other names as they are."""
     return name.rpartition(":")[2] if is_reference(name) else name
+
+
+def model_source(model: str) -> str:
+    """A model without the name of its agent: of `llama=meta-llama/Llama-3.1-8B` what follows the equals sign."""
+    named = _AGENT.fullmatch(model)
+    return named["model"] if named else model
+
+
+def agent_name(model: str) -> str:
+    """The name of a model's agent: the one given, else the model's without its folder."""
+    named = _AGENT.fullmatch(model)
+    return named["agent"] if named else short_label(model).rstrip("/").rsplit("/", 1)[-1]
 
 
 def load_reference(reference: str) -> tuple[Any, str]:

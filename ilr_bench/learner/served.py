@@ -13,8 +13,9 @@ import numpy as np
 from huggingface_hub import snapshot_download
 from transformers import AutoConfig, GenerationConfig
 
-from ilr_bench.core.config import RunConfig, content_hash, model_source
+from ilr_bench.core.config import RunConfig, content_hash
 from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError, ServiceError, first_line
+from ilr_bench.core.plugins import model_source
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.tinker_engine import TinkerEngine
 from ilr_bench.learner.samples import TrainingSample

@@ -23,8 +23,9 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ilr_bench.core.config import UpdateSettings, model_source
+from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, MissingInputError, StoreError, first_line
+from ilr_bench.core.plugins import model_source
 from ilr_bench.models.catalogue import CONTENT, MODELS, conversion, model_files, prepare_once
 from ilr_bench.models.gguf import convert_gguf
 from ilr_bench.models.lora import AdapterModel, attach_lora

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ilr_bench.core.config import RunConfig, content_hash, model_source
-from ilr_bench.core.plugins import label_of
+from ilr_bench.core.config import RunConfig, content_hash
+from ilr_bench.core.plugins import label_of, model_source
 from ilr_bench.core.registry import forget_references
 from ilr_bench.models.catalogue import MODELS, hub_revision, model_files
 from ilr_bench.prompts import STYLES

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ilr_bench import ablations
-from ilr_bench.core.config import RunConfig, change, model_source, to_dict
+from ilr_bench.core.config import RunConfig, change, to_dict
 from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError
-from ilr_bench.core.plugins import file_references, is_reference, label_of
+from ilr_bench.core.plugins import file_references, is_reference, label_of, model_source
 from ilr_bench.core.profiles import MODEL_GROUPS, profile
 from ilr_bench.core.registry import Mechanisms, forget_references
 from ilr_bench.core.settings import Options

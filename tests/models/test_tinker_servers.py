@@ -9,8 +9,9 @@ import pytest
 from fake_tinker import FakeServer, FakeService, Now
 from tiny_models import tiny_model
 
-from ilr_bench.core.config import RunConfig, model_source
+from ilr_bench.core.config import RunConfig
 from ilr_bench.core.errors import ConfigurationError, LostServiceError, MissingInputError, ServiceError
+from ilr_bench.core.plugins import model_source
 from ilr_bench.learner.served import find_reduction
 from ilr_bench.models import tinker as served
 from ilr_bench.models.tinker import Address, TinkerPolicy, address_of, check_rank, check_served, connect, settled
