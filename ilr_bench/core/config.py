@@ -314,7 +314,7 @@ class RunConfig:
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """Names of the agents: given (`NAME=MODEL`) or the models' own, numbered (`A.1`, `A.2`) where one occurs twice."""
+        """Names of the agents: given (`NAME=MODEL`) or the models' own, numbered (`A.1`, `A.2`) where several are."""
         short = [agent_name(model) for model in self.models]
         return tuple(
             f"{name}.{short[: index + 1].count(name)}" if short.count(name) > 1 else name
