@@ -10,7 +10,7 @@ import pytest
 from ilr_bench.core.config import RunConfig, change
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
-from ilr_bench.method.stages import Heard, analysis, fusion, remark_stages, sharing
+from ilr_bench.method.stages import STAGES, Heard, analysis, fusion, remark_stages, sharing
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.prompts.style import Mode
@@ -48,6 +48,10 @@ def test_before_anyone_speaks_peers_will_be_heard_and_nothing_was_said() -> None
     first = Heard("1+1", STYLES.get("micro"), Mode.COOPERATE)
     assert (first.peer_context, first.own_idea) == ("peers", "")
     assert not [*first.peer_ideas, *first.own_remarks, *first.peer_remarks]
+
+
+def test_the_papers_stages_have_names() -> None:
+    assert STAGES.usable() == {"sharing": sharing, "analysis": analysis, "fusion": fusion}
 
 
 MINE = """
