@@ -72,7 +72,7 @@ def worth(body: dict[str, Any]) -> bytes:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """With a cache folder of its own."""
-    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ILR_BENCH_CACHE", str(tmp_path / "made" / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("ilr_bench.method.judge.time.sleep", lambda seconds: None)
     stub = Server()
@@ -148,8 +148,8 @@ def test_a_server_that_is_down_or_of_another_kind_is_one_line(server: Server) ->
 
 
 def test_a_damaged_cache_is_named(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "cache").mkdir(exist_ok=True)
-    (tmp_path / "cache" / "judgements.sqlite").write_text("no database " * 100)
+    (tmp_path / "made" / "cache").mkdir(parents=True)
+    (tmp_path / "made" / "cache" / "judgements.sqlite").write_text("no database " * 100)
     with pytest.raises(StoreError, match=r"judgements\.sqlite cannot be used .*; delete it"):
         Judge(server.address, "j")([answer("a")])
 
@@ -231,7 +231,7 @@ def test_a_judgement_is_kept_under_address_model_prompt_and_limit(server: Server
 def test_judgements_are_a_table_of_replies_under_unique_keys(server: Server, tmp_path: Path) -> None:
     server.replies = [(200, said("0.5"))]
     Judge(server.address, "j")([answer("a")])
-    kept = sqlite3.connect(tmp_path / "cache" / "judgements.sqlite")
+    kept = sqlite3.connect(tmp_path / "made" / "cache" / "judgements.sqlite")
     ((key, reply),) = kept.execute("SELECT key, reply FROM judgements").fetchall()
     assert reply == "0.5"
     module._keep({key: "0.75", "new": "1"})
@@ -254,8 +254,8 @@ def test_a_table_that_breaks_while_it_is_used_is_named(
     server: Server,
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "cache").mkdir(exist_ok=True)
-    with sqlite3.connect(tmp_path / "cache" / "judgements.sqlite") as other:
+    (tmp_path / "made" / "cache").mkdir(parents=True)
+    with sqlite3.connect(tmp_path / "made" / "cache" / "judgements.sqlite") as other:
         other.execute("CREATE TABLE judgements (key TEXT PRIMARY KEY)")
     for use in (lambda: module._known(["a"]), lambda: module._keep({"a": "b"})):
         with pytest.raises(StoreError, match=r"judgements\.sqlite cannot be used \(.*column"):
@@ -301,11 +301,16 @@ def test_an_address_that_fails_is_told_in_one_line(
     with pytest.raises(MissingInputError, match=rf"does not answer \({why}") as raised:
         Judge(server.address, "j", retries=1)([answer("a")])
     assert str(raised.value).endswith("the trial continues")
+    assert "\n" not in str(raised.value)
     assert len(slept) == 1
 
 
 def test_a_refusal_is_told_by_its_first_200_bytes_and_their_first_line(server: Server) -> None:
-    for told, shown in ((b"  first\nsecond", "400: first"), (b"x" * 300, f"400: {'x' * 200}")):
+    for told, shown in (
+        (b"  first\nsecond", "400: first"),
+        (b"x" * 300, f"400: {'x' * 200}"),
+        (b"\xff!", "400: \ufffd!"),
+    ):
         server.replies = [(400, told)]
         with pytest.raises(MissingInputError, match=rf"\(HTTP status {shown}\); start"):
             Judge(server.address, "j")([answer("a")])
@@ -347,3 +352,19 @@ def test_requests_are_in_flight_together_up_to_the_limit(server: Server, monkeyp
     monkeypatch.setattr(module, "ThreadPoolExecutor", recorded)
     Judge(server.address, "j", at_once=3)([answer(text) for text in "abc"])
     assert limits == [3]
+
+
+def test_after_a_failure_no_further_request_begins(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def ask(judge: Judge, prompt: str) -> str:
+        begun.append(prompt)
+        if len(begun) == 1:
+            raise MissingInputError("no")
+        threading.Event().wait(0.5)
+        return "1"
+
+    monkeypatch.setattr(Judge, "_ask", ask)
+    with pytest.raises(MissingInputError):
+        Judge(server.address, "j", at_once=1)([answer(text) for text in "abcde"])
+    assert len(begun) <= 2

@@ -1,10 +1,10 @@
 """`nox -s mutants`: changes our modules in small ways, one at a time, and asks the tests whether they notice.
 
 A mutant that no test kills either shows a missing test, or changes nothing and stands in `equivalent.toml` with the
-reason. Ends with status 1 where one is neither, where fewer than 95 % are killed, where a file's time was not enough,
-or where the list speaks of mutants that no longer exist. Existing tools do not fit: cosmic-ray starts a process per
-mutant, which here imports torch for six seconds, and mutmut leaves out decorated functions and module-level code, and
-rewrites the files whose hashes our records carry.
+reason. Ends with status 1 where one is neither, where fewer than 95 % are killed, where a file's time was not enough or
+its tests fail without any change, or where the list speaks of mutants that no longer exist. Existing tools do not fit:
+cosmic-ray starts a process per mutant, which here imports torch for six seconds, and mutmut leaves out decorated
+functions and module-level code, and rewrites the files whose hashes our records carry.
 """
 
 from __future__ import annotations
@@ -57,10 +57,15 @@ def main() -> None:
             chosen = [mutant for mutant in chosen if key(mutant) not in listed]
             totals["equivalent"] += len(skipped)
         random.Random(arguments.seed).shuffle(chosen)
-        outcomes = run(file, chosen[: arguments.sample], arguments.workers, 60 * arguments.minutes, arguments.resume)
+        chosen, began = chosen[: arguments.sample], time.monotonic()
+        try:
+            outcomes = run(file, chosen, arguments.workers, 60 * arguments.minutes, arguments.resume)
+        except RuntimeError as error:  # of this file's tests: the other files are measured nevertheless
+            say(str(error))
+            outcomes = Counter({"not run": len(chosen)})
         totals += outcomes
         complete &= outcomes["not run"] == 0
-        say(f"{file}: {described(outcomes)}")
+        say(f"{file}: {described(outcomes)}; {(time.monotonic() - began) / 60:.1f} minutes")
     stale = listed - found if not arguments.files else set()
     for function, before, after in sorted(stale):
         say(f"listed, but no mutant of today: {function}: {before} -> {after}")
@@ -80,9 +85,9 @@ def run(file: str, chosen: list[Mutant], workers: int, seconds: float, noted: Pa
         return outcomes
     tests = [ROOT / "tests" / f"{name}.py" for name in TESTS[file].split()]
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    running: dict[int, Running] = {}
     try:
         trials = Trials(module, ROOT / file, tests, folder)
-        running: dict[int, Running] = {}
         started, waiting = time.monotonic(), list(enumerate(chosen))[::-1]
         while waiting or running:
             if time.monotonic() - started > seconds:
@@ -103,6 +108,8 @@ def run(file: str, chosen: list[Mutant], workers: int, seconds: float, noted: Pa
                             notes.write(digest(file, chosen[number]) + "\n")
             time.sleep(0.01)
     finally:
+        for process in running.values():
+            process.kill()
         shutil.rmtree(folder, ignore_errors=True)
     return outcomes
 
