@@ -10,7 +10,7 @@ TESTS = {
         "method/test_loop_numbers method/test_loop_mechanisms method/test_loop method/test_pooling "
         "method/test_step_records_small_changes method/test_timing_small_changes"
     ),
-    "ilr_bench/method/idea3.py": "method/test_idea3 method/test_idea3_small_changes method/test_loop_mechanisms",
+    "ilr_bench/method/idea3.py": "method/test_idea3 method/test_idea3_small_changes",
     "ilr_bench/method/interaction.py": "method/test_mechanisms_small_changes method/test_interaction",
     "ilr_bench/method/calibration.py": "method/test_mechanisms_small_changes method/test_calibration",
     "ilr_bench/method/advantages.py": (
