@@ -68,6 +68,6 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     return f"did you mean {close[0]}?" if close else otherwise
 
 
-def first_line(error: BaseException) -> str:
-    """An error in a line: the first of its text, or its class where it has none."""
+def first_line(error: object) -> str:
+    """An error, or its reason, in a line: the first of its text, or its class where it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -138,8 +138,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         told = error.read(200).decode("utf-8", "replace").strip().split("\n")[0]
         return f"HTTP status {error.code}{f': {told}' if told else ''}"
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    return first_line(reason) if isinstance(reason, BaseException) else str(reason)
+    return first_line(error.reason if isinstance(error, urllib.error.URLError) else error)
 
 
 def _database() -> tuple[Path, sqlite3.Connection]:

@@ -7,8 +7,8 @@ TABLES = "reports/test_rows reports/test_comparison"
 
 TESTS = {
     "ilr_bench/method/loop.py": (
-        "method/test_loop_numbers method/test_loop method/test_pooling method/test_step_records_small_changes "
-        "method/test_timing_small_changes"
+        "method/test_loop_numbers method/test_loop_mechanisms method/test_loop method/test_pooling "
+        "method/test_step_records_small_changes method/test_timing_small_changes"
     ),
     "ilr_bench/method/idea3.py": "method/test_idea3 method/test_idea3_small_changes",
     "ilr_bench/method/interaction.py": "method/test_mechanisms_small_changes method/test_interaction",
@@ -22,6 +22,8 @@ TESTS = {
         "method/test_mechanisms_small_changes method/test_rewards method/test_rewards_small_changes "
         "method/test_loop_numbers"
     ),
+    "ilr_bench/method/judge.py": "method/test_judge method/test_mechanisms_small_changes",
+    "ilr_bench/method/stages.py": "method/test_stages method/test_mechanisms_small_changes",
     "ilr_bench/learner/grpo.py": (
         "learner/test_grpo_small_changes learner/test_grpo_corners learner/test_grpo_written_out learner/test_grpo "
         "learner/test_grpo_broken learner/test_grpo_memory learner/test_ppo"

@@ -1,7 +1,8 @@
 """Small changes to a module's source, each of which can change a number.
 
-Left out: docstrings, messages (f-strings, whatever is raised), annotations, decorators, imports, `strict=` of zip,
-`dtype=`, without which numpy nearly always finds the same type, and `device=`, since tests have one device.
+Left out: docstrings, messages (f-strings, whatever is raised), annotations, decorators, imports, also those for types
+alone, `strict=` of zip, `dtype=`, without which numpy nearly always finds the same type, and `device=`, since tests
+have one device.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def _changes_of(node: ast.AST, index: _Position) -> Iterator[Change]:
 
 
 def _of_statement(node: ast.stmt, index: _Position) -> Iterator[Change]:
-    if isinstance(node, ast.If | ast.While):
+    if isinstance(node, ast.If | ast.While) and _name(node.test) != "TYPE_CHECKING":
         yield node.test, "True"
         yield node.test, "False"
     elif isinstance(node, ast.Return) and node.value is not None and ast.unparse(node.value) != "None":

@@ -50,6 +50,11 @@ class Running:
     started: float
     folder: Path
 
+    def kill(self) -> None:
+        """Ends it, and what it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
 
 class Selection:
     """A plugin of pytest: the tests that call what is changed come first, quick ones before slow ones."""
@@ -149,8 +154,7 @@ class Trials:
         crowded = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
         if pid == 0 and time.monotonic() - running.started < self.limit * crowded:
             return None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
+        running.kill()
         if pid == 0:
             os.waitpid(running.pid, 0)
         code = os.waitstatus_to_exitcode(status) if pid else None
