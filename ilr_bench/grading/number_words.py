@@ -63,7 +63,7 @@ def _with_parts(words: list[str]) -> Fraction | None:
         if before is None or not counted[place + 1 :]:
             return None
         whole, counted = before, counted[place + 1 :]
-    number = 1 if counted in (["a"], ["one"]) or (not counted and last == "half") else _whole(counted)
+    number = 1 if counted == ["a"] or (not counted and last == "half") else _whole(counted)
     if number is None or (number == 1) != (last in _PARTS):
         return None
     return whole + Fraction(number, _PARTS[last] if number == 1 else _MANY_PARTS[last])
@@ -71,14 +71,11 @@ def _with_parts(words: list[str]) -> Fraction | None:
 
 def _whole(words: list[str]) -> int | None:
     total, group, scale = 0, None, 10**15
-    joined = False
     for index, word in enumerate(words):
         if word == "and":
-            if joined or index in (0, len(words) - 1) or words[index - 1] not in ("hundred", *_SCALES):
+            if index in (0, len(words) - 1) or words[index - 1] not in ("hundred", *_SCALES):
                 return None
-            joined = True
             continue
-        joined = False
         if word == "a":
             if index or words[1:2] not in (["hundred"], *([one] for one in _SCALES)):
                 return None
@@ -94,7 +91,7 @@ def _whole(words: list[str]) -> int | None:
         elif word in _SMALL:
             value = _SMALL[word]
             fits = group is None or (
-                value > 0 and (group % 100 == 0 or (group % 100 >= 20 and group % 10 == 0 and value < 10))
+                value > 0 and (group % 100 == 0 or (group % 10 == 0 and group % 100 != 10 and value < 10))
             )
             if not fits:
                 return None
