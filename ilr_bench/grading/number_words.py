@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -32,11 +33,11 @@ def in_digits(text: str) -> tuple[Fraction, str] | None:
     words = re.split("[ -]", plain)
     if len(words) > _MOST_WORDS or not all(word.isascii() and word.isalpha() for word in words):
         return None
-    sign = -1 if words[0] in ("minus", "negative") else 1
-    words = words[1:] if sign < 0 else words
+    negative = words[0] in ("minus", "negative")
+    words = words[1:] if negative else words
     length = next((n for n, word in enumerate(words) if word not in _NUMBER_WORDS), len(words))
     value = _value(words[:length])
-    return None if value is None else (sign * value, " ".join(words[length:]))
+    return None if value is None else (-value if negative else value, " ".join(words[length:]))
 
 
 def _value(words: list[str]) -> Fraction | None:
@@ -70,7 +71,7 @@ def _with_parts(words: list[str]) -> Fraction | None:
 
 
 def _whole(words: list[str]) -> int | None:
-    total, group, scale = 0, None, 10**15
+    total, group, scale = 0, None, math.inf
     for index, word in enumerate(words):
         if word == "and":
             if index in (0, len(words) - 1) or words[index - 1] not in ("hundred", *_SCALES):

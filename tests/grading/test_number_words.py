@@ -34,6 +34,7 @@ NO_NUMBERS = (
     "one point twelve", "one point", "one hundred and", "five and one", "minus", "twelfth and", "one, two", "twelve!",
     "2 thirds", "", "even", "x-y", "one and half and half", "twelve-", "zero hundred", " ".join(["one"] * 31),
     "and one hundred", "and one thousand", "one hundred and and one", "hundred hundred", "one hundred hundred",
+    "ten hundred thousand", "third", "twenty and one", "one hundred ten one",
     "one hundred two hundred", "zero thousand", "one thousand thousand", "one thousand two thousand",
     "one thousand million", "two a hundred", "a a hundred", "a two", "a twelve", "twenty-one one", "twenty twenty",
     "nineteen one", "ten one", "eleven eleven", "one hundred zero", "one hundred one one", "point", "one point point",

@@ -12,7 +12,7 @@ NAMED = (
     "B. one (two (three) C. four)", "B. one (the C) four", "B, because A or C would need more",
     "B, because if it were A or C, the sum would be odd", "B, since either A or C needs heat", "B, because A: heat",
     "B, because (A) burns", "B, because A", "B, since A.", "B, because A or D; possibly none",
-    "B, because A. x may be",
+    "B, because A. x may be", "B, so B it is", "B (b)", "B, only A and C hold", "B. C x", "B) one (two C. four",
 )  # fmt: skip
 HEDGED = (
     "B. seven (C) eight", "B. seven C. eight", "B. seven C) eight", "B. seven (big) C) eight",
