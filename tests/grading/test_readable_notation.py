@@ -71,7 +71,7 @@ x_{ \mathrm{ab} } | x_{ab}
 M_\odot | M_{odot}
 M_{ \odot } | M_{odot}
 M_\odotx | .
-\text{MR}+\mathrm{ MC } |  MR + MC 
+\text{MR}+\mathrm{ MC }+1 |  MR + MC +1
 \text{a} | .
 \text{abcdefg} | .
 E_1+E _2 | \Xi _1+\Xi  _2
@@ -83,7 +83,7 @@ AE_1 | .
 \log_e 2 | \ln  2
 \log_{ e }2 | \ln 2
 \log_2 3 | .
-2pi | 2\pi 
+2pi+r | 2\pi +r
 pix | .
 api | .
 \omega(v+1) | \omega \cdot (v+1)

@@ -36,7 +36,7 @@ TESTS = {
     "ilr_bench/tasks/sources/generated.py": "tasks/test_sources_pinned tasks/test_benchmarks_public",
     "ilr_bench/evaluation/joint.py": "evaluation/test_joint evaluation/test_joint_small_changes",
     "ilr_bench/grading/math.py": "grading/test_plain_numbers",
-    "ilr_bench/grading/math_worker.py": "grading/test_verdicts grading/test_math",
+    "ilr_bench/grading/math_worker.py": "grading/test_judge_small_changes grading/test_verdicts",
     "ilr_bench/grading/inequalities.py": "grading/test_inequalities",
     "ilr_bench/grading/notation.py": "grading/test_readable_notation",
     "ilr_bench/grading/number_words.py": "grading/test_number_words",
