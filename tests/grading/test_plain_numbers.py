@@ -31,7 +31,8 @@ from ilr_bench.storage.records import Verdict
         ("1,234,567", "1234567", True), ("12,34", "1234", None), ("0,123", "123", None), ("1,234,567,890", "1", None),
         ("1/3", "2/6", True), (r"\dfrac{1}{3}", "1/3", True), (r"\tfrac{-1}{3}", "1/3", None),
         (r"-\frac{1}{4}", "-0.25", True), ("-1/4", "1/4", False), ("-7", "7", False), ("--7", "7", None),
-        ("1/0", "1", None), ("0/5", "0", True), ("+7", "7", None), (".5", "0.5", None), ("5.", "5", None),
+        ("1/0", "1", None), ("1", "x", None), ("x", "1", None), ("0/5", "0", True), ("+7", "7", None),
+        (".5", "0.5", None), ("5.", "5", None),
         # Closer than math-verify's rounding: it must decide.
         ("1/100000", "0", False), ("1/100001", "0", None), ("0", "1/100001", None),
     ],
@@ -75,6 +76,8 @@ def test_every_different_pair_is_asked_once_and_only_if_it_must(monkeypatch: pyt
         assert worker.made == ("ilr_bench.grading.math_worker", 0.7, 3)
         fresh.grade([("x" * LONGEST, "y"), ("x" * (LONGEST + 1), "y")])
         assert len(worker.asked) == 4
+        assert fresh.grade([("7", "7"), ("7", "7.4")], measured=True) == [right, wrong]
+        assert worker.asked[4:] == ['["7", "7.4", true]']
     assert worker.asked[-1] == "closed"
 
 

@@ -43,7 +43,7 @@ TESTS = {
     "ilr_bench/grading/forms.py": "grading/test_forms grading/test_forms_of_quantities",
     "ilr_bench/prompts/thoughts.py": "prompts/test_thoughts",
     "ilr_bench/grading/expressions.py": "grading/test_expressions",
-    "ilr_bench/grading/compare_outputs.py": "grading/test_output_judge grading/test_code grading/test_expressions",
+    "ilr_bench/grading/compare_outputs.py": "grading/test_compare_outputs",
     "ilr_bench/core/profiles.py": "core/test_profiles",
     "ilr_bench/core/seeds.py": "core/test_seeds",
     "ilr_bench/learner/logprobs.py": (
