@@ -100,7 +100,8 @@ NUMBERS: dict[str, PlainNumber] = {
     r"2.5\cdot 10 ^ { -2 }": PlainNumber(Fraction(1, 40), 2, True), "3*10^2": PlainNumber(Fraction(300), 1, False),
     "10^3": PlainNumber(Fraction(1000), None, False), "-10^{-2}": PlainNumber(Fraction(-1, 100), None, False),
     "3/4": PlainNumber(Fraction(3, 4), None, False), "- 6 / 8": PlainNumber(Fraction(-3, 4), None, False),
-    "1 1/2": PlainNumber(Fraction(3, 2), None, False), "-1 1/2": PlainNumber(Fraction(-3, 2), None, False),
+    "1 1/2": PlainNumber(Fraction(3, 2), None, False), "1 0/2": PlainNumber(Fraction(1), None, False),
+    "-1 1/2": PlainNumber(Fraction(-3, 2), None, False),
     r"2\frac{1}{2}": PlainNumber(Fraction(5, 2), None, False),
     r"\frac{-1}{2}": PlainNumber(Fraction(-1, 2), None, False),
     r"0.1\overline{6}": PlainNumber(Fraction(1, 6), None, False), r".\bar 3": PlainNumber(Fraction(1, 3), None, False),
@@ -128,6 +129,7 @@ def test_other_texts_are_no_numbers(text: str) -> None:
 def test_fractions_are_written_for_latex() -> None:
     values = {Fraction(3): "3", Fraction(-3): "-3", Fraction(-1, 2): r"-\frac{1}{2}", Fraction(0): "0"}
     assert {value: written(value) for value in values} == values
+    assert [written(Fraction(1, size)) for size in (2, -2)] == [r"\frac{1}{2}", r"-\frac{1}{2}"]
     assert written(Fraction(7, 3)) == r"\frac{7}{3}"
 
 
