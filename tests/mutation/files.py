@@ -36,7 +36,7 @@ TESTS = {
     "ilr_bench/tasks/sources/generated.py": "tasks/test_sources_pinned tasks/test_benchmarks_public",
     "ilr_bench/evaluation/joint.py": "evaluation/test_joint evaluation/test_joint_small_changes",
     "ilr_bench/grading/math.py": "grading/test_plain_numbers",
-    "ilr_bench/grading/math_worker.py": "grading/test_judge_small_changes grading/test_verdicts",
+    "ilr_bench/grading/math_worker.py": "grading/test_judge_small_changes",
     "ilr_bench/grading/inequalities.py": "grading/test_inequalities",
     "ilr_bench/grading/notation.py": "grading/test_readable_notation",
     "ilr_bench/grading/number_words.py": "grading/test_number_words",
@@ -54,7 +54,7 @@ TESTS = {
     "ilr_bench/evaluation/scorer.py": (
         "evaluation/test_scorer_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
     ),
-    "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
+    "ilr_bench/grading/code.py": "grading/test_code_small_changes grading/test_code_extraction",
     "ilr_bench/evaluation/batching.py": (
         "evaluation/test_batching_small_changes evaluation/test_records evaluation/test_runner"
     ),
