@@ -257,8 +257,6 @@ def _undressed(text: str) -> str:
                 return inner
     if text.startswith("{") and _closing(text, 0) == len(text) - 1:
         return text[1:-1].strip()
-    if text.startswith("$") and text.endswith("$") and len(text) > 1:
-        return text.strip("$").strip()
     return text
 
 

@@ -7,7 +7,24 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from sympy import Add, Eq, Float, Function, I, Integer, Matrix, Mul, Pow, Rational, Symbol, oo, pi, sqrt, zoo
+from sympy import (
+    AccumBounds,
+    Add,
+    Eq,
+    Float,
+    Function,
+    I,
+    Integer,
+    Matrix,
+    Mul,
+    Pow,
+    Rational,
+    Symbol,
+    oo,
+    pi,
+    sqrt,
+    zoo,
+)
 
 from ilr_bench.grading import math_worker
 from ilr_bench.grading.forms import Form
@@ -132,6 +149,7 @@ def test_numbers_are_equal_to_twenty_five_digits_and_floats_to_twelve() -> None:
         (Float("1.4142135623730951"), sqrt(2), True), (sqrt(2), Float("1.41421356"), False), (oo, oo, True),
         (1000 * pi, 1000 * pi + 500 * near, True), (2 * I, 2 * I, True), (2 * I, 3 * I, False), (oo, Integer(1), False),
         (zoo, oo, False), (Integer(1), oo, False), (Rational(1, 3), Rational(10**30, 3 * 10**30 + 1), False),
+        (AccumBounds(0, 1), Integer(1), None),
     ]  # fmt: skip
     assert [math_worker._same_expression(one, other) for one, other, _ in cases] == [same for *_, same in cases]
 
@@ -215,6 +233,10 @@ def test_the_worker_is_warm_and_silent_before_it_serves(monkeypatch: pytest.Monk
         ("1,234", "1234", False, True), ("1,234", "1,234", False, True), ("234,1", "1,234", False, True),
         ("twelve", "12", False, True), ("12", "twelve", False, True), ("twelve eggs", "12", False, True),
         ("12", "twelve eggs", False, False),
+        (r"\{3+5\}", "8", False, False), (r"\{0.33\}", r"\frac13", True, True), (r"\{\emptyset\}", r"\emptyset", False, False),
+        ("x = A", "A", False, True), ("Even", "even", False, True), ("5", "1,234", False, False),
+        (r"2\sqrt{3} cm", r"2\sqrt{3}", False, True), ("2x-y=1", "y=2x-1", False, True), ("(1,3)", "(1,2)", False, False),
+        (r"n \equiv 5.0", r"n \equiv 5", False, True),
     ],
 )  # fmt: skip
 def test_shapes_names_units_and_roundings_decide(answer: str, gold: str, measured: bool, right: bool) -> None:
