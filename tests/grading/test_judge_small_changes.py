@@ -233,9 +233,11 @@ def test_the_worker_is_warm_and_silent_before_it_serves(monkeypatch: pytest.Monk
         ("1,234", "1234", False, True), ("1,234", "1,234", False, True), ("234,1", "1,234", False, True),
         ("twelve", "12", False, True), ("12", "twelve", False, True), ("twelve eggs", "12", False, True),
         ("12", "twelve eggs", False, False),
-        (r"\{3+5\}", "8", False, False), (r"\{0.33\}", r"\frac13", True, True), (r"\{\emptyset\}", r"\emptyset", False, False),
+        (r"\{3+5\}", "8", False, False), (r"\{0.33\}", r"\frac13", True, True),
+        (r"\{\emptyset\}", r"\emptyset", False, False),
         ("x = A", "A", False, True), ("Even", "even", False, True), ("5", "1,234", False, False),
-        (r"2\sqrt{3} cm", r"2\sqrt{3}", False, True), ("2x-y=1", "y=2x-1", False, True), ("(1,3)", "(1,2)", False, False),
+        (r"2\sqrt{3} cm", r"2\sqrt{3}", False, True), ("2x-y=1", "y=2x-1", False, True),
+        ("(1,3)", "(1,2)", False, False),
         (r"n \equiv 5.0", r"n \equiv 5", False, True),
     ],
 )  # fmt: skip
