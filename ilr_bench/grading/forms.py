@@ -59,7 +59,7 @@ _SINGLE_NAME = rf"{LETTER}{_SUFFIX}"
 _NAME = re.compile(
     rf"(?P<name>{_SINGLE_NAME}|\\dd?ot\s*\{{[^{{}}]*\}}|\\frac\s*\{{\s*d[^{{}}]*\}}\s*\{{\s*d[^{{}}]*\}}|\\(?:angle|triangle)[^=<>,\d]*(?:_\s*\{{?\d\}}?)?"
     rf"|{TEXT}\{{[^{{}}]*\}}(?:\s*\([^()]*\))?|\([A-Za-z, ]+\)|\|[^|=]*\|)"
-    r"\s*(?P<sign>=|:=|\\in(?![A-Za-z])|\\colon)\s*"
+    r"\s*(?P<sign>=|:=|\\(?:in|colon(?:eqq?)?)(?![A-Za-z]))\s*"
 )
 _LONG_NAME = re.compile(r"(?P<name>[A-Z]?[A-Za-z' ]{1,40}(?:\([^()=]*\))?)\s*(?P<sign>=|:(?!\s*\d*$))\s*")
 
@@ -76,7 +76,7 @@ _UNIT = re.compile(
 )
 _BARE_UNIT = re.compile(rf"(?:(?<=[\d}}).])|(?<=\\pi))\s*(?P<unit>{_WORD}(?:(?:\s*/\s*|[\s.-]+){_WORD})*\.?)$")
 _LONGEST_UNIT = 300
-_ONE_LETTER_UNITS = frozenset("msghLlJNKWVACFTH")
+_ONE_LETTER_UNITS = frozenset("msghLlJNKWVACFTHΩ")
 
 _JOINED = re.compile(r"(?<![\d.,(\[])(?<!\\\{)\d{1,3}(?:,\d{3})+(?![\d,)\]]|\\\})", re.ASCII)
 _BASE = re.compile(
@@ -89,6 +89,8 @@ _ARGUMENT = re.compile(r"\s*(\{|\\[A-Za-z]+|[0-9A-Za-z])")
 _LAYERS = 20
 """Pairs of braces, full stops and commands around a whole text that are taken off; more are no answer's."""
 _OPEN, _CLOSE = "([{", ")]}"
+_OPENING, _CLOSING = (*_OPEN, r"\langle", r"\lbrace"), (*_CLOSE, r"\rangle", r"\rbrace")
+_MARK = re.compile(r"[][(){},;]|\\[lr](?:angle|brace)(?![A-Za-z])")
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,9 @@ def take_apart(text: str) -> Form:
         return Form("value", (text,))
     if opening + closing == "[]" and len(parts) > 2:
         return Form("list", parts, "[]")
-    shape: Shape = "tuple" if opening + closing in ("()", r"\langle\rangle") else "interval"
-    return Form(shape, parts, opening + closing)
+    if opening + closing in ("()", r"\langle\rangle"):
+        return Form("tuple", parts, "()")
+    return Form("interval", parts, opening + closing)
 
 
 def split_name(text: str, long: bool = False) -> tuple[str | None, str]:
@@ -199,22 +202,23 @@ def without_unit(text: str, bare: bool) -> str:
     found = _UNIT.search(text, max(0, len(text) - _LONGEST_UNIT))
     if found is not None and found.start() > 0:
         spoken = re.sub(_TEXT_DRESS, " ", found["unit"])
-        named = re.findall(r"[A-Za-z]+", spoken)
+        named = re.findall(r"\\?[A-Za-z]+", spoken)
         scale = _SCALES.get(named[0]) if named else None
         if scale is not None:
             return f"{text[: found.start()].strip()} {named[0]}" if bare else text
-        if named and not re.search(r"\d{2}", spoken) and not _NO_UNITS.intersection(named[: len(named)]) - set("xyzni"):
+        if named and not re.search(r"\d{2}", spoken) and not _NO_UNITS.intersection(named) - set("xyzni"):
             text = text[: found.start()].strip()
     found = _BARE_UNIT.search(text, max(0, len(text) - _LONGEST_UNIT)) if bare else None
     if found is None or found.start() == 0:
         return text
-    named = re.findall(r"[A-Za-z]+", found["unit"])
+    named = re.findall(r"[A-Za-zµΩ]+", found["unit"])
     value = text[: found.start()].strip()
     scale = _SCALES.get(named[0].lower())
     if scale is not None:
         return rf"{value} \times 10^{{{scale}}}"
     one = len(named) == 1 and len(named[0]) == 1
-    if _NO_UNITS.intersection(word.lower() for word in named) or (one and named[0] not in _ONE_LETTER_UNITS):
+    spelled = {word if word in _ONE_LETTER_UNITS else word.lower() for word in named}
+    if spelled & _NO_UNITS or (one and named[0] not in _ONE_LETTER_UNITS):
         return text
     return value
 
@@ -253,8 +257,6 @@ def _undressed(text: str) -> str:
                 return inner
     if text.startswith("{") and _closing(text, 0) == len(text) - 1:
         return text[1:-1].strip()
-    if text.startswith("$") and text.endswith("$") and len(text) > 1:
-        return text.strip("$").strip()
     return text
 
 
@@ -284,11 +286,11 @@ def _split(text: str) -> tuple[str, ...]:
     """The parts between commas, semicolons and the words and, or, that no bracket holds."""
     text = _AND.sub(" , ", text)
     parts, depth, start = [], 0, 0
-    for index, letter in enumerate(text):
-        depth += (letter in _OPEN) - (letter in _CLOSE)
-        if letter in ",;" and depth == 0:
-            parts.append(text[start:index])
-            start = index + 1
+    for mark in _MARK.finditer(text):
+        depth += (mark[0] in _OPENING) - (mark[0] in _CLOSING)
+        if mark[0] in ",;" and depth == 0:
+            parts.append(text[start : mark.start()])
+            start = mark.end()
     parts.append(text[start:])
     return tuple(part.strip() for part in parts if part.strip()) or (text,)
 

@@ -89,7 +89,7 @@ def read_number(text: str) -> PlainNumber | None:
         if plain["decimal"] is None:
             return PlainNumber(sign * _ten(plain["ten"]), None, rounded=False)
         mantissa = re.sub("[, ]", "", plain["decimal"])
-        value = Fraction(f"0{mantissa}" if mantissa.startswith(".") else mantissa.removesuffix("."))
+        value = Fraction(f"0{mantissa}")
         digits = len(mantissa.replace(".", "").lstrip("0")) or 1
         scale = _ten(plain["power"] or plain["e"] or "0")
         return PlainNumber(sign * value * scale, digits, rounded="." in mantissa)

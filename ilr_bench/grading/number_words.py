@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -32,11 +33,11 @@ def in_digits(text: str) -> tuple[Fraction, str] | None:
     words = re.split("[ -]", plain)
     if len(words) > _MOST_WORDS or not all(word.isascii() and word.isalpha() for word in words):
         return None
-    sign = -1 if words[0] in ("minus", "negative") else 1
-    words = words[1:] if sign < 0 else words
+    negative = words[0] in ("minus", "negative")
+    words = words[1:] if negative else words
     length = next((n for n, word in enumerate(words) if word not in _NUMBER_WORDS), len(words))
     value = _value(words[:length])
-    return None if value is None else (sign * value, " ".join(words[length:]))
+    return None if value is None else (-value if negative else value, " ".join(words[length:]))
 
 
 def _value(words: list[str]) -> Fraction | None:
@@ -63,22 +64,19 @@ def _with_parts(words: list[str]) -> Fraction | None:
         if before is None or not counted[place + 1 :]:
             return None
         whole, counted = before, counted[place + 1 :]
-    number = 1 if counted in (["a"], ["one"]) or (not counted and last == "half") else _whole(counted)
+    number = 1 if counted == ["a"] or (not counted and last == "half") else _whole(counted)
     if number is None or (number == 1) != (last in _PARTS):
         return None
     return whole + Fraction(number, _PARTS[last] if number == 1 else _MANY_PARTS[last])
 
 
 def _whole(words: list[str]) -> int | None:
-    total, group, scale = 0, None, 10**15
-    joined = False
+    total, group, scale = 0, None, math.inf
     for index, word in enumerate(words):
         if word == "and":
-            if joined or index in (0, len(words) - 1) or words[index - 1] not in ("hundred", *_SCALES):
+            if index in (0, len(words) - 1) or words[index - 1] not in ("hundred", *_SCALES):
                 return None
-            joined = True
             continue
-        joined = False
         if word == "a":
             if index or words[1:2] not in (["hundred"], *([one] for one in _SCALES)):
                 return None
@@ -94,7 +92,7 @@ def _whole(words: list[str]) -> int | None:
         elif word in _SMALL:
             value = _SMALL[word]
             fits = group is None or (
-                value > 0 and (group % 100 == 0 or (group % 100 >= 20 and group % 10 == 0 and value < 10))
+                value > 0 and (group % 100 == 0 or (group % 10 == 0 and group % 100 != 10 and value < 10))
             )
             if not fits:
                 return None

@@ -104,7 +104,7 @@ def names_another(words: str, letter: str) -> bool:
         together = _TOGETHER.search(before)
         if together is not None and letter not in together[0]:
             continue
-        inside = before.count("(") > before.count(")")
+        inside = before.count("(") > before.removeprefix(")").count(")")
         marked = re.match(r"[.:](?= \w)|\)", after) and (before.endswith("(") or not inside)
         alone = not (before + after).strip(" .:,;)(?/|&+[]")
         if alone or marked or _HEDGED.search(before) or _POSSIBLE.match(after):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.grading.code import CodeJudge
-from ilr_bench.grading.compare_outputs import Comparison, OutputJudge, _alike, _shape
+from ilr_bench.grading.compare_outputs import Comparison, OutputJudge, _alike
 from ilr_bench.grading.expressions import ProgramRunner, extract_program
 from ilr_bench.grading.sandbox import host
 from ilr_bench.grading.sandbox.wire import encode
@@ -88,15 +88,6 @@ def test_lists_that_numpy_would_fill_up_are_refused_unconverted() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5_000_000
-
-
-@pytest.mark.parametrize(
-    ("value", "shape"),
-    [(1, ()), (True, ()), (1j, ()), ("a", None), ({1}, None), ([], (0,)), ([1, (2,)], None), ([[1], (2,)], (2, 1)),
-     ([[], []], (2, 0)), ([["a"]], None), ([None], None), (((1.0, 2), [3, 4], [5, 6]), (3, 2))],
-)  # fmt: skip
-def test_numbers_in_even_rows_have_a_shape(value: Any, shape: tuple[int, ...] | None) -> None:
-    assert _shape(value) == shape
 
 
 def test_large_outputs_are_compared(outputs: OutputJudge) -> None:

@@ -37,15 +37,15 @@ TESTS = {
     "ilr_bench/tasks/sources/math.py": "tasks/test_sources_pinned tasks/test_question_sources",
     "ilr_bench/tasks/sources/generated.py": "tasks/test_sources_pinned tasks/test_benchmarks_public",
     "ilr_bench/evaluation/joint.py": "evaluation/test_joint evaluation/test_joint_small_changes",
-    "ilr_bench/grading/math.py": "grading/test_math",
-    "ilr_bench/grading/math_worker.py": "grading/test_verdicts grading/test_math",
-    "ilr_bench/grading/inequalities.py": "grading/test_notations grading/test_verdicts",
-    "ilr_bench/grading/notation.py": "grading/test_notations grading/test_verdicts",
-    "ilr_bench/grading/number_words.py": "grading/test_notations",
-    "ilr_bench/grading/forms.py": "grading/test_verdicts grading/test_rewritten_golds",
+    "ilr_bench/grading/math.py": "grading/test_plain_numbers",
+    "ilr_bench/grading/math_worker.py": "grading/test_judge_small_changes",
+    "ilr_bench/grading/inequalities.py": "grading/test_inequalities",
+    "ilr_bench/grading/notation.py": "grading/test_readable_notation",
+    "ilr_bench/grading/number_words.py": "grading/test_number_words",
+    "ilr_bench/grading/forms.py": "grading/test_forms grading/test_forms_of_quantities",
     "ilr_bench/prompts/thoughts.py": "prompts/test_thoughts",
     "ilr_bench/grading/expressions.py": "grading/test_expressions",
-    "ilr_bench/grading/compare_outputs.py": "grading/test_output_judge grading/test_code grading/test_expressions",
+    "ilr_bench/grading/compare_outputs.py": "grading/test_compare_outputs",
     "ilr_bench/core/profiles.py": "core/test_profiles",
     "ilr_bench/core/seeds.py": "core/test_seeds",
     "ilr_bench/learner/logprobs.py": (
@@ -56,7 +56,7 @@ TESTS = {
     "ilr_bench/evaluation/scorer.py": (
         "evaluation/test_scorer_small_changes evaluation/test_records evaluation/test_runner tasks/test_benchmarks"
     ),
-    "ilr_bench/grading/code.py": "grading/test_code grading/test_code_extraction",
+    "ilr_bench/grading/code.py": "grading/test_code_small_changes grading/test_code_extraction",
     "ilr_bench/evaluation/batching.py": (
         "evaluation/test_batching_small_changes evaluation/test_records evaluation/test_runner"
     ),
