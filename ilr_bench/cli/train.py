@@ -72,7 +72,11 @@ def train(
     profile: Profile = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; repeatable.")] = None,
     log: Annotated[
-        str | None, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
+        str | None,
+        typer.Option(
+            help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb, mlflow, comet_ml, "
+            "swanlab, aim."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what it will cost and stop; exit status 7: does not fit here.")

@@ -249,7 +249,11 @@ def sweep(
         int, typer.Option("--round", help="Points asked for at a time, whatever the number of workers.", min=1)
     ] = 4,
     log: Annotated[
-        str | None, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
+        str | None,
+        typer.Option(
+            help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb, mlflow, comet_ml, "
+            "swanlab, aim."
+        ),
     ] = None,
     keep_checkpoints: Annotated[
         int, typer.Option(help="Newest checkpoints of a trial that stay, beside the best by validation.", min=1)
