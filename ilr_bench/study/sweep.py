@@ -43,7 +43,19 @@ from ilr_bench.study.launch.scheduler import RETRIES, Failure, Job
 from ilr_bench.study.own_data import AllowOverlap, check_overlap, overlap_of_plan
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
-from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, as_text, ask, split
+from ilr_bench.study.spec import (
+    ConfigFile,
+    Models,
+    Profile,
+    Request,
+    Seeds,
+    Settings,
+    Variants,
+    Workers,
+    as_text,
+    ask,
+    split,
+)
 
 EXAMPLES = """Examples:
 
@@ -114,6 +126,16 @@ def run_sweep(
         seconds = time.perf_counter() - start
         note_time(out, workers=workers, trials=len(left), seconds=seconds)
     return Outcome(failed, seconds)
+
+
+def run_alone(asked: Request, plan: Plan, out: Path, force: bool = False) -> None:
+    """Runs what was asked for, and planned, on one worker process; raises what `run_sweep` and `finish` raise."""
+    spec = asked.spec
+    outcome = run_sweep(
+        plan, spec.profile, out, 1, asked.command(), execution=Execution(workers=1, log=spec.log), force=force,
+        allow_overlap=spec.allow_overlap,
+    )  # fmt: skip
+    finish(plan, out, outcome)
 
 
 def expected(plan: Plan, left: Sequence[PlannedTrial], jobs: Sequence[Job], workers: int, out: Path) -> Expected:
