@@ -19,6 +19,7 @@ CHOICE_FORM = "Answer with the letter of the right option."
 LONGEST = 5
 """Words of an answer; a longer line is none."""
 _SENTENCE = re.compile(r".*(?:\b(?:is|are|was|were|be|equals)\b|[=:])[\s=:]*(?P<answer>[^\s=:].*)?")
+_ARTICLE = re.compile(r"\Aan? (?=\S)", re.IGNORECASE)
 _PEER = {Mode.COOPERATE: "Your partner", Mode.COMPETE: "Your opponent"}
 _ANALYSE = {
     Mode.COOPERATE: "Say in one sentence what is right in the other answer.",
@@ -65,10 +66,11 @@ class ShortStyle(ChatStyle):
         return indices if sorted(indices) == list(range(size)) else None
 
     def extract_answer(self, completion: str) -> str | None:
-        """The first line, or what stands behind its last verb or colon; None for more than `LONGEST` words."""
+        """The first line, or what follows its last verb or colon, without `a`; None for more than `LONGEST` words."""
         line = _first_line(completion)
         sentence = _SENTENCE.fullmatch(line)
         answer = (line if sentence is None else sentence["answer"] or "").strip("*\"'` ")
+        answer = _ARTICLE.sub("", answer)
         return answer if 0 < len(answer.split()) <= LONGEST else None
 
     def stop_strings(self) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ FORMS = task_formats(SHORT)
         ("The opposite of open is closed.", "closed"),
         ("\n It is what it is: New York City!", "New York City"),
         ("56\nNo, 65", "56"),
+        ("A rose is a plant.", "plant"),
+        ("An animal", "animal"),
+        ("The Hague", "The Hague"),
+        ("A", "A"),
         ("The larger one is", None),  # cut off: no answer, and not its last word
         ("<think>It is 3.</think>4", "4"),
         ("To find the larger number we have to compare both", None),
