@@ -17,9 +17,8 @@ from ilr_bench.core.extras import require
 from ilr_bench.core.hardware import yield_idle_cores
 from ilr_bench.models.catalogue import accept
 from ilr_bench.storage.records import read_study
-from ilr_bench.study.launch.pool import Execution
 from ilr_bench.study.spec import ask, flat, split
-from ilr_bench.study.sweep import finish, run_sweep
+from ilr_bench.study.sweep import run_alone
 
 Names = str | Sequence[str]
 """Names as the command line takes them (`A,B`), or one by one."""
@@ -59,13 +58,7 @@ def train(
         log=",".join(_names(log)) or None, allow_overlap=allow_overlap or None,
     )  # fmt: skip
     asked = replace(asked, spec=replace(asked.spec, set=asked.spec.set | chosen)).one()
-    plan, spec = asked.plan(), asked.spec
-    execution = Execution(workers=1, log=spec.log)
-    outcome = run_sweep(
-        plan, spec.profile, folder, 1, asked.command(), execution=execution, force=force,
-        allow_overlap=spec.allow_overlap,
-    )  # fmt: skip
-    finish(plan, folder, outcome)
+    run_alone(asked, asked.plan(), folder, force)
     return load(folder)
 
 

@@ -104,9 +104,13 @@ def as_toml(trial: PlannedTrial, matched: PlannedTrial | None = None) -> str:
 
 
 def study_schema() -> Schema:
-    """The JSON schema of a study's file."""
+    """The JSON schema of a study's file; where a name may stand it offers those that are known here."""
     whole = json_schema(StudySpec)
     run = whole["$defs"]["RunConfig"]
+    for key, names in _known_names():
+        group, _, field = key.rpartition(".")
+        holder = _referred(run["properties"][group], whole) if group else run if field == "prompt_style" else whole
+        _offer(holder["properties"][field], names)
     settings = {key: value for key, value in run["properties"].items() if key not in ABOVE}
     table = {key: run[key] for key in ("type", "additionalProperties")}
     properties = whole["properties"]
@@ -120,6 +124,38 @@ def study_schema() -> Schema:
     }
     without_none: Schema = _none_as_text(whole)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **without_none}
+
+
+def _known_names() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Key of a study's file, or dotted key of a setting, -> what is registered under it; nothing is loaded for it."""
+    from ilr_bench import ablations
+    from ilr_bench.core.profiles import MODEL_GROUPS, PROFILES
+    from ilr_bench.method.advantages import ESTIMATORS
+    from ilr_bench.method.calibration import CALIBRATIONS
+    from ilr_bench.method.interaction import RULES
+    from ilr_bench.method.rewards import REWARDS
+    from ilr_bench.method.stages import STAGES
+    from ilr_bench.models.catalogue import MODELS
+    from ilr_bench.prompts import STYLES
+    from ilr_bench.tasks.benchmarks import BENCHMARKS
+    from ilr_bench.tasks.sources import SOURCES
+    from ilr_bench.tasks.types import GROUPS
+
+    for mechanisms in (CALIBRATIONS, REWARDS, RULES, ESTIMATORS, STAGES):
+        yield mechanisms.setting, mechanisms.names()
+    yield "prompt_style", STYLES.names()
+    yield "questions.source", SOURCES.names()
+    yield "evaluation.benchmarks", (*GROUPS, *BENCHMARKS.names())
+    yield "profile", tuple(PROFILES)
+    yield "variants", ablations.names()
+    yield "models", (*MODEL_GROUPS, *MODELS.names())
+
+
+def _offer(schema: Schema, names: tuple[str, ...]) -> None:
+    """Has editors offer names where any text may stand: a file's, a folder's or a hub's as well."""
+    while schema.get("type") == "array":
+        schema = schema["items"]
+    schema["anyOf"] = [{"type": schema.pop("type"), "enum": list(names)}, {"type": "string"}]
 
 
 def _table(name: str, data: Mapping[str, Any], schema: Schema, root: Schema, commented: bool) -> Iterator[str]:

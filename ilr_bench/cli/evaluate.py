@@ -57,7 +57,7 @@ def evaluate(
     ] = None,
     style: Annotated[
         str | None,
-        typer.Option(help="Wording: chat, fewshot or micro (default: chat where the model has a chat template)."),
+        typer.Option(help="Wording: chat, short, fewshot or micro (default: chat where there is a chat template)."),
     ] = None,
     max_new_tokens: Annotated[
         int | None,

@@ -74,7 +74,11 @@ def train(
     profile: Profile = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; repeatable.")] = None,
     log: Annotated[
-        str | None, typer.Option(help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb.")
+        str | None,
+        typer.Option(
+            help="Where curves go as well, with commas: tensorboard (OUT/events), trackio, wandb, mlflow, comet_ml, "
+            "swanlab, aim."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what it will cost and stop; exit status 7: does not fit here.")
@@ -96,8 +100,7 @@ def train(
     Prints every agent's accuracy before and after, and leaves the report in OUT/reports. A sweep beside OUT finds what
     has been measured here. Under `accelerate launch` the processes share the training (docs/scaling.md).
     """
-    from ilr_bench.study.launch.pool import Execution
-    from ilr_bench.study.sweep import finish, how_to_continue, run_sweep
+    from ilr_bench.study.sweep import how_to_continue, run_alone
 
     with fail_in_one_line():
         require("train", "training")
@@ -125,13 +128,8 @@ def train(
             )
         else:
             is_main = True
-            execution = Execution(workers=1, log=spec.log)
             with how_to_continue():
-                outcome = run_sweep(
-                    plan, spec.profile, out, 1, asked.command(), execution=execution, force=force,
-                    allow_overlap=spec.allow_overlap,
-                )  # fmt: skip
-            finish(plan, out, outcome)
+                run_alone(asked, plan, out, force)
         if is_main:
             from ilr_bench.cli.report import say_training
 

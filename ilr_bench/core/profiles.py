@@ -64,7 +64,7 @@ PAPER = RunConfig(
     models=MODEL_GROUPS["group1"],
     pool=(LLAMA_8B, QWEN_7B, QWEN_14B, LLAMA_8B),
     prompt_style="chat",
-    questions=QuestionSettings(source="math", train=11_000, validation=1_000),
+    questions=QuestionSettings(source="math", train=10_999, validation=1_000),
     difficulty=DifficultySettings(batch_size=8, shuffles=4),
     discussion=DiscussionSettings(trained_turns="fusion"),
     reward=RewardSettings(kind="verified"),
@@ -80,7 +80,7 @@ PAPER = RunConfig(
     update=UpdateSettings(
         learning_rate=1e-6, warmup_steps=10, precision="bf16", gradient_checkpointing=True, rows_per_micro_batch=8
     ),
-    # 171 steps of 64 questions are one epoch, but for 56 questions.
+    # 171 steps of 64 questions are one epoch, but for 55 questions.
     training=TrainingSettings(steps=171, questions_per_step=64, validate_every=57, checkpoint_every=10),
     evaluation=EvaluationSettings(benchmarks=("paper",), max_new_tokens=2048, rows_per_call=256),
 )

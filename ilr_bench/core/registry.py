@@ -61,6 +61,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._lazy: dict[str, Callable[[], T]] = {}
         self._outside: dict[str, EntryPoint] = {}
+        self._unloadable: dict[str, ConfigurationError] = {}
         self._conflicts: list[str] = []
         self._complete = False
 
@@ -158,14 +159,20 @@ class Registry(Generic[T]):
             return False
 
     def _load(self, point: EntryPoint) -> T:
-        """What an entry point names; loading it may register the same entry by `add`, which is no collision."""
+        """What an entry point names; loading it may register the same entry by `add`, which is no collision.
+
+        What failed is not tried again: a module that takes a minute to fail would take it for every list.
+        """
+        if point.name in self._unloadable:
+            raise self._unloadable[point.name]
         try:
             return self._adapted(point.name, point.load())
         except (Exception, SystemExit) as error:
-            raise ConfigurationError(
+            self._unloadable[point.name] = ConfigurationError(
                 f"{self.kind} {point.name!r} of {_owner(point)} cannot be loaded ({reason_of(error)}); "
                 "mend or uninstall that package"
-            ) from error
+            )
+            raise self._unloadable[point.name] from error
 
     def _referred(self, reference: str) -> tuple[T, str]:
         """What a reference names, and its module: the same until `forget_references`."""

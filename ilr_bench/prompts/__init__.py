@@ -5,7 +5,12 @@ from ilr_bench.prompts.style import Kind, PromptStyle, TaskFormats, style_of, ta
 
 STYLES: Registry[PromptStyle] = Registry(
     "prompt style",
-    modules=("ilr_bench.prompts.micro", "ilr_bench.prompts.chat", "ilr_bench.prompts.fewshot"),
+    modules=(
+        "ilr_bench.prompts.micro",
+        "ilr_bench.prompts.chat",
+        "ilr_bench.prompts.fewshot",
+        "ilr_bench.prompts.short",
+    ),
     group="ilr_bench.prompts",
     adapt=style_of,
 )

@@ -169,8 +169,8 @@ def prepares(job: Job) -> bool:
 def units(job: Job) -> float:
     """Units of progress that a job counts for: training steps, or as long as some of them take."""
     if job.function is run_planned:
-        trial: PlannedTrial = job.arguments[0]
-        return trial.config.training.steps + EVALUATION_UNITS
+        config = job.arguments[0].config
+        return config.training.steps + (EVALUATION_UNITS if config.evaluation.benchmarks else 0.0) or 1.0
     if job.function is evaluate_base_job:
         return EVALUATION_UNITS
     return MEASUREMENT_UNITS if job.function in (measure_agent, run_timing_here) else 1.0

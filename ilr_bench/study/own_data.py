@@ -73,14 +73,31 @@ def check_file_names(configs: Iterable[RunConfig]) -> None:
                     )
 
 
-def check_language(config: RunConfig) -> None:
+def check_language(configs: Iterable[RunConfig]) -> None:
     """Raises ConfigurationError where models or prompt styles are of no use for what a user's file asks."""
-    if data_file(config.questions.source) is None:
-        return
-    source = question_source(config.questions.source)
-    training, _ = source.load(config.questions.train, config.questions.validation)
+    read: dict[object, list[str]] = {}
+    said = set()
+    for config in configs:
+        questions = config.questions
+        if data_file(questions.source) is None:
+            continue
+        asked = questions.source, questions.train, questions.validation
+        if asked not in read:  # a file may take longer to read than all else of a plan
+            training, _ = question_source(questions.source).load(questions.train, questions.validation)
+            read[asked] = [one.text for one in training]
+        worded = _check_models(config, read[asked])
+        tokens = config.sampling.max_new_tokens
+        if worded and tokens < SHORT_ANSWER and tokens not in said:
+            said.add(tokens)
+            note(
+                f"answers of at most {tokens} tokens leave no room for worked solutions; raise sampling.max_new_tokens"
+            )
+
+
+def _check_models(config: RunConfig, training: Sequence[str]) -> bool:
+    """Whether any of the questions has words that the micro models do not know; raises as `check_language` does."""
     small = [model for model in config.models if model in MICRO.pool]
-    worded = [one.text for one in training if {*_LONG_WORD.findall(one.text.lower())} - _MICRO_WORDS]
+    worded = [text for text in training if {*_LONG_WORD.findall(text.lower())} - _MICRO_WORDS]
     if small and len(worded) > len(training) / 2:
         raise ConfigurationError(
             f"questions.source: {', '.join(small)} know sums and stories of two sentences only, and {len(worded)} of "
@@ -94,11 +111,7 @@ def check_language(config: RunConfig) -> None:
                 "taught; set prompt_style=chat for models with a chat template, fewshot for others, and token limits "
                 "to match (docs/own-data.md)"
             )
-    if worded and config.sampling.max_new_tokens < SHORT_ANSWER:
-        note(
-            f"answers of at most {config.sampling.max_new_tokens} tokens leave no room for worked solutions; raise "
-            "sampling.max_new_tokens"
-        )
+    return bool(worded)
 
 
 def find_overlaps(configs: Iterable[RunConfig]) -> tuple[Overlap, ...]:

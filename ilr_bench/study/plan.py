@@ -144,7 +144,7 @@ def _planned(
     check_file_names(asked)  # not of the trials: those of two files with one name would be one
     for trial in trials.values():
         _check_names(trial.config)
-        check_language(trial.config)
+    check_language(trial.config for trial in trials.values())
     _check_labels([trial.config for trial in trials.values()])
     ordered = sorted(trials.values(), key=lambda trial: (trial.dependency is not None, -_size(trial.config)))
     return Plan(tuple(ordered), tuple(entries))

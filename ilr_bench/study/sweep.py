@@ -44,7 +44,19 @@ from ilr_bench.study.own_data import AllowOverlap, check_overlap, overlap_of_pla
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import reuse_trials, with_artifacts
 from ilr_bench.study.servers import EngineName, Insecure, ReductionName, TinkerUrls, note_servers_asked, with_engine
-from ilr_bench.study.spec import ConfigFile, Models, Profile, Seeds, Settings, Variants, Workers, as_text, ask, split
+from ilr_bench.study.spec import (
+    ConfigFile,
+    Models,
+    Profile,
+    Request,
+    Seeds,
+    Settings,
+    Variants,
+    Workers,
+    as_text,
+    ask,
+    split,
+)
 
 EXAMPLES = """Examples:
 
@@ -115,6 +127,16 @@ def run_sweep(
         seconds = time.perf_counter() - start
         note_time(out, workers=workers, trials=len(left), seconds=seconds)
     return Outcome(failed, seconds)
+
+
+def run_alone(asked: Request, plan: Plan, out: Path, force: bool = False) -> None:
+    """Runs what was asked for, and planned, on one worker process; raises what `run_sweep` and `finish` raise."""
+    spec = asked.spec
+    outcome = run_sweep(
+        plan, spec.profile, out, 1, asked.command(), execution=Execution(workers=1, log=spec.log), force=force,
+        allow_overlap=spec.allow_overlap,
+    )  # fmt: skip
+    finish(plan, out, outcome)
 
 
 def expected(plan: Plan, left: Sequence[PlannedTrial], jobs: Sequence[Job], workers: int, out: Path) -> Expected:
@@ -250,7 +272,11 @@ def sweep(
         int, typer.Option("--round", help="Points asked for at a time, whatever the number of workers.", min=1)
     ] = 4,
     log: Annotated[
-        str | None, typer.Option(help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb.")
+        str | None,
+        typer.Option(
+            help="Where curves go as well, with commas: tensorboard (DIR/events), trackio, wandb, mlflow, comet_ml, "
+            "swanlab, aim."
+        ),
     ] = None,
     keep_checkpoints: Annotated[
         int, typer.Option(help="Newest checkpoints of a trial that stay, beside the best by validation.", min=1)

@@ -15,12 +15,12 @@ from synthetic_training import HOSTILE, add_training
 from tiny_models import tiny_model, tiny_tokenizer
 
 import ilr_bench as ilr
-from ilr_bench.cli import api
 from ilr_bench.cli.results import Study
 from ilr_bench.core import extras
 from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError, StoreError
 from ilr_bench.models.loading import save_prepared
 from ilr_bench.storage.records import read_study, write_study
+from ilr_bench.study import sweep as sweep_module
 from ilr_bench.study.launch.scheduler import Failure
 from ilr_bench.study.sweep import Outcome
 from reports import Settings, get
@@ -166,7 +166,7 @@ def test_training_runs_what_the_command_would_and_returns_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = Sweep({})
-    monkeypatch.setattr(api, "run_sweep", sweep)
+    monkeypatch.setattr(sweep_module, "run_sweep", sweep)
     made = ilr.train(
         "ilr", "A,C", seed=3, settings={"evaluation.limit": None, "evaluation.jail": False}, training={"steps": 7},
         evaluation={"benchmarks": ("micro_ood", "micro_code")}, out=tmp_path / "one",
@@ -184,7 +184,7 @@ def test_training_runs_what_the_command_would_and_returns_the_study(
 
 
 def test_a_failed_job_is_an_error_and_no_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "run_sweep", Sweep({"A": Failure("no room", 6)}))
+    monkeypatch.setattr(sweep_module, "run_sweep", Sweep({"A": Failure("no room", 6)}))
     with pytest.raises(IlrError, match="1 jobs failed") as caught:
         ilr.train(out=tmp_path / "one")
     assert caught.value.exit_status == 6

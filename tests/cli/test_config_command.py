@@ -108,6 +108,31 @@ def test_any_setting_reads_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
     assert read_spec(path)[0].config == trial.config
 
 
+@pytest.mark.parametrize(
+    ("definition", "field", "offered"),
+    [
+        ("CalibrationSettings", "kind", "perception"),
+        ("RewardSettings", "kind", "judge"),
+        ("InteractionSettings", "rule", "coin"),
+        ("AdvantageSettings", "kind", "standardised"),
+        ("DiscussionSettings", "stages", "analysis"),
+        ("QuestionSettings", "source", "gsm8k"),
+        ("EvaluationSettings", "benchmarks", "paper"),
+        ("RunConfig", "prompt_style", "chat"),
+        ("", "variants", "grpo_matched"),
+        ("", "profile", "small"),
+    ],
+)
+def test_the_schema_offers_the_names_that_are_known_and_takes_others(definition: str, field: str, offered: str) -> None:
+    schema = (SCHEMA["$defs"][definition] if definition else SCHEMA)["properties"][field]
+    leaf = schema.get("items", schema)
+    known, anything = leaf["anyOf"]
+    assert offered in known["enum"]
+    assert anything == {"type": "string"}
+    assert fits("mine.py:Own", leaf)
+    assert not fits(3, leaf)
+
+
 def test_what_is_printed_names_every_setting_with_its_meaning_and_bounds() -> None:
     shown = run("config", "--variant", "coin", "--set", "interaction.cooperation_ratio=0.2", "--seed", "4")
     data = tomllib.loads(shown)["config"]

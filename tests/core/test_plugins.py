@@ -115,6 +115,16 @@ def test_a_broken_package_is_an_error_of_its_own_name_alone(tmp_path: Path, monk
         entries.get("bad")
 
 
+def test_what_cannot_be_loaded_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, f"open({str(tmp_path / 'tries')!r}, 'a').write('x')\n1 / 0\n", "slow_to_fail.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = announce(monkeypatch, ("bad", "slow_to_fail:f"), ("good", "math:pi"))
+    assert list(entries.usable()) == ["ours", "good"]
+    assert "ZeroDivisionError" in entries.broken()["bad"]
+    assert entries.usable() == entries.usable()
+    assert (tmp_path / "tries").read_text() == "x"
+
+
 def test_a_name_that_is_taken_stays_with_its_first_owner_and_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ EXPECTED = {
     },
     "paper": {
         "models": [LLAMA, QWEN], "pool": [LLAMA, QWEN, LARGE_QWEN, LLAMA], "prompt_style": "chat",
-        "questions.source": "math", "questions.train": 11_000, "questions.validation": 1_000,
+        "questions.source": "math", "questions.train": 10_999, "questions.validation": 1_000,
         "difficulty.batch_size": 8, "discussion.trained_turns": "fusion", "reward.kind": "verified",
         "sampling.max_new_tokens": 1024, "sampling.max_analysis_tokens": 512, "sampling.max_ranking_tokens": 64,
         "sampling.max_prompt_tokens": 6144, "sampling.rows_per_call": 256, "sampling.engine": "vllm",

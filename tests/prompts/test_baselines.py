@@ -11,14 +11,14 @@ from ilr_bench.prompts.baselines import baseline_prompts
 from ilr_bench.tasks.types import Question
 
 
-@pytest.mark.parametrize("style", ["micro", "chat", "fewshot"])
+@pytest.mark.parametrize("style", ["micro", "chat", "fewshot", "short"])
 def test_a_revision_shows_the_question_and_everybodys_answer(style):
     text = baseline_prompts(STYLES.get(style)).revise("QUESTION", "MINE", ["THEIRS", "HERS"])
     for part in ("QUESTION", "MINE", "THEIRS", "HERS"):
         assert part in text
 
 
-@pytest.mark.parametrize("style", ["micro", "chat", "fewshot"])
+@pytest.mark.parametrize("style", ["micro", "chat", "fewshot", "short"])
 def test_a_reflection_shows_the_question_and_the_own_idea_and_an_improvement_both(style):
     words = baseline_prompts(STYLES.get(style))
     reflection = words.reflect("QUESTION", "MINE")

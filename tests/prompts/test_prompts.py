@@ -15,7 +15,7 @@ from ilr_bench.method.interaction import Mode
 from ilr_bench.prompts import STYLES, PromptStyle
 from ilr_bench.tasks.types import boxed
 
-STYLE_NAMES = ("micro", "chat", "fewshot")
+STYLE_NAMES = ("micro", "chat", "fewshot", "short")
 QUESTIONS = ("12 - 7", "Ann has 3 figs and buys 2. How many figs has she?")
 
 
@@ -23,6 +23,8 @@ def written(style: PromptStyle, order: tuple[int, ...]) -> str:
     """A ranking as the style's prompt asks for it."""
     if style.name == "chat":
         return "Easy first.\n\\boxed{" + ", ".join(str(index + 1) for index in order) + "}"
+    if style.name == "short":
+        return ", ".join(str(index + 1) for index in order)
     return " ".join(ascii_lowercase[index] for index in order)
 
 

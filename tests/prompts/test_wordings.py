@@ -39,7 +39,7 @@ def everything(style: PromptStyle) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "digest"),
-    [("micro", "6594ba8c2c49"), ("chat", "8932a7f3a05b"), ("fewshot", "2c8a8eb153bd")],
+    [("micro", "6594ba8c2c49"), ("chat", "8932a7f3a05b"), ("fewshot", "2c8a8eb153bd"), ("short", "cca8ec0b2fcb")],
 )
 def test_no_word_of_a_prompt_changes_unseen(name: str, digest: str) -> None:
     # Where words are meant to change: new digests here, and a line under **results** in CHANGELOG.md.

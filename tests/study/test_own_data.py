@@ -13,11 +13,14 @@ from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.storage.records import SampleRecord, Study, read, read_result, read_study, write_study
 from ilr_bench.storage.store import Artifacts
+from ilr_bench.study import own_data
 from ilr_bench.study.inputs import inputs_of_trials, settle
 from ilr_bench.study.own_data import check_overlap
 from ilr_bench.study.plan import Plan, plan_study
 from ilr_bench.study.spec import Request, StudySpec
 from ilr_bench.study.sweep import extended_study, run_sweep
+from ilr_bench.tasks.files import question_source
+from ilr_bench.tasks.types import QuestionSource
 from reports.frames import load
 from reports.registry import Settings
 from reports.tables.report import TABLE1
@@ -165,11 +168,27 @@ def test_models_that_cannot_read_the_questions_are_refused_before_anything_runs(
     assert asked("english.jsonl", models, "chat").trials
 
 
+def test_a_plan_reads_a_training_file_once_however_many_trials_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("mine.jsonl", what="+", count=8)
+    loaded = []
+
+    def counted(name: str) -> QuestionSource:
+        loaded.append(name)
+        return question_source(name)
+
+    monkeypatch.setattr(own_data, "question_source", counted)
+    settings = {"questions.source": ("mine.jsonl",), "questions.train": ("4",), "questions.validation": ("2", "3")}
+    settings |= {"training.questions_per_step": ("2",)}
+    found = plan_study("micro", ["ilr", "grpo"], [("A", "B")], [0, 1, 2], settings)
+    assert len(found.trials) > 10
+    assert len(loaded) == 2  # for each number of validation questions
+
+
 def test_limits_that_cut_every_worded_answer_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     write("mine.jsonl", what="sparrows and")
     write("test.jsonl", 50)
     plan(sampling__max_new_tokens="8")
-    assert "answers of at most 8 tokens leave no room" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("answers of at most 8 tokens leave no room") == 1
     plan(sampling__max_new_tokens="64")
     assert "leave no room" not in capsys.readouterr().err
 

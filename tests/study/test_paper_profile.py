@@ -45,7 +45,7 @@ def test_groups_hold_the_papers_models_and_can_be_named() -> None:
 
 def test_the_profile_states_the_papers_data_and_benchmarks() -> None:
     config = profile("paper")
-    assert (config.questions.train, config.questions.validation) == (math.TRAINING, math.VALIDATION) == (11_000, 1_000)
+    assert (config.questions.train, config.questions.validation) == (math.TRAINING, math.VALIDATION) == (10_999, 1_000)
     assert {"gsm8k", "math500", "minerva", "olympiadbench", "aime", "mbpp"} <= set(expand(config.evaluation.benchmarks))
     assert config.discussion.trained_turns == "fusion"
     for name in ablations.names():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -196,6 +197,23 @@ def test_later_the_pace_counts_and_making_models_has_no_part_in_it() -> None:
     assert planned(5.0, 20.0).left == pytest.approx(20 / 10 * 30)
     assert planned(5.0, 20.0, is_timed=False).left == pytest.approx(60)
     assert planned(0.0, 0.0, is_timed=False).left is None
+
+
+def test_jobs_that_are_still_to_be_added_count_as_the_known_ones_do() -> None:
+    searched = replace(planned(5.0, 20.0, is_timed=False), to_come=60.0)
+    assert searched.left == pytest.approx(20 / 10 * (30 + 2 * 60))
+    assert searched.done_fraction == pytest.approx((1 + 5) / (21 + 60))
+    assert replace(planned(0.0, 0.0), to_come=60.0).left == (40 + 2 * 60) / 2
+    assert replace(planned(0.0, 0.0, is_timed=False), to_come=60.0).left is None
+
+
+def test_progress_asks_what_is_to_come_each_time() -> None:
+    progress = SweepProgress("jobs", {"one": 2.0}, console=screen(20))
+    left = [6.0, 2.0]
+    progress.to_come = lambda: left.pop(0)
+    progress(Event("one", done=0.0))
+    progress(Event("one", ended=True))
+    assert [progress._view().done_fraction for _ in range(2)] == [2 / 8, 2 / 4]
 
 
 def test_silence_is_broken_with_what_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,40 @@ def test_a_round_is_asked_for_before_any_of_it_is_told():
     assert len(search.points) == 4
 
 
+def handed_out_and_to_come(search, backend):
+    """Training steps of the jobs so far, and of those expected, whenever there are new jobs."""
+    reached, found = {}, []
+    while waiting := search.ready():
+        for job in waiting:
+            [target] = job.arguments
+            reached[target.trial.hash] = target.until or target.trial.config.training.steps
+        found.append((sum(reached.values()), search.steps_to_come()))
+        for job in waiting:
+            backend.run(job)
+            search.ended(job, None)
+    return found
+
+
+@pytest.mark.parametrize("pruning", ["none", "wilcoxon"])
+def test_points_not_asked_for_and_later_stages_are_still_to_come(pruning):
+    backend = ScriptedBackend(lambda settings, seed, step: 0.5, seeds=(0, 1, 2, 3))  # nothing is worse than the best
+    found = handed_out_and_to_come(searched(backend, trials=9, pruning=pruning), backend)
+    assert len(found) > 2
+    assert {round(given + left) for given, left in found} == {9 * 4 * MICRO.training.steps}
+    assert found[-1][1] == 0
+
+
+def test_what_is_to_come_shrinks_where_points_are_given_up():
+    backend = ScriptedBackend(rising)
+    found = handed_out_and_to_come(searched(backend, trials=16, pruning="asha"), backend)
+    whole, (end, left) = 16 * MICRO.training.steps, found[-1]
+    assert left == 0
+    assert end < whole
+    assert sum(found[0]) == whole
+    after_half = next(given + left for given, left in found if given >= whole / 3)
+    assert abs(after_half - end) < 0.15 * whole
+
+
 @pytest.mark.parametrize("pruning", ["asha", "hyperband"])
 def test_halving_gives_up_worse_points_before_their_end(pruning):
     backend = ScriptedBackend(rising)

@@ -13,26 +13,23 @@ from ilr_bench.core import signals
 from ilr_bench.core.errors import DoesNotFitError, MissingInputError
 from ilr_bench.learner.distributed import DistContext
 from ilr_bench.study import together
-from ilr_bench.study.tracking import LOGGERS
+from ilr_bench.study.tracking import LOGGERS, TrackedTrial
 
 
 class Memory:
     """A logger that remembers; it is its own curves."""
 
-    name, starts_anew = "memory", True
+    name, starts_anew, one_at_a_time, id = "memory", True, False, None
 
     def __init__(self) -> None:
         self.steps: dict[str, list[int]] = {}
 
-    def open(self, trial: str, settings: Any, folder: Path) -> Memory:
-        self._trial = trial
+    def open(self, trial: TrackedTrial) -> Memory:
+        self._trial = trial.name
         return self
 
     def log(self, values: Any, step: int) -> None:
         self.steps.setdefault(self._trial, []).append(step)
-
-    def flush(self) -> None:
-        pass
 
     def close(self) -> None:
         pass

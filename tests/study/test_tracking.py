@@ -1,21 +1,20 @@
-"""Training curves in TensorBoard, trackio and wandb are the records, each step once."""
+"""Training curves in accelerate's trackers are the records, each step once."""
 
 from __future__ import annotations
 
 import json
 import sys
-import types
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pytest
+from stand_in_trackers import StandIn
 from study_folders import both, finish, lines, step_record, write_steps, write_trial
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
 from ilr_bench.storage.records import RecordTail
-from ilr_bench.study.tracking import make_loggers
+from ilr_bench.study.tracking import LOGGERS, make_loggers
 from ilr_bench.study.tracking.study_log import StudyLog, step_scalars
 
 
@@ -95,66 +94,94 @@ def test_half_written_steps_wait_for_their_other_half(tmp_path: Path) -> None:
     assert events(tmp_path, folder) == expected(range(1, 2))
 
 
-class Tracker(types.ModuleType):
-    """Stands in for a tracker's module: its runs, and what was logged to them."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.__spec__ = types.SimpleNamespace(name=name)  # type: ignore[assignment]
-        self.asked: list[dict[str, Any]] = []
-        self.told: list[tuple[str, int, dict[str, float]]] = []
-        self.finished: list[str] = []
-
-    def init(self, **options: Any) -> Any:
-        self.asked.append(options)
-        name = options["name"]
-        return types.SimpleNamespace(
-            log=lambda values, step: self.told.append((name, step, values)), finish=lambda: self.finished.append(name)
-        )
-
-
-@pytest.mark.parametrize("name", ["trackio", "wandb"])
-def test_a_tracker_gets_each_step_once_over_all_sweeps(
+@pytest.mark.parametrize("name", [name for name in LOGGERS if name != "tensorboard"])
+def test_a_tracker_has_one_run_per_trial_and_each_step_once_over_all_sweeps(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker = Tracker(name)
+    tracker = StandIn(name)
     monkeypatch.setitem(sys.modules, name, tracker)
-    folder = write_trial(tmp_path)
+    folders = write_trial(tmp_path), write_trial(tmp_path, "grpo")
     for steps in (range(1, 3), range(3, 5)):
-        with StudyLog(tmp_path, make_loggers([name])):
-            train(folder, steps)
-    finish(folder)
+        with StudyLog(tmp_path, make_loggers([name])) as log:
+            for step in steps:  # both are under way
+                for folder in folders:
+                    train(folder, range(step, step + 1))
+                    log.look()
+    for folder in folders:
+        finish(folder)
     for _ in range(2):
         with StudyLog(tmp_path, make_loggers([name])):
             pass
-    assert [(run, step) for run, step, _ in tracker.told] == [(folder.name, step) for step in (1, 2, 3, 4, 4)]
-    first = {tag: value for record in both(1) for tag, value in step_scalars(record, 16).items()}
-    assert tracker.told[0][2] == first
-    assert tracker.told[-1][2] == {"A/solo/micro_ood": 0.5, "B/solo/micro_ood": 0.0}
-    assert len(tracker.asked) == len(tracker.finished) == 3
-    assert all(asked["resume"] == "allow" and asked["config"]["seed"] == 0 for asked in tracker.asked)
+    assert tracker.most_open == (1 if LOGGERS[name].one_at_a_time else 2)
+    assert not tracker.open
+    assert set(tracker.told) == set(tracker.settings) == {folder.name for folder in folders}
+    for folder in folders:
+        told = tracker.told[folder.name]
+        curve = [(step, values["A/mean_reward"]) for step, values in told if "A/mean_reward" in values]
+        assert curve == [(step, pytest.approx(0.2 * step)) for step in (1, 2, 3, 4)]
+        scores = {tag: (step, value) for step, values in told for tag, value in values.items() if "/solo/" in tag}
+        assert scores == {"A/solo/micro_ood": (4, 0.5), "B/solo/micro_ood": (4, 0.0)}
+        assert sum(len(values) for _, values in told) == len(scores) + sum(map(len, expected(range(1, 5)).values()))
+        assert tracker.settings[folder.name]["training.steps"] == 4
+    assert len(tracker.asked) == 3 * len(folders)  # none for what was logged to its end
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio", "swanlab", "comet_ml"])
+def test_a_run_is_found_again_by_what_the_trial_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = StandIn(name)
+    monkeypatch.setitem(sys.modules, name, tracker)
+    folder = write_trial(tmp_path)
+    for step in (1, 2):
+        with StudyLog(tmp_path, make_loggers([name])):
+            train(folder, range(step, step + 1))
+    first, second = tracker.asked
+    assert first == second
+    assert first.get("resume", "allow") == "allow"
+    assert len(first.get("experiment_key", "x" * 32)) >= 32  # Comet takes none that is shorter
+
+
+def test_a_real_mlflow_holds_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    folders = write_trial(tmp_path), write_trial(tmp_path, "grpo")
+    for steps in (range(1, 3), range(3, 5)):
+        with StudyLog(tmp_path, make_loggers(["mlflow"])) as log:
+            for folder in folders:
+                train(folder, steps)
+                log.look()
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("ilr_bench").experiment_id])
+    histories = {run.info.run_name: client.get_metric_history(run.info.run_id, "A/mean_reward") for run in runs}
+    curve = [(step, pytest.approx(0.2 * step)) for step in (1, 2, 3, 4)]
+    assert {name: [(point.step, point.value) for point in history] for name, history in histories.items()} == {
+        folder.name: curve for folder in folders
+    }
 
 
 def test_several_loggers_are_told_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracker = Tracker("wandb")
+    tracker = StandIn("wandb")
     monkeypatch.setitem(sys.modules, "wandb", tracker)
     folder = write_trial(tmp_path)
     train(folder, range(1, 3))
     with StudyLog(tmp_path, make_loggers(["tensorboard", "wandb"])):
         pass
     assert events(tmp_path, folder) == expected(range(1, 3))
-    assert [step for _, step, _ in tracker.told] == [1, 2]
+    assert [step for step, _ in tracker.told[folder.name]] == [1, 2]
     assert json.loads((tmp_path / "events" / "wandb.json").read_text())[folder.name]["step"] == 2
 
 
 def test_a_logger_that_is_missing_or_unknown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="did you mean tensorboard"):
         make_loggers(["tensorbord"])
-    with pytest.raises(ConfigurationError, match="choose from tensorboard, trackio, wandb"):
+    with pytest.raises(ConfigurationError, match="choose from tensorboard, trackio, wandb, mlflow"):
         make_loggers(["x"])
     monkeypatch.setattr("ilr_bench.study.tracking.find_spec", lambda name: None)
     with pytest.raises(MissingInputError, match=r"pip install 'ilr-bench\[watch\]'"):
         make_loggers(["tensorboard"])
+    with pytest.raises(MissingInputError, match="mlflow is not installed; pip install mlflow, or leave it out"):
+        make_loggers(["mlflow"])
 
 
 def test_nothing_is_written_where_no_logger_is_asked_for(tmp_path: Path) -> None:

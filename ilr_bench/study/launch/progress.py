@@ -53,6 +53,8 @@ class SweepProgress:
         been what the plan needed. Without it every unit counts alike.
         """
         self._phase, self._out, self._expect = phase, out, expect
+        self.to_come: Callable[[], float] = lambda: 0.0
+        """Units of work in jobs that are still to be added, as many as are expected."""
         self._expected: Expected | None = None
         self._counted_from = self._said = time.monotonic()
         self._done = threading.Event()
@@ -85,7 +87,7 @@ class SweepProgress:
         else:
             self._ticker = threading.Thread(target=self._tick, daemon=True)
             self._ticker.start()
-        self._ask_plan()
+        self.ask_plan()
         return self
 
     def __exit__(
@@ -97,7 +99,8 @@ class SweepProgress:
         if self._ticker is not None:
             self._ticker.join()
 
-    def _ask_plan(self) -> None:
+    def ask_plan(self) -> None:
+        """Asks again what is expected; called where jobs were added that change it."""
         if self._expect is not None:
             expected = self._expect()
             with self._lock:
@@ -118,6 +121,9 @@ class SweepProgress:
         """Takes the news of one job."""
         with self._lock:
             job = self._jobs.setdefault(event.job, JobLine(event.job, max(event.done, 1.0)))
+            if event.begun:
+                job.handed = True
+                return
             job.take(event, time.monotonic())
             job.progress = self._look(event.job)
             self._retries += event.again
@@ -126,7 +132,7 @@ class SweepProgress:
             if is_uncounted and not others:
                 self._counted_from = time.monotonic()
         if is_uncounted:
-            self._ask_plan()
+            self.ask_plan()
         if self._live is not None:
             if event.again or (event.ended and event.error):
                 self._console.print(f"{event.job} {self._outcome(event)}", markup=False, highlight=False)
@@ -152,6 +158,7 @@ class SweepProgress:
             weights={job.name: self._weight(job.name) for job in (*self._passed, *self._jobs.values())},
             since=now - self._counted_from,
             workers=self._expected.workers if self._expected is not None and self._expected.is_timed else None,
+            to_come=self.to_come(),
         )
 
     def _finished_before(self) -> list[tuple[str, Progress]]:
@@ -197,6 +204,8 @@ class JobLine:
     done: float = 0.0
     begun: float | None = None
     """When its first news came, on the clock of the view; None before."""
+    handed: bool = False
+    """Whether a worker has it."""
     begun_at: float = 0.0
     """Units that were done by then (a resumed trial has done some)."""
     ended: bool = False
@@ -222,8 +231,8 @@ class JobLine:
 
     @property
     def running(self) -> bool:
-        """Whether it has begun and not ended."""
-        return self.begun is not None and not self.ended
+        """Whether a worker has it and it has not ended."""
+        return (self.handed or self.begun is not None) and not self.ended
 
     def left(self, now: float) -> float | None:
         """Seconds to its end at its own pace; None where that is not known yet."""
@@ -249,11 +258,13 @@ class View:
     """Seconds since jobs began that have a part in the estimate; None: since the start."""
     workers: int | None = None
     """How many work, where the weights are seconds that a plan expects; else None."""
+    to_come: float = 0.0
+    """Units of work in jobs that are not known yet; one weighs what those of the known jobs do on the average."""
 
     @property
     def done_fraction(self) -> float:
         """Of all units, those that are done."""
-        return sum(job.done for job in self.jobs) / max(sum(job.units for job in self.jobs), 1e-9)
+        return sum(job.done for job in self.jobs) / max(sum(job.units for job in self.jobs) + self.to_come, 1e-9)
 
     @property
     def left(self) -> float | None:
@@ -265,6 +276,10 @@ class View:
         parts = list(zip(self.jobs, weights, strict=True))
         done = sum(weight * (job.done - min(job.begun_at, job.done)) for job, weight in parts)
         remaining = sum(weight * (job.units - job.done) for job, weight in parts)
+        if self.to_come:
+            counted = [(job.units, weight) for job, weight in parts if weight]
+            mean = sum(size * weight for size, weight in counted) / sum(size for size, _ in counted) if counted else 1.0
+            remaining += mean * self.to_come
         if self.workers is not None and done < EARLY * (done + remaining):
             return remaining / self.workers
         return (self.elapsed if self.since is None else self.since) / done * remaining if done else None

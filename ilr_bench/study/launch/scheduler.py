@@ -47,7 +47,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Event:
-    """News of a job: `done` of `total` units of work, a new attempt, or its end (`error` empty if it succeeded)."""
+    """News of a job: its start, units of work `done`, a new attempt, or its end (`error` empty if it succeeded)."""
 
     job: str
     done: float = 0.0
@@ -56,6 +56,8 @@ class Event:
     failure: Failure | None = None
     """Of the attempt that is over: the job starts `again`, or has `ended`."""
     again: bool = False
+    begun: bool = False
+    """It has been handed to a worker, who may be long in telling more."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def run_jobs(
             running[job.name] = job
             attempts[job.name] += 1
             executor.start(job)
+            watch(Event(job.name, begun=True))
         for news in executor.wait(None if stopping else interrupt):
             if isinstance(news, Event):
                 watch(news)

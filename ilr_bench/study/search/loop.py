@@ -44,6 +44,17 @@ class SearchTrial:
     """Training steps -> accuracy, where points are compared on the way."""
     reason: str = ""
     """Why it is failed or impossible, or when it was given up."""
+    passed: int = 0
+    """Stages whose trials have all come to their end, or failed."""
+
+    def steps(self, stages: int | None = None) -> int:
+        """Training steps of all its trials in so many of its stages, without them in all."""
+        reached = {
+            target.trial.hash: target.trial.config.training.steps if target.until is None else target.until
+            for stage in self.stages[:stages]
+            for target in stage
+        }
+        return sum(reached.values()) + sum(trial.config.training.steps for trial in self.needed)
 
     @property
     def accuracy(self) -> float | None:
@@ -118,6 +129,22 @@ class Search:
             return [search_trial for search_trial in complete if search_trial.number in front]
         return [max(complete, key=lambda search_trial: search_trial.value("accuracy"))] if complete else []
 
+    def steps_to_come(self) -> float:
+        """Training steps that no job stands for yet: of points not asked for, and of later stages.
+
+        Points are taken to be as long as those known, and to be given up as early as those that have ended.
+        """
+        known = [point for point in self.points if point.stages]
+        if not known:
+            return 0.0
+        whole = sum(point.steps() for point in known)
+        ended = [point for point in known if point.state != "running"]
+        share = sum(point.steps(point.passed) for point in ended) / max(sum(point.steps() for point in ended), 1)
+        share = share if ended else 1.0
+        going = [point for point in known if point.state == "running"]
+        later = sum(max(share * point.steps() - point.steps(point.passed + 1), 0.0) for point in going)
+        return (self.options.trials - len(self.points)) * share * whole / len(known) + later
+
     def _rounds(self) -> Iterator[list[Job]]:
         while len(self.points) < self.options.trials:
             left = self.options.trials - len(self.points)
@@ -169,6 +196,7 @@ class Search:
 
     def _report(self, search_trial: SearchTrial, index: int) -> None:
         """Reports a point to Optuna after one of its stages."""
+        search_trial.passed = index + 1
         targets = search_trial.stages[index]
         found = [one for one in map(self._trials.measurement_at, targets) if one is not None]
         if len(found) < len(targets):

@@ -21,12 +21,13 @@ from optuna.storages import RDBStorage
 
 from ilr_bench.core.console import note, say
 from ilr_bench.core.errors import ConfigurationError, IlrError, StoreError
+from ilr_bench.core.hardware import cores
 from ilr_bench.storage.files import explained, read_json, write_atomic
 from ilr_bench.storage.records import Study, TrialEntry, write_study
 from ilr_bench.storage.store import lock_study
-from ilr_bench.study.cost.fits import check_and_keep
+from ilr_bench.study.cost.fits import check_and_keep, seconds_left
 from ilr_bench.study.launch.pool import Execution, note_time, open_worker_pool
-from ilr_bench.study.launch.progress import SweepProgress
+from ilr_bench.study.launch.progress import Expected, SweepProgress
 from ilr_bench.study.plan import Plan, PlannedTrial
 from ilr_bench.study.reuse import with_artifacts
 from ilr_bench.study.search.loop import Search, SearchTrial
@@ -55,16 +56,28 @@ def run_search(
         artifacts, _ = with_artifacts(out, fresh)
         study = optuna_study(planned)
 
+        asked: list[PlannedTrial] = []
+
         def check(trials: Sequence[PlannedTrial]) -> None:
             anyhow = force or execution.executor != "local"
             check_and_keep(Plan(tuple(trials), ()), trials, execution.workers, out, anyhow)
+            asked.extend(trials)
+
+        def expect() -> Expected:
+            seconds = seconds_left(Plan(tuple(asked), ()), asked, execution.workers, out)
+            steps = {trial.folder: max(trial.config.training.steps, 1) for trial in asked}
+            each = {folder: whole / steps[folder] for folder, whole in seconds.items()}
+            preparing = dict.fromkeys(trials.preparing, 0.0)
+            return Expected(preparing | each, min(execution.workers, cores()), is_timed=bool(each))
 
         def written(search: Search) -> None:
             publish(out, search, planned.identity, planned.planner.profile, planned.command)
 
-        with open_worker_pool(out, execution) as pool, SweepProgress("jobs", {}, out) as progress:
-            trials = Trials(planned.planner, out, artifacts, progress, check, keep)
+        progress = SweepProgress("jobs", {}, out, expect=expect)
+        trials = Trials(planned.planner, out, artifacts, progress, check, keep)
+        with open_worker_pool(out, execution) as pool, progress:
             search = Search(study, planned.space.suggest, planned.options, trials, written, lambda: pool.stopped)
+            progress.to_come = search.steps_to_come
             try:
                 pool.run(search, progress)
             finally:

@@ -140,6 +140,8 @@ class Trials:
     """Raises where trials do not fit this machine."""
     keep: int
     """Checkpoints of a trial that stay."""
+    preparing: list[str] = field(default_factory=list)
+    """Jobs of `prepare` so far: their time tells nothing of the trials'."""
     _finished: set[str] = field(default_factory=set)
     """Finished trials whose files were compared with their manifest, which takes a while where weights are large."""
     _needed: dict[str, PlannedTrial] = field(default_factory=dict)
@@ -161,6 +163,8 @@ class Trials:
         self._measured |= set(asked.values())
         for jobs in (model_jobs(new), measurement_jobs(new, self.artifacts)[0]):
             self.progress.add({job.name: units(job) for job in jobs})
+            self.preparing += [job.name for job in jobs]
+            self.progress.ask_plan()
             yield jobs
 
     def job(self, target: Target) -> Job:
