@@ -32,8 +32,8 @@ def test_the_top_of_ilr_bench_is_the_twelve_packages_and_four_files() -> None:
     assert found == PACKAGES | {"__init__.py", "__main__.py", "sweep.py", "py.typed"}
 
 
-def test_ilr_bench_has_at_most_176_python_files() -> None:
-    assert len(python_files("ilr_bench")) <= 176
+def test_ilr_bench_has_at_most_177_python_files() -> None:
+    assert len(python_files("ilr_bench")) <= 177
 
 
 @pytest.mark.parametrize("folder", ["ilr_bench", "reports", "ablations", "bench", "tests"])
