@@ -172,6 +172,8 @@ def settle(folder: Path, now: TrialInputs, artifacts: Artifacts) -> str:
         return ""
     changed = changes_since(folder, artifacts.root, now)
     if not changed:
+        if noted_inputs(folder) == now.hash:
+            note_inputs(now, artifacts)  # where the earlier note is damaged or gone
         return ""
     if changed.training:
         aside = artifacts.root.parent / SUPERSEDED
