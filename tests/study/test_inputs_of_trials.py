@@ -90,6 +90,15 @@ def test_torn_notes_of_inputs_are_written_again_and_nothing_is_run(laboratory: L
     assert contents(out) == before
 
 
+def test_a_finished_trial_whose_configuration_is_torn_is_mended_and_not_trained_again(laboratory: Laboratory) -> None:
+    plan, out = planned(laboratory), laboratory.folder / "runs" / "first"
+    before = contents(out)
+    torn = out / plan.trials[0].folder / "config.json"
+    torn.write_bytes(torn.read_bytes()[:100])
+    assert len(sweep(plan, out)) == 1
+    assert contents(out) == before
+
+
 def test_an_edited_gold_is_scored_again_and_nothing_is_trained_again(
     laboratory: Laboratory, capsys: pytest.CaptureFixture[str]
 ) -> None:
