@@ -317,6 +317,7 @@ def _trial(path: Path, data: Mapping[str, Any]) -> StudySpec:
             beside = parse_json(other.read_bytes())
         except (OSError, ValueError):  # another trial's damage
             continue
-        if isinstance(beside, dict) and hash_of(config, beside.get("hash")) == data["hash"]:
+        known = isinstance(beside, dict) and isinstance(beside.get("hash"), str)
+        if known and hash_of(config, beside["hash"]) == data["hash"]:
             return StudySpec(config=config, matches=from_dict(beside["config"]))
     raise ConfigurationError(f"the trial whose tokens it matches ({config.sampling.match_tokens_of}) is not beside it")
