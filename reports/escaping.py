@@ -11,6 +11,7 @@ from typing import Any
 APOSTROPHE = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula, or leaves out before it looks for one."""
+_AFTER_SEMICOLON = re.compile(rf";[\s\"]*(?=[{re.escape(''.join(_FORMULA))}])")
 _MARKUP = re.compile(
     r"""
     [*|`~$]                                  # emphasis, cells, code, struck text, formulas
@@ -33,11 +34,13 @@ _TEX = {
 def csv_cell(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe. Numbers stay.
 
-    Ends of lines become spaces, since Python quotes no carriage return that stands alone.
+    So does what follows a semicolon, at which spreadsheets of many countries begin a cell. Ends of lines become
+    spaces, since Python quotes no carriage return that stands alone.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _is_number(value):
         return value
-    return f"{'' if _is_number(value) or not value.startswith(_FORMULA) else APOSTROPHE}{printable(value)}"
+    text = _AFTER_SEMICOLON.sub(rf"\g<0>{APOSTROPHE}", printable(value))
+    return f"{APOSTROPHE if value.startswith(_FORMULA) else ''}{text}"
 
 
 def markdown(text: str) -> str:

@@ -25,7 +25,7 @@ from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
 from ilr_bench.prompts import STYLES
 from ilr_bench.prompts.style import wording
-from ilr_bench.storage.files import as_noted, write_atomic, write_noted
+from ilr_bench.storage.files import as_noted, write_noted
 from ilr_bench.storage.provenance import (
     ALWAYS,
     ENGINES,
@@ -179,10 +179,10 @@ def run_benchmarks(
     """Benchmark -> mean accuracy in [0, 1].
 
     Writes `folder/<benchmark>.jsonl`, whole or not at all, after lm-eval's own log of the samples (`log_file`). An
-    interrupted call continues where it was: a benchmark whose file holds all samples of this agent and seed is not run
-    again, and of the one that was interrupted no finished batch is sampled again (`<benchmark>.part.jsonl`, gone when
-    it is done). Shows a bar where stderr is a terminal of its own, else lines where `lines` asks for them. `stopwatch`
-    gets the seconds of each benchmark.
+    interrupted call continues where it was: a benchmark whose file holds all samples of this agent and seed, beside a
+    log as it was written, is not run again, and of the one that was interrupted no finished batch is sampled again
+    (`<benchmark>.part.jsonl`, gone when it is done). Shows a bar where stderr is a terminal of its own, else lines
+    where `lines` asks for them. `stopwatch` gets the seconds of each benchmark.
     """
     accuracy = {}
     with show_progress(sum(len(run.sample_ids()) for run in runs), lines) as progress:
@@ -197,7 +197,7 @@ def run_benchmarks(
                     answers = run.run(journal, progress)
                     records = answers.records
                     for task, log in answers.logs.items():
-                        write_atomic(log_file(folder, run.name, task), log)
+                        write_noted(log_file(folder, run.name, task), log)
                     write_noted(path, "".join(f"{to_line(record)}\n" for record in records))
                 if stopwatch is not None:
                     stopwatch.count(run.name, sum(record.tokens for record in records))
@@ -344,11 +344,15 @@ class RegisteredBenchmarkRun:
 def _earlier(
     path: Path, agent: Agent, name: str, wanted: Sequence[tuple[str, int]], seed: int
 ) -> list[SampleRecord] | None:
-    """The records of a run that asked for the same samples, if there was one."""
+    """The records of a run that asked for the same samples, if there was one that left its logs as well."""
     if not path.exists():
         return None
-    if not as_noted(path):
-        _log.warning("%s changed since it was written; its benchmark is run again", path)
+    logs = list((path.parent / LOGS / path.stem).glob("samples_*.jsonl"))
+    for written in (path, *logs):
+        if not as_noted(written):
+            _log.warning("%s changed since it was written; its benchmark is run again", written)
+            return None
+    if not logs:
         return None
     records = list(read(path, SampleRecord))
     found = [(record.question_id, record.sample) for record in records]

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
+from textwrap import dedent
 from typing import Any
 
 from ilr_bench.core.errors import ConfigurationError
@@ -47,17 +48,28 @@ _CANONICAL_SECONDS = 120.0
 _PARTS = ("base_input", "plus_input")
 _HEADROOM, _HEADROOM_FACTOR = 1 << 16, 16
 
+_FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)^[ \t]*\1", re.MULTILINE | re.DOTALL)
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
 
 
 def extract_code(completion: str, entry_point: str, answer_part: Callable[[str], str] | None = None) -> str | None:
     """The program in a completion; None where no code names the entry point.
 
-    `answer_part` takes a model's thought off; without it, text up to the last `</think>` is one, and so is all of a
-    text that begins with `<think>` and never ends it.
+    Where EvalPlus would find none, it is the last fenced block that defines the entry point. `answer_part` takes a
+    model's thought off; without it, text up to the last `</think>` is one, and so is all of a text that begins with
+    `<think>` and never ends it.
     """
-    answer = (answer_part or _after_thought)(completion)
-    run = longest_code(answer[:LONGEST_COMPLETION])
+    answer = (answer_part or _after_thought)(completion)[:LONGEST_COMPLETION]
+    program = _program(longest_code(answer), entry_point)
+    if program is not None:
+        return program
+    # EvalPlus finds no program of one line, none in indented blocks, and none beside a longer run of other lines.
+    blocks = (dedent(found[2]) for found in _FENCED.finditer("\n".join(source_lines(answer))))
+    defining = [block for block in blocks if entry_point in map(_defined_name, getattr(_parse(block), "body", ()))]
+    return _program(defining[-1].strip("\n"), entry_point) if defining else None
+
+
+def _program(run: str, entry_point: str) -> str | None:
     tree = _parse(run)
     if tree is None:
         return None

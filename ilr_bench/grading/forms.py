@@ -9,30 +9,23 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ilr_bench.grading.notation import LETTER, TEXT, radians
+from ilr_bench.grading.characters import as_latex
+from ilr_bench.grading.notation import LETTER, TEXT, radians, usual
 
 Shape = Literal["value", "list", "set", "tuple", "interval"]
 
-_CHARACTERS = str.maketrans(
-    {
-        "−": "-", "–": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "÷": "/", "°": r"^\circ ",
-        "π": r"\pi ", "θ": r"\theta ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∞": r"\infty ", "∪": r"\cup ",
-        "∈": r"\in ", "≈": r"\approx ", "√": r"\sqrt ", "±": r"\pm ", "²": "^2", "³": "^3", "％": "%", "′": "'",
-        "\u00a0": " ", "\u2009": " ", "\u202f": " ", "`": "", "∅": r"\emptyset ",
-    }
-)  # fmt: skip
 _DISPLAY = re.compile(
     r"\\(?:displaystyle|textstyle|scriptstyle|(?:no)?limits|(?:left|right)(?:\s*\.)?|[bB]igg?[lrm]?"
-    r"|large|Large|LARGE|huge|Huge)(?![A-Za-z])|\\[()]|\*\*"
+    r"|middle|large|Large|LARGE|huge|Huge)(?![A-Za-z])|\\color\s*\{[^{}]*\}|\\[()]|\*\*"
 )
-_CURRENCY = re.compile(r"\\?\$|[£€¥₹₩¢]|\\(?:pounds|euro|yen)(?![A-Za-z])|\b(?:US|USD|EUR|GBP)\b(?=\s*[\d$])")
+_CURRENCY = re.compile(r"\\?\$|[£€¥₹₩¢]|\\(?:pounds|euro|yen)(?![A-Za-z])|\b(?:US|USD|EUR|GBP|INR|Rs\.?)(?=\s*[\d$])")
 _THOUSANDS = re.compile(r"(?<=\d)\s*(?:\\,|\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))")
 _GAP = re.compile(
     r"\\(?:[,;:>!]|(?:q?quad|enspace|thinspace|medspace|thickspace|hfill)(?![A-Za-z]))|\\[hv]space\*?\{[^{}]*\}"
     r"|\\[hv]?phantom\{[^{}]*\}|~|(?<!\\)\\(?=\s|$)"
 )
 _MATHS_DRESS = re.compile(
-    r"\\(?:math(?:bf|rm|it|sf|tt|normal)|boldsymbol|bm|underline|boxed|fbox|(?:text)?color\{\w+\})\s*(?=\{)"
+    r"\\(?:math(?:bf|rm|it|sf|tt|normal)|boldsymbol|bm|under(?:line|brace)|overbrace|boxed|fbox|textcolor\{\w+\})\s*(?=\{)"
 )
 _TEXT_DRESS = re.compile(TEXT + r"(?=\{)")
 _DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])")
@@ -40,15 +33,16 @@ _PERCENT = re.compile(
     rf"\s*(?:\\?%|{TEXT}\{{\s*(?:percent|per cent|pct|\\?%)\s*\}}|\b(?:percent|per cent|pct)\b)(?:\s+(?=%)|\s*$)?"
 )
 _HALF_DAY = re.compile(
-    r"(\d:\d\d)[\s~]*(?:\\[ ,;])?\s*(?:\\(?:text|mathrm)\{)?\s*([ap])\.?\s*m\b\.?\s*\}?", re.IGNORECASE
+    r"(\d:\d\d)[\s~]*(?:\\[ ,;])?\s*(\\(?:text|mathrm)\{)?\s*([ap])\.?\s*m\b\.?\s*(?(2)\}?)", re.IGNORECASE
 )
 _AND = re.compile(
     r"\s*,?\s*(?:\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}"
-    r"|(?<![A-Za-z\\{])\b(?:and|or)\b(?![A-Za-z}])|\\(?:lor|vee)(?![A-Za-z]))\s*"
+    r"|(?<![A-Za-z\\{])\b(?:and|or)\b(?![A-Za-z}])|\\(?:lor|vee)(?![A-Za-z])|\\?&)\s*"
 )
 _BEFORE = re.compile(
     r"^(?:(?:the (?:final )?answer is|answer|approximately|approx\.?|about|roughly|exactly):?\s+"
-    r"|\\text\{[^{}]* (?:is|are|about|exactly):?\s*\}(?=.))",
+    rf"|{TEXT}\{{[^{{}}]*(?: (?:is|are|about|exactly):?|:)\s*\}}(?=.)"
+    r"|\\(?:therefore|Rightarrow|Longrightarrow|implies|rightarrow|to)(?![A-Za-z])\s*(?=.))",
     re.IGNORECASE,
 )
 _ABOUT = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])|~=")
@@ -61,7 +55,9 @@ _NAME = re.compile(
     rf"|{TEXT}\{{[^{{}}]*\}}(?:\s*\([^()]*\))?|\([A-Za-z, ]+\)|\|[^|=]*\|)"
     r"\s*(?P<sign>=|:=|\\(?:in|colon(?:eqq?)?)(?![A-Za-z]))\s*"
 )
-_LONG_NAME = re.compile(r"(?P<name>[A-Z]?[A-Za-z' ]{1,40}(?:\([^()=]*\))?)\s*(?P<sign>=|:(?!\s*\d*$))\s*")
+_LONG_NAME = re.compile(
+    r"(?P<name>[A-Z]?[A-Za-z' ]{1,40}(?:\([^()=]*\))?)\s*(?P<sign>=|(?<=[a-z]{3}):|:(?!\s*\d*$))\s*"
+)
 
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NO_UNITS = frozenset(
@@ -85,7 +81,7 @@ _BASE = re.compile(
 _BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
           "ten": "10", "twelve": "12", "sixteen": "16"}  # fmt: skip
 _COMMAND = re.compile(r"\\(frac|sqrt)(?![A-Za-z])(\s*\[[^\[\]]*\])?")
-_ARGUMENT = re.compile(r"\s*(\{|\\[A-Za-z]+|[0-9A-Za-z])")
+_ARGUMENT = re.compile(r"\s*([{(]|\\[A-Za-z]+|[0-9A-Za-z])")
 _LAYERS = 20
 """Pairs of braces, full stops and commands around a whole text that are taken off; more are no answer's."""
 _OPEN, _CLOSE = "([{", ")]}"
@@ -107,12 +103,12 @@ def clean(text: str) -> str:
 
     Per cent, in each of its spellings, is `%` without space before it. Arguments of `\frac` and `\sqrt` get braces.
     """
-    text = " ".join(text.translate(_CHARACTERS).split())
+    text = " ".join(as_latex(text).split())
     text = _THOUSANDS.sub("", text)
     text = _DISPLAY.sub("", text)
-    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
+    text = re.sub(r"\\(?:[dtcs]|nice)frac(?![A-Za-z])", r"\\frac", text)
     text = text.replace(r"\%", "%")
-    text = _HALF_DAY.sub(r"\1 \2m", re.sub(r"\\text\{\s*:\s*\}|\{:\}", ":", text))
+    text = _HALF_DAY.sub(r"\1 \3m", re.sub(r"\\text\{\s*:\s*\}|\{:\}", ":", text))
     if "matrix" not in text and "array" not in text:
         text = text.replace("\\\\", "\\") if re.search(r"\\\\[A-Za-z]", text) else text
         text = text.replace(r"\[", "").replace(r"\]", "")
@@ -121,7 +117,7 @@ def clean(text: str) -> str:
     text = _DEGREES.sub(" ", radians(text))
     text = re.sub(r"\\varnothing(?![A-Za-z])|^\\\{\s*\\\}$", r"\\emptyset", text)
     text = re.sub(r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|\\prime(?![A-Za-z]))", lambda m: "'" * (m[0].count("prime")), text)
-    text = " ".join(text.split())
+    text = " ".join(usual(text).split())
     for _ in range(_LAYERS):
         bare = text
         text = re.sub(r"(?:\\\\|\\text\{\s*\.\s*\})$", "", text).strip(" ,;:")
@@ -205,7 +201,7 @@ def without_unit(text: str, bare: bool) -> str:
         named = re.findall(r"\\?[A-Za-z]+", spoken)
         scale = _SCALES.get(named[0]) if named else None
         if scale is not None:
-            return f"{text[: found.start()].strip()} {named[0]}" if bare else text
+            return rf"{text[: found.start()].strip()} \times 10^{{{scale}}}" if bare else text
         if named and not re.search(r"\d{2}", spoken) and not _NO_UNITS.intersection(named) - set("xyzni"):
             text = text[: found.start()].strip()
     found = _BARE_UNIT.search(text, max(0, len(text) - _LONGEST_UNIT)) if bare else None
@@ -331,6 +327,10 @@ def _braced(text: str) -> str:
             if argument is None:
                 break
             start, end = argument.span(1)
+            if argument[1] == "(":
+                if found[1] == "sqrt" and start in pairs:
+                    edits += [(place, end, "{"), (pairs[start], pairs[start] + 1, "}")]
+                break
             if argument[1] != "{":
                 edits.append((place, end, f"{{{argument[1]}}}"))
                 arguments.add(start)

@@ -51,6 +51,8 @@ _REPEATING = re.compile(
 _LONGEST_NUMBER = 100
 ROUNDING = Fraction(1, 10**12)
 """Relative difference below which a decimal and an exact number are equal; floats are written with more digits."""
+_FLOAT_DIGITS = 15
+"""A decimal of so many digits is a float's, which is rounded wherever it comes from."""
 _LEAST_DIGITS = 2
 _UNCLEAR = Fraction(1, 10**5)
 """math-verify rounds decimals to 1e-6 before it compares them; anything this close is left to it."""
@@ -120,7 +122,9 @@ def same_number(ours: PlainNumber, theirs: PlainNumber, measured: bool) -> bool:
         return True
     if measured and ours.digits is not None:
         return is_rounding(ours.value, ours.digits, theirs.value)
-    either = (ours.rounded and theirs.digits is None) or (theirs.rounded and ours.digits is None)
+    either = (ours.rounded and (theirs.digits is None or (ours.digits or 0) >= _FLOAT_DIGITS)) or (
+        theirs.rounded and ours.digits is None
+    )
     return either and difference < ROUNDING * abs(theirs.value)
 
 

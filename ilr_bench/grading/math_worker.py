@@ -135,7 +135,7 @@ def _same_shapes(answer: str, gold: str, measured: bool) -> bool:
         if ours.shape == "value":
             return theirs.parts != () and _same_by_library(answer, gold)
         alike = ours.brackets == theirs.brackets or (
-            theirs.shape == "tuple" and ours.shape == "list" and not ours.brackets
+            theirs.shape == "tuple" and (ours.shape == "tuple" or (ours.shape == "list" and not ours.brackets))
         )
         return alike and len(ours.parts) == len(theirs.parts) and all(
             _same(one, other, measured) for one, other in zip(_in_order(ours.parts), theirs.parts, strict=True)
@@ -181,7 +181,7 @@ def _in_order(parts: Sequence[str]) -> list[str]:
     """The parts of a point; where each has a name of its own (`y = 2, x = 1`), in the order of the names."""
     named = [forms.split_name(part)[0] for part in parts]
     names = [name for name in named if name is not None]
-    if len(set(names)) < len(parts):
+    if len(set(names)) < len(parts) or not all(name.isalpha() for name in names):
         return list(parts)
     return [part for _, part in sorted(zip(names, parts, strict=True))]
 

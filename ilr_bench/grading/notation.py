@@ -33,6 +33,51 @@ _SUBSCRIBED = re.compile(
     r"(?:\{\s*\}|(?<![\w}]))\s*[_^]\s*\{?\s*(\d{1,4})\s*\}?\s*(?:C|\{\s*C\s*\})\s*_\s*(?:\{\s*(\d{1,4})\s*\}|(\d))"
 )
 
+_BASE = (
+    rf"(?<=[0-9A-Z])\s*(?:{TEXT}\{{\s*\(?(?:in )?base[ -]?\s*(?:\}}\s*(\d+)|(\d+)\)?\s*\}})|\s(?:in )?base[ -](\d+)"
+    r"|_\s*\{?\s*\((\d+)\)\s*\}?)$"
+)
+_END = r"[^\s\[\](),;][^\[\](),;]*"
+_USUAL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), usual)
+    for pattern, usual in (
+        (r"^\\begin\{(align(?:ed)?\*?|gather(?:ed)?\*?|split|equation\*?)\}\s*&?((?:(?!\\\\|&).)*)\\end\{\1\}$", r"\2"),
+        (rf"{TEXT}\{{\s*([,;])\s*\}}", r"\1 "),
+        (r"\\lbrace(?![A-Za-z])", r"\\{"),
+        (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\\num\s*\{([^{}]*)\}", r"\1"),
+        (r"\\(?:SI|qty)\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1 \\text{\2}"),
+        (r"\\(?:si|unit)\s*\{", r"\\text{"),
+        (r"\s*\\[lc]?dots[a-z]?\s*$", "..."),
+        (r"\s*\\(?:blacksquare|square|checkmark|qed|Box)\s*$", ""),
+        (r"^\\?#\s*(?=\d)", ""),
+        (rf"(?<=\d)\s*\^\s*\{{?\s*(?:{TEXT}\{{)?\s*(?:st|nd|rd|th|o)\s*\}}*$", ""),
+        (_BASE, r"_{\1\2\3\4}"),
+        (r"^\((-?[0-9A-Z]+)\)\s*_", r"\1_"),
+        (rf"(^|\\c[ua]p|[\s=])\](\s*{_END}[,;]\s*{_END})(?=[\[\]])", r"\1(\2"),
+        (rf"([(\[]\s*{_END}[,;]\s*{_END})\[", r"\1)"),
+        (
+            rf"^\\\{{\s*({LETTER})\s*(?:\\in\s*(?:\\mathbb\s*\{{?\s*R\s*\}}?|\\R)\s*)?(?::|\\mid|\\vert|\\colon|\|)"
+            r"(?=.*[<>=]|.*\\[lg](?:e|t))(.+)\\\}$",
+            r"\2",
+        ),
+        (r"^\\langle(?![A-Za-z])(.*,.*)\\rangle$", r"(\1)"),
+        (r"^[A-Z]'?\s*(?=\([^()]*,[^()]*\)$)", ""),
+        (rf"^(?:{TEXT}\{{)?\s*(?:positive )?infinity\s*\}}?$", r"\\infty"),
+        (rf"^(?:{TEXT}\{{)?\s*negative infinity\s*\}}?$", r"-\\infty"),
+        (rf"^(?:{TEXT}\{{)?\s*(?:the )?empty set\s*\}}?$", r"\\emptyset"),
+    )
+)
+"""Rarer notations and the usual ones: aligned lines, `qty`, the end of a proof, ordinals, bases in words, `]0,1[`, sets
+of numbers with a property, named points, infinity in words."""
+
+
+def usual(text: str) -> str:
+    """A text without the notations that have a more usual one (`_USUAL`)."""
+    for pattern, replacement in _USUAL:
+        text = pattern.sub(replacement, text)
+    return text
+
 
 def radians(text: str) -> str:
     r"""`\sin 60^\circ` as `\sin(\frac{1\pi}{3})`; degrees of no function stay as they are."""

@@ -14,18 +14,20 @@ _NEAR = 120
 """Characters before and behind a letter that may decide on it, so that no answer takes long."""
 _DRESS = re.compile(
     r"\\(?:text|math|emph|underline|bf|rm|it|sf|tt|boldsymbol|bm|mbox|hbox|boxed|fbox|large|Large|left|right|displaystyle"
-    r"|q?quad|[,;:! ])(?:bf|rm|it|sf|tt|normal|up)?(?![A-Za-z])|[{}$~`]|\*\*?|\\"
+    r"|q?quad|[,;:! ])(?:bf|rm|it|sf|tt|bb|cal|frak|normal|up)?(?![A-Za-z])|[{}$~`\x22“”]|\*\*?|\\"
 )
 _NAMED = re.compile(
-    r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice)(?: is)?:? *)+(?=\W*[A-Za-z]\b)", re.I
+    r"(?:the )?(?:(?:final |correct |right )?(?:answer|option|choice|letter)(?: is)?:? *)+(?=\W*[A-Za-z]\b)", re.I
 )
 _LETTER = re.compile(
     r"\((?P<inside>[A-Za-z])\)|\[(?P<square>[A-Z])\]|(?P<plain>[A-Z])(?![A-Za-z'])|(?P<small>[a-z])(?=[.):]|$)"
 )
+_QUOTED = re.compile(r"^(?:[#<'‘] *([A-Za-z])|([A-Z]))[>'’](?![A-Za-z])|^# *(?=[A-Z](?![A-Za-z]))")
+_ARROW = re.compile(r"\\(?:Right|right|Longright|longright)arrow(?![A-Za-z])|\\(?:implies|to)(?![A-Za-z])|[→⇒]")
 _SPACED_MARK = re.compile(r" ([.,:;)\]])|([(\[]) ")
 _SURE = r" (?:because|since|rather than|instead of|is (?:the )?(?:correct|right|best|answer))\b"
-_WORDS = re.compile(rf"[.:,)]* *$| *[.):,;=]+ *\S|[.):,]* *(?:\(|[-–—] )|(?<=[)\]]) *\S|{_SURE}")
-_REMARK = re.compile(rf"[.):]* *[,;?(/|&]|[.):]* [-–—] |{_SURE}")
+_WORDS = re.compile(rf"[.:,)]* *$| *[.):,;=]+ *\S|[.):,]* *(?:\(|[-–—] |—)|(?<=[)\]]) *\S|{_SURE}")
+_REMARK = re.compile(rf"[.):]* *[,;?(/|&]|[.):]* [-–—] |—|{_SURE}")
 _OTHER = re.compile(
     r"(?<![A-Za-z0-9°'])(?<![\d°] )(?<![A-Za-z]\()(?<![=+*/^<>] )(?<![=+*^<>_-])"
     r"(?P<letter>[A-Z](?![A-Za-z0-9'_(-]| ?[=+^*<>])|(?<=\()[a-z](?=\))|(?<= )[a-z](?=[).?]|$))"
@@ -79,7 +81,8 @@ def letter_of(content: str) -> str | None:
     Bold, LaTeX's text and `Option` before the letter are left out; a small letter stands for its capital where it is
     alone or marked as a letter (`b)`).
     """
-    text = " ".join(_DRESS.sub(" ", unicodedata.normalize("NFKC", content)).split())
+    text = _ARROW.sub(" = ", unicodedata.normalize("NFKC", content))
+    text = _QUOTED.sub(r"\1", " ".join(_DRESS.sub(" ", text).split()))
     text = _SPACED_MARK.sub(r"\1\2", text)
     named = _NAMED.match(text)
     text = text[named.end() :] if named is not None else text

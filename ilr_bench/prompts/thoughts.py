@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ KNOWN: tuple[Marks, ...] = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
+    ("<thoughts>", "</thoughts>"),
     ("<reasoning>", "</reasoning>"),
     ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"),
@@ -21,6 +23,7 @@ KNOWN: tuple[Marks, ...] = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
     ("<unused94>thought", "<unused95>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
 )
 """The marks of the model families that are known here; each model writes one kind."""
 FROM_TEMPLATE = "auto"
@@ -42,13 +45,13 @@ ANY = Thoughts()
 
 
 def without_thought(text: str, thoughts: Thoughts = ANY) -> str:
-    """What follows the last end of a thought; empty where a thought was begun and not ended."""
+    """What follows the last end of a thought; empty where a thought was begun and not ended. Case does not count."""
     ended = False
     for _, end in thoughts.marks:
-        _, mark, rest = text.rpartition(end)
-        if mark:
-            text, ended = rest, True
-    unended = any(start in text for start, _ in thoughts.marks) or (thoughts.opened and not ended)
+        *_, rest = re.split(re.escape(end), text, flags=re.IGNORECASE)
+        text, ended = rest, ended or rest != text
+    begun = "|".join(re.escape(start) for start, _ in thoughts.marks)
+    unended = re.search(begun, text, re.IGNORECASE) or (thoughts.opened and not ended)
     return "" if unended else text
 
 

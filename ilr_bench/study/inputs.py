@@ -36,7 +36,7 @@ from ilr_bench.tasks.types import expand, get
 
 _HASH = re.compile(r"[0-9a-f]{12}")
 """What `content_hash` returns; a name that is none comes from a damaged file, and is no path to look under."""
-UNNOTED = Changes(("an earlier version of this program noted no inputs",), ())
+UNNOTED = Changes(("what it was made from was not noted, or the note is damaged",), ())
 SUPERSEDED = "superseded"
 """Folder of a study for trials that other inputs made; one comes back when its inputs do."""
 
@@ -137,12 +137,15 @@ def _model(name: str) -> dict[str, str]:
 
 
 def noted_inputs(folder: Path) -> str | None:
-    """Name of the inputs that a trial's folder notes; None where there are none."""
-    try:
-        name = parse_json((folder / "config.json").read_bytes())["inputs"]
-    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
-        return None
-    return name if isinstance(name, str) and _HASH.fullmatch(name) else None
+    """Name of the inputs that a trial notes, in its result where its configuration is damaged; None without one."""
+    for name in ("config.json", RESULT):
+        try:
+            noted = parse_json((folder / name).read_bytes())["inputs"]
+        except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
+            continue
+        if isinstance(noted, str) and _HASH.fullmatch(noted):
+            return noted
+    return None
 
 
 def note_inputs(inputs: TrialInputs, artifacts: Artifacts) -> str:
@@ -173,6 +176,8 @@ def settle(folder: Path, now: TrialInputs, artifacts: Artifacts) -> str:
         return ""
     changed = changes_since(folder, artifacts.root, now)
     if not changed:
+        if noted_inputs(folder) == now.hash:
+            note_inputs(now, artifacts)  # where the earlier note is damaged or gone
         return ""
     if changed.training:
         aside = artifacts.root.parent / SUPERSEDED

@@ -22,6 +22,7 @@ from ilr_bench.core.console import note
 from ilr_bench.core.errors import ConfigurationError
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.settings import Count, Options, read
+from ilr_bench.storage.files import parse_json
 
 if TYPE_CHECKING:
     from ilr_bench.study.plan import Plan
@@ -312,7 +313,11 @@ def _trial(path: Path, data: Mapping[str, Any]) -> StudySpec:
     if config.sampling.match_tokens_of is None:
         return StudySpec(config=config)
     for other in sorted(path.absolute().parents[1].glob("*/config.json")):
-        beside = json.loads(other.read_text(encoding="utf-8"))
-        if hash_of(config, beside["hash"]) == data["hash"]:
+        try:
+            beside = parse_json(other.read_bytes())
+        except (OSError, ValueError):  # another trial's damage
+            continue
+        known = isinstance(beside, dict) and isinstance(beside.get("hash"), str)
+        if known and hash_of(config, beside["hash"]) == data["hash"]:
             return StudySpec(config=config, matches=from_dict(beside["config"]))
     raise ConfigurationError(f"the trial whose tokens it matches ({config.sampling.match_tokens_of}) is not beside it")

@@ -12,7 +12,8 @@ from ilr_bench.core.registry import Registry
 from ilr_bench.tasks.data import Dataset, data_file
 
 _BRACES = re.compile(
-    r"\\(?P<box>boxed|fbox)(?![A-Za-z])\s*(?:\{|(?P<bare>-?\d[\d.,/]*|\\[A-Za-z]+(?:\{[^{}]*\})+))|\\.|[{}]", re.DOTALL
+    r"\\{1,2}(?P<box>boxed|fbox|framebox)(?![A-Za-z])\s*(?:\{|(?P<bare>-?\d[\d.,/]*|\\[A-Za-z]+(?:\{[^{}]*\})+))|\\.|[{}]",
+    re.DOTALL,
 )
 
 

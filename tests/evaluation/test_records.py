@@ -15,7 +15,14 @@ from scripted import ScriptedEngine, scripted_agent
 from ilr_bench.core.config import EvaluationSettings, content_hash
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.evaluation.batching import GenerationRequest, complete, plan_batches
-from ilr_bench.evaluation.runner import UNKNOWN_CONTEXT, RegisteredBenchmarkRun, context_of, record_file, run_benchmarks
+from ilr_bench.evaluation.runner import (
+    UNKNOWN_CONTEXT,
+    RegisteredBenchmarkRun,
+    context_of,
+    log_file,
+    record_file,
+    run_benchmarks,
+)
 from ilr_bench.evaluation.scorer import GradedAnswer, Scorer
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.engine import Completion, SamplingOptions, SamplingRequest
@@ -218,6 +225,24 @@ def test_records_of_another_agent_seed_or_length_and_altered_ones_are_made_anew(
     path = tmp_path / "sums_here.jsonl"
     path.write_text(path.read_text().replace('"wrong"', '"correct"'))
     assert calls(seed=1, name="B", limit=2, samples=2) == 1
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "gone"])
+def test_a_damaged_log_of_lm_eval_is_made_anew_with_the_same_bytes(harm: str, grader: Grader, tmp_path: Path) -> None:
+    def calls() -> int:
+        agent = noting_agent(say)
+        run_benchmarks([RegisteredBenchmarkRun(SUMS, agent, EvaluationSettings(), 0, grader)], agent, tmp_path, 0)
+        return len(agent.engine.asked)
+
+    log = log_file(tmp_path, SUMS.name, SUMS.name)
+    assert (calls(), calls()) == (1, 0)
+    written = log.read_bytes()
+    if harm == "gone":
+        log.unlink()
+    else:
+        log.write_bytes(written[:40] if harm == "cut" else written.replace(b"1", b"3", 1))
+    assert (calls(), calls()) == (1, 0)
+    assert log.read_bytes() == written
 
 
 def test_a_benchmarks_records_lie_under_its_name() -> None:

@@ -54,6 +54,27 @@ F = "def f(x):\n    return x"
 @pytest.mark.parametrize(
     ("completion", "program"),
     [
+        ("Sure:\n```python\ndef f(x): return x\n```", "def f(x): return x"),
+        ("```python\nf = lambda x: x\n```", "f = lambda x: x"),
+        (f"1. So:\n   ```python\n   {F.replace(chr(10), chr(10) + '   ')}\n   ```\n2. Done.", F),
+        (f"apples\npears\nplums\n```\n{F}\n```", F), (f"a\nb\nc\n~~~py\r\n{F}\r\n~~~", F),
+        ("```\ndef f(x): return 1\n```\nBetter:\n```\ndef f(x): return 2\n```\nTest:\n```\nf(3)\n```",
+         "def f(x): return 2"),
+        ("```python\ndef g(x): return x\n```", None), ("```python\ndef f(x): return x", None),
+        ("<think>\n```\ndef f(x): return x\n```", None), ("```\nf(3)\n```", None),
+        ("```\n" * 40_000, None), ("".join("`" * length + "\n" for length in range(900, 2, -1)), None),
+    ],
+    ids=range(12),
+)  # fmt: skip
+def test_a_fenced_program_that_evalplus_overlooks_is_found(completion: str, program: str | None) -> None:
+    start = time.process_time()
+    assert extract_code(completion, "f") == program
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("completion", "program"),
+    [
         (f"from __future__ import annotations\nimport os\nfrom re import sub\n{F}",
          f"import os\nfrom re import sub\n{F}"),
         (f"def g(x):\n    print(x)\n{F} + g(x)", f"{F} + g(x)"),

@@ -99,7 +99,7 @@ def test_equivalent_answers_are_correct(grader: Grader, answer: str, gold: str) 
 
 
 @pytest.mark.parametrize(
-    "answer", ["17", "-18", "18.5", "17,18", "17 or 18", "17=18x", "abc", "}", "\x00", r"\infty", "１８"]
+    "answer", ["17", "-18", "18.5", "17,18", "17 or 18", "17=18x", "abc", "}", "\x00", r"\infty", "１９"]
 )
 def test_other_answers_are_wrong(grader: Grader, answer: str) -> None:
     assert grader.grade([(answer, "18")]) == [Verdict.WRONG]

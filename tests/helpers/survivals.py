@@ -28,6 +28,7 @@ from ilr_bench.core import signals
 from ilr_bench.evaluation.batching import Journal
 from ilr_bench.learner.grpo import GRPOLearner
 from ilr_bench.storage.store import Artifacts
+from ilr_bench.study.inputs import SUPERSEDED
 from ilr_bench.study.plan import Plan
 
 SMALLER = {
@@ -50,6 +51,8 @@ STOPS: dict[str, tuple[Any, str, int]] = {
     "in a step": (ilr_bench.method.loop, "fuse", 1),
     "in an evaluation": (Journal, "add", 1),
 }
+ASIDE = f"{SUPERSEDED}/"
+"""What an unfinished trial had made whose configuration was torn, so that nobody can say from what: made anew."""
 UNSEALED = (".lock", "timing.jsonl", "study.json", "/events.jsonl")
 Outcome = tuple[str, list[str], Path]
 
@@ -153,7 +156,8 @@ def main(folder: Path, how: str) -> None:
     for kind in kinds:
         for name, ended, out in kind():
             found = contents(out)
-            other = sorted(file for file in wanted.keys() | found.keys() if wanted.get(file) != found.get(file))
+            files = {file for file in wanted.keys() | found.keys() if not file.startswith(ASIDE)}
+            other = sorted(file for file in files if wanted.get(file) != found.get(file))
             sys.stdout.write(json.dumps([name, ended, other]) + "\n")
             sys.stdout.flush()
             shutil.rmtree(out)

@@ -48,7 +48,21 @@ D \text{ (11)}
 \mathbf{D. }\text{eleven}
 D. UK. law
 D. both A and C
-**D. eleven**""".split("\n")
+**D. eleven**
+\mathbb{D}
+\mathcal{D}
+"D"
+“D”
+'D'
+‘D’
+<D>
+#D
+# D
+Ｄ
+\text{Letter D}
+D—eleven
+D \Rightarrow 11
+D → 11""".split("\n")
 NONE = r"""A) or D
 A. or D
 (D) or (A)
@@ -68,7 +82,14 @@ D A
 \{A, D\}
 eleven
 D to F
-D, or A""".split("\n")
+D, or A
+D—or A
+<A> or <D>
+"A" or "D"
+'D' or 'A'
+D \Rightarrow A
+#1
+D's""".split("\n")
 
 
 @pytest.mark.parametrize("content", D)
@@ -88,6 +109,7 @@ def test_hedges_lists_and_words_are_no_letter(content: str) -> None:
         (r"\boxed 12, I think", ["12"]), (r"\boxed\frac{1}{2}", [r"\frac{1}{2}"]), (r"\boxed{\{1,2\}}", [r"\{1,2\}"]),
         (r"\boxed{\left\{ x \right.}", [r"\left\{ x \right."]), (r"in \boxed and", []), (r"\boxedx{5}", []),
         (r"} \boxed{5} {", ["5"]), (r"{ \boxed{5}", ["5"]), (r"\boxed{5", []), (r"\boxed{a\\}", [r"a\\"]),
+        (r"\\boxed{5}", ["5"]), (r"so \\ \boxed{5}", ["5"]), (r"so \\\boxed{5}", ["5"]), (r"\framebox{5}", ["5"]),
     ],
 )  # fmt: skip
 def test_boxes_are_found_in_every_form(text: str, found: list[str]) -> None:

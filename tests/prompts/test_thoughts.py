@@ -55,6 +55,8 @@ class Speller:
         ("no thought", "no thought"), ("<think>a</think> b", " b"), ("a</think>b", "b"), ("<think>a", ""),
         ("<think>a</think>", ""), ("<think>a</think>b<think>c</think>d", "d"), ("<think>a</think>b<think>c", ""),
         ("◁think▷a◁/think▷b", "b"), ("[THINK]a[/THINK]b", "b"), ("a < think > b", "a < think > b"),
+        ("<THINK>a</Think>b", "b"), ("<Thought>a", ""), ("<thoughts>a</thoughts>b", "b"),
+        ("<|inner_prefix|>a<|inner_suffix|>b", "b"), ("İ<think>a</THINK>ß", "ß"),
     ],
 )  # fmt: skip
 def test_what_counts_stands_after_the_last_thought(text: str, rest: str) -> None:

@@ -91,8 +91,15 @@ def test_text_that_begins_like_a_formula_gets_an_apostrophe(text: str) -> None:
     assert next(csv.reader(io.StringIO(csv_text([text, f"x{text}"], []), newline="")))[0] == shown
 
 
+@pytest.mark.parametrize("text", ["x;=1+1", "x; -2", 'x;"=1+1', "x;＝1", "x;y;@SUM(A1)", ";+1"])
+def test_no_cell_begins_like_a_formula_where_semicolons_part_cells(text: str) -> None:
+    shown = next(csv.reader(io.StringIO(csv_text(["name", "1"], [[text, "2"]])), delimiter=";"))
+    cells = [*shown, *next(csv.reader(io.StringIO(escaping.csv_cell(text)), delimiter=";"))]
+    assert [cell for cell in cells if cell.strip(' "').startswith(("=", "+", "-", "@", "＝"))] == []
+
+
 @pytest.mark.parametrize(
-    "value", ["-0.25", "+3", "-1e-05", "-inf", -3, -0.5, None, True, "a=b", "", "1-2", "'x", " =1"]
+    "value", ["-0.25", "+3", "-1e-05", "-inf", -3, -0.5, None, True, "a=b", "", "1-2", "'x", " =1", "a;b", "a; 1"]
 )
 def test_numbers_and_other_text_stay_in_a_csv_file(value: object) -> None:
     assert escaping.csv_cell(value) == value

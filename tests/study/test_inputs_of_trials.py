@@ -13,7 +13,7 @@ from ilr_bench.storage import provenance
 from ilr_bench.storage.records import SampleRecord, read, read_result, read_study
 from ilr_bench.storage.store import Artifacts
 from ilr_bench.study.cost.forecast import states
-from ilr_bench.study.inputs import SUPERSEDED, inputs_of_trials
+from ilr_bench.study.inputs import SUPERSEDED, inputs_of_trials, noted_inputs
 from ilr_bench.study.plan import Plan, plan_study
 from ilr_bench.study.reuse import sibling_studies
 from ilr_bench.study.sweep import begin
@@ -78,6 +78,25 @@ def test_the_same_inputs_run_nothing_again(laboratory: Laboratory, capsys: pytes
     assert contents(out) == before
     assert "1 of 1 trials have finished before" in capsys.readouterr().err
     assert [state.kind for state in states(plan, out).values()] == ["finished"]
+
+
+def test_torn_notes_of_inputs_are_written_again_and_nothing_is_run(laboratory: Laboratory) -> None:
+    plan, out = planned(laboratory), laboratory.folder / "runs" / "first"
+    before = contents(out)
+    (inputs,) = (name for trial in plan.trials if (name := noted_inputs(out / trial.folder)))
+    torn = out / "artifacts" / inputs / "manifest.json"
+    torn.write_bytes(torn.read_bytes()[:100])
+    assert sweep(plan, out) == []
+    assert contents(out) == before
+
+
+def test_a_finished_trial_whose_configuration_is_torn_is_mended_and_not_trained_again(laboratory: Laboratory) -> None:
+    plan, out = planned(laboratory), laboratory.folder / "runs" / "first"
+    before = contents(out)
+    torn = out / plan.trials[0].folder / "config.json"
+    torn.write_bytes(torn.read_bytes()[:100])
+    assert len(sweep(plan, out)) == 1
+    assert contents(out) == before
 
 
 def test_an_edited_gold_is_scored_again_and_nothing_is_trained_again(

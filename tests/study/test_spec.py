@@ -193,6 +193,9 @@ def test_a_trial_that_matches_anothers_tokens_brings_that_one_along(tmp_path: Pa
         assert {trial.config.sampling.temperature for trial in plan.trials} == {(0.9, 1.1)[place - 2]}
     (folders[0] / "config.json").unlink()
     (folders[1] / "config.json").unlink()
+    for number, damage in enumerate((b"[]", b"3", b'{"config": {}}', b"{torn", b"\xff\xfe", b"[" * 50_000)):
+        (beside := folders[2].parent / f"{number}").mkdir()
+        (beside / "config.json").write_bytes(damage)
     with pytest.raises(
         ConfigurationError, match=r"config\.json: the trial whose tokens it matches \(ilr\) is not beside"
     ):
