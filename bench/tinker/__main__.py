@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     os.environ["TINKER_TELEMETRY"] = "0"
     models = {name: make_model(name, out / "models" / name) for name in PORTS}
-    found: dict[str, Any] = {}
+    kept = out / "result.json"
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     parts = {"same": same_numbers, "train": killed_and_continued, "sweep": grid, "faults": faults}
     with ExitStack() as running:
         for name, port in PORTS.items():
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start = time.perf_counter()
             found[part] = parts[part](models, out) | {"seconds": round(time.perf_counter() - start, 1)}
             print(f"{part}: {json.dumps(found[part])}", flush=True)
-            (out / "result.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
