@@ -98,7 +98,7 @@ def evaluate_model(run: StandaloneRun, load: Callable[[str], LoadedModel] = load
 
 def served_alone(run: StandaloneRun) -> LoadedModel:
     """A base model that a server samples."""
-    config = replace(profile(run.profile or "small"), models=(run.model,))
+    config = change(replace(profile(run.profile or "small"), models=(run.model,)), {"training.steps": 0})
     return served_model(run.model, run.agent or config.agents[0], config)
 
 

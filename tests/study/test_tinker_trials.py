@@ -146,7 +146,7 @@ def test_sequences_beyond_a_servers_context_are_refused_before_the_first_step(
     tmp_path: Path, servers: dict[str, FakeServer]
 ) -> None:
     servers["http://127.0.0.1:2"].context = 300
-    with pytest.raises(ConfigurationError, match="agent second at http://127.0.0.1:2: prompts of up to 448 tokens"):
+    with pytest.raises(ConfigurationError, match=r"agent second at http://127.0.0.1:2: prompts of up to 448 tokens"):
         run(plan_of(tmp_path), tmp_path / "out")
     assert all("create" not in server.requests for server in servers.values())
 
