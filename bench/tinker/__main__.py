@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     os.environ["TINKER_TELEMETRY"] = "0"
     models = {name: make_model(name, out / "models" / name) for name in PORTS}
-    found: dict[str, Any] = {}
+    kept = out / "result.json"
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     parts = {"same": same_numbers, "train": killed_and_continued, "sweep": grid, "faults": faults}
     with ExitStack() as running:
         for name, port in PORTS.items():
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             start = time.perf_counter()
             found[part] = parts[part](models, out) | {"seconds": round(time.perf_counter() - start, 1)}
             print(f"{part}: {json.dumps(found[part])}", flush=True)
-            (out / "result.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -120,10 +121,14 @@ def urls(**other: str) -> dict[str, str]:
     return {name: f"http://127.0.0.1:{port}" for name, port in PORTS.items()} | other
 
 
-def command(what: str, models: dict[str, Path], out: Path, addresses: dict[str, str], *more: str) -> list[str]:
+def command(
+    what: str, models: dict[str, Path], out: Path, addresses: dict[str, str], *more: str, steps: int = 5
+) -> list[str]:
     """A command line of ilr-bench through the servers."""
     named = ",".join(f"{name}={path}" for name, path in models.items())
-    settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    settings = [
+        part for key, value in (SETTINGS | {"training.steps": steps}).items() for part in ("--set", f"{key}={value}")
+    ]
     places = [part for name, url in addresses.items() for part in ("--tinker-url", f"{name}={url}")]
     return [
         sys.executable, "-m", "ilr_bench", what, "--engine", "tinker", "--models", named, "--out", str(out), *places,
@@ -221,8 +226,9 @@ def killed_and_continued(models: dict[str, Path], out: Path) -> dict[str, Any]:
 def grid(models: dict[str, Path], out: Path) -> dict[str, Any]:
     """ILR and GRPO with its tokens, through the sweep."""
     study = out / "grid"
-    asked = command("sweep", models, study, urls(), "--variants", "ilr,grpo_matched", "--seeds", "0", "--workers", "1")
-    asked += ["--set", "training.steps=2"]
+    asked = command(
+        "sweep", models, study, urls(), "--variants", "ilr,grpo_matched", "--seeds", "0", "--workers", "1", steps=2
+    )
     subprocess.run(asked, check=True, stdout=subprocess.DEVNULL)
     results = [json.loads(path.read_text()) for path in study.glob("trials/*/result.json")]
     check(sorted(one["variant"] for one in results) == ["grpo_matched", "ilr"], f"{len(results)} results")
@@ -233,7 +239,7 @@ def faults(models: dict[str, Path], out: Path) -> dict[str, Any]:
     """A slow proxy changes nothing; one that closes half-way, a dead port and a wrong model end in a line each."""
     said = {}
     with proxy(PORTS["qwen"], delay=0.2) as slow:
-        asked = command("train", models, out / "slow", urls(qwen=slow), "--variant", "ilr", "--set", "training.steps=1")
+        asked = command("train", models, out / "slow", urls(qwen=slow), "--variant", "ilr", steps=1)
         subprocess.run(asked, check=True, stdout=subprocess.DEVNULL)
     wrong = urls(llama=f"http://127.0.0.1:{PORTS['qwen']}")
     dead = urls(qwen="http://127.0.0.1:9")

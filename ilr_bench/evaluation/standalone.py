@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import parent_process
 from pathlib import Path
@@ -20,7 +21,7 @@ from ilr_bench.core.profiles import MICRO, profile
 from ilr_bench.evaluation.runner import LOGS, RegisteredBenchmarkRun, context_of, record_file, run_benchmarks
 from ilr_bench.generation.agent import Agent
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.build import build_agent
+from ilr_bench.learner.build import LoadedAgent, build_agent, part_from_servers
 from ilr_bench.learner.served import served_model
 from ilr_bench.models.loading import LoadedModel, load_model
 from ilr_bench.prompts import STYLES
@@ -87,7 +88,8 @@ def evaluate_model(run: StandaloneRun, load: Callable[[str], LoadedModel] = load
     agent = solo_agent(run, loaded, config)
     with explained(run.out):
         run.out.mkdir(parents=True, exist_ok=True)
-    with lock_study(run.out), Grader() as grader:
+    with ExitStack() as ends, lock_study(run.out), Grader() as grader:
+        ends.callback(part_from_servers, [LoadedAgent(agent, loaded)])
         claim(run.out, _answers_for(run, loaded, config))
         runs = [_benchmark_run(name, agent, config, run, grader) for name in names]
         drop_outdated(run.out, {one.name: one.inputs() for one in runs})
@@ -96,7 +98,7 @@ def evaluate_model(run: StandaloneRun, load: Callable[[str], LoadedModel] = load
 
 def served_alone(run: StandaloneRun) -> LoadedModel:
     """A base model that a server samples."""
-    config = replace(profile(run.profile or "small"), models=(run.model,))
+    config = change(replace(profile(run.profile or "small"), models=(run.model,)), {"training.steps": 0})
     return served_model(run.model, run.agent or config.agents[0], config)
 
 

@@ -59,11 +59,12 @@ def served_model(model: str, agent: str, config: RunConfig) -> LoadedModel:
     try:
         served = capabilities(service, f"agent {agent} at {address}")
         base = check_served(name, served, shape.model_type, address, partial(_is_same_folder, folder))
+        positions = getattr(shape, "max_position_embeddings", None) or 2**31
+        context = min(served[base] or positions, positions)
+        check_lengths(config, context, f"agent {agent} at {address}")
     except IlrError:
         stop_clients([service])
         raise
-    positions = getattr(shape, "max_position_embeddings", None) or 2**31
-    context = min(served[base] or positions, positions)
     policy = TinkerPolicy(agent, base, service, address, context, config.update.lora_rank, config.seed)
     try:
         generation = GenerationConfig.from_pretrained(folder)
@@ -79,6 +80,17 @@ def served_fingerprint(model: str) -> str:
     name = model_source(model)
     described = {file: found for file, found in digests(_description(name)).items() if _small(file)}
     return content_hash(["tinker", name, described])
+
+
+def check_lengths(config: RunConfig, context: int, where: str) -> None:
+    """Raises ConfigurationError where a training's longest sequence would not fit: servers cut or fail in its midst."""
+    sampling = config.sampling
+    longest = sampling.max_prompt_tokens + max(sampling.max_new_tokens, sampling.max_analysis_tokens)
+    if config.training.steps and longest > context:
+        raise ConfigurationError(
+            f"{where}: prompts of up to {sampling.max_prompt_tokens} tokens and their answers take {longest}, and the "
+            f"server takes {context}; lower sampling.max_prompt_tokens or sampling.max_new_tokens"
+        )
 
 
 def served_agent(name: str, loaded: LoadedModel, config: RunConfig, index: int = 0) -> Agent:

@@ -14,6 +14,7 @@ from tiny_models import tiny_model
 from tiny_trials import SETTINGS, tiny_checkpoints
 
 from ilr_bench.core.errors import ConfigurationError, ServiceError, StoreError
+from ilr_bench.evaluation.standalone import StandaloneRun, evaluate_model
 from ilr_bench.learner import served
 from ilr_bench.models import tinker_adapter
 from ilr_bench.models.tinker import Address
@@ -139,6 +140,27 @@ def test_a_critic_is_refused(tmp_path: Path) -> None:
     models = tiny_checkpoints(tmp_path)
     with pytest.raises(ConfigurationError, match=r"critic\.kind: a server gives no hidden states"):
         plan_study("micro", ("ppo",), [models], [0], {"sampling.engine": ("tinker",)})
+
+
+def test_sequences_beyond_a_servers_context_are_refused_before_the_first_step(
+    tmp_path: Path, servers: dict[str, FakeServer]
+) -> None:
+    servers["http://127.0.0.1:2"].context = 300
+    with pytest.raises(ConfigurationError, match=r"agent second at http://127.0.0.1:2: prompts of up to 448 tokens"):
+        run(plan_of(tmp_path), tmp_path / "out")
+    assert all("create" not in server.requests for server in servers.values())
+
+
+def test_a_base_model_is_evaluated_by_its_server(tmp_path: Path, servers: dict[str, FakeServer]) -> None:
+    accuracy = evaluate_model(
+        StandaloneRun(
+            model=str(tmp_path / "first"), benchmarks=("sums",), out=tmp_path / "alone", limit=3, profile="small",
+            engine="tinker", max_new_tokens=8,
+        )
+    )  # fmt: skip
+    assert accuracy == {"sums": 0.0}
+    assert len(list(read(tmp_path / "alone/sums.jsonl", SampleRecord))) == 3
+    assert set(servers["http://127.0.0.1:1"].requests) == {"base", "sample"}
 
 
 def test_a_server_with_another_model_is_refused_by_name(tmp_path: Path, servers: dict[str, FakeServer]) -> None:
