@@ -19,8 +19,9 @@ def speaker(period: int) -> Any:
     def reply(prompt: str, number: int) -> str:
         left = int(prompt.split("+")[0])
         wrong = (left + number) % period == 0 and ("view" not in prompt or left % 2)
-        after = [word for word in ("doubt", "praise") if word in prompt]
-        return f"of {period} {number} {after} \\boxed{{{left + 1 + wrong}}}"
+        after = "".join(word for word in ("doubt", "praise") if word in prompt)
+        # The micro style passes on the last two words of a remark.
+        return f"{period}.{number}{after} \\boxed{{{left + 1 + wrong}}}"
 
     return reply
 
