@@ -19,8 +19,9 @@ def speaker(period: int) -> Any:
     def reply(prompt: str, number: int) -> str:
         left = int(prompt.split("+")[0])
         wrong = (left + number) % period == 0 and ("view" not in prompt or left % 2)
-        after = [word for word in ("doubt", "praise") if word in prompt]
-        return f"of {period} {number} {after} \\boxed{{{left + 1 + wrong}}}"
+        after = "".join(word for word in ("doubt", "praise") if word in prompt)
+        # The micro style passes on the last two words of a remark.
+        return f"{period}.{number}{after} \\boxed{{{left + 1 + wrong}}}"
 
     return reply
 
@@ -118,7 +119,7 @@ def test_every_stage_between_hears_the_ones_before_it_and_fusion_hears_all(tmp_p
             assert f"my view: {doubted}; {praised}" in fusion
             assert f" view: {peer}; {other}" in fusion.replace("my view", "mine")
     lines = [json.loads(line) for line in held.watch.read_text().splitlines()]
-    tokens = {line["stage"]: line["tokens"] for line in lines}
+    tokens = {line["stage"]: line["tokens"] for line in lines if line["stage"] != "total"}
     for stage in ("doubt", "praise"):
         turns = [turn for a in range(2) for q in asked(1) for turn in held.turns(1, a, stage, q)]
         assert tokens[stage] == sum(len(turn.text) for turn in turns) > 0
