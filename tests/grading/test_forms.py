@@ -1,4 +1,4 @@
-r"""Answers taken apart: what is taken off a text and what stays, and which shapes texts have. Lines: text | result."""
+r"""Answers taken apart: what is taken off a text and what stays, and which shapes texts have."""
 
 from __future__ import annotations
 
