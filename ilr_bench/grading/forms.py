@@ -205,7 +205,7 @@ def without_unit(text: str, bare: bool) -> str:
         if named and not re.search(r"\d{2}", spoken) and not _NO_UNITS.intersection(named) - set("xyzni"):
             text = text[: found.start()].strip()
     found = _BARE_UNIT.search(text, max(0, len(text) - _LONGEST_UNIT)) if bare else None
-    if found is None or found.start() == 0:
+    if found is None:
         return text
     named = re.findall(r"[A-Za-zµΩ]+", found["unit"])
     value = text[: found.start()].strip()

@@ -96,6 +96,7 @@ def test_elsewhere_the_value_itself_counts(problem: Any) -> None:
         (task("Mbpp/295", "sum_div"), 1, 7, [8], False),
         (task("Mbpp/558", "digit_distance_nums"), 5, 5, [5, 50], True),
         (task("Mbpp/558", "digit_distance_nums"), 10, 0, [194, 231], True),  # 1 + 6 + 3
+        (task("Mbpp/581", "surface_Area", 2), 90, 90, [3, 4], True),
         (task("Mbpp/581", "surface_Area", 2), 37, 33, [3, 4], True),  # 35, and the tolerance
         (task("Mbpp/581", "surface_Area", 2), 38, 33, [3, 4], False),
         (task("Mbpp/581", "surface_Area", 1e-4), 360, 0, [10, 12], True),  # 100 + 4 (10 * 13) / 2

@@ -1,4 +1,4 @@
-r"""Answers taken apart: what is taken off a text and what stays, and which shapes texts have. Lines: text | result."""
+r"""Answers taken apart: what is taken off a text and what stays, and which shapes texts have."""
 
 from __future__ import annotations
 
@@ -263,6 +263,7 @@ SHAPES: dict[str, Form] = {
     "band": Form("value", ("band",)), r"1\veex2": Form("value", (r"1\veex2",)), "": Form("value", ("",)),
     "1": Form("value", ("1",)), "1,": Form("value", ("1,",)), ",": Form("value", (",",)),
     "(1)": Form("value", ("(1)",)), "[1]": Form("value", ("[1]",)), "{1,2}": Form("value", ("{1,2}",)),
+    r"(1,2\)": Form("value", (r"(1,2\)",)), "{1,2)": Form("value", ("{1,2)",)),
     "(1": Form("value", ("(1",)), "1)": Form("value", ("1)",)), "f(1,2)": Form("value", ("f(1,2)",)),
     "(1,2)(3,4)": Form("value", ("(1,2)(3,4)",)), "(1,2),(3,4)": Form("list", ("(1,2)", "(3,4)")),
     "(1, 2)": Form("tuple", ("1", "2"), "()"), "(1,(2,3))": Form("tuple", ("1", "(2,3)"), "()"),

@@ -63,7 +63,8 @@ def test_powers_and_bases_are_read() -> None:
               "5 cm^22": None, "x^2+1": None}  # fmt: skip
     assert {text: forms.last_power(text) for text in powers} == powers
     bases = {"2516_8": ("2516", "8"), "2516_{8}": ("2516", "8"), r"1_{\text{ eight }}": ("1", "8"),
-             "1a_{16}": ("1A", "16"), "a1_16": None, "-12_3": ("-12", "3"), "--12_3": None, "x_1": None, "-x_2": None,
+             "1a_{16}": ("1A", "16"), "a1_16": None, "x1_8": None, "-12_3": ("-12", "3"), "--12_3": None,
+             "x_1": None, "-x_2": None,
              "5": None, "1_abc": ("1", "abc"), "1_ab": None, "é1_8": None, "1 _ 2": ("1", "2")}  # fmt: skip
     assert {text: forms.based(text) for text in bases} == bases
     words = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",

@@ -74,6 +74,41 @@ def test_marks_are_those_of_the_template_or_of_the_setting() -> None:
             thoughts_of(Speller(QWEN, "x"), wrong)
 
 
+FAMILIES = """<think> </think>
+<thinking> </thinking>
+<thought> </thought>
+<reasoning> </reasoning>
+<seed:think> </seed:think>
+[THINK] [/THINK]
+◁think▷ ◁/think▷
+<|begin_of_thought|> <|end_of_thought|>
+<|START_THINKING|> <|END_THINKING|>
+<|channel|>analysis<|message|> <|channel|>final<|message|>
+<unused94>thought <unused95>"""
+
+
+@pytest.mark.parametrize("marks", FAMILIES.split("\n"))
+def test_every_family_of_models_has_its_marks(marks: str) -> None:
+    start, end = marks.split(" ")
+    assert thoughts_of(Speller(f"{{{{ messages }}}}{end}", "x")).marks == ((start, end),)
+    assert [without_thought(text) for text in (f"{start}a{end}b", f"{start}a", f"a{end}b")] == ["b", "", "b"]
+
+
+def test_marks_of_the_setting_need_no_template_and_a_template_is_asked_for_a_users_turn() -> None:
+    assert thoughts_of(Speller(None, "(("), "(( ))") == Thoughts((("((", "))"),))
+    own = thoughts_of(Speller(QWEN, "? (("), "(( ))")
+    assert (own.marks, own.opened, without_thought("((a", own)) == ((("((", "))"),), True, "")
+    asked: list[Any] = []
+    speller = Speller(QWEN, "<think>", ("", "<think>"))
+    speller.apply_chat_template = lambda messages, **options: asked.append((messages, options)) or "<think>"  # type: ignore[method-assign]
+    assert thoughts_of(speller) == Thoughts((("<think>", "</think>"),), True, ("<think>",))
+    assert asked == [([{"role": "user", "content": "?"}], {"add_generation_prompt": True, "tokenize": False})]
+
+
+def test_one_open_thought_of_two_kinds_is_open() -> None:
+    assert thoughts_of(Speller("</think> [/THINK]", "[THINK] [/THINK] <think>")).opened
+
+
 def test_a_prompt_that_opens_a_thought_makes_an_unended_one_no_answer() -> None:
     opened = thoughts_of(Speller(QWEN, "<|im_start|>? <think>\n"))
     closed = thoughts_of(Speller(QWEN, "<|im_start|>? <think>\n\n</think>\n"))
