@@ -216,7 +216,7 @@ def killed_and_continued(models: dict[str, Path], out: Path) -> dict[str, Any]:
     check(all(whole.read_bytes().startswith(one[: one.rfind(b"\n") // 2]) for one in kept), "records began anew")
     check("llama" in again.stdout and "qwen" in again.stdout, f"no table: {again.stdout}")
     homes = list(study.glob("trials/*/checkpoints/step-*/*/adapter_model.safetensors"))
-    check(len(homes) == 2, f"adapters at home: {homes}")
+    check(len(homes) == 2, f"adapters brought home: {homes}")
     exported = study / "exported"
     export = [sys.executable, "-m", "ilr_bench", "export", str(study), "--merge", "--out", str(exported)]
     subprocess.run(export, check=True, capture_output=True, text=True)

@@ -67,7 +67,7 @@ def served_model(model: str, agent: str, config: RunConfig) -> LoadedModel:
         raise
     policy = TinkerPolicy(agent, base, service, address, context, config.update.lora_rank, config.seed)
     try:
-        generation = GenerationConfig.from_pretrained(folder)
+        generation = GenerationConfig.from_pretrained(folder, trust_remote_code=False)
     except OSError:
         generation = GenerationConfig()  # type: ignore[no-untyped-call]
     ends = end_tokens(generation, shape, tokenizer, folder)

@@ -76,7 +76,7 @@ def address_of(agent: str, environment: Mapping[str, str] = os.environ) -> Addre
     if split.scheme == "http" and not address.is_local and environment.get(INSECURE) != "1":
         raise ConfigurationError(
             f"--tinker-url {found}: questions, weights and the key would cross the network in clear text; give an "
-            "https address, a tunnel to this machine, or insist with --tinker-insecure"
+            "https address, a tunnel to this machine, or allow it by --tinker-insecure"
         )
     return address
 

@@ -63,7 +63,7 @@ class InputReader:
         mechanisms: dict[str, Mapping[str, str]] = {}
         for name, module in outside_modules(config).items():
             mechanisms |= self._once(name, partial(provenance.plugin_hashes, module))
-        engines = provenance.ENGINES if config.sampling.engine == "vllm" else ()
+        engines = {"vllm": provenance.ENGINES, "tinker": ("tinker",)}.get(config.sampling.engine, ())
         training = dict(agents)
         for count in dict.fromkeys([questions.train, *([warm.questions] if warm.steps else [])]):
             name = f"questions {question_source(questions.source).name} ({count} + {questions.validation})"

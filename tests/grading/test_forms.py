@@ -315,7 +315,7 @@ LONG = {
     "speed = 5": ("speed", "5"), "time: 30 m": ("time", "30 m"), "P(A) = 3": ("P(A)", "3"), "AB = 5": ("AB", "5"),
     "speed (x)=3": ("speed (x)", "3"), "Ann's = 5": ("Ann's", "5"), "a" * 40 + "=5": ("a" * 40, "5"),
     "A" + "a" * 40 + "=5": ("A" + "a" * 40, "5"), "a" * 42 + "=5": (None, "a" * 42 + "=5"),
-    "4:30": (None, "4:30"), "time: 30": (None, "time: 30"), "speed =": (None, "speed ="),
+    "4:30": (None, "4:30"), "time: 30": ("time", "30"), "speed =": (None, "speed ="),
 }  # fmt: skip
 
 

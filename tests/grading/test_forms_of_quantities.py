@@ -23,7 +23,7 @@ BARE = {
     "5 eggs per day": "5", "5 dollars.": "5", r"2\pi cm": r"2\pi", "(5) cm": "(5)", "{5} m": "{5}", "5. m": "5.",
     "5 µm": "5", "5 Ω": "5", "5 N": "5", "5 N m": "5", r"5\text{ cm} dogs": r"5\text{ cm}", r"5\text{ cm}": "5",
     "5 hundred": r"5 \times 10^{2}", "5 thousand": r"5 \times 10^{3}", "5 Million": r"5 \times 10^{6}",
-    "5 billion": r"5 \times 10^{9}", "5 trillion": r"5 \times 10^{12}", r"5\text{ million}": "5 million",
+    "5 billion": r"5 \times 10^{9}", "5 trillion": r"5 \times 10^{12}", r"5\text{ million}": r"5 \times 10^{6}",
     "5 million dollars": r"5 \times 10^{6}", "5 dollars million": "5",
     **{text: text for text in ("x cm", "cm", "5", "5 fix1", "5 µ", "5 Q", "5 b", "5 n m", "5 dogs or cats", "5 m n")},
     **{f"5 {unit}": "5" for unit in "msghLlJKWVACFTH"},

@@ -70,7 +70,7 @@ def test_every_loader_of_other_libraries_is_told_so() -> None:
                     given = {keyword.arg: keyword.value for keyword in node.keywords}
                     value = given.get("trust_remote_code")
                     told[name].append(isinstance(value, ast.Constant) and value.value is False)
-    assert {name: len(calls) for name, calls in told.items()} == {"from_pretrained": 7, "LLM": 1}
+    assert {name: len(calls) for name, calls in told.items()} == {"from_pretrained": 9, "LLM": 1}
     assert all(all(calls) for calls in told.values())
 
 

@@ -9,8 +9,8 @@ import torch
 from tiny_trials import contents, run_plan, tiny_checkpoints, tiny_plan
 
 from ilr_bench.core.errors import StoreError
+from ilr_bench.models.loading import save_tensors
 from ilr_bench.storage.files import write_atomic
-from ilr_bench.study.trial_state import save_tensors
 
 NAMES = ("plain", "Übung 数 é", "=with 'quotes' and $HOME", "emoji 😀")
 
