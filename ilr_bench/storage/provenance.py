@@ -34,8 +34,8 @@ SAMPLING = (
     "core/config.py", "core/seeds.py", "generation/*.py", "grading/characters.py", "grading/forms.py",
     "grading/inequalities.py", "grading/killable_pool.py", "grading/math.py", "grading/math_worker.py",
     "grading/notation.py", "grading/number_words.py", "learner/build.py", "models/loading.py", "models/lora.py",
-    "models/tinker.py", "models/tinker_adapter.py", "prompts/baselines.py", "prompts/letters.py", "prompts/style.py", "prompts/thoughts.py",
-    "storage/records.py", "tasks/types.py",
+    "models/tinker.py", "models/tinker_adapter.py", "prompts/baselines.py", "prompts/letters.py", "prompts/style.py",
+    "prompts/thoughts.py", "storage/records.py", "tasks/types.py",
 )  # fmt: skip
 """Modules between a question and its scored answer. The rest of `prompts`, `tasks` and `models` counts by what it
 gives: wordings, rows, fingerprints."""
