@@ -220,3 +220,15 @@ def test_the_parser_reads_so_much_and_no_more() -> None:
     assert runs.left == -1
     runs.left = 10
     assert (runs._parse(0, 2), runs.left) == (None, 0)
+
+
+def test_a_run_may_begin_with_an_indented_comment_and_ends_with_its_last_filled_line() -> None:
+    assert code.longest_code("no code\n  # a\nb = 1\nc = 2") == "  # a\nb = 1\nc = 2"
+    assert code.longest_code("a = 1\nb = 2\nc = 3\n\n\nno code (") == "a = 1\nb = 2\nc = 3"
+    text = "x = 'abc\\\ndef'\ny = 1"
+    assert code.longest_code(text) == text
+
+
+def test_one_program_is_run_at_a_time_unless_more_are_asked_for() -> None:
+    with CodeJudge() as judge:
+        assert judge.judge_many([(None, CANONICAL)] * 2) == [Verdict.MISSING] * 2
