@@ -258,8 +258,9 @@ def _rows(folder: Path, trial: PlannedTrial, steps: int) -> Iterator[ResultRow]:
             row: ResultRow = {"what": f"stage {stage}, all steps", "value": seconds, "unit": "s"}
             yield row | {"note": f"{tokens[stage] / seconds:,.0f} tokens/s"} if tokens[stage] and seconds else row
     for one in records:
-        finite = math.isfinite(one.loss) and math.isfinite(one.gradient_norm)
-        yield {"what": f"step {one.step}, {one.agent}: gradient norm", "value": one.gradient_norm, "ok": finite,
+        norm = math.nan if one.gradient_norm is None else one.gradient_norm
+        finite = math.isfinite(one.loss) and math.isfinite(norm)
+        yield {"what": f"step {one.step}, {one.agent}: gradient norm", "value": norm, "ok": finite,
                "note": f"loss {one.loss:+.4f}, {one.trained_tokens:,} tokens trained, "
                        f"{one.groups - one.flat_groups} of {one.groups} groups with a signal"}  # fmt: skip
     for agent, score in _scores(folder, trial).items():

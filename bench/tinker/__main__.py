@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_model(name: str, folder: Path) -> Path:
     """A random model of two layers that reads as micro's model A does."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
     from ilr_bench.models.loading import load_tokenizer, locate, save_prepared
 
@@ -73,7 +73,8 @@ def make_model(name: str, folder: Path) -> Path:
         "tie_word_embeddings": False,
     }  # fmt: skip
     torch.manual_seed(len(name))
-    model = LlamaForCausalLM(LlamaConfig(**shape)) if name == "llama" else Qwen3ForCausalLM(Qwen3Config(**shape))
+    config = LlamaConfig(**shape) if name == "llama" else Qwen3Config(**shape)
+    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     folder.mkdir(parents=True, exist_ok=True)
     save_prepared(model.eval(), tokenizer, folder)
     return folder

@@ -15,7 +15,7 @@ from typing import Any
 
 import typing_extensions
 
-typing.TypedDict = typing_extensions.TypedDict  # type: ignore[assignment]  # all that keeps it from Python 3.11
+typing.TypedDict = typing_extensions.TypedDict  # all that keeps it from Python 3.11
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
     api._build_uv_run_cmd_engine = engine
 
-    @api.app.middleware("http")
+    @api.app.middleware("http")  # type: ignore[untyped-decorator]
     async def name_sequences(request: Any, call_next: Any) -> Any:
         if request.url.path != "/api/v1/asample":
             return await call_next(request)
