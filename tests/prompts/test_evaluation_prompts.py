@@ -38,6 +38,8 @@ def test_answers_are_asked_for_as_in_training() -> None:
     for name in ("chat", "fewshot"):
         style = STYLES.get(name)
         assert task_formats(style).solve_as(question, "answer") == style.solve(question)
+    for kind in ("answer", "function"):
+        assert CHAT.extract_as(r"so \boxed{B}, or \boxed{5}", kind) == r"\boxed{B} \boxed{5}"
     assert FEWSHOT.solve_as("3 + 4", "answer") == STYLES.get("fewshot").solve("3 + 4")
 
 
