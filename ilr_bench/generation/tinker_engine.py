@@ -15,7 +15,7 @@ import numpy as np
 from ilr_bench.core.errors import ConfigurationError, ServiceError
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.engine import Completion, SamplingRequest, check_request
-from ilr_bench.models.tinker import TinkerPolicy, settled
+from ilr_bench.models.tinker import TinkerPolicy, explaining, settled
 
 SEEDS = 2**31
 """Servers take seeds below this."""
@@ -55,11 +55,16 @@ class TinkerEngine:
                 f"sequences of {longest} tokens exceed the {self.policy.context} that {self.policy.where} takes; lower "
                 "sampling.max_prompt_tokens or sampling.max_new_tokens"
             )
+        client: Any = self.policy.sampler() if lengths else None
+        with explaining(f"{self.policy.where}: sampling"):
+            pending = self._ask(client, request)
+        return _Answers(lambda: [self._completions(one, request, i) for i, one in enumerate(pending)])
+
+    def _ask(self, client: Any, request: SamplingRequest) -> list[Any]:
+        """A future per prompt, None where no sample is wanted."""
         from tinker import types
 
-        client: Any = self.policy.sampler() if lengths else None
-        seeds = prompt_seeds(request)
-        pending = [
+        return [
             client.sample(
                 prompt=types.ModelInput.from_ints(list(prompt)),
                 num_samples=count,
@@ -72,9 +77,8 @@ class TinkerEngine:
             )
             if count
             else None
-            for prompt, count, seed in zip(request.prompts, request.samples, seeds, strict=True)
+            for prompt, count, seed in zip(request.prompts, request.samples, prompt_seeds(request), strict=True)
         ]
-        return _Answers(lambda: [self._completions(one, request, i) for i, one in enumerate(pending)])
 
     def release(self) -> None:
         """Nothing here holds memory for sampling; see `Engine.release`."""

@@ -27,7 +27,7 @@ from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, ServiceError, StoreError
 from ilr_bench.learner.samples import BROKEN_MODEL, StepMetrics, TrainingSample, broken_batch
 from ilr_bench.learner.token_loss import Array, TokenLoss, token_shares
-from ilr_bench.models.tinker import Reduction, TinkerPolicy, settled
+from ilr_bench.models.tinker import Reduction, TinkerPolicy, explaining, settled
 from ilr_bench.models.tinker_adapter import bring_home
 from ilr_bench.storage.files import read_json
 
@@ -90,7 +90,8 @@ class TinkerLearner:
             raise broken_batch(self.policy.agent, broken, step, what)
         self._step = step
         update = _Update(self, samples, step)
-        update.send()
+        with explaining(f"{self.policy.where}: update of step {step}"):
+            update.send()
         return update
 
     def save(self, folder: Path) -> None:
@@ -169,7 +170,8 @@ class _Update(Future[StepMetrics]):
     def result(self, timeout: float | None = None) -> StepMetrics:
         """The metrics, when the server has answered."""
         if not self.done():
-            self.set_result(self._finish())
+            with explaining(f"{self.learner.policy.where}: update of step {self.step}"):
+                self.set_result(self._finish())
         return super().result(timeout)
 
     def _finish(self) -> StepMetrics:

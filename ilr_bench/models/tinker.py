@@ -6,11 +6,15 @@ model, and is sampled as such; its training client is made then, or where a chec
 
 from __future__ import annotations
 
+import http.client
 import os
-from collections.abc import Callable, Mapping, Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from time import monotonic
+from time import monotonic, sleep
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -31,6 +35,9 @@ LARGEST_RANK = 32
 """Of adapters, where a server says nothing else."""
 UNTRIED_FAMILIES = ("qwen2",)
 """Architectures that nobody has tried through this interface: refused unless the server lists them."""
+
+LIBRARIES = ("tinker", "httpx", "httpcore", "pyqwest")
+"""Whose errors are a server's or the network's."""
 
 Reduction = Literal["sum", "sequence_mean"]
 T = TypeVar("T")
@@ -82,17 +89,37 @@ def address_of(agent: str, environment: Mapping[str, str] = os.environ) -> Addre
 
 
 def connect(address: Address, environment: Mapping[str, str] = os.environ) -> Any:
-    """A `tinker.ServiceClient`; raises MissingInputError without the SDK or a key."""
+    """A `tinker.ServiceClient`.
+
+    Raises MissingInputError without the SDK or a key, LostServiceError where nothing answers at the address.
+    """
     if not is_installed("tinker"):
         raise MissingInputError(f"sampling.engine=tinker needs the Tinker SDK, not installed here: {install('tinker')}")
     key = environment.get(KEY, "")
     if not key and not address.is_local:
         raise MissingInputError(f"{address} needs a key; set {KEY} in the environment (it is written nowhere)")
     os.environ.setdefault("TINKER_TELEMETRY", "0")
+    if address.url:
+        check_reached(address)
     import tinker
 
     # Servers of one's own ask for a key of this form and look at nothing but that.
     return tinker.ServiceClient(base_url=address.url or None, api_key=key or "tml-none")
+
+
+def check_reached(address: Address, tries: int = 3, wait: float = 2.0) -> None:
+    """Raises LostServiceError where no server answers: the SDK would go on asking for a long time."""
+    for left in reversed(range(tries)):
+        try:
+            with urllib.request.urlopen(f"{address.url.rstrip('/')}/api/v1/healthz", timeout=20.0):
+                return
+        except urllib.error.HTTPError:
+            return  # a server, whatever it thinks of the question
+        except (OSError, http.client.HTTPException) as error:
+            if not left:
+                raise LostServiceError(f"no server answers at {address} ({first_line(error)}); {AGAIN}") from error
+            send_heartbeat()
+            sleep(wait)
 
 
 def settled(future: Any, what: str, patience: float = PATIENCE) -> Any:
@@ -111,6 +138,17 @@ def settled(future: Any, what: str, patience: float = PATIENCE) -> Any:
                 raise LostServiceError(f"{what}: no answer for {patience:.0f} s; {AGAIN}") from error
         except Exception as error:
             raise explained(error, what) from error
+
+
+@contextmanager
+def explaining(what: str) -> Iterator[None]:
+    """Within it errors of the SDK and of the network, which some of its calls raise at once, are explained."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in LIBRARIES or isinstance(error, OSError):
+            raise explained(error, what) from error
+        raise
 
 
 AGAIN = "start the server again where it is yours; the same command goes on from the last checkpoint"
@@ -185,13 +223,16 @@ class TinkerPolicy:
 
     def publish(self) -> None:
         """Begins to hand the trained weights to the sampler, which takes a while; does not wait."""
-        self._sampler = self.trainer.save_weights_and_get_sampling_client()
+        with explaining(f"{self.where}: weights for sampling"):
+            self._sampler = self.trainer.save_weights_and_get_sampling_client()
 
     def base(self) -> Any:
         """A sampling client of the base model: the reference policy, and the agent before its first update."""
         if self._base is None:
-            asked = self.service.create_sampling_client(base_model=self.base_model)
-            self._base = settled(asked, f"{self.where}: base model {self.base_model}")
+            what = f"{self.where}: base model {self.base_model}"
+            with explaining(what):
+                asked = self.service.create_sampling_client(base_model=self.base_model)
+            self._base = settled(asked, what)
         return self._base
 
     def training_client(self) -> Any:
@@ -200,27 +241,31 @@ class TinkerPolicy:
         Raises ServiceError where the server trains another model than was asked for.
         """
         if self.trainer is None:
-            asked = self.service.create_lora_training_client(
-                base_model=self.base_model,
-                rank=self.rank,
-                seed=derive_seed(self.seed, "lora", self.agent) % 2**31,
-                train_unembed=False,  # as the adapters made here
-            )
-            self.trainer = settled(asked, f"{self.where}: a training client of rank {self.rank}")
-            self._check_model()
+            what = f"{self.where}: a training client of rank {self.rank}"
+            with explaining(what):
+                asked = self.service.create_lora_training_client(
+                    base_model=self.base_model,
+                    rank=self.rank,
+                    seed=derive_seed(self.seed, "lora", self.agent) % 2**31,
+                    train_unembed=False,  # as the adapters made here
+                )
+            self.trainer = settled(asked, what)
+            with explaining(what):
+                self._check_model()
         return self.trainer
 
     def save(self, name: str) -> str:
         """Has the server keep weights and optimizer; returns the path by which it knows them."""
-        answer = settled(self.training_client().save_state(name), f"{self.where}: checkpoint {name}")
+        with explaining(f"{self.where}: checkpoint {name}"):
+            answer = settled(self.training_client().save_state(name), f"{self.where}: checkpoint {name}")
         return str(answer.path)
 
     def load(self, path: str) -> None:
         """Weights and optimizer of a path of `save`; raises ServiceError where the server has it no more."""
         self.trainer = self._sampler = None
         # Servers refuse a client made from a state, and take one as the first request of a fresh client.
-        asked = self.training_client().load_state_with_optimizer(path)
-        settled(asked, f"{self.where}: checkpoint {path}")
+        with explaining(f"{self.where}: checkpoint {path}"):
+            settled(self.training_client().load_state_with_optimizer(path), f"{self.where}: checkpoint {path}")
 
     def _check_model(self) -> None:
         info = self.trainer.get_info()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,6 +63,36 @@ def test_a_key_in_an_address_is_refused_without_being_shown() -> None:
 def test_servers_elsewhere_need_a_key() -> None:
     with pytest.raises(MissingInputError, match="set TINKER_API_KEY in the environment"):
         connect(Address("https://gpu.example.org"), {})
+
+
+def test_a_port_where_nothing_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(served, "sleep", waited.append)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(
+        LostServiceError, match=f"no server answers at http://127.0.0.1:{port} .*refused.*the same command"
+    ):
+        connect(Address(f"http://127.0.0.1:{port}"), {})
+    assert waited == [2.0, 2.0]
+
+
+def test_a_server_that_closes_half_way_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "sleep", lambda seconds: None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def close_each() -> None:
+            for _ in range(3):
+                client, _ = listener.accept()
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 2")
+                client.close()
+
+        thread = threading.Thread(target=close_each)
+        thread.start()
+        with pytest.raises(LostServiceError, match="no server answers at"):
+            served.check_reached(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join()
 
 
 class UnprocessableError(Exception):
