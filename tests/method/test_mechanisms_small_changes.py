@@ -73,6 +73,14 @@ def test_an_estimator_returns_a_finite_advantage_for_every_reward(bad: Any) -> N
     assert agent_advantages(rewards, lambda given: [[[1, 2], [3, 4]]])[0].tolist() == rewards[0].tolist()  # type: ignore[list-item, return-value]
 
 
+def test_no_agent_may_be_given_an_advantage_that_is_not_finite() -> None:
+    rewards = [np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]
+    for broken in (0, 1):
+        made = [np.full((1, 2), np.nan) if agent == broken else rewards[agent] for agent in (0, 1)]
+        with pytest.raises(ConfigurationError, match="numbers that are not finite"):
+            agent_advantages(rewards, lambda given, made=made: made)  # type: ignore[misc]
+
+
 def test_a_calibration_is_given_own_rewards_first_and_may_tell_more_than_rewards() -> None:
     own, peers = np.array([0.0, 1.0]), [np.array([5.0, 6.0, 7.0])]
     told = Calibrated(own + 1, np.ones((1, 2), dtype=bool), np.ones(1, dtype=bool))
