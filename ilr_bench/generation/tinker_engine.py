@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ilr_bench.core.errors import ConfigurationError, ServiceError
+from ilr_bench.core.futures import Awaited
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.engine import Completion, SamplingRequest, check_request
 from ilr_bench.models.tinker import TinkerPolicy, explaining, settled
@@ -58,7 +59,7 @@ class TinkerEngine:
         client: Any = self.policy.sampler() if lengths else None
         with explaining(f"{self.policy.where}: sampling"):
             pending = self._ask(client, request)
-        return _Answers(lambda: [self._completions(one, request, i) for i, one in enumerate(pending)])
+        return Awaited(lambda: [self._completions(one, request, i) for i, one in enumerate(pending)])
 
     def _ask(self, client: Any, request: SamplingRequest) -> list[Any]:
         """A future per prompt, None where no sample is wanted."""
@@ -127,19 +128,6 @@ class TinkerEngine:
             ):
                 return length, True
         return len(tokens), False
-
-
-class _Answers(Future[list[list[Completion]]]):
-    """Waits for a server where the result is asked for."""
-
-    def __init__(self, wait: Callable[[], list[list[Completion]]]) -> None:
-        super().__init__()
-        self._wait = wait
-
-    def result(self, timeout: float | None = None) -> list[list[Completion]]:
-        if not self.done():
-            self.set_result(self._wait())
-        return super().result(timeout)
 
 
 def prompt_seeds(request: SamplingRequest) -> list[int]:

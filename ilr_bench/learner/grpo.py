@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ilr_bench.core.config import UpdateSettings
+from ilr_bench.core.futures import finished
 from ilr_bench.generation.onednn_linear import fast_linears
 from ilr_bench.generation.prefix_attention import shared_prefix_attention
 from ilr_bench.learner.distributed import SINGLE, DistContext, ShardedAdamW
 from ilr_bench.learner.logprobs import MicroBatch, completion_logprobs, micro_batches, split_batch
-from ilr_bench.learner.samples import BROKEN_MODEL, StepMetrics, TrainingSample, broken_batch, finished
+from ilr_bench.learner.samples import BROKEN_MODEL, StepMetrics, TrainingSample, broken_batch
 from ilr_bench.learner.trl_loss import TrlLoss
 from ilr_bench.models.loading import load_weights, save_tensors, save_weights
 from ilr_bench.storage.recovery import BrokenBatchError, retry_smaller_batch

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilr_bench.storage.recovery import BrokenBatchError
 
-T = TypeVar("T")
 BROKEN_MODEL = "the model's log-probabilities are not finite"
 
 
@@ -65,13 +64,6 @@ class Learner(Protocol):
     def load(self, folder: Path) -> None:
         """The inverse of `save`."""
         ...
-
-
-def finished(value: T) -> Future[T]:
-    """A future that has its result: of work that was done at once."""
-    future: Future[T] = Future()
-    future.set_result(value)
-    return future
 
 
 def broken_batch(agent: str, samples: Sequence[TrainingSample], step: int, what: str) -> BrokenBatchError:

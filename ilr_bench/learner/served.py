@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import snapshot_download
 from transformers import AutoConfig, GenerationConfig
 
 from ilr_bench.core.config import RunConfig, content_hash
-from ilr_bench.core.errors import ConfigurationError, IlrError, MissingInputError, ServiceError, first_line
+from ilr_bench.core.errors import ConfigurationError, IlrError, ServiceError
 from ilr_bench.core.plugins import model_source
 from ilr_bench.generation.agent import Agent
 from ilr_bench.generation.tinker_engine import TinkerEngine
 from ilr_bench.learner.samples import TrainingSample
 from ilr_bench.learner.tinker_learner import TinkerLearner, datum, norm
-from ilr_bench.models.loading import LoadedModel, end_tokens, load_tokenizer
+from ilr_bench.models.loading import LoadedModel, end_tokens, hub_folder, load_tokenizer
 from ilr_bench.models.tinker import (
     REDUCTION,
     Reduction,
@@ -170,15 +169,7 @@ def find_reduction(policy: TinkerPolicy, environment: Any = None) -> Reduction:
 def _description(name: str) -> Path:
     """The folder with a model's configuration and tokenizer; of a model of the hub these files alone are loaded."""
     path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(SMALL_FILES), ignore_patterns=["*.index.json"]))
-    except Exception as error:
-        raise MissingInputError(
-            f"the tokenizer of {name} is neither in a folder here nor to be had from the hub ({first_line(error)}); "
-            "name a folder with its config.json and tokenizer files"
-        ) from error
+    return path if path.is_dir() else hub_folder(name, SMALL_FILES, ["*.index.json"])
 
 
 def _is_same_folder(folder: Path, listed: str) -> bool:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ilr_bench.core.config import UpdateSettings
 from ilr_bench.core.errors import ConfigurationError, ServiceError, StoreError
+from ilr_bench.core.futures import Awaited
 from ilr_bench.learner.samples import BROKEN_MODEL, StepMetrics, TrainingSample, broken_batch
 from ilr_bench.learner.token_loss import Array, TokenLoss, token_shares
 from ilr_bench.models.tinker import Reduction, TinkerPolicy, explaining, settled
@@ -92,7 +93,7 @@ class TinkerLearner:
         update = _Update(self, samples, step)
         with explaining(f"{self.policy.where}: update of step {step}"):
             update.send()
-        return update
+        return Awaited(update.finish)
 
     def save(self, folder: Path) -> None:
         """Has the server keep the state, and notes where; after the last step the adapter comes home as well."""
@@ -131,11 +132,10 @@ class TinkerLearner:
         return self.settings.learning_rate * min(1.0, self.optimizer_steps / max(1, self.warmup))
 
 
-class _Update(Future[StepMetrics]):
+class _Update:
     """One batch's update: what has been sent, and what follows from the answers."""
 
     def __init__(self, learner: TinkerLearner, samples: Sequence[TrainingSample], step: int) -> None:
-        super().__init__()
         self.learner, self.step, self.samples = learner, step, samples
         settings = learner.settings
         self.rows = [one for one in samples if one.completion_ids and (one.credit != 0 or settings.beta != 0)]
@@ -167,12 +167,10 @@ class _Update(Future[StepMetrics]):
         else:
             self.forward = client.forward(self._data(self._zeros(), self._zeros()), "importance_sampling")
 
-    def result(self, timeout: float | None = None) -> StepMetrics:
+    def finish(self) -> StepMetrics:
         """The metrics, when the server has answered."""
-        if not self.done():
-            with explaining(f"{self.learner.policy.where}: update of step {self.step}"):
-                self.set_result(self._finish())
-        return super().result(timeout)
+        with explaining(f"{self.learner.policy.where}: update of step {self.step}"):
+            return self._finish()
 
     def _finish(self) -> StepMetrics:
         policy, settings = self.learner.policy, self.learner.settings

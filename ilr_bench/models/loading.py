@@ -207,20 +207,24 @@ def locate(name_or_path: str) -> tuple[Path, str]:
         prepared = cache_folder() / "models" / key
         return prepare_once(prepared, lambda folder: save_prepared(*convert_gguf(path), folder)), key
     if name_or_path.count("/") == 1 and name_or_path not in MODELS:
-        return _from_hub(name_or_path)
+        folder = hub_folder(name_or_path)
+        return folder, folder_hash(folder)
     entry = MODELS.get(name_or_path)
     return entry.prepare(), entry.fingerprint()
 
 
-def _from_hub(name: str) -> tuple[Path, str]:
+def hub_folder(name: str, patterns: Sequence[str] = CONTENT, ignored: Sequence[str] = ()) -> Path:
+    """The folder with a hub model's files of some patterns, without `ignored`.
+
+    Raises MissingInputError where it cannot be had.
+    """
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(CONTENT)))
+        return Path(snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=list(ignored)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise MissingInputError(
             f"model {name} is neither a folder here nor to be had from the hub ({first_line(error)}); "
             "connect to the hub, or download it elsewhere and give the folder's path"
         ) from error
-    return folder, folder_hash(folder)
 
 
 def _copy_into(targets: dict[str, torch.Tensor], saved: dict[str, torch.Tensor]) -> None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from time import monotonic, sleep
 from types import SimpleNamespace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ilr_bench.core.errors import ConfigurationError, LostServiceError, MissingInputError, ServiceError, first_line
 from ilr_bench.core.extras import install, is_installed
+from ilr_bench.core.futures import finished
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.core.signals import send_heartbeat
 
@@ -40,7 +41,6 @@ LIBRARIES = ("tinker", "httpx", "httpcore", "pyqwest")
 """Whose errors are a server's or the network's."""
 
 Reduction = Literal["sum", "sequence_mean"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -176,10 +176,8 @@ def capabilities(service: Any, what: str) -> dict[str, int | None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # renamed in later SDKs, with the same answer
-        try:
+        with explaining(f"{what}: what it serves"):
             found = service.get_server_capabilities()
-        except Exception as error:
-            raise explained(error, f"{what}: what it serves") from error
     return {one.model_name: one.max_context_length for one in found.supported_models if one.model_name}
 
 
@@ -218,7 +216,7 @@ class TinkerPolicy:
         if self._sampler is None:
             self.publish()
         client = settled(self._sampler, f"{self.where}: weights for sampling")
-        self._sampler = _Done(client)
+        self._sampler = finished(client)
         return client
 
     def publish(self) -> None:
@@ -274,17 +272,6 @@ class TinkerPolicy:
             raise ServiceError(
                 f"{self.where}: the server trains {trained}, not {self.base_model}; give the address of a server for it"
             )
-
-
-class _Done:
-    """A future that has its result."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def result(self, timeout: float | None = None) -> Any:
-        """The result."""
-        return self._value
 
 
 def check_served(

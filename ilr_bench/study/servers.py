@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ilr_bench.core.config import RunConfig
 from ilr_bench.models.tinker import INSECURE, REDUCTION, URLS, address_of
 
 EngineName = Annotated[
@@ -54,9 +53,3 @@ def note_servers_asked(urls: list[str] | None, insecure: bool, reduction: str | 
     for url in urls or ():
         name, equals, _ = url.partition("=")
         address_of(name if equals and "/" not in name else "")
-
-
-def check_addresses(config: RunConfig) -> None:
-    """Raises ConfigurationError where an agent that a server is to train has an address that is refused."""
-    for agent in config.agents if config.sampling.engine == "tinker" else ():
-        address_of(agent)

@@ -15,6 +15,7 @@ from tiny_models import END, PAD, tiny_model, tiny_tokenizer
 
 from ilr_bench.core.config import UpdateSettings, change
 from ilr_bench.core.errors import ConfigurationError, MissingInputError
+from ilr_bench.core.futures import finished
 from ilr_bench.core.profiles import PAPER, profile
 from ilr_bench.evaluation.standalone import StandaloneRun, standalone_config
 from ilr_bench.generation import vllm_engine
@@ -22,7 +23,7 @@ from ilr_bench.generation.engine import SamplingOptions, SamplingRequest
 from ilr_bench.generation.hf_engine import TransformersEngine
 from ilr_bench.generation.vllm_engine import VllmEngine, full_weights, writes
 from ilr_bench.learner import build
-from ilr_bench.learner.samples import StepMetrics, finished
+from ilr_bench.learner.samples import StepMetrics
 from ilr_bench.method import loop
 from ilr_bench.models.loading import LoadedModel, load_weights, save_weights
 from ilr_bench.models.lora import attach_lora

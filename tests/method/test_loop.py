@@ -9,9 +9,10 @@ from scripted import scripted_agent
 
 import ablations
 from ilr_bench.core.config import change
+from ilr_bench.core.futures import finished
 from ilr_bench.core.profiles import profile
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.samples import StepMetrics, finished
+from ilr_bench.learner.samples import StepMetrics
 from ilr_bench.method.loop import TrainerState, step_questions, train
 from ilr_bench.storage.timing import Stopwatch
 from ilr_bench.tasks.types import Question

@@ -10,11 +10,12 @@ from scripted import scripted_agent
 
 import ablations
 from ilr_bench.core.config import change
+from ilr_bench.core.futures import finished
 from ilr_bench.core.profiles import profile
 from ilr_bench.core.seeds import derive_seed
 from ilr_bench.generation.engine import SamplingOptions
 from ilr_bench.grading.math import Grader
-from ilr_bench.learner.samples import StepMetrics, finished
+from ilr_bench.learner.samples import StepMetrics
 from ilr_bench.method.advantages import group_advantages
 from ilr_bench.method.calibration import perception_calibration
 from ilr_bench.method.idea3 import sampled_tokens
